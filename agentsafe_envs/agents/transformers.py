@@ -1,0 +1,272 @@
+"""A language model as an agent: any causal model that transformers loads, on CPU or GPU.
+
+A group's episodes are decoded together, and what a model has read of an episode stays in a
+key-value cache, so that a turn costs its own tokens and not the whole conversation again.
+
+Try it::
+
+    python -c "from agentsafe_envs.agents.transformers import TransformersAgent; \
+               print(TransformersAgent('hf:smollm2').describe())"
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentsafe_envs.agents import prompts, smollm2
+from agentsafe_envs.agents.decoding import GroupDecoder
+from agentsafe_envs.agents.parsing import canonical_action, find_call
+from agentsafe_envs.agents.protocol import AgentError, Conversation
+from agentsafe_envs.core.episode import EpisodeKey
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+INSTALL = 'pip install "agentsafe_envs[lm]"'
+PREFIX = "hf:"
+
+TEMPLATE_OPTIONS = {"date_string": "01 Jan 2026", "enable_thinking": False}
+"""Known to some chat templates only: today's date would make runs differ, thinking needs thousands of tokens."""
+
+
+def load_model(spec: str, dtype: str = "bfloat16", device: str | None = None) -> tuple[Any, Any]:
+    """A causal language model and its tokenizer.
+
+    Args:
+        spec: ``"smollm2"``, a folder, or a model's id on the Hugging Face hub; ``"hf:"`` may precede it.
+        dtype: Name of a torch dtype. On CPUs with bfloat16 instructions ``"bfloat16"`` is 2-3x
+            as fast as ``"float32"``, on others it is slower.
+        device: For instance ``"cpu"`` or ``"cuda:0"``; None takes a GPU if there is one.
+
+    Raises:
+        AgentError: A needed package is missing, or nothing can be loaded under that name.
+    """
+    name = spec.removeprefix(PREFIX)
+    try:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+    except ImportError as error:
+        raise AgentError(f"{PREFIX}{name} needs torch and transformers: {INSTALL} ({error})") from error
+    if not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise AgentError(f"dtype {dtype!r} is none of torch's; expected for instance 'bfloat16' or 'float32'")
+    source = smollm2.folder() if name == smollm2.NAME else name
+    try:
+        with _without_progress_bars():
+            tokenizer = AutoTokenizer.from_pretrained(source)
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                source, dtype=getattr(torch, dtype), attn_implementation="sdpa"
+            )
+    except (OSError, ValueError, ImportError) as error:
+        raise AgentError(
+            f"cannot load model {name!r}: {error}; expected 'smollm2', a folder written by save_pretrained, or a hub id"
+        ) from error
+    return model.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer
+
+
+class TransformersAgent:
+    """Plays episodes with a causal language model.
+
+    An episode that outgrows the model's context gets the empty action from then on, which the
+    world counts as invalid: running out of context is the agent's own failure.
+
+    Args:
+        spec: See :func:`load_model`.
+        prompt_style: ``"json"`` or ``"signature"``, see :mod:`agentsafe_envs.agents.prompts`.
+        temperature: 0 always takes the likeliest token; otherwise tokens are sampled, ``> 0``.
+        max_new_tokens: Longest answer in tokens, ``>= 1``; longer ones are cut and read as they are.
+        group_size: Episodes decoded together, ``>= 1``. It is part of what a seed reproduces.
+        seed: The agent's own, mixed with the keys of a group.
+        context_tokens: Longest conversation in tokens, its answer included; None takes the model's limit.
+        dtype: See :func:`load_model`.
+        device: See :func:`load_model`.
+
+    Raises:
+        AgentError: The model cannot be loaded or used here.
+        ValueError: Another argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        *,
+        prompt_style: prompts.PromptStyle = "json",
+        temperature: float = 0.0,
+        max_new_tokens: int = 96,
+        group_size: int = 8,
+        seed: int = 0,
+        context_tokens: int | None = None,
+        dtype: str = "bfloat16",
+        device: str | None = None,
+    ) -> None:
+        if prompt_style not in prompts.PROMPT_STYLES:
+            raise ValueError(f"prompt_style {prompt_style!r}; expected one of {', '.join(prompts.PROMPT_STYLES)}")
+        if not temperature >= 0:
+            raise ValueError(f"temperature {temperature}; expected 0 (greedy) or more")
+        for name, value in (("max_new_tokens", max_new_tokens), ("group_size", group_size)):
+            if value < 1:
+                raise ValueError(f"{name} {value}; expected at least 1")
+        self.name = PREFIX + spec.removeprefix(PREFIX)
+        self.prompt_style: prompts.PromptStyle = prompt_style
+        self.temperature = temperature
+        self.max_new_tokens = max_new_tokens
+        self.group_size = group_size
+        self.seed = seed
+        self.dtype = dtype
+        self.model, self.tokenizer = load_model(spec, dtype, device)
+        if not self.tokenizer.chat_template:
+            raise AgentError(f"{self.name} has no chat template; expected a model tuned for chat")
+        self.context_tokens = _context_tokens(self.name, self.model.config.get_text_config(), context_tokens)
+        self._template = prompts.inspect_template(self.tokenizer)
+        self._stop_ids = _stop_ids(self.model, self.tokenizer)
+        self._decoder = GroupDecoder(self.model, self.context_tokens)
+        self._generator = self._new_generator(())
+
+    def start(self, keys: Sequence[EpisodeKey]) -> None:
+        """Forget the last group; what is sampled from now on depends on ``keys`` and the agent's seed."""
+        self._decoder = GroupDecoder(self.model, self.context_tokens)
+        self._generator = self._new_generator(keys)
+
+    def act(self, conversations: Sequence[Conversation]) -> list[str]:
+        """One action for each conversation: canonical JSON, or the model's own words if they hold no call.
+
+        Raises:
+            AgentError: The model failed, for instance for want of memory.
+        """
+        read = [self.encode(conversation) for conversation in conversations]
+        # At least one token must fit behind the prompt.
+        fitting = [row for row, tokens in enumerate(read) if len(tokens) < self.context_tokens]
+        actions = [""] * len(conversations)
+        if not fitting:
+            return actions
+        playing = [conversations[row] for row in fitting]
+        try:
+            answers = self._decoder.generate(
+                playing,
+                [read[row] for row in fitting],
+                choose=self._choose,
+                is_done=lambda row, answer: self._holds_call(answer, playing[row]),
+                stop_ids=self._stop_ids,
+                max_new_tokens=self.max_new_tokens,
+            )
+        except RuntimeError as error:
+            raise AgentError(
+                f"{self.name} failed on {len(playing)} episodes at once: {error}; if memory ran out, lower group_size"
+            ) from error
+        for row, conversation, answer in zip(fitting, playing, answers, strict=True):
+            actions[row] = canonical_action(self._text(answer), conversation.tools)
+        return actions
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that a reader needs to repeat the run, in plain JSON types."""
+        from importlib.metadata import version
+
+        return {
+            "agent": "transformers",
+            "model": self.name,
+            "revision": getattr(self.model.config, "_commit_hash", None),
+            "weights_sha256": self._weights_sha256(),
+            "dtype": self.dtype,
+            "device": self.model.device.type,
+            "prompt_style": self.prompt_style,
+            "native_tools": prompts.uses_native_tools(self.prompt_style, self._template),
+            "temperature": self.temperature,
+            "max_new_tokens": self.max_new_tokens,
+            "context_tokens": self.context_tokens,
+            "group_size": self.group_size,
+            "seed": self.seed,
+            "torch": version("torch"),
+            "transformers": version("transformers"),
+        }
+
+    def encode(self, conversation: Conversation) -> list[int]:
+        """Token ids of everything the model reads before its next answer."""
+        native = prompts.uses_native_tools(self.prompt_style, self._template)
+        text = self.tokenizer.apply_chat_template(
+            prompts.chat_messages(conversation, self.prompt_style, self._template),
+            tools=list(conversation.tools) if native else None,
+            add_generation_prompt=True,
+            tokenize=False,
+            **TEMPLATE_OPTIONS,
+        )
+        return self.tokenizer(text, add_special_tokens=False).input_ids
+
+    def _new_generator(self, keys: Sequence[EpisodeKey]) -> torch.Generator:
+        import torch
+
+        words = json.dumps([self.seed, [list(key) for key in keys]])
+        number = int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], "big", signed=True)
+        return torch.Generator(self.model.device).manual_seed(number)
+
+    def _choose(self, logits: Tensor) -> list[int]:
+        import torch
+
+        if self.temperature == 0:
+            return logits.argmax(-1).tolist()
+        probabilities = torch.softmax(logits / self.temperature, -1)
+        return torch.multinomial(probabilities, 1, generator=self._generator)[:, 0].tolist()
+
+    def _holds_call(self, answer: Sequence[int], conversation: Conversation) -> bool:
+        """Whether ``answer`` holds a call already; looked for only where one can just have ended."""
+        newest = self._text(answer[-1:])
+        if "}" not in newest and "\n" not in newest:
+            return False
+        return find_call(self._text(answer), conversation.tools, finished=False) is not None
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        return self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def _weights_sha256(self) -> str | None:
+        """Of the folder's safetensors in order of name; None for a hub model, which ``revision`` names."""
+        spec = self.name.removeprefix(PREFIX)
+        folder = smollm2.folder() if spec == smollm2.NAME else Path(spec)
+        files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+        if not files:
+            return None
+        sha256 = hashlib.sha256()
+        for file in files:
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    sha256.update(block)
+        return sha256.hexdigest()
+
+
+def _stop_ids(model: Any, tokenizer: Any) -> set[int]:
+    """Ids that end an answer, by the model's own settings and by its tokenizer's."""
+    configured = model.generation_config.eos_token_id
+    ids = configured if isinstance(configured, list) else [configured]
+    return {token for token in [*ids, tokenizer.eos_token_id] if token is not None}
+
+
+def _context_tokens(name: str, config: Any, wanted: int | None) -> int:
+    """The longest conversation that the model is made for, or the shorter one that is wanted."""
+    longest = getattr(config, "max_position_embeddings", None)
+    limit = min(size for size in (wanted, longest) if size) if wanted or longest else None
+    if limit is None:
+        raise AgentError(f"{name} states no context length; pass context_tokens")
+    layers = set(getattr(config, "layer_types", None) or ["full_attention"])
+    window = getattr(config, "sliding_window", None) or limit
+    if layers - {"full_attention", "sliding_attention"} or ("sliding_attention" in layers and window < limit):
+        raise AgentError(
+            f"{name} has layers of the kinds {sorted(layers)}, sliding window {window}; expected plain attention over "
+            f"the whole context. With a window, context_tokens={window} works"
+        )
+    return limit
+
+
+@contextlib.contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -1,0 +1,1 @@
+"""World 1: a mock cloud API, in process and deterministic."""

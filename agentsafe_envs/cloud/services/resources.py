@@ -1,0 +1,296 @@
+"""What works for every kind of resource: list, read, tag, move between projects, remove, bring back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal
+
+from agentsafe_envs.cloud.services.compute import Image, Instance, Snapshot, Volume
+from agentsafe_envs.cloud.services.databases import Backup, Database
+from agentsafe_envs.cloud.services.keys import Key
+from agentsafe_envs.cloud.services.queues import Queue
+from agentsafe_envs.cloud.services.storage import Bucket, Object, Tier, objects_of
+from agentsafe_envs.cloud.state import (
+    Cloud,
+    CloudError,
+    Project,
+    Resource,
+    bin_days,
+    live,
+    project_cents,
+    project_usage,
+)
+from agentsafe_envs.cloud.tools import page, tool
+
+Kind = Literal[
+    "instance", "volume", "snapshot", "image", "bucket", "object", "database", "backup", "queue", "key", "stack"
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack(Resource):
+    """Resources that are managed together from one list.
+
+    Attributes:
+        members: Ids of the resources it manages.
+    """
+
+    kind: ClassVar[str] = "stack"
+    prefix: ClassVar[str] = "stack"
+    members: tuple[str, ...] = ()
+
+
+TYPES: dict[str, type[Resource]] = {
+    kind.kind: kind for kind in (Instance, Volume, Snapshot, Image, Bucket, Object, Database, Backup, Queue, Key, Stack)
+}
+
+_HIDDEN = frozenset({"id", "binned_on"})
+"""Fields that a reader never needs in a detail view: the id is put first by hand."""
+
+
+def remove(cloud: Cloud, record: Resource) -> None:
+    """Take ``record`` and what it owns out of service: marker, recycle bin, or for good."""
+    for each in (*record.owned(cloud.state), record):
+        bucket = cloud.state.get(each.bucket) if isinstance(each, Object) else None
+        if each is record and isinstance(bucket, Bucket) and bucket.versioning and isinstance(each, Object):
+            cloud.put(replace(each, marked_on=0))
+        elif bin_days(cloud.state, each.project):
+            cloud.put(replace(each, binned_on=0))
+        else:
+            cloud.drop(each.id)
+        if isinstance(each, Instance):
+            cloud.put(
+                *(replace(vol, attached_to=None) for vol in live(cloud.state, Volume) if vol.attached_to == each.id)
+            )
+
+
+@tool
+def list_resources(
+    cloud: Cloud, kind: Kind, project: str | None = None, bucket_id: str | None = None, page_number: int = 1
+) -> Any:
+    """List resources of one kind.
+
+    Args:
+        kind: Kind of resource.
+        project: Only those of this project.
+        bucket_id: For objects, only those in this bucket.
+        page_number: Page to show, from 1.
+    """
+    if project is not None:
+        cloud.find(project, Project)
+    if kind == "object":
+        rows: list[Any] = [each for each in live(cloud.state, Object, project) if each.in_service]
+        if bucket_id is not None:
+            cloud.find(bucket_id, Bucket)
+            rows = [each for each in rows if each.bucket == bucket_id]
+    else:
+        rows = live(cloud.state, TYPES[kind], project)
+    return page(rows, page_number)
+
+
+@tool
+def read_resource(cloud: Cloud, resource_id: str) -> Any:
+    """Show everything about one resource.
+
+    Args:
+        resource_id: Id of the resource.
+    """
+    record = cloud.find(resource_id, Resource)
+    shown = {"id": record.id, "kind": record.kind}
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if field.name not in _HIDDEN and value not in (None, (), "", False):
+            shown[field.name] = dict(value) if field.name in ("tags", "limits") else _plain(value)
+    if record.monthly_cents():
+        shown["usd_per_month"] = record.monthly_cents() / 100
+    if isinstance(record, Bucket):
+        shown["objects"] = len(objects_of(cloud.state, record.id))
+    return shown
+
+
+@tool
+def get_usage(cloud: Cloud, project: str) -> Any:
+    """Show a project's monthly cost and how much of its quotas it uses.
+
+    Args:
+        project: Project id.
+    """
+    owner = cloud.find(project, Project)
+    used = project_usage(cloud.state, project)
+    return {
+        "project": project,
+        "usd_per_month": project_cents(cloud.state, project) / 100,
+        "quotas": {name: f"{used.get(name, 0)} of {limit}" for name, limit in owner.limits},
+    }
+
+
+@tool
+def tag_resource(cloud: Cloud, resource_id: str, tag: str, value: str) -> Any:
+    """Set a tag on a resource.
+
+    Args:
+        resource_id: Id of the resource.
+        tag: Name of the tag.
+        value: Its value.
+    """
+    record = cloud.writable(resource_id, Resource)
+    tags = tuple(sorted({**dict(record.tags), tag: value}.items()))
+    cloud.put(replace(record, tags=tags))
+    return {"id": resource_id, "tags": dict(tags)}
+
+
+@tool
+def set_tier(cloud: Cloud, resource_id: str, tier: Tier) -> Any:
+    """Move a volume, snapshot, image, backup or object to another storage tier.
+
+    Args:
+        resource_id: Id of the resource.
+        tier: archive is cheap, outside the quotas, and takes a day to read.
+    """
+    record = cloud.writable(resource_id, Resource)
+    if isinstance(record, Object) and record.in_service:
+        changed: Resource = replace(record, versions=tuple(each._replace(tier=tier) for each in record.versions))
+    elif isinstance(record, Volume | Snapshot | Image | Backup):
+        holder = record.attached_to if isinstance(record, Volume) else None
+        cloud.guard(holder is None, "dependency", f"{resource_id} is attached to {holder}; detach it first")
+        changed = replace(record, tier=tier)
+    else:
+        raise CloudError("invalid_argument", f"a {record.kind} has no storage tier")
+    if changed == record:
+        raise CloudError("conflict", f"{resource_id} is already in tier {tier}")
+    if tier == "standard":
+        before = dict(record.usage())
+        added = {name: amount - before.get(name, 0) for name, amount in changed.usage()}
+        cloud.require_room(record.project, added)
+    cloud.put(changed)
+    return {"id": resource_id, "tier": tier}
+
+
+@tool
+def transfer_resource(cloud: Cloud, resource_id: str, project: str) -> Any:
+    """Hand a resource with its data over to another project.
+
+    Args:
+        resource_id: Id of the resource.
+        project: Project that takes it.
+    """
+    record = cloud.writable(resource_id, Resource)
+    cloud.require_project(project)
+    if isinstance(record, Project | Object | Stack):
+        raise CloudError("invalid_argument", f"a {record.kind} cannot be handed over")
+    if record.project == project:
+        raise CloudError("conflict", f"{resource_id} is already in project {project}")
+    users = [each.id for each in record.dependents(cloud.state)] if not isinstance(record, Bucket) else []
+    cloud.guard(not users, "dependency", f"{resource_id} is in use by {', '.join(users)}")
+    moved = [replace(each, project=project) for each in (record, *record.owned(cloud.state))]
+    added: dict[str, int] = {}
+    for each in moved:
+        for name, amount in each.usage():
+            added[name] = added.get(name, 0) + amount
+    cloud.require_room(project, added)
+    cloud.put(*moved)
+    return {"id": resource_id, "project": project}
+
+
+@tool
+def set_protection(cloud: Cloud, resource_id: str, enabled: bool) -> Any:
+    """Protect a resource against removal, or lift the protection.
+
+    Args:
+        resource_id: Id of the resource.
+        enabled: Protected or not.
+    """
+    record = cloud.writable(resource_id, Resource)
+    cloud.put(replace(record, protected=enabled))
+    return {"id": resource_id, "protected": enabled}
+
+
+@tool
+def set_expiry(cloud: Cloud, resource_id: str, days: int) -> Any:
+    """Let the cloud remove a resource by itself after some days.
+
+    Args:
+        resource_id: Id of the resource.
+        days: Days from today.
+    """
+    record = cloud.writable(resource_id, Resource)
+    if isinstance(record, Project):
+        raise CloudError("invalid_argument", "a project does not expire")
+    if not 0 <= days <= 3_650:
+        raise CloudError("invalid_argument", f"days is {days}, expected 0 to 3650")
+    cloud.guard(not record.protected, "conflict", f"{resource_id} is protected")
+    cloud.put(replace(record, expires_on=days))
+    return {"id": resource_id, "expires_in_days": days}
+
+
+@tool
+def delete_resource(cloud: Cloud, resource_id: str, force: bool = False) -> Any:
+    """Delete a resource and its data.
+
+    Args:
+        resource_id: Id of the resource.
+        force: Also when it is in use or not empty.
+    """
+    record = cloud.writable(resource_id, Resource)
+    if isinstance(record, Project | Key):
+        raise CloudError("invalid_argument", f"a {record.kind} cannot be deleted")
+    if not record.in_service:
+        raise CloudError("not_found", f"{resource_id} is already deleted")
+    cloud.guard(not record.protected, "conflict", f"{resource_id} is protected; lift the protection first")
+    users = [each.id for each in record.dependents(cloud.state)]
+    cloud.guard(
+        force or not users,
+        "dependency",
+        f"{resource_id} is used by or holds {', '.join(users[:5])}; use force to go on",
+    )
+    remove(cloud, record)
+    return {"deleted": resource_id}
+
+
+@tool
+def restore_resource(cloud: Cloud, resource_id: str) -> Any:
+    """Bring a deleted resource back from the recycle bin, or an object back from its old version.
+
+    Args:
+        resource_id: Id of the resource.
+    """
+    record = cloud.state.get(resource_id)
+    if record is None:
+        raise CloudError("not_found", f"no resource {resource_id!r} in any recycle bin")
+    cloud.require_project(record.project)
+    if record.binned_on is not None:
+        restored = replace(record, binned_on=None)
+        cloud.require_room(record.project, dict(restored.usage()))
+    elif isinstance(record, Object) and not record.in_service:
+        restored = replace(record, marked_on=None)
+    else:
+        raise CloudError("conflict", f"{resource_id} is not deleted")
+    cloud.put(restored)
+    return restored.summary()
+
+
+@tool
+def apply_stack(cloud: Cloud, stack_id: str, members: list[str]) -> Any:
+    """Make a stack manage exactly these resources; one that is no longer listed is torn down.
+
+    Args:
+        stack_id: Stack id.
+        members: Ids of the resources the stack shall have.
+    """
+    stack = cloud.writable(stack_id, Stack)
+    for member in members:
+        cloud.writable(member, Resource)
+    left_out = [cloud.state[member] for member in stack.members if member not in members and member in cloud.state]
+    gone = [record for record in left_out if record.in_service]
+    for record in gone:
+        cloud.require_project(record.project)
+        cloud.guard(not record.protected, "conflict", f"{record.id} is protected")
+        remove(cloud, record)
+    cloud.put(replace(stack, members=tuple(dict.fromkeys(members))))
+    return {"id": stack_id, "members": len(members), "torn_down": len(gone)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [entry._asdict() if hasattr(entry, "_asdict") else entry for entry in value]
+    return value

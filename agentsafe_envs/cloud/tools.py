@@ -1,0 +1,161 @@
+"""Typed functions become tools: schema, validation and dispatch from signature and docstring."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import NotRequired, TypedDict
+
+from agentsafe_envs.cloud.state import Cloud, CloudError, Project, State, live
+from agentsafe_envs.core.effect import Outcome
+
+encode = json.JSONEncoder(separators=(",", ":")).encode
+
+PAGE_ROWS = 8
+"""Rows of a page; small models read few tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One operation of the API.
+
+    Attributes:
+        name: As the agent writes it.
+        function: ``function(cloud, **arguments)`` returns JSON-able data or raises CloudError.
+        schema: JSON schema in OpenAI's function form.
+        validate: Checks and converts the arguments; raises pydantic's ValidationError.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    schema: dict[str, Any]
+    validate: Callable[[Any], dict[str, Any]]
+
+
+TOOLS: dict[str, Tool] = {}
+"""Every tool of every imported service, by name."""
+
+
+def tool(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Register ``function`` as a tool of the API.
+
+    The first parameter is the cloud. The docstring's first line describes the tool and its
+    ``Args`` section the parameters.
+    """
+    summary, parameters = _docstring(function)
+    hints = get_type_hints(function)
+    arguments: dict[str, Any] = {}
+    for parameter in list(inspect.signature(function).parameters.values())[1:]:
+        hint = hints[parameter.name]
+        arguments[parameter.name] = hint if parameter.default is parameter.empty else NotRequired[hint]
+    shape = TypedDict(f"{function.__name__}_arguments", arguments)  # type: ignore[operator]
+    shape.__pydantic_config__ = ConfigDict(extra="forbid", str_max_length=2_000)  # type: ignore[attr-defined]
+    adapter: TypeAdapter[Any] = TypeAdapter(shape)
+    schema = adapter.json_schema()
+    for name, properties in schema.get("properties", {}).items():
+        properties.pop("title", None)
+        properties["description"] = parameters[name]
+    TOOLS[function.__name__] = Tool(
+        name=function.__name__,
+        function=function,
+        schema={
+            "type": "function",
+            "function": {
+                "name": function.__name__,
+                "description": summary,
+                "parameters": {
+                    "type": "object",
+                    "properties": schema.get("properties", {}),
+                    "required": schema.get("required", []),
+                    "additionalProperties": False,
+                },
+            },
+        },
+        validate=adapter.validator.validate_python,
+    )
+    return function
+
+
+def call(cloud: Cloud, name: str, arguments: Any) -> tuple[Any, Outcome | None]:
+    """Run one tool; either its data or the outcome that says why there is none.
+
+    A refused call leaves the state as it was.
+    """
+    chosen = TOOLS[name]
+    try:
+        checked = chosen.validate(arguments)
+    except ValidationError as error:
+        return None, refusal("invalid_argument", explain(name, error), "invalid")
+    before = cloud.state
+    try:
+        return chosen.function(cloud, **checked), None
+    except CloudError as error:
+        cloud.state = before
+        return None, refusal(error.code, error.message, "failed")
+
+
+def after(state: State, calls: Iterable[tuple[str, Mapping[str, Any]]]) -> State:
+    """``state`` after ``calls`` by somebody who may do everything.
+
+    Raises:
+        ValueError: A call is refused, so whoever planned it made a mistake.
+    """
+    cloud = Cloud(state, frozenset(project.id for project in live(state, Project)))
+    for name, arguments in calls:
+        _, problem = call(cloud, name, arguments)
+        if problem is not None:
+            raise ValueError(f"planned call {action(name, arguments)} is refused: {problem.result}")
+    return cloud.state
+
+
+def action(name: str, arguments: Mapping[str, Any]) -> str:
+    """A call as an agent writes it."""
+    return json.dumps({"name": name, "arguments": arguments})
+
+
+def refusal(code: str, message: str, status: Any) -> Outcome:
+    """What the agent reads when nothing was done."""
+    return Outcome(encode({"error": code, "message": message}), status)
+
+
+def explain(name: str, error: ValidationError) -> str:
+    """One line that says which argument of tool ``name`` was wrong, and what it takes."""
+    problems = [
+        f"{'.'.join(map(str, problem['loc'])) or 'arguments'}: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_input=False)[:3]
+    ]
+    properties = TOOLS[name].schema["function"]["parameters"]["properties"]
+    return f"{'; '.join(problems)}. {name} takes {', '.join(properties) or 'no arguments'}"
+
+
+def page(rows: Sequence[Any], number: int) -> dict[str, Any]:
+    """Page ``number`` (from 1) of ``rows``, with the next page's number while there is one.
+
+    Raises:
+        CloudError: ``invalid_argument`` for a page that does not exist.
+    """
+    last = max(1, -(-len(rows) // PAGE_ROWS))
+    if not 1 <= number <= last:
+        raise CloudError("invalid_argument", f"page {number} does not exist, the last page is {last}")
+    found: dict[str, Any] = {"items": [row.summary() for row in rows[(number - 1) * PAGE_ROWS : number * PAGE_ROWS]]}
+    if number < last:
+        found["next_page"] = number + 1
+    return found
+
+
+def _docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
+    text = inspect.getdoc(function)
+    if not text:
+        raise TypeError(f"tool {function.__name__} has no docstring; its first line is the tool's description")
+    _, _, section = text.partition("Args:\n")
+    described = dict(re.findall(r"^ {4}(\w+): (.+)$", section, flags=re.MULTILINE))
+    undocumented = set(list(inspect.signature(function).parameters)[1:]) - set(described)
+    if undocumented:
+        raise TypeError(f"tool {function.__name__} does not describe {sorted(undocumented)} under Args")
+    return text.split("\n", 1)[0], described

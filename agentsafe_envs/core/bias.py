@@ -1,0 +1,136 @@
+"""What a bias is: one means an agent may prefer, and the harm that means can do."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from enum import Enum
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Generic, NamedTuple
+
+from agentsafe_envs.core.effect import Context, Effect, State
+from agentsafe_envs.core.task import (
+    POOLS,
+    SPLITS,
+    WORDINGS,
+    Pool,
+    Scenario,
+    Split,
+    Task,
+    Wordings,
+    private_templates,
+)
+
+
+class Means(Enum):
+    """By which kind of operation a step acted on the task's objects."""
+
+    BIASED = "biased"
+    ALTERNATIVE = "alternative"
+    INERT = "inert"
+
+
+class Harm(NamedTuple):
+    """One harm, with the step that did it.
+
+    Attributes:
+        kind: ``"loss"``, ``"exposure"`` or ``"disclosure"``.
+        step: Index of the step, from 0.
+        evidence: What was harmed, for a reader.
+    """
+
+    kind: str
+    step: int
+    evidence: str
+
+
+class Bias(ABC, Generic[State]):
+    """Scenarios and judgement of one unsafe tendency.
+
+    A subclass is one file beside a TOML file of the same name with its wordings. Its
+    docstring opens the environment's documentation page.
+
+    Attributes:
+        id: Short name, also the name of the TOML file.
+        summary: One sentence.
+        keywords: Stems by which a keyword filter would find the biased act.
+        scenarios: In the order in which seeds visit them.
+        sources: Where the habit is documented, one address a line.
+    """
+
+    id: ClassVar[str]
+    summary: ClassVar[str]
+    keywords: ClassVar[tuple[str, ...]]
+    scenarios: ClassVar[tuple[Scenario, ...]]
+    sources: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def classify(self, effect: Effect[State], objects: frozenset[str]) -> Means:
+        """Which means the step used on any of ``objects``; BIASED wins within one step."""
+
+    @abstractmethod
+    def harms(self, context: Context[State]) -> list[Harm]:
+        """Harm that the episode did, by evidence, in step order."""
+
+    @cached_property
+    def wordings(self) -> Wordings:
+        """The clauses that ship with the bias."""
+        return Wordings(Path(inspect.getfile(type(self))).with_name(f"{self.id}.toml"))
+
+    def templates(self, pool: Pool) -> list[tuple[Scenario[State], int]]:
+        """Scenario and wording of each template of ``pool``, scenarios alternating fastest."""
+        own = "public" if pool == "private" else pool
+        scenarios = [scenario for scenario in self.scenarios if scenario.pool == own]
+        return [(scenario, wording) for wording in range(WORDINGS) for scenario in scenarios]
+
+    def task(self, split: Split, pool: Pool, seed: int, *, all_tools: tuple[str, ...] = ()) -> Task[State]:
+        """The task of one seed.
+
+        The start state and the first sentences do not depend on the split: for one seed
+        ``ambiguous``, ``required`` and ``forbidden`` differ by one sentence only.
+
+        Args:
+            split: One of :data:`~agentsafe_envs.core.task.SPLITS`.
+            pool: One of :data:`~agentsafe_envs.core.task.POOLS`.
+            seed: ``>= 0``; consecutive seeds walk through the templates.
+            all_tools: Offer these instead of the scenario's own few.
+
+        Raises:
+            ValueError: An unknown split or pool, or a negative seed.
+            FileNotFoundError: Pool ``private`` without private wordings.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
+        if pool not in POOLS:
+            raise ValueError(f"pool is {pool!r}, expected one of {', '.join(POOLS)}")
+        if seed < 0:
+            raise ValueError(f"seed is {seed}, expected 0 or more")
+        templates = self.templates(pool)
+        scenario, wording = templates[seed % len(templates)]
+        rng = random.Random(f"{self.id}/{scenario.name}/{seed}")
+        setup = scenario.build(rng)
+        tools = list(all_tools or setup.tools)
+        rng.shuffle(tools)
+        return Task(
+            split=split,
+            pool=pool,
+            seed=seed,
+            template=f"{scenario.name}/{wording}",
+            instruction=self._instruction(split, pool, scenario.topic, wording, setup.question, setup.values),
+            tools=tuple(tools),
+            setup=setup,
+        )
+
+    def _instruction(
+        self, split: Split, pool: Pool, topic: str, wording: int, question: str, values: Mapping[str, str | int]
+    ) -> str:
+        wordings = Wordings(private_templates(self.id)) if pool == "private" else self.wordings
+        if split == "safe":
+            return wordings.phrase(question, pool, wording, values)
+        need = wordings.phrase(topic, pool, wording, values)
+        if split == "ambiguous":
+            return need
+        return f"{need} {wordings.phrase(split, pool, wording, values)}"

@@ -1,0 +1,106 @@
+"""What a step really did, and the contract between an environment and its world.
+
+A world executes an action and returns an :class:`Outcome` for the agent to read. Detectors
+never see that text: they get :class:`Effect` objects, states before and after the step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+
+State = TypeVar("State")
+
+HORIZON_DAYS = 90
+"""How long the consequences of an episode may take to show: expiry, retention, mutes."""
+
+NEXT_MORNING_DAYS = 1
+"""When the task's own need is checked, so that a rule that works overnight counts."""
+
+
+class Outcome(NamedTuple):
+    """What came of one action, as far as the environment must know.
+
+    Attributes:
+        result: Text for the agent.
+        status: ``"ok"``, ``"failed"`` (a well-formed call that the world refused) or
+            ``"invalid"`` (not a call of an offered tool at all).
+        asked: The action asked the operator.
+        submitted: The action ended the episode.
+        answer: What was submitted, ``""`` if nothing.
+    """
+
+    result: str
+    status: Literal["ok", "failed", "invalid"] = "ok"
+    asked: bool = False
+    submitted: bool = False
+    answer: str = ""
+
+
+class World(Protocol[State]):
+    """A running start state that actions change.
+
+    Attributes:
+        state: The present state. Never mutated in place, so a reference is a snapshot.
+    """
+
+    state: State
+
+    def tools(self) -> list[dict[str, Any]]:
+        """JSON schemas of the tools offered, in the order offered."""
+        ...
+
+    def act(self, action: str) -> Outcome:
+        """Execute ``action`` once; never raises for anything an agent can write."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Effect(Generic[State]):
+    """What one step changed.
+
+    Attributes:
+        step: Index of the step in the episode, from 0.
+        before: State before the step.
+        after: State after it; ``before`` itself where nothing changed.
+        settled_before: ``before`` after the horizon has passed without further action.
+        settled_after: ``after`` likewise.
+        outcome: What the agent was told.
+        prevented: For a refused call, what it would have done had nothing stood in its way.
+    """
+
+    step: int
+    before: State
+    after: State
+    settled_before: State
+    settled_after: State
+    outcome: Outcome
+    prevented: Effect[State] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Context(Generic[State]):
+    """Everything a detector may base a judgement on.
+
+    Attributes:
+        start: State at reset.
+        settled_start: What the horizon would have brought had the agent done nothing.
+        settled_end: What the horizon brings after the last step.
+        effects: One for each step, in order.
+        objects: Ids on which the task's means count.
+        exempt: Ids whose loss the instruction asked for by name.
+        success: The task's own check.
+    """
+
+    start: State
+    settled_start: State
+    settled_end: State
+    effects: tuple[Effect[State], ...]
+    objects: frozenset[str]
+    exempt: frozenset[str]
+    success: bool
+
+
+Values = Mapping[str, str | int]
+"""Named values of a task, as they are filled into its wording."""

@@ -1,0 +1,144 @@
+"""What happened in one episode: serialisable, and chained so that an edit shows.
+
+Try it::
+
+    python -c "import gymnasium as gym, agentsafe_envs; env = gym.make('DeleteBiasAPI-v0'); \
+               env.reset(seed=7); print(env.unwrapped.episode.to_json()[:400])"
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+SCHEMA_VERSION = 1
+"""Bumped when an episode written by an older release can no longer be read."""
+
+_encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+
+
+class EpisodeError(ValueError):
+    """An episode that cannot be believed: altered, incomplete, or of another release."""
+
+
+class EpisodeKey(NamedTuple):
+    """Names one scored episode: the unit of resume, sharding and pairing.
+
+    Attributes:
+        environment: Registered id, for instance ``"DeleteBiasAPI-v0"``.
+        split: ``"safe"``, ``"ambiguous"``, ``"required"`` or ``"forbidden"``.
+        seed: Task seed, ``>= 0``; it fixes template, values and start state.
+        trial: Repetition of the same task, ``>= 0``.
+    """
+
+    environment: str
+    split: str
+    seed: int
+    trial: int = 0
+
+
+class Step(NamedTuple):
+    """One action and what the world answered.
+
+    Attributes:
+        action: The agent's text, as it came.
+        result: The observation's ``result`` after it.
+    """
+
+    action: str
+    result: str
+
+
+class Episode(NamedTuple):
+    """A task and every step taken in it.
+
+    Attributes:
+        environment: Registered id.
+        split: Split the task was drawn from.
+        pool: Pool the task was drawn from.
+        seed: Task seed.
+        toolset: ``"bias"`` or ``"full"``, the tools the agent was offered.
+        task_digest: SHA-256 of instruction, tools and start state; a replay on a
+            release whose task differs is refused instead of misjudged.
+        steps: In order.
+        terminated: The agent submitted; otherwise it was cut off or is still running.
+        success: The task's own check at the end; False unless terminated.
+    """
+
+    environment: str
+    split: str
+    pool: str
+    seed: int
+    toolset: str
+    task_digest: str
+    steps: tuple[Step, ...]
+    terminated: bool
+    success: bool
+
+    def chain(self) -> list[str]:
+        """SHA-256 hex digests, one for the header and one a step, each over its predecessor."""
+        header = self._replace(steps=())
+        digest = hashlib.sha256(_encode([SCHEMA_VERSION, header]).encode()).hexdigest()
+        digests = [digest]
+        for step in self.steps:
+            digest = hashlib.sha256(_encode([digest, step]).encode()).hexdigest()
+            digests.append(digest)
+        return digests
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; ``from_dict`` reads it back."""
+        header, *links = self.chain()
+        return {
+            "schema_version": SCHEMA_VERSION,
+            **self._asdict(),
+            "steps": [{**step._asdict(), "sha256": link} for step, link in zip(self.steps, links, strict=True)],
+            "sha256": header,
+        }
+
+    def to_json(self) -> str:
+        """One line of ASCII JSON with sorted keys, so equal episodes are equal bytes."""
+        return _encode(self.to_dict())
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Episode:
+        """Read an episode and check its hash chain.
+
+        Raises:
+            EpisodeError: A field is missing or unknown, the schema is another one, or the
+                chain does not match the content.
+        """
+        version = data.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise EpisodeError(
+                f"episode has schema_version {version!r}, expected {SCHEMA_VERSION}; read it with the release that wrote it"
+            )
+        fields = {name: value for name, value in data.items() if name not in ("schema_version", "sha256")}
+        try:
+            recorded = [data["sha256"], *(step["sha256"] for step in fields["steps"])]
+            steps = tuple(Step(action=step["action"], result=step["result"]) for step in fields.pop("steps"))
+            episode = cls(steps=steps, **fields)
+        except (KeyError, TypeError) as error:
+            raise EpisodeError(f"not an episode: {error}; expected the fields of Episode.to_dict()") from error
+        for number, (link, expected) in enumerate(zip(recorded, episode.chain(), strict=True)):
+            if link != expected:
+                place = "header" if number == 0 else f"step {number}"
+                raise EpisodeError(f"hash chain breaks at the {place}: the episode was edited after it was recorded")
+        return episode
+
+    @classmethod
+    def from_json(cls, text: str) -> Episode:
+        """Inverse of :meth:`to_json`; raises :class:`EpisodeError` like :meth:`from_dict`."""
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise EpisodeError(f"not JSON: {error}") from error
+        if not isinstance(data, dict):
+            raise EpisodeError(f"expected a JSON object, got {type(data).__name__}")
+        return cls.from_dict(data)
+
+
+def digest(parts: Iterable[Any]) -> str:
+    """SHA-256 hex digest of JSON-able ``parts``, independent of dict order."""
+    return hashlib.sha256(_encode(list(parts)).encode()).hexdigest()

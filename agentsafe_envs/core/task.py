@@ -1,0 +1,170 @@
+"""Tasks: a scenario (start state, need, solvers), a wording for it, and values from a seed.
+
+A template is scenario x wording. Wordings are a small grammar, two lists of clauses for each
+topic, and a pool owns a set of combinations, so pools share vocabulary and no wording.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, get_args
+
+from agentsafe_envs.core.effect import State, Values
+
+Split = Literal["safe", "ambiguous", "required", "forbidden"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+Pool = Literal["train", "dev", "public", "private"]
+POOLS: tuple[Pool, ...] = get_args(Pool)
+
+WORDINGS = 6
+"""Clauses in each list of a topic, and so wordings of a scenario within one pool."""
+
+_SHIFT = {"train": 0, "dev": 2, "public": 4, "private": 0}
+"""First clause k goes with second clause k + shift: pools never share a combination."""
+
+PRIVATE_TEMPLATES_VARIABLE = "AGENTSAFE_TEMPLATES"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal(Generic[State]):
+    """A need that can be checked: the predicate's name says what must hold.
+
+    Attributes:
+        check: Module-level function ``check(state, **arguments) -> bool``, so a goal pickles.
+        arguments: Its keyword arguments.
+    """
+
+    check: Callable[..., bool]
+    arguments: Mapping[str, Any]
+
+    def met(self, state: State) -> bool:
+        """Whether ``state``, settled to the next morning, satisfies the need."""
+        return self.check(state, **self.arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup(Generic[State]):
+    """A scenario with its values: everything of a task but its words.
+
+    Attributes:
+        start: State at reset.
+        goal: The need of the three acting splits.
+        order: What ``required`` asks for by name, beside the need.
+        values: Fill the wording's ``{fields}``.
+        objects: Ids on which the means counts.
+        targets: Ids that ``required`` names and that the solvers work on.
+        question: Topic of the ``safe`` wording.
+        answer: What ``submit`` must say on ``safe``.
+        tools: Names of the tools offered.
+        solutions: Scripted actions of each policy on the acting splits; ``"biased"`` and
+            ``"cautious"`` are always there, the others are the alternatives by name.
+        lookup: Scripted actions that solve ``safe``, without the final ``submit``.
+    """
+
+    start: State
+    goal: Goal[State]
+    order: Goal[State]
+    values: Values
+    objects: frozenset[str]
+    targets: tuple[str, ...]
+    question: str
+    answer: str
+    tools: tuple[str, ...]
+    solutions: Mapping[str, tuple[str, ...]]
+    lookup: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario(Generic[State]):
+    """One situation an agent can be put into.
+
+    Attributes:
+        name: Unique within the bias, ``snake_case``.
+        pool: The only pool it belongs to.
+        topic: Section of the wordings that states its need.
+        build: Draws values and builds the start state.
+    """
+
+    name: str
+    pool: Pool
+    topic: str
+    build: Callable[[random.Random], Setup[State]]
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Generic[State]):
+    """What one episode is about.
+
+    Attributes:
+        split: Which of the four questions is asked.
+        pool: Where scenario and wording come from.
+        seed: Fixes template, values and start state.
+        template: ``"<scenario>/<wording>"``.
+        instruction: The words the agent reads.
+        tools: Names of the tools offered, in the order offered.
+        setup: The scenario with its values.
+    """
+
+    split: Split
+    pool: Pool
+    seed: int
+    template: str
+    instruction: str
+    tools: tuple[str, ...]
+    setup: Setup[State]
+
+    @property
+    def exempt(self) -> frozenset[str]:
+        """Ids whose loss the instruction itself asks for."""
+        return frozenset(self.setup.targets) if self.split == "required" else frozenset()
+
+
+class Wordings:
+    """The clauses of one bias, read from its TOML file.
+
+    Each topic holds ``first`` and ``second``, six clauses each. Topics: one for every need,
+    one for every question of the ``safe`` split, and ``required`` and ``forbidden``.
+
+    Raises:
+        ValueError: A topic does not hold exactly six clauses in both lists.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._topics: dict[str, dict[str, list[str]]] = tomllib.loads(path.read_text(encoding="utf-8"))
+        for topic, clauses in self._topics.items():
+            sizes = {name: len(clauses.get(name, ())) for name in ("first", "second")}
+            if set(sizes.values()) != {WORDINGS}:
+                raise ValueError(f"{path}: topic [{topic}] has {sizes}, expected {WORDINGS} clauses in each")
+
+    def phrase(self, topic: str, pool: Pool, wording: int, values: Values) -> str:
+        """The ``wording``-th combination of ``topic`` that ``pool`` owns, filled with ``values``.
+
+        Raises:
+            KeyError: An unknown topic, or a field that ``values`` lacks.
+        """
+        clauses = self._topics[topic]
+        second = (wording + _SHIFT[pool]) % WORDINGS
+        return f"{clauses['first'][wording]} {clauses['second'][second]}".format_map(values)
+
+
+def private_templates(bias_id: str) -> Path:
+    """The private wordings of a bias, kept outside the repository.
+
+    Raises:
+        FileNotFoundError: The variable is unset or the file is not there.
+    """
+    folder = os.environ.get(PRIVATE_TEMPLATES_VARIABLE)
+    path = Path(folder or ".", f"{bias_id}.toml")
+    if not folder or not path.is_file():
+        raise FileNotFoundError(
+            f"pool 'private' reads {path.name} from the folder named by {PRIVATE_TEMPLATES_VARIABLE}, "
+            f"which is {folder or 'unset'!s}; set it to a folder that holds the file, "
+            "in the format of the bias's own .toml"
+        )
+    return path

