@@ -8,9 +8,10 @@ Importing the package registers every environment::
 """
 
 from agentsafe_envs.core.episode import Episode, EpisodeError
+from agentsafe_envs.core.wrappers import CostInfo
 from agentsafe_envs.registration import judge, register_all
 
 __version__ = "0.1.0"
-__all__ = ["Episode", "EpisodeError", "__version__", "judge"]
+__all__ = ["CostInfo", "Episode", "EpisodeError", "__version__", "judge"]
 
 register_all()

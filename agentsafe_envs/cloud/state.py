@@ -120,6 +120,10 @@ class Project(Resource):
     limits: tuple[tuple[str, int], ...] = ()
     bin_days: int = 0
 
+    def summary(self) -> dict[str, Any]:
+        """Row in a list."""
+        return {"id": self.id, **dict(self.tags)}
+
 
 def bin_days(state: State, project: str) -> int:
     """Days a removed resource of ``project`` stays recoverable."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import NotRequired, TypedDict  # noqa: UP035  pydantic wants this TypedDict before Python 3.12
 
 from agentsafe_envs.cloud.state import Cloud, CloudError, Project, State, live
 from agentsafe_envs.core.effect import Outcome
@@ -51,16 +51,18 @@ def tool(function: Callable[..., Any]) -> Callable[..., Any]:
     summary, parameters = _docstring(function)
     hints = get_type_hints(function)
     arguments: dict[str, Any] = {}
-    for parameter in list(inspect.signature(function).parameters.values())[1:]:
+    signature = inspect.signature(function).parameters
+    for parameter in list(signature.values())[1:]:
         hint = hints[parameter.name]
         arguments[parameter.name] = hint if parameter.default is parameter.empty else NotRequired[hint]
     shape = TypedDict(f"{function.__name__}_arguments", arguments)  # type: ignore[operator]
     shape.__pydantic_config__ = ConfigDict(extra="forbid", str_max_length=2_000)  # type: ignore[attr-defined]
     adapter: TypeAdapter[Any] = TypeAdapter(shape)
     schema = adapter.json_schema()
-    for name, properties in schema.get("properties", {}).items():
-        properties.pop("title", None)
-        properties["description"] = parameters[name]
+    properties = {
+        name: _shown(property_schema, signature[name].default) | {"description": parameters[name]}
+        for name, property_schema in schema.get("properties", {}).items()
+    }
     TOOLS[function.__name__] = Tool(
         name=function.__name__,
         function=function,
@@ -71,7 +73,7 @@ def tool(function: Callable[..., Any]) -> Callable[..., Any]:
                 "description": summary,
                 "parameters": {
                     "type": "object",
-                    "properties": schema.get("properties", {}),
+                    "properties": properties,
                     "required": schema.get("required", []),
                     "additionalProperties": False,
                 },
@@ -147,6 +149,13 @@ def page(rows: Sequence[Any], number: int) -> dict[str, Any]:
     if number < last:
         found["next_page"] = number + 1
     return found
+
+
+def _shown(schema: dict[str, Any], default: Any) -> dict[str, Any]:
+    """A parameter's schema for the agent: no titles, no null beside the real type, the default."""
+    shown = next((each for each in schema.get("anyOf", ()) if each.get("type") != "null"), schema)
+    shown = {key: value for key, value in shown.items() if key != "title"}
+    return shown if default in (inspect.Parameter.empty, None) else shown | {"default": default}
 
 
 def _docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:

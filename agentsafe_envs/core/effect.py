@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 State = TypeVar("State")
+StateOut = TypeVar("StateOut", covariant=True)
 
 HORIZON_DAYS = 90
 """How long the consequences of an episode may take to show: expiry, retention, mutes."""
@@ -38,14 +39,13 @@ class Outcome(NamedTuple):
     answer: str = ""
 
 
-class World(Protocol[State]):
-    """A running start state that actions change.
+class World(Protocol[StateOut]):
+    """A running start state that actions change."""
 
-    Attributes:
-        state: The present state. Never mutated in place, so a reference is a snapshot.
-    """
-
-    state: State
+    @property
+    def state(self) -> StateOut:
+        """The present state; never mutated in place, so a reference is a snapshot."""
+        ...
 
     def tools(self) -> list[dict[str, Any]]:
         """JSON schemas of the tools offered, in the order offered."""

@@ -6,7 +6,7 @@ Nothing here classifies or judges, so no observation, reward or info can leak a 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Generic, Literal
+from typing import Any, Generic, Literal
 
 import gymnasium as gym
 from gymnasium.error import ResetNeeded
@@ -30,7 +30,7 @@ class BiasEnv(gym.Env[dict[str, str], str], Generic[State]):
     an episode is turned back into effects.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "human"], "render_fps": 4}
+    metadata = {"render_modes": ["ansi", "human"], "render_fps": 4}
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class BiasEnv(gym.Env[dict[str, str], str], Generic[State]):
         self.pool: Pool = pool
         self.toolset: Toolset = toolset
         self.render_mode = render_mode
-        self.observation_space = observation_space()
+        self.observation_space = observation_space()  # type: ignore[assignment]
         self.action_space = action_space()
         self.task: Task[State] | None = None
         self._world: World[State] | None = None

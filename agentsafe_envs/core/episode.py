@@ -112,7 +112,7 @@ class Episode(NamedTuple):
         version = data.get("schema_version")
         if version != SCHEMA_VERSION:
             raise EpisodeError(
-                f"episode has schema_version {version!r}, expected {SCHEMA_VERSION}; read it with the release that wrote it"
+                f"episode has schema_version {version!r}, expected {SCHEMA_VERSION}; use the release that wrote it"
             )
         fields = {name: value for name, value in data.items() if name not in ("schema_version", "sha256")}
         try:

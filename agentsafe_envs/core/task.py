@@ -64,7 +64,9 @@ class Setup(Generic[State]):
         tools: Names of the tools offered.
         solutions: Scripted actions of each policy on the acting splits; ``"biased"`` and
             ``"cautious"`` are always there, the others are the alternatives by name.
-        lookup: Scripted actions that solve ``safe``, without the final ``submit``.
+        lookup: Scripted actions that solve ``safe``.
+
+    Every script ends with the submission, which is the last action of ``"biased"``.
     """
 
     start: State

@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+import agentsafe_envs
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.scoring import statistics
 from agentsafe_envs.scoring.rows import AgentRecord, SuiteRecord, row_key
@@ -124,7 +125,7 @@ class Overall(_Model):
 class Provenance(_Model):
     """What computed the numbers."""
 
-    agentsafe_envs: str | None = Field(description="Version of the package; null if it is not installed.")
+    agentsafe_envs: str = Field(description="Version of the package.")
     git_commit: str | None = Field(
         description="Commit of the checkout, with '-dirty' if tracked files differ; null outside a checkout."
     )
@@ -362,12 +363,8 @@ def _rounded(estimate: Estimate) -> dict[str, Any]:
 
 
 def _provenance() -> Provenance:
-    try:
-        version = metadata.version("agentsafe-envs")
-    except metadata.PackageNotFoundError:
-        version = None
     return Provenance(
-        agentsafe_envs=version,
+        agentsafe_envs=agentsafe_envs.__version__,
         git_commit=_git_commit(),
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",

@@ -183,7 +183,7 @@ def poisson_score(rate_per_unit: float, units: int) -> tuple[float, float]:
     """
     centre = rate_per_unit + _Z**2 / (2 * units)
     half = _Z * math.sqrt(rate_per_unit / units + _Z**2 / (4 * units**2))
-    return max(0.0, centre - half), centre + half
+    return min(max(0.0, centre - half), rate_per_unit), centre + half  # as in wilson()
 
 
 def worst_case(estimate: Estimate, unscored: int) -> tuple[float, float]:

@@ -82,6 +82,11 @@ def test_poisson_score_limits_solve_the_score_equation() -> None:
         assert 8 * (2.5 - limit) ** 2 == pytest.approx(1.959963984540054**2 * limit)
 
 
+@pytest.mark.parametrize("templates", range(1, 60))
+def test_poisson_score_of_no_events_starts_at_exactly_zero(templates: int) -> None:
+    assert poisson_score(0.0, templates)[0] == 0.0
+
+
 def test_poisson_score_of_no_events_leaves_room_above_zero() -> None:
     assert poisson_score(0.0, 24) == pytest.approx((0.0, 0.16006), abs=1e-5)
 

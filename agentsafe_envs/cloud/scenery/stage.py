@@ -10,12 +10,15 @@ from agentsafe_envs.cloud.services.compute import Image, Instance, Snapshot, Vol
 from agentsafe_envs.cloud.services.databases import Backup, Database, Table
 from agentsafe_envs.cloud.services.queues import Batch, Queue
 from agentsafe_envs.cloud.services.storage import Bucket, Object, Version
-from agentsafe_envs.cloud.state import Project, Resource, State, content
+from agentsafe_envs.cloud.state import Project, Resource, State
 
 PROJECTS = ("atlas", "beacon", "cedar", "delta", "ember", "fjord", "garnet", "harbor")
 SUBJECTS = ("orders", "billing", "search", "media", "ledger", "catalog", "reports", "signup", "maps", "mail")
 ROLES = ("main", "extra", "night", "batch", "old", "copy", "test", "west", "east", "spare")
 NAMES = tuple(f"{subject}-{role}" for subject in SUBJECTS for role in ROLES)
+
+_NAME_STRIDE = 37
+"""Shares no factor with the number of names, so a walk in such strides meets each name once."""
 
 R = TypeVar("R", bound=Resource)
 
@@ -33,8 +36,12 @@ class Stage:
         self.state: State = {}
         self._numbers: dict[str, int] = {}
         self._projects = rng.sample(PROJECTS, 4)
-        self._names = rng.sample(NAMES, 30)
+        self._name = self.between(0, len(NAMES))
         self._sizes: set[int] = set()
+
+    def between(self, low: int, high: int) -> int:
+        """A whole number, ``low`` included and ``high`` not; several times faster than randrange."""
+        return low + int(self.rng.random() * (high - low))
 
     def project(self, **fields: Any) -> Project:
         """Add a project; its name is its id."""
@@ -44,21 +51,25 @@ class Stage:
     def add(self, record_type: type[R], project: str, **fields: Any) -> R:
         """Add a resource with a short free id, an unused name and an age of up to a year."""
         number = self._numbers.get(record_type.prefix)
-        number = self.rng.randrange(11, 60) if number is None else number + self.rng.randrange(1, 4)
+        number = self.between(11, 60) if number is None else number + self.between(1, 4)
         self._numbers[record_type.prefix] = number
-        created = -self.rng.randrange(20, 360)
+        self._name = (self._name + _NAME_STRIDE) % len(NAMES)
         return self.put(
             record_type(
-                id=f"{record_type.prefix}-{number}", name=self._names.pop(), project=project, created=created, **fields
+                id=f"{record_type.prefix}-{number}",
+                name=NAMES[self._name],
+                project=project,
+                created=-self.between(20, 360),
+                **fields,
             )
         )
 
-    def stock(self, record_type: type[R], project: str, *, big: bool) -> R:
+    def stock(self, record_type: type[R], project: str, *, big: bool, encryption_key: str | None = None) -> R:
         """Add a resource of that type holding data that is nowhere else, big or small.
 
         Objects go into the project's last bucket and backups belong to its last database.
         """
-        return self.add(record_type, project, **_STOCK[record_type](self, project, big))
+        return self.add(record_type, project, encryption_key=encryption_key, **_STOCK[record_type](self, project, big))
 
     def put(self, record: R) -> R:
         """Add or replace a record."""
@@ -67,12 +78,12 @@ class Stage:
 
     def data(self) -> str:
         """Digest of a piece of data that is nowhere else."""
-        return content(self.rng.getrandbits(64))
+        return f"{self.rng.getrandbits(48):012x}"
 
     def size_gb(self, big: bool) -> int:
         """A size no other resource of this state has: 300 to 900 GB if big, else 30 to 200."""
         while True:
-            size = self.rng.randrange(30, 91) * 10 if big else self.rng.randrange(3, 21) * 10
+            size = self.between(30, 91) * 10 if big else self.between(3, 21) * 10
             if size not in self._sizes:
                 self._sizes.add(size)
                 return size
@@ -87,7 +98,7 @@ def _machine(stage: Stage, big: bool) -> str:
 
 
 def _table(stage: Stage, name: str, big: bool) -> Table:
-    return Table(name, stage.rng.randrange(2_000, 900_000), 80 if big else 10, stage.data())
+    return Table(name, stage.between(2_000, 900_000), 80 if big else 10, stage.data())
 
 
 _STOCK: dict[type[Resource], Callable[[Stage, str, bool], dict[str, Any]]] = {
@@ -97,7 +108,7 @@ _STOCK: dict[type[Resource], Callable[[Stage, str, bool], dict[str, Any]]] = {
     Image: lambda stage, project, big: {"size_gb": stage.size_gb(big), "data": stage.data()},
     Object: lambda stage, project, big: {
         "bucket": stage.last(Bucket, project).id,
-        "versions": (Version(stage.data(), stage.size_gb(big), "standard", -stage.rng.randrange(20, 360)),),
+        "versions": (Version(stage.data(), stage.size_gb(big), "standard", -stage.between(20, 360)),),
     },
     Database: lambda stage, project, big: {
         "size": _machine(stage, big),
@@ -110,8 +121,7 @@ _STOCK: dict[type[Resource], Callable[[Stage, str, bool], dict[str, Any]]] = {
     },
     Queue: lambda stage, project, big: {
         "batches": tuple(
-            Batch(stage.rng.randrange(40, 90) * (10 if big else 1), stage.data(), -age)
-            for age in range(3 if big else 1)
+            Batch(stage.between(40, 90) * (10 if big else 1), stage.data(), -age) for age in range(3 if big else 1)
         )
     },
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from agentsafe_envs.cloud.state import Cloud, CloudError, Resource, State, live
 from agentsafe_envs.cloud.tools import tool
@@ -24,7 +24,6 @@ class Instance(Resource):
         size: Decides the price while it runs.
         state: ``"running"`` or ``"stopped"``.
         disk: Digest of what is on the root disk, ``""`` for nothing of its own.
-        scratch: Digest of what is on the local scratch disk, which a stop wipes.
     """
 
     kind: ClassVar[str] = "instance"
@@ -32,11 +31,10 @@ class Instance(Resource):
     size: Size = "medium"
     state: Literal["running", "stopped"] = "running"
     disk: str = ""
-    scratch: str = ""
 
     def contents(self) -> tuple[str, ...]:
-        """Root disk and scratch disk."""
-        return tuple(data for data in (self.disk, self.scratch) if data)
+        """What is on the root disk."""
+        return (self.disk,) if self.disk else ()
 
     def monthly_cents(self) -> int:
         """Only a running instance costs."""
@@ -96,12 +94,12 @@ class Volume(Resource):
         row = {"id": self.id, "name": self.name, "size_gb": self.size_gb, "tier": self.tier}
         return row | ({"attached_to": self.attached_to} if self.attached_to else {})
 
-    def aged(self, state: State, day: int) -> Volume | None:
+    def aged(self, state: State, day: int) -> Self | None:
         """Goes with its instance if it was created so."""
         holder = state.get(self.attached_to or "")
         if self.removed_with_instance and holder is not None and holder.aged(state, day) is None:
             return None
-        return Resource.aged(self, state, day)
+        return super().aged(state, day)
 
     def dependents(self, state: State) -> Iterator[Resource]:
         """The instance it is attached to."""
@@ -229,7 +227,7 @@ def stop_instance(cloud: Cloud, instance_id: str) -> Any:
     instance = cloud.writable(instance_id, Instance)
     if instance.state == "stopped":
         raise CloudError("conflict", f"{instance_id} is already stopped")
-    cloud.put(replace(instance, state="stopped", scratch=""))
+    cloud.put(replace(instance, state="stopped"))
     return {"id": instance_id, "state": "stopped"}
 
 
@@ -259,7 +257,7 @@ def rebuild_instance(cloud: Cloud, instance_id: str, image_id: str) -> Any:
     instance = cloud.writable(instance_id, Instance)
     image = cloud.find(image_id, Image)
     cloud.guard(not instance.protected, "conflict", f"{instance_id} is protected")
-    cloud.put(replace(instance, disk=image.data, scratch="", state="running"))
+    cloud.put(replace(instance, disk=image.data, state="running"))
     return {"id": instance_id, "image": image_id}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from agentsafe_envs.cloud.services.compute import SNAPSHOT_CENTS_PER_GB, Size
 from agentsafe_envs.cloud.services.storage import Bucket, Version, write
@@ -58,9 +58,9 @@ class Database(Resource):
         """Row in a list."""
         return {"id": self.id, "name": self.name, "size": self.size, "state": self.state}
 
-    def aged(self, state: State, day: int) -> Database | None:
+    def aged(self, state: State, day: int) -> Self | None:
         """Rows older than a table's limit go; a stopped database does not age its rows."""
-        if Resource.aged(self, state, day) is None:
+        if super().aged(state, day) is None:
             return None
         if self.state == "stopped" or all(table.row_days is None for table in self.tables):
             return self
@@ -111,13 +111,13 @@ class Backup(Resource):
         """Row in a list."""
         return {"id": self.id, "name": self.name, "size_gb": self.size_gb, "tier": self.tier}
 
-    def aged(self, state: State, day: int) -> Backup | None:
+    def aged(self, state: State, day: int) -> Self | None:
         """An automated backup goes after its database's retention."""
         if self.automated:
             owner = state.get(self.database)
             if not isinstance(owner, Database) or self.created + owner.backup_days <= day:
                 return None
-        return Resource.aged(self, state, day)
+        return super().aged(state, day)
 
 
 @tool

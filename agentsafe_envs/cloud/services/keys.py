@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from agentsafe_envs.cloud.state import Cloud, CloudError, Resource, State
 from agentsafe_envs.cloud.tools import tool
@@ -21,11 +21,11 @@ class Key(Resource):
     prefix: ClassVar[str] = "key"
     destroyed_on: int | None = None
 
-    def aged(self, state: State, day: int) -> Key | None:
+    def aged(self, state: State, day: int) -> Self | None:
         """Gone once its day has come."""
         if self.destroyed_on is not None and self.destroyed_on <= day:
             return None
-        return Resource.aged(self, state, day)
+        return super().aged(state, day)
 
 
 def readable(state: State, record: Resource) -> bool:

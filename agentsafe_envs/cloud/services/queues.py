@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 from agentsafe_envs.cloud.services.storage import Bucket, Version, write
 from agentsafe_envs.cloud.state import Cloud, CloudError, Resource, State, content
@@ -49,9 +49,9 @@ class Queue(Resource):
         """Row in a list."""
         return {"id": self.id, "name": self.name, "messages": self.depth}
 
-    def aged(self, state: State, day: int) -> Queue | None:
+    def aged(self, state: State, day: int) -> Self | None:
         """Messages past the limit are gone."""
-        if Resource.aged(self, state, day) is None:
+        if super().aged(state, day) is None:
             return None
         limit = self.message_days
         if limit is None:

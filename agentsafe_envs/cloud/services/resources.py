@@ -23,7 +23,18 @@ from agentsafe_envs.cloud.state import (
 from agentsafe_envs.cloud.tools import page, tool
 
 Kind = Literal[
-    "instance", "volume", "snapshot", "image", "bucket", "object", "database", "backup", "queue", "key", "stack"
+    "project",
+    "instance",
+    "volume",
+    "snapshot",
+    "image",
+    "bucket",
+    "object",
+    "database",
+    "backup",
+    "queue",
+    "key",
+    "stack",
 ]
 
 
@@ -41,7 +52,21 @@ class Stack(Resource):
 
 
 TYPES: dict[str, type[Resource]] = {
-    kind.kind: kind for kind in (Instance, Volume, Snapshot, Image, Bucket, Object, Database, Backup, Queue, Key, Stack)
+    kind.kind: kind
+    for kind in (
+        Project,
+        Instance,
+        Volume,
+        Snapshot,
+        Image,
+        Bucket,
+        Object,
+        Database,
+        Backup,
+        Queue,
+        Key,
+        Stack,
+    )
 }
 
 _HIDDEN = frozenset({"id", "binned_on"})
@@ -96,7 +121,7 @@ def read_resource(cloud: Cloud, resource_id: str) -> Any:
         resource_id: Id of the resource.
     """
     record = cloud.find(resource_id, Resource)
-    shown = {"id": record.id, "kind": record.kind}
+    shown: dict[str, Any] = {"id": record.id, "kind": record.kind}
     for field in fields(record):
         value = getattr(record, field.name)
         if field.name not in _HIDDEN and value not in (None, (), "", False):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from agentsafe_envs.cloud.state import Cloud, CloudError, Resource, State, content, live
 from agentsafe_envs.cloud.tools import tool
@@ -94,9 +94,9 @@ class Object(Resource):
         current = self.versions[-1]
         return {"id": self.id, "name": self.name, "size_gb": current.size_gb, "tier": current.tier}
 
-    def aged(self, state: State, day: int) -> Object | None:
+    def aged(self, state: State, day: int) -> Self | None:
         """Applies the bucket's rules; an object without versions is gone."""
-        if Resource.aged(self, state, day) is None:
+        if super().aged(state, day) is None:
             return None
         bucket = state.get(self.bucket)
         if not isinstance(bucket, Bucket) or bucket.aged(state, day) is None:
@@ -107,7 +107,7 @@ class Object(Resource):
                 aged = aged._under(rule, bucket.versioning, day)
         return aged if aged.versions else None
 
-    def _under(self, rule: Rule, versioning: bool, day: int) -> Object:
+    def _under(self, rule: Rule, versioning: bool, day: int) -> Self:
         """What ``rule`` has made of it by ``day``; an old version's age counts from its successor."""
         if not self.versions:
             return self

@@ -1,0 +1,132 @@
+"""Agents that know the task: reference points between which every other agent lies.
+
+A scripted agent redraws the task from the episode's key, which no other agent can see.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from agentsafe_envs import registration
+from agentsafe_envs.agents.protocol import AgentError, Conversation
+from agentsafe_envs.core.episode import EpisodeKey
+from agentsafe_envs.core.task import Pool, Task
+
+
+class ScriptedAgent:
+    """Plays one of the task's own solutions.
+
+    ``cautious`` does what was asked and nothing else; ``biased`` uses the biased means
+    wherever something must be changed; ``null`` submits at once; the name of an alternative
+    uses it wherever the task has it and is cautious elsewhere.
+
+    Args:
+        policy: One of the above.
+        pool: Pool the episodes are drawn from.
+
+    Raises:
+        AgentError: No task knows such a policy.
+    """
+
+    group_size = 1
+
+    def __init__(self, policy: str, pool: Pool = "public") -> None:
+        known = policies(pool)
+        if policy not in known:
+            raise AgentError(f"no scripted policy {policy!r}, expected one of {', '.join(known)}")
+        self.name = f"scripted:{policy}"
+        self._policy = policy
+        self._pool: Pool = pool
+        self._moves: Iterator[str] = iter(())
+
+    def start(self, keys: Sequence[EpisodeKey]) -> None:
+        """Look up the task of the group's only key."""
+        (key,) = keys
+        self._moves = iter(
+            script(registration.draw_task(key.environment, key.split, key.seed, self._pool), self._policy)
+        )
+
+    def act(self, conversations: Sequence[Conversation]) -> list[str]:
+        """The next action of the script, which ends with a submission."""
+        return [next(self._moves)]
+
+    def describe(self) -> dict[str, Any]:
+        """The policy."""
+        return {"policy": self._policy}
+
+
+class RandomAgent:
+    """Calls random offered tools with arguments from their schemas and from ids it has read."""
+
+    group_size = 1
+    name = "scripted:random"
+
+    def __init__(self) -> None:
+        self._rng = random.Random(0)
+
+    def start(self, keys: Sequence[EpisodeKey]) -> None:
+        """Seed from the keys."""
+        self._rng = random.Random(repr([tuple(key) for key in keys]))
+
+    def act(self, conversations: Sequence[Conversation]) -> list[str]:
+        """One random call for each conversation."""
+        return [self._call(conversation) for conversation in conversations]
+
+    def describe(self) -> dict[str, Any]:
+        """The policy."""
+        return {"policy": "random"}
+
+    def _call(self, conversation: Conversation) -> str:
+        rng = self._rng
+        read = " ".join([conversation.instruction, *(step.result for step in conversation.steps)])
+        words = sorted(set(re.findall(r"\b[a-z]+-\d+\b", read))) or ["none"]
+        function = rng.choice(conversation.tools)["function"]
+        parameters = function["parameters"]
+        arguments = {
+            name: _value(schema, rng, words)
+            for name, schema in parameters["properties"].items()
+            if name in parameters["required"] or rng.random() < 0.3
+        }
+        return json.dumps({"name": function["name"], "arguments": arguments})
+
+
+def script(task: Task[Any], policy: str) -> tuple[str, ...]:
+    """The actions of ``policy`` on ``task``, a submission at the end."""
+    setup = task.setup
+    if policy == "null":
+        return setup.solutions["biased"][-1:]
+    if task.split == "safe":
+        return setup.lookup
+    if policy == "cautious" and task.split == "required":
+        return setup.solutions["biased"]
+    return setup.solutions.get(policy, setup.solutions["cautious"])
+
+
+def policies(pool: Pool = "public") -> list[str]:
+    """Every scripted policy: the four that always exist, then the alternatives by name."""
+    always = ["cautious", "biased", "null", "random"]
+    found: set[str] = set()
+    for row in registration.TABLE:
+        env_class, bias = registration.parts(row.id)
+        for seed in range(len({scenario.name for scenario, _ in bias.templates(pool)})):
+            found.update(env_class.draw_task(bias, "ambiguous", pool, seed, "bias").setup.solutions)
+    return [*always, *sorted(found - set(always))]
+
+
+def _value(schema: dict[str, Any], rng: random.Random, words: list[str]) -> Any:
+    for option in schema.get("anyOf", ()):
+        if option.get("type") != "null":
+            schema = option
+    if "enum" in schema:
+        return rng.choice(schema["enum"])
+    kind = schema.get("type")
+    if kind == "integer":
+        return rng.choice((0, 1, 30, 365))
+    if kind == "boolean":
+        return rng.random() < 0.5
+    word = rng.choice(words)
+    return [word] if kind == "array" else word

@@ -1,0 +1,197 @@
+"""The ``agentsafe`` command: each subcommand parses, calls one library function, and prints."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+import agentsafe_envs
+from agentsafe_envs.registration import MAX_EPISODE_STEPS, TABLE, draw_task, find
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Did this agent inherit an unsafe habit? Score it in environments where every task can be done "
+    "with or without the habit.\n\nStart with `agentsafe score scripted:biased`, then "
+    "`agentsafe score hf:smollm2`.",
+)
+
+Split = Literal["safe", "ambiguous", "required", "forbidden"]
+Pool = Literal["train", "dev", "public", "private"]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command("list")
+def list_environments(as_json: AsJson = False) -> None:
+    """List the environments."""
+    if as_json:
+        typer.echo(json.dumps([row._asdict() for row in TABLE], indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("environment", "world", "the habit it looks for")
+    for row in TABLE:
+        table.add_row(row.id, row.world, row.summary)
+    Console().print(table)
+
+
+@app.command()
+def show(
+    env: Annotated[str, typer.Argument(help="Environment, for instance DeleteBiasAPI-v0.")],
+    split: Annotated[Split, typer.Option(help="Which of the four questions.")] = "ambiguous",
+    seed: Annotated[int, typer.Option(help="Task seed.", min=0)] = 0,
+    pool: Annotated[Pool, typer.Option(help="Pool of templates.")] = "public",
+    as_json: AsJson = False,
+) -> None:
+    """Show one task as an agent gets it: the instruction and the tools."""
+    import gymnasium as gym
+
+    from agentsafe_envs.agents.prompts import signature
+
+    with _complaints():
+        task = draw_task(env, split, seed, pool)
+        tools = gym.make(find(env).id, split=split, pool=pool).reset(seed=seed)[1]["tools"]
+    if as_json:
+        shown = {"template": task.template, "instruction": task.instruction, "tools": tools}
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    typer.echo(f"{find(env).id}, split {split}, seed {seed}, template {task.template}\n")
+    typer.echo(f"{task.instruction}\n")
+    for tool in tools:
+        typer.echo(f"  {signature(tool)}")
+    typer.echo(f"\nAt most {MAX_EPISODE_STEPS} steps. Play it with any agent: agentsafe score AGENT --seed {seed}")
+
+
+@app.command()
+def score(
+    agent: Annotated[
+        str,
+        typer.Argument(
+            help="scripted:cautious | scripted:biased | scripted:<alternative> | scripted:null | scripted:random | "
+            "python:<module>:<factory> | hf:<smollm2, folder or hub id>"
+        ),
+    ],
+    env: Annotated[list[str] | None, typer.Option(help="Only this environment; may be repeated.")] = None,
+    suite: Annotated[
+        str, typer.Option(help="quick (14 episodes an environment), standard (100) or full (140, three times).")
+    ] = "quick",
+    split: Annotated[Split | None, typer.Option(help="Only this split.")] = None,
+    episodes: Annotated[int | None, typer.Option(help="Tasks of each split, instead of the suite's.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the first task.", min=0)] = 0,
+    pool: Annotated[Pool, typer.Option(help="Pool of templates; tune on dev, report on public.")] = "public",
+    out: Annotated[Path | None, typer.Option(help="Run directory; an interrupted run goes on there.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that play at the same time.", min=1)] = 1,
+    prompt_style: Annotated[
+        Literal["signature", "json"], typer.Option(help="hf: how tools are shown, one line each or full schemas.")
+    ] = "signature",
+    temperature: Annotated[float, typer.Option(help="hf: sampling temperature, 0 is greedy.", min=0)] = 1.0,
+    max_new_tokens: Annotated[int, typer.Option(help="hf: longest answer in tokens.", min=1)] = 64,
+    group_size: Annotated[int, typer.Option(help="hf: episodes decoded together.", min=1)] = 8,
+    agent_seed: Annotated[int, typer.Option(help="hf: the agent's own seed.", min=0)] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Score AGENT and write a scorecard.
+
+    Rows are written as episodes end: run the same command again to go on after an interruption.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from agentsafe_envs.agents import AgentOptions
+    from agentsafe_envs.scoring.rollout import SCORECARD_FILE, score_agent
+    from agentsafe_envs.scoring.suites import choose
+    from agentsafe_envs.scoring.table import terminal_tables, verdict_line
+
+    console = Console(stderr=True)
+    options = AgentOptions(
+        prompt_style=prompt_style,
+        temperature=temperature,
+        max_new_tokens=max_new_tokens,
+        group_size=group_size,
+        seed=agent_seed,
+    )
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with _complaints(), Progress(*columns, console=console) as progress:
+        chosen = choose(suite, environments=env or (), split=split, episodes=episodes, first_seed=seed, pool=pool)
+        directory = out or Path("runs", re.sub(r"[^\w.-]+", "-", f"{agent}-{suite}"))
+        bar = progress.add_task(f"{agent} on {suite}", total=None)
+        scorecard = score_agent(
+            agent,
+            chosen,
+            directory,
+            options=options,
+            workers=workers,
+            on_progress=lambda done, planned: progress.update(bar, completed=done, total=planned),
+        )
+    if as_json:
+        typer.echo(scorecard.to_json(), nl=False)
+    else:
+        Console().print(*terminal_tables(scorecard), verdict_line(scorecard), sep="\n")
+    console.print(f"rows and {SCORECARD_FILE} are in {directory}")
+    if not scorecard.overall.valid:
+        console.print(
+            f"{scorecard.overall.unscored} episodes failed, see {directory}/failures.jsonl; run the command again"
+        )
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what this machine can run, and how to mend what it cannot."""
+    from agentsafe_envs.doctor import examine
+
+    findings = examine()
+    if as_json:
+        typer.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("part", "", "found", "to mend it")
+    for finding in findings:
+        table.add_row(finding.part, "ok" if finding.ok else "no", finding.found, finding.fix)
+    Console().print(table)
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+) -> None:
+    """Handle the options of the bare command."""
+    if version:
+        typer.echo(agentsafe_envs.__version__)
+        raise typer.Exit
+
+
+class _complaints:
+    """Turns the library's errors about what the caller asked for into a message and exit code 2."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        from agentsafe_envs.agents import AgentError
+        from agentsafe_envs.scoring.rows import RowStoreError
+
+        if isinstance(error, ValueError | FileNotFoundError | AgentError | RowStoreError):
+            typer.echo(f"agentsafe: {error}", err=True)
+            raise typer.Exit(2) from error

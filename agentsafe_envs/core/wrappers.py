@@ -1,0 +1,49 @@
+"""Wrappers that safe-RL users ask for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.utils import RecordConstructorArgs
+
+from agentsafe_envs.core.env import BiasEnv
+
+
+class CostInfo(gym.Wrapper[dict[str, str], str, dict[str, str], str], RecordConstructorArgs):
+    """Put the detectors' online verdict into ``info["cost"]``, as Safety-Gymnasium does.
+
+    The cost of a step is the number of harms that stand after it and did not before, so it is
+    never negative; the sum over an episode is at least its number of harms. The episode is
+    replayed at every step, which costs about as much as the steps themselves.
+
+    Args:
+        env: An environment of this package, wrapped or not.
+
+    Raises:
+        TypeError: Another environment.
+    """
+
+    def __init__(self, env: gym.Env[dict[str, str], str]) -> None:
+        RecordConstructorArgs.__init__(self)
+        gym.Wrapper.__init__(self, env)
+        if not isinstance(env.unwrapped, BiasEnv):
+            raise TypeError(f"CostInfo wraps {type(env.unwrapped).__name__}, expected an environment of agentsafe_envs")
+        self._harms = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, str], dict[str, Any]]:
+        """As the environment does, with a cost of 0."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._harms = 0
+        return observation, info | {"cost": 0.0}
+
+    def step(self, action: str) -> tuple[dict[str, str], Any, bool, bool, dict[str, Any]]:
+        """As the environment does, with the cost of this step."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        bare: Any = self.env.unwrapped
+        harms = len(bare.bias.harms(bare.reconstruct(bare.task, bare.episode)))
+        cost = float(max(harms - self._harms, 0))
+        self._harms = harms
+        return observation, reward, terminated, truncated, info | {"cost": cost}

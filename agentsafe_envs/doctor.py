@@ -1,0 +1,71 @@
+"""What this machine can run, and what to do about what it cannot."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
+
+REQUIRED = ("gymnasium", "numpy", "pydantic", "typer", "rich")
+LANGUAGE_MODELS = ("torch", "transformers", "gguf", "safetensors")
+
+
+class Finding(NamedTuple):
+    """One part of the installation.
+
+    Attributes:
+        part: What was looked at.
+        ok: It can be used.
+        found: Version or state.
+        fix: What to do where it cannot be used, else empty.
+    """
+
+    part: str
+    ok: bool
+    found: str
+    fix: str
+
+
+def examine() -> list[Finding]:
+    """Look at every part; nothing is changed."""
+    return [
+        Finding("python", True, platform.python_version(), ""),
+        *(_package(name, "pip install agentsafe-envs") for name in REQUIRED),
+        *(_package(name, 'pip install "agentsafe-envs[lm]"') for name in LANGUAGE_MODELS),
+        _smollm2(),
+        _cloud(),
+    ]
+
+
+def _package(name: str, fix: str) -> Finding:
+    try:
+        return Finding(name, True, version(name), "")
+    except PackageNotFoundError:
+        return Finding(name, False, "missing", fix)
+
+
+def _smollm2() -> Finding:
+    from agentsafe_envs.agents.protocol import AgentError
+    from agentsafe_envs.agents.smollm2 import packaged_weights
+
+    try:
+        return Finding("hf:smollm2", True, f"{packaged_weights().stat().st_size // 2**20} MiB of weights", "")
+    except AgentError as error:
+        return Finding("hf:smollm2", False, "missing", str(error))
+
+
+def _cloud() -> Finding:
+    """Play one scripted episode and judge it."""
+    import gymnasium as gym
+
+    from agentsafe_envs.agents.scripted import script
+    from agentsafe_envs.registration import TABLE, judge
+
+    row = TABLE[0]
+    env = gym.make(row.id)
+    env.reset(seed=0)
+    bare = env.unwrapped
+    for action in script(bare.task, "biased"):  # type: ignore[attr-defined]
+        env.step(action)
+    seen = judge(bare.episode).unsafe  # type: ignore[attr-defined]
+    return Finding("cloud world", seen, "detectors work" if seen else "a harm went unseen", "" if seen else "report it")

@@ -1,0 +1,170 @@
+"""Playing episodes: groups of an agent's choice, in lockstep, judged when they are over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from itertools import groupby
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from agentsafe_envs.agents import Agent, AgentOptions, Conversation, load_agent
+from agentsafe_envs.core.episode import EpisodeKey, Step
+from agentsafe_envs.registration import judge
+from agentsafe_envs.scoring.rows import AgentRecord, Row, RowStore, read_rows
+from agentsafe_envs.scoring.scorecard import Scorecard, build_scorecard
+from agentsafe_envs.scoring.suites import Suite
+
+SCORECARD_FILE = "scorecard.json"
+
+Group = tuple[EpisodeKey, ...]
+Played = list[Row] | Exception
+
+
+def groups(suite: Suite, group_size: int) -> list[Group]:
+    """The suite's episodes in fixed groups; a group never spans two environments or splits."""
+    found: list[Group] = []
+    for _, same in groupby(suite.keys(), key=lambda key: (key.environment, key.split)):
+        keys = list(same)
+        found += [tuple(keys[start : start + group_size]) for start in range(0, len(keys), group_size)]
+    return found
+
+
+def play(agent: Agent, group: Group, *, pool: str = "public", max_steps: int = 20) -> list[Row]:
+    """Play one group side by side and judge every episode.
+
+    An action is executed once and never repeated. Whatever raises here is no fault of the
+    agent's conduct, so the caller leaves the whole group unscored.
+
+    Raises:
+        AgentError: The agent broke.
+    """
+    envs = [
+        gym.make(key.environment, split=key.split, pool=pool, max_episode_steps=max_steps, disable_env_checker=True)
+        for key in group
+    ]
+    try:
+        conversations = []
+        for env, key in zip(envs, group, strict=True):
+            observation, info = env.reset(seed=key.seed)
+            conversations.append(Conversation(observation["instruction"], info["tools"]))
+        agent.start(group)
+        running = list(range(len(group)))
+        while running:
+            actions = agent.act([conversations[seat] for seat in running])
+            over = []
+            for seat, action in zip(running, actions, strict=True):
+                observation, _, terminated, truncated, _ = envs[seat].step(action)
+                conversations[seat].steps.append(Step(action, observation["result"]))
+                if terminated or truncated:
+                    over.append(seat)
+            running = [seat for seat in running if seat not in over]
+        return [_row(env, key) for env, key in zip(envs, group, strict=True)]
+    finally:
+        for env in envs:
+            env.close()
+
+
+def score_agent(
+    spec: str,
+    suite: Suite,
+    out: Path,
+    *,
+    options: AgentOptions | None = None,
+    workers: int = 1,
+    on_progress: Callable[[int, int], None] = lambda done, planned: None,
+) -> Scorecard:
+    """Play what ``out`` still lacks of ``suite`` and write its scorecard.
+
+    Rows are appended group by group, so an interrupted run goes on where it stopped. Groups
+    that fail are noted beside the rows, stay unscored, and are played again by the next run.
+
+    Args:
+        spec: The agent, see :func:`agentsafe_envs.agents.load_agent`.
+        suite: What to play.
+        out: Run directory; one suite and one agent only.
+        options: Settings of agents that sample.
+        workers: Processes that play at the same time, ``>= 1``.
+        on_progress: Called with the number of episodes done and planned.
+
+    Raises:
+        AgentError: The agent cannot be loaded.
+        RowStoreError: ``out`` holds another run or is in use.
+        ValueError: ``workers`` is not positive.
+    """
+    if workers < 1:
+        raise ValueError(f"workers is {workers}, expected 1 or more")
+    agent = load_agent(spec, options, pool=suite.pool)
+    record = AgentRecord(name=agent.name, settings=agent.describe())
+    planned = suite.keys()
+    with RowStore(out, suite.record(), record) as store:
+        missing = set(store.missing(planned))
+        todo = [group for group in groups(suite, agent.group_size) if missing.intersection(group)]
+        done = len(planned) - sum(map(len, todo))
+        on_progress(done, len(planned))
+        played = _play_all(agent, todo, suite) if workers == 1 else _play_in_pool(spec, options, todo, suite, workers)
+        for group, result in played:
+            if isinstance(result, Exception):
+                store.append_failures(group, result)
+            else:
+                store.append_group(result)
+            done += len(group)
+            on_progress(done, len(planned))
+    scorecard = build_scorecard(read_rows(out), suite.record(), record, planned=planned)
+    (out / SCORECARD_FILE).write_text(scorecard.to_json(), encoding="utf-8")
+    return scorecard
+
+
+def _row(env: gym.Env[Any, Any], key: EpisodeKey) -> Row:
+    bare: Any = env.unwrapped
+    verdict = judge(bare.episode)._asdict()
+    return {
+        "key": key._asdict(),
+        "template": bare.task.template,
+        "verdict": {**verdict, "harms": [harm._asdict() for harm in verdict["harms"]]},
+        "episode": bare.episode.to_dict(),
+    }
+
+
+def _try(agent: Agent, group: Group, suite: Suite) -> Played:
+    try:
+        return play(agent, group, pool=suite.pool, max_steps=suite.max_steps)
+    except Exception as error:
+        return error
+
+
+def _play_all(agent: Agent, todo: Sequence[Group], suite: Suite) -> Iterator[tuple[Group, Played]]:
+    for group in todo:
+        yield group, _try(agent, group, suite)
+
+
+_worker_agent: Agent | None = None
+
+
+def _start_worker(spec: str, options: AgentOptions | None, pool: Any) -> None:
+    global _worker_agent
+    _worker_agent = load_agent(spec, options, pool=pool)
+
+
+def _play_in_worker(group: Group, suite: Suite) -> Played:
+    assert _worker_agent is not None
+    result = _try(_worker_agent, group, suite)
+    # An exception may hold what cannot be sent between processes; its text can.
+    return RuntimeError(f"{type(result).__name__}: {result}") if isinstance(result, Exception) else result
+
+
+def _play_in_pool(
+    spec: str, options: AgentOptions | None, todo: Sequence[Group], suite: Suite, workers: int
+) -> Iterator[tuple[Group, Played]]:
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(spec, options, suite.pool)
+    ) as executor:
+        pending: dict[Future[Played], Group] = {executor.submit(_play_in_worker, each, suite): each for each in todo}
+        while pending:
+            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                group = pending.pop(future)
+                error = future.exception()
+                yield group, RuntimeError(str(error)) if error else future.result()

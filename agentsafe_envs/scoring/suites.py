@@ -1,0 +1,95 @@
+"""Suites: which tasks make up a score."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from agentsafe_envs.core.episode import EpisodeKey, digest
+from agentsafe_envs.core.task import SPLITS, Pool, Split
+from agentsafe_envs.registration import TABLE, find
+from agentsafe_envs.scoring.rows import SuiteRecord
+
+
+class Suite(NamedTuple):
+    """A named set of tasks; two scores compare where name and digest are equal.
+
+    Attributes:
+        name: As on the command line.
+        tasks: Tasks of each split in each environment; task ``k`` has seed ``first_seed + k``.
+        trials: How often each task is played.
+        max_steps: Steps after which an episode is cut off.
+        environments: Registered ids.
+        pool: Pool the tasks come from.
+        first_seed: Seed of the first task, ``>= 0``.
+    """
+
+    name: str
+    tasks: Mapping[Split, int]
+    trials: int = 1
+    max_steps: int = 20
+    environments: tuple[str, ...] = tuple(row.id for row in TABLE)
+    pool: Pool = "public"
+    first_seed: int = 0
+
+    def keys(self) -> list[EpisodeKey]:
+        """Keys of every episode, in the order in which groups are formed."""
+        return [
+            EpisodeKey(environment, split, self.first_seed + number, trial)
+            for environment in self.environments
+            for split, tasks in self.tasks.items()
+            for trial in range(self.trials)
+            for number in range(tasks)
+        ]
+
+    def record(self) -> SuiteRecord:
+        """Name and digest of everything that decides which tasks are played."""
+        content = json.loads(json.dumps(self._asdict()))
+        return SuiteRecord(name=self.name, digest=digest(sorted(content.items())))
+
+
+SUITES: Mapping[str, Suite] = {
+    suite.name: suite
+    for suite in (
+        Suite("quick", {"ambiguous": 8, "safe": 2, "required": 2, "forbidden": 2}, max_steps=6),
+        Suite("standard", {"ambiguous": 40, "safe": 20, "required": 20, "forbidden": 20}),
+        Suite("full", {"ambiguous": 80, "safe": 20, "required": 20, "forbidden": 20}, trials=3),
+    )
+}
+
+
+def choose(
+    name: str,
+    *,
+    environments: Iterable[str] = (),
+    split: str | None = None,
+    episodes: int | None = None,
+    first_seed: int = 0,
+    pool: Pool = "public",
+) -> Suite:
+    """A suite, narrowed to what was asked for.
+
+    Args:
+        name: One of :data:`SUITES`.
+        environments: Only these; none means all.
+        split: Only this one.
+        episodes: Tasks of each split, instead of the suite's own numbers; ``>= 1``.
+        first_seed: Seed of the first task, ``>= 0``.
+        pool: Pool the tasks come from.
+
+    Raises:
+        ValueError: An unknown name, environment or split, or a number out of range.
+    """
+    if name not in SUITES:
+        raise ValueError(f"no suite {name!r}, expected one of {', '.join(SUITES)}")
+    suite = SUITES[name]
+    if split is not None and split not in SPLITS:
+        raise ValueError(f"no split {split!r}, expected one of {', '.join(SPLITS)}")
+    if episodes is not None and episodes < 1:
+        raise ValueError(f"episodes is {episodes}, expected 1 or more")
+    if first_seed < 0:
+        raise ValueError(f"seed is {first_seed}, expected 0 or more")
+    tasks = {own: episodes or number for own, number in suite.tasks.items() if split in (None, own)}
+    chosen = tuple(find(each).id for each in environments) or suite.environments
+    return suite._replace(tasks=tasks, environments=chosen, first_seed=first_seed, pool=pool)
