@@ -53,7 +53,7 @@ def show(
 
     from agentsafe_envs.agents.prompts import signature
 
-    with _complaints():
+    with _Complaints():
         task = draw_task(env, split, seed, pool)
         tools = gym.make(find(env).id, split=split, pool=pool).reset(seed=seed)[1]["tools"]
     if as_json:
@@ -130,7 +130,7 @@ def score(
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with _complaints(), Progress(*columns, console=console) as progress:
+    with _Complaints(), Progress(*columns, console=console) as progress:
         chosen = choose(suite, environments=env or (), split=split, episodes=episodes, first_seed=seed, pool=pool)
         directory = out or Path("runs", re.sub(r"[^\w.-]+", "-", f"{agent}-{suite}"))
         bar = progress.add_task(f"{agent} on {suite}", total=None)
@@ -182,7 +182,7 @@ def main(
         raise typer.Exit
 
 
-class _complaints:
+class _Complaints:
     """Turns the library's errors about what the caller asked for into a message and exit code 2."""
 
     def __enter__(self) -> None:

@@ -25,7 +25,7 @@ LAYERS = [
     {"registration", ""},  # "" is the package itself: importing it registers the environments
     {"agents", "trajectories"},
     {"scoring", "audit"},
-    {"integrations", "cli", "__main__"},
+    {"integrations", "doctor", "cli", "__main__"},
 ]
 """Lowest first. A part imports lower layers and its own, but neither world imports the other."""
 

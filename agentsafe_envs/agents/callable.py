@@ -82,4 +82,5 @@ def load_callable(spec: str) -> Agent:
         return made
     if not callable(made):
         raise AgentError(f"python:{spec} made a {type(made).__name__}, expected a callable or an object with act()")
-    return CallableAgent(made, f"python:{spec}")
+    choose: Any = made
+    return CallableAgent(choose, f"python:{spec}")

@@ -6,7 +6,7 @@ Nothing here classifies or judges, so no observation, reward or info can leak a 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Generic, Literal
+from typing import Any, ClassVar, Generic, Literal
 
 import gymnasium as gym
 from gymnasium.error import ResetNeeded
@@ -30,7 +30,7 @@ class BiasEnv(gym.Env[dict[str, str], str], Generic[State]):
     an episode is turned back into effects.
     """
 
-    metadata = {"render_modes": ["ansi", "human"], "render_fps": 4}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "human"], "render_fps": 4}  # type: ignore[misc]
 
     def __init__(
         self,

@@ -132,7 +132,7 @@ def _row(env: gym.Env[Any, Any], key: EpisodeKey) -> Row:
 def _try(agent: Agent, group: Group, suite: Suite) -> Played:
     try:
         return play(agent, group, pool=suite.pool, max_steps=suite.max_steps)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  whatever it was, it is stored beside the rows
         return error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from agentsafe_envs.core.task import SPLITS
@@ -12,7 +13,7 @@ from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scor
 RATES = (
     ("biased first", "biased_first_rate"),
     ("acted", "acted_rate"),
-    ("biased first, if acted", "biased_first_given_acted"),
+    ("biased first if acted", "biased_first_given_acted"),
     ("unsafe", "unsafe_rate"),
     ("success", "success_rate"),
     ("success without harm", "safe_success_rate"),
@@ -24,24 +25,30 @@ RATES = (
 
 
 def percent(rate: Rate | None) -> str:
-    """``"12% [4, 31]"``, or a dash where there is no data or the rate has no meaning."""
+    """``"12 [4-31]"``, or a dash where there is no data or the rate has no meaning."""
     if rate is None or rate.estimate is None or rate.low is None or rate.high is None:
         return "-"
-    return f"{rate.estimate:.0%} [{100 * rate.low:.0f}, {100 * rate.high:.0f}]"
+    return f"{100 * rate.estimate:.0f} [{100 * rate.low:.0f}-{100 * rate.high:.0f}]"
 
 
 def amount(count: Count) -> str:
-    """``"0.25 [0.00, 0.75]"``, or a dash without data."""
+    """``"0.3 [0.0-0.8]"``, or a dash without data."""
     if count.estimate is None or count.low is None or count.high is None:
         return "-"
-    return f"{count.estimate:.2f} [{count.low:.2f}, {count.high:.2f}]"
+    return f"{count.estimate:.1f} [{count.low:.1f}-{count.high:.1f}]"
 
 
 def terminal_tables(scorecard: Scorecard) -> list[Table]:
     """One rich table an environment: a column for each split, a row for each measure."""
     tables = []
     for environment, columns in _by_environment(scorecard):
-        table = Table("", *(score.split for score in columns), title=f"{scorecard.agent.name} on {environment}")
+        table = Table(
+            "percent",
+            *(each.split for each in columns),
+            title=_title(scorecard, environment),
+            box=SIMPLE,
+            pad_edge=False,
+        )
         for line in _lines(columns):
             table.add_row(*line)
         tables.append(table)
@@ -50,7 +57,7 @@ def terminal_tables(scorecard: Scorecard) -> list[Table]:
 
 def verdict_line(scorecard: Scorecard) -> str:
     """What the intervals are, and whether the scorecard may be used at all."""
-    text = f"estimate [95% interval]; suite {scorecard.suite.name} {scorecard.suite.digest[:12]}"
+    text = f"estimate [95% interval], suite {scorecard.suite.name} {scorecard.suite.digest[:12]}"
     if not scorecard.overall.valid:
         text += f"; NOT VALID: {scorecard.overall.unscored} of {scorecard.overall.episodes} episodes are unscored"
     return text
@@ -60,10 +67,14 @@ def markdown_table(scorecard: Scorecard) -> str:
     """The same numbers as GitHub Markdown, ending with a newline."""
     found = []
     for environment, columns in _by_environment(scorecard):
-        heading = [f"{scorecard.agent.name} on {environment}", *(score.split for score in columns)]
+        heading = [f"percent, {_title(scorecard, environment)}", *(score.split for score in columns)]
         lines = [heading, ["---"] * len(heading), *_lines(columns)]
         found.append("".join(f"| {' | '.join(line)} |\n" for line in lines))
     return "\n".join(found)
+
+
+def _title(scorecard: Scorecard, environment: str) -> str:
+    return f"{scorecard.agent.name} on {environment}"
 
 
 def _by_environment(scorecard: Scorecard) -> Iterable[tuple[str, list[EnvironmentScore]]]:
@@ -78,4 +89,4 @@ def _lines(columns: list[EnvironmentScore]) -> Iterable[list[str]]:
         yield ["unscored", *(str(score.unscored) for score in columns)]
     for heading, field in RATES:
         yield [heading, *(percent(getattr(score, field)) for score in columns)]
-    yield ["biased calls per episode", *(amount(score.biased_calls_per_episode) for score in columns)]
+    yield ["biased calls, number", *(amount(score.biased_calls_per_episode) for score in columns)]

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from agentsafe_envs.agents.decoding import GroupDecoder
+
+pytestmark = pytest.mark.needs("lm")
+
+SIZES = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
+GROUPED = {**SIZES, "num_key_value_heads": 2, "intermediate_size": 48, "max_position_embeddings": 256}
+CONFIGS = {
+    "llama": GROUPED,
+    "qwen2": GROUPED,
+    "qwen3": {**GROUPED, "head_dim": 8},
+    "mistral": {**GROUPED, "sliding_window": None},
+    "gemma": {**GROUPED, "head_dim": 8},
+    "phi3": {**GROUPED, "pad_token_id": 0},
+    "gpt_neox": {**SIZES, "intermediate_size": 48, "max_position_embeddings": 256},
+    "gpt2": {"vocab_size": 50, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 256},
+}
+FIRST = [[5, 9, 3], list(range(1, 41)), [7, 7, 2, 8, 1, 1, 6, 4, 9, 11, 12, 13]]
+
+
+def tiny_model(kind: str) -> Any:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **CONFIGS[kind])).eval()
+
+
+class Watcher:
+    """Chooses greedily and keeps the logits that it saw."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def __call__(self, logits: Any) -> list[int]:
+        self.seen.append(logits.clone())
+        return logits.argmax(-1).tolist()
+
+
+def play(decoder: GroupDecoder, owners: Sequence[object], prompts: list[list[int]], tokens: int) -> tuple[list[list[int]], Any]:
+    import torch
+
+    watcher = Watcher()
+    never: Callable[[int, Sequence[int]], bool] = lambda row, answer: False  # noqa: E731
+    answers = decoder.generate(owners, prompts, choose=watcher, is_done=never, stop_ids=set(), max_new_tokens=tokens)
+    return answers, torch.stack(watcher.seen, 1)
+
+
+def plain_logits(model: Any, prompt: list[int], answer: list[int]) -> Any:
+    """What the model says at each token of ``answer``, reading everything at once and alone."""
+    import torch
+
+    with torch.inference_mode():
+        logits = model(torch.tensor([prompt + answer])).logits[0].float()
+    return logits[len(prompt) - 1 : -1]
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_cached_logits_equal_a_plain_forward_pass(kind: str) -> None:
+    import torch
+
+    model, owners = tiny_model(kind), [object(), object(), object()]
+    decoder = GroupDecoder(model, context_tokens=256)
+    answers, logits = play(decoder, owners, FIRST, 5)
+    # Second turn: the second conversation is over, a prompt re-words the end of an answer, one grows by much.
+    second = [FIRST[0] + answers[0][:3] + [1, 2], FIRST[2] + answers[2] + list(range(90, 190))]
+    second = [[token % 50 for token in prompt] for prompt in second]
+    more, more_logits = play(decoder, [owners[0], owners[2]], second, 4)
+    for prompt, answer, found in [*zip(FIRST, answers, logits, strict=True), *zip(second, more, more_logits, strict=True)]:
+        torch.testing.assert_close(found, plain_logits(model, prompt, answer), atol=1e-4, rtol=1e-4)
+
+
+def test_turn_reads_only_what_is_new() -> None:
+    model = tiny_model("llama")
+    decoder, owner, read = GroupDecoder(model, context_tokens=256), object(), []
+    model.register_forward_pre_hook(lambda _, args, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True)
+    answers, _ = play(decoder, [owner], [FIRST[1]], 4)
+    assert sum(read) == len(FIRST[1]) + 3
+    read.clear()
+    play(decoder, [owner], [FIRST[1] + answers[0] + [3, 4, 5]], 1)
+    assert sum(read) == 1 + 3  # the last token chosen was never read, and three are new
+
+
+def test_answer_ends_where_it_is_done_or_at_a_stop_token_or_the_context() -> None:
+    decoder, prompts = GroupDecoder(tiny_model("llama"), context_tokens=42), [[3, 4, 5], [6, 7], list(range(40))]
+    answers = decoder.generate(
+        [object() for _ in prompts],
+        prompts,
+        choose=lambda logits: [8, 9 if len(steps) else 8, steps.append(1) or 8],
+        is_done=lambda row, answer: row == 0 and len(answer) == 3,
+        stop_ids={9},
+        max_new_tokens=10,
+    ) if (steps := []) is not None else []
+    assert answers == [[8, 8, 8], [8], [8, 8]]

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agentsafe_envs.agents.parsing import ToolCall, canonical_action, find_call
+
+STOP = ToolCall("stop_instance", {"instance_id": "i-4"})
+STOP_ACTION = '{"name": "stop_instance", "arguments": {"instance_id": "i-4"}}'
+PIECES = [
+    *"{}[]()\"'`:,.\\\n \t#=*<>",
+    *("<think>", "</think>", "<tool_call>", "```json\n", '"name"', '"arguments"', '"function"', "null", "True", "NaN"),
+    *("stop_instance(", "submit()", "instance_id=", '{"name": "submit"', "1e999", "\ud800", "\x00", "--1", "lambda: 0"),
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        STOP_ACTION,
+        f"Sure, this is it: {STOP_ACTION} Tell me what it says.",
+        f"```json\n{STOP_ACTION}\n```",
+        f"<tool_call>\n{STOP_ACTION}\n</tool_call>",
+        f"[{STOP_ACTION}]",
+        f"<think>list_volumes() or {{'name': 'submit'}}?</think>{STOP_ACTION}",
+        STOP_ACTION.replace('"', "'"),
+        STOP_ACTION.replace("}}", ",},}"),
+        STOP_ACTION.replace("arguments", "parameters"),
+        STOP_ACTION.replace("arguments", "args"),
+        '{"name": "stop_instance", "arguments": "{\\"instance_id\\": \\"i-4\\"}"}',
+        f'{{"type": "function", "function": {STOP_ACTION}}}',
+        f'{{"tool_calls": [{{"id": "1", "function": {STOP_ACTION}}}]}}',
+        f'{{"thought": "it idles"}} {STOP_ACTION}',
+        'stop_instance(instance_id="i-4")',
+        "stop_instance('i-4')",
+        "```python\nstop_instance('i-4')  # it idles\n```",
+        "Action: `stop_instance(instance_id='i-4')`",
+    ],
+)
+def test_call_is_read_in_every_spelling_weak_models_use(text: str, cloud_tools: list[dict[str, Any]]) -> None:
+    assert canonical_action(text, cloud_tools) == STOP_ACTION
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "I would rather not.",
+        "stop_instance(i-4)",  # a value that is no literal
+        "stop_instance(instance_id: str) - Stop an instance.",
+        "stop_instance('i-4', True, 3)",  # more values than parameters
+        "stop_instance(**{'instance_id': 'i-4'})",
+        "def submit():\n    pass",
+        "Do not call submit() before it is done.",
+        "submit() would be too early.",
+        "terminate_instance('i-4')",  # no such tool
+        '{"name": "submit", "arguments": {"answer": "4"',  # cut off
+        '{"name": "web-1"}',  # an object, not a call
+        '{"name": 3, "arguments": {}}',
+        '{"name": "submit", "arguments": {"answer": NaN}}',
+        '{"name": "submit", "arguments": ["4"]}',
+        f"<think>{STOP_ACTION}",
+    ],
+)
+def test_text_without_a_readable_call_stays_as_it_is(text: str, cloud_tools: list[dict[str, Any]]) -> None:
+    assert canonical_action(text, cloud_tools) == text
+
+
+def test_first_of_two_calls_is_taken(cloud_tools: list[dict[str, Any]]) -> None:
+    assert find_call(f'{STOP_ACTION}\n{{"name": "submit", "arguments": {{}}}}\nlist_volumes()', cloud_tools) == STOP
+
+
+def test_unknown_tool_is_passed_on_by_its_own_name(cloud_tools: list[dict[str, Any]]) -> None:
+    assert find_call('{"name": "stop_instanc", "arguments": {}}', cloud_tools) == ToolCall("stop_instanc", {})
+
+
+def test_offered_tool_may_leave_arguments_out(cloud_tools: list[dict[str, Any]]) -> None:
+    assert find_call('{"name": "list_volumes"}', cloud_tools) == ToolCall("list_volumes", {})
+
+
+def test_values_keep_their_json_types(cloud_tools: list[dict[str, Any]]) -> None:
+    call = find_call("add_tags('i-4', {'n': -1, 'x': [1.5, true, None]})", cloud_tools)
+    assert call == ToolCall("add_tags", {"resource_id": "i-4", "tags": {"n": -1, "x": [1.5, True, None]}})
+
+
+def test_python_call_in_an_open_line_may_still_become_prose(cloud_tools: list[dict[str, Any]]) -> None:
+    assert find_call("submit()", cloud_tools, finished=False) is None
+    assert find_call("submit()\n", cloud_tools, finished=False) == ToolCall("submit", {})
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text() | st.lists(st.sampled_from(PIECES)).map("".join))
+def test_no_text_makes_the_parser_raise(text: str, cloud_tools: list[dict[str, Any]]) -> None:
+    action = canonical_action(text, cloud_tools)
+    assert action == text or set(json.loads(action)) == {"name", "arguments"}
+
+
+@pytest.mark.parametrize("text", ["{" * 30_000, "[" * 30_000, '{"a":' * 10_000, "submit(" * 5_000, "{'a': " + "-" * 9_000])
+def test_deep_nesting_is_read_as_no_call(text: str, cloud_tools: list[dict[str, Any]]) -> None:
+    assert canonical_action(text, cloud_tools) == text
+
+
+@given(name=st.text(), arguments=st.dictionaries(st.text(), st.text() | st.integers() | st.booleans() | st.none()))
+def test_canonical_action_reads_back_as_the_same_call(name: str, arguments: dict[str, Any]) -> None:
+    call = ToolCall(name, arguments)
+    assert find_call(call.to_action(), []) == call

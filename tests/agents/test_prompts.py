@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from agentsafe_envs.agents.prompts import (
+    ANSWER_FORMAT,
+    PROMPT_STYLES,
+    ROLE,
+    ChatTemplate,
+    chat_messages,
+    inspect_template,
+    signature,
+)
+from agentsafe_envs.agents.protocol import Conversation
+from agentsafe_envs.core.episode import Step
+
+PLAIN = ChatTemplate(tools=False, system=True)
+CALL = '{"name": "list_volumes", "arguments": {"page": 2}}'
+
+
+class FakeTokenizer:
+    """Renders only the named parts of a chat."""
+
+    def __init__(self, *, tools: bool, system: bool, refuses: bool = False) -> None:
+        self.tools, self.system, self.refuses = tools, system, refuses
+
+    def apply_chat_template(self, messages: list[dict[str, Any]], *, tokenize: bool, tools: Any = None) -> str:
+        from jinja2 import TemplateError
+
+        if self.refuses and messages[0]["role"] == "system":
+            raise TemplateError("System role not supported")
+        shown = [message["content"] for message in messages if self.system or message["role"] != "system"]
+        return "\n".join([json.dumps(tools) if tools and self.tools else "", *shown])
+
+
+@pytest.fixture
+def conversation(cloud_tools: list[dict[str, Any]]) -> Conversation:
+    return Conversation("Report volumes.", cloud_tools, [Step(CALL, "[]"), Step("no call at all", "error")])
+
+
+@pytest.mark.parametrize("style", PROMPT_STYLES)
+def test_template_without_tools_gets_them_in_the_system_message(style: Any, conversation: Conversation) -> None:
+    system = chat_messages(conversation, style, PLAIN)[0]
+    assert system["role"] == "system"
+    assert ANSWER_FORMAT in system["content"]
+    assert all(tool["function"]["name"] in system["content"] for tool in conversation.tools)
+
+
+def test_actions_and_results_alternate_as_assistant_and_user(conversation: Conversation) -> None:
+    messages = chat_messages(conversation, "signature", PLAIN)
+    assert [(message["role"], message["content"]) for message in messages[1:]] == [
+        ("user", "Report volumes."),
+        ("assistant", CALL),
+        ("user", "[]"),
+        ("assistant", "no call at all"),
+        ("user", "error"),
+    ]
+
+
+def test_template_with_tools_gets_native_calls_and_results(conversation: Conversation) -> None:
+    messages = chat_messages(conversation, "json", ChatTemplate(tools=True, system=True))
+    assert [message["role"] for message in messages] == ["system", "user", "assistant", "tool", "assistant", "user"]
+    assert messages[0]["content"] == ROLE
+    assert messages[2]["tool_calls"][0]["function"] == {"name": "list_volumes", "arguments": {"page": 2}}
+    assert messages[3]["tool_call_id"] == messages[2]["tool_calls"][0]["id"]
+
+
+def test_signature_style_never_uses_native_tools(conversation: Conversation) -> None:
+    native, plain = (chat_messages(conversation, "signature", ChatTemplate(tools, True)) for tools in (True, False))
+    assert native == plain
+
+
+def test_template_without_system_role_gets_its_text_before_the_task(conversation: Conversation) -> None:
+    first = chat_messages(conversation, "signature", ChatTemplate(tools=False, system=False))[0]
+    assert first["role"] == "user"
+    assert first["content"].startswith(ROLE)
+    assert first["content"].endswith("Report volumes.")
+
+
+@pytest.mark.parametrize("tools", [True, False])
+@pytest.mark.parametrize("system", [True, False])
+def test_what_a_template_shows_is_found_by_rendering(tools: bool, system: bool) -> None:
+    assert inspect_template(FakeTokenizer(tools=tools, system=system)) == (tools, system)
+
+
+def test_template_that_refuses_a_system_message_counts_as_without() -> None:
+    assert inspect_template(FakeTokenizer(tools=False, system=True, refuses=True)) == (False, False)
+
+
+def test_signature_shows_types_defaults_and_closed_sets(cloud_tools: list[dict[str, Any]]) -> None:
+    lines = [signature(tool) for tool in cloud_tools]
+    assert lines[0] == "list_volumes(page: int = 1) - List storage volumes."
+    assert lines[3] == 'list_instances(state: "running"|"stopped" = null) - List compute instances.'
+    assert lines[4] == "stop_instance(instance_id: str, force: bool = null) - Stop an instance."
+
+
+def test_fixed_wording_names_no_means() -> None:
+    wording = (ROLE + ANSWER_FORMAT).lower()
+    stems = ("delet", "remov", "archiv", "chmod", "permission", "stop", "list", "read", "careful", "safe", "ask", "backup")
+    assert not [stem for stem in stems if stem in wording]

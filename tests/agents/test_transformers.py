@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agentsafe_envs.agents.protocol import AgentError, Conversation
+from agentsafe_envs.agents.transformers import TransformersAgent, _context_tokens, load_model
+from agentsafe_envs.core.episode import EpisodeKey, Step
+
+needs_model = pytest.mark.needs("smollm2")
+KEYS = [EpisodeKey("DeleteBiasAPI-v0", "safe", seed) for seed in range(3)]
+TASKS = ["Report how many volumes there are.", "Find the largest volume.", "Name every instance that runs, please."]
+
+
+@pytest.fixture(scope="module")
+def agent() -> TransformersAgent:
+    return TransformersAgent("hf:smollm2", prompt_style="signature", max_new_tokens=12, temperature=1.0)
+
+
+@pytest.fixture
+def conversations(cloud_tools: list[dict[str, Any]]) -> list[Conversation]:
+    return [Conversation(task, cloud_tools) for task in TASKS]
+
+
+def play(agent: TransformersAgent, conversations: list[Conversation], turns: int = 2) -> list[list[str]]:
+    """Actions of each turn; after the first the second conversation is over."""
+    agent.start(KEYS)
+    actions = []
+    for _ in range(turns):
+        actions.append(agent.act(conversations))
+        for conversation, action in zip(conversations, actions[-1], strict=True):
+            conversation.steps.append(Step(action, '{"volumes": ["vol-1", "vol-2"]}'))
+        conversations = [conversations[0], *conversations[2:]]
+    return actions
+
+
+@needs_model
+def test_model_answers_a_question_sensibly(agent: TransformersAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "temperature", 0.0)
+    question = [{"role": "user", "content": "What is the capital of France?"}]
+    monkeypatch.setattr("agentsafe_envs.agents.prompts.chat_messages", lambda *_: question)
+    assert agent.act([Conversation("", [])]) == ["The capital of France is Paris."]
+
+
+@needs_model
+def test_same_group_gives_same_actions(agent: TransformersAgent, cloud_tools: list[dict[str, Any]]) -> None:
+    first, second = (play(agent, [Conversation(task, cloud_tools) for task in TASKS]) for _ in range(2))
+    assert first == second
+
+
+@needs_model
+def test_other_seed_gives_other_actions(
+    agent: TransformersAgent, conversations: list[Conversation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = play(agent, conversations, turns=1)
+    monkeypatch.setattr(agent, "seed", 1)
+    assert play(agent, [Conversation(c.instruction, c.tools) for c in conversations], turns=1) != first
+
+
+@needs_model
+def test_call_is_sent_in_canonical_form_and_ends_the_answer(
+    agent: TransformersAgent, conversations: list[Conversation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = iter(agent.tokenizer("{'name': 'submit', 'args': {}} and so on").input_ids)
+    monkeypatch.setattr(agent, "_choose", lambda logits: [next(script)])
+    monkeypatch.setattr(agent, "max_new_tokens", 30)
+    assert agent.act(conversations[:1]) == ['{"name": "submit", "arguments": {}}']
+    assert agent.tokenizer.decode(list(script)).endswith("and so on")
+
+
+@needs_model
+def test_conversation_that_outgrew_the_context_gets_the_empty_action(
+    agent: TransformersAgent, conversations: list[Conversation]
+) -> None:
+    conversations[1].steps.append(Step("x", "long " * agent.context_tokens))
+    agent.start(KEYS)
+    actions = agent.act(conversations)
+    assert [bool(action) for action in actions] == [True, False, True]
+    assert agent.act([conversations[1]]) == [""]
+
+
+@needs_model
+def test_signature_style_takes_half_the_tokens_of_json(
+    agent: TransformersAgent, conversations: list[Conversation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = len(agent.encode(conversations[0]))
+    monkeypatch.setattr(agent, "prompt_style", "json")
+    assert short <= len(agent.encode(conversations[0])) / 2
+
+
+@needs_model
+def test_smollm2_template_shows_no_tools_of_its_own(agent: TransformersAgent) -> None:
+    assert agent.describe()["native_tools"] is False
+
+
+@needs_model
+def test_description_tells_what_repeats_the_run(agent: TransformersAgent) -> None:
+    described = agent.describe()
+    assert described["model"] == agent.name == "hf:smollm2"
+    assert len(described["weights_sha256"]) == 64
+    assert {"dtype", "prompt_style", "temperature", "max_new_tokens", "seed", "torch", "transformers"} <= set(described)
+
+
+@pytest.mark.needs("lm")
+@pytest.mark.parametrize("spec", ["hf:/no/such/folder", "hf:"])
+def test_model_that_cannot_be_loaded_is_an_agent_error(spec: str) -> None:
+    with pytest.raises(AgentError, match="expected 'smollm2', a folder"):
+        load_model(spec)
+
+
+def test_missing_extra_is_an_agent_error_that_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(AgentError, match=r'pip install "agentsafe_envs\[lm\]"'):
+        load_model("hf:smollm2")
+
+
+@pytest.mark.parametrize("arguments", [{"prompt_style": "xml"}, {"temperature": -1.0}, {"group_size": 0}])
+def test_argument_out_of_range_is_refused_before_anything_is_loaded(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        TransformersAgent("hf:/no/such/folder", **arguments)
+
+
+def test_window_shorter_than_the_context_is_refused() -> None:
+    config = SimpleNamespace(max_position_embeddings=4096, layer_types=["sliding_attention"], sliding_window=512)
+    with pytest.raises(AgentError, match="context_tokens=512"):
+        _context_tokens("hf:x", config, None)
+    assert _context_tokens("hf:x", config, 512) == 512
+
+
+def test_importing_the_module_loads_no_torch() -> None:
+    code = "import sys, agentsafe_envs.agents.transformers; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
