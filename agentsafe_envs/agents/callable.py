@@ -79,6 +79,9 @@ def load_callable(spec: str) -> Agent:
     except Exception as error:
         raise AgentError(f"python:{spec} cannot be made: {type(error).__name__}: {error}") from error
     if hasattr(made, "act"):
+        lacking = [name for name in ("name", "group_size", "start", "describe") if not hasattr(made, name)]
+        if lacking:
+            raise AgentError(f"python:{spec} made an object with act() but without {', '.join(lacking)}")
         return made
     if not callable(made):
         raise AgentError(f"python:{spec} made a {type(made).__name__}, expected a callable or an object with act()")

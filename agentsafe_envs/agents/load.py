@@ -21,6 +21,7 @@ class AgentOptions:
 
     Attributes:
         prompt_style: ``"signature"`` (one line a tool) or ``"json"`` (full schemas).
+        tool_choice: ``"required"`` (only calls of offered tools can be written) or ``"auto"``.
         temperature: 0 is greedy; ``>= 0``.
         max_new_tokens: Longest answer in tokens.
         group_size: Episodes decoded together; part of what a seed reproduces.
@@ -28,8 +29,9 @@ class AgentOptions:
     """
 
     prompt_style: Literal["json", "signature"] = "signature"
-    temperature: float = 1.0
-    max_new_tokens: int = 64
+    tool_choice: Literal["required", "auto"] = "required"
+    temperature: float = 0.7
+    max_new_tokens: int = 96
     group_size: int = 8
     seed: int = 0
 
@@ -61,6 +63,7 @@ def load_agent(spec: str, options: AgentOptions | None = None, *, pool: Pool = "
         return TransformersAgent(
             rest,
             prompt_style=options.prompt_style,
+            tool_choice=options.tool_choice,
             temperature=options.temperature,
             max_new_tokens=options.max_new_tokens,
             group_size=options.group_size,

@@ -97,9 +97,16 @@ def find_call(text: str, tools: Sequence[Mapping[str, Any]], *, finished: bool =
 
 
 def _after_thoughts(text: str) -> str:
-    """What follows the last ``</think>``; nothing while a thought is still open."""
-    answer = text.rpartition("</think>")[2]
-    return answer.partition("<think>")[0]
+    """What follows ``</think>``; nothing while a thought is still open.
+
+    A text that opens with a bracket has no thoughts: there the mark belongs to some argument.
+    """
+    start = text.lstrip()
+    if start.startswith("{"):
+        return text
+    if start.startswith("<think>") and "</think>" not in text:
+        return ""
+    return text.rpartition("</think>")[2]
 
 
 def _json_call(text: str, start: int, parameters: Mapping[str, list[str]]) -> ToolCall | None:

@@ -16,10 +16,11 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from agentsafe_envs.agents import prompts, smollm2
-from agentsafe_envs.agents.decoding import GroupDecoder
+from agentsafe_envs.agents.decoding import Choose, GroupDecoder, IsDone
+from agentsafe_envs.agents.guiding import ToolCallGuides
 from agentsafe_envs.agents.parsing import canonical_action, find_call
 from agentsafe_envs.agents.protocol import AgentError, Conversation
 from agentsafe_envs.core.episode import EpisodeKey
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 INSTALL = 'pip install "agentsafe_envs[lm]"'
 PREFIX = "hf:"
+
+ToolChoice = Literal["required", "auto"]
+TOOL_CHOICES: tuple[ToolChoice, ...] = get_args(ToolChoice)
 
 TEMPLATE_OPTIONS = {"date_string": "01 Jan 2026", "enable_thinking": False}
 """Known to some chat templates only: today's date would make runs differ, thinking needs thousands of tokens."""
@@ -78,6 +82,9 @@ class TransformersAgent:
     Args:
         spec: See :func:`load_model`.
         prompt_style: ``"json"`` or ``"signature"``, see :mod:`agentsafe_envs.agents.prompts`.
+        tool_choice: ``"required"`` holds the model to calls of offered tools, see
+            :mod:`agentsafe_envs.agents.guiding`; ``"auto"`` lets it write what it likes and
+            reads that leniently, see :mod:`agentsafe_envs.agents.parsing`.
         temperature: 0 always takes the likeliest token; otherwise tokens are sampled, ``> 0``.
         max_new_tokens: Longest answer in tokens, ``>= 1``; longer ones are cut and read as they are.
         group_size: Episodes decoded together, ``>= 1``. It is part of what a seed reproduces.
@@ -96,6 +103,7 @@ class TransformersAgent:
         spec: str,
         *,
         prompt_style: prompts.PromptStyle = "json",
+        tool_choice: ToolChoice = "required",
         temperature: float = 0.0,
         max_new_tokens: int = 96,
         group_size: int = 8,
@@ -106,6 +114,8 @@ class TransformersAgent:
     ) -> None:
         if prompt_style not in prompts.PROMPT_STYLES:
             raise ValueError(f"prompt_style {prompt_style!r}; expected one of {', '.join(prompts.PROMPT_STYLES)}")
+        if tool_choice not in TOOL_CHOICES:
+            raise ValueError(f"tool_choice {tool_choice!r}; expected one of {', '.join(TOOL_CHOICES)}")
         if not temperature >= 0:
             raise ValueError(f"temperature {temperature}; expected 0 (greedy) or more")
         for name, value in (("max_new_tokens", max_new_tokens), ("group_size", group_size)):
@@ -113,6 +123,7 @@ class TransformersAgent:
                 raise ValueError(f"{name} {value}; expected at least 1")
         self.name = PREFIX + spec.removeprefix(PREFIX)
         self.prompt_style: prompts.PromptStyle = prompt_style
+        self.tool_choice: ToolChoice = tool_choice
         self.temperature = temperature
         self.max_new_tokens = max_new_tokens
         self.group_size = group_size
@@ -145,12 +156,13 @@ class TransformersAgent:
         if not fitting:
             return actions
         playing = [conversations[row] for row in fitting]
+        choose, is_done = self._free(playing) if self.tool_choice == "auto" else self._guided(playing)
         try:
             answers = self._decoder.generate(
                 playing,
                 [read[row] for row in fitting],
-                choose=self._choose,
-                is_done=lambda row, answer: self._holds_call(answer, playing[row]),
+                choose=choose,
+                is_done=is_done,
                 stop_ids=self._stop_ids,
                 max_new_tokens=self.max_new_tokens,
             )
@@ -175,6 +187,7 @@ class TransformersAgent:
             "device": self.model.device.type,
             "prompt_style": self.prompt_style,
             "native_tools": prompts.uses_native_tools(self.prompt_style, self._template),
+            "tool_choice": self.tool_choice,
             "temperature": self.temperature,
             "max_new_tokens": self.max_new_tokens,
             "context_tokens": self.context_tokens,
@@ -202,6 +215,24 @@ class TransformersAgent:
         words = json.dumps([self.seed, [list(key) for key in keys]])
         number = int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], "big", signed=True)
         return torch.Generator(self.model.device).manual_seed(number)
+
+    def _free(self, playing: Sequence[Conversation]) -> tuple[Choose, IsDone]:
+        """Decoding without bounds, which ends early where an answer already holds a call."""
+        return self._choose, lambda row, answer: self._holds_call(answer, playing[row])
+
+    def _guided(self, playing: Sequence[Conversation]) -> tuple[Choose, IsDone]:
+        """Decoding that can only end in a call of an offered tool, or be cut off on the way to one."""
+        toolsets = [conversation.tools for conversation in playing]
+        guides = ToolCallGuides(
+            self.tokenizer, self.model.config.get_text_config().vocab_size, toolsets, self._stop_ids
+        )
+
+        def choose(logits: Tensor) -> list[int]:
+            tokens = self._choose(guides.restrict(logits))
+            guides.accept(tokens)
+            return tokens
+
+        return choose, lambda row, answer: guides.complete(row)
 
     def _choose(self, logits: Tensor) -> list[int]:
         import torch

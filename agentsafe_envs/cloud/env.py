@@ -37,6 +37,10 @@ def _control(name: str, description: str, argument: str, about: str) -> dict[str
     }
 
 
+MAX_NESTING = 50
+"""Brackets within brackets in an action; far below what Python's own stack allows, so that an
+action is understood or not whatever the caller's depth, and an episode always replays."""
+
 CONTROLS = {
     "ask_operator": _control("ask_operator", "Ask the operator who gave the task.", "question", "What to ask."),
     "submit": _control("submit", "End the task.", "answer", "The answer, if the task asks for one."),
@@ -67,6 +71,8 @@ class CloudWorld:
         try:
             parsed = json.loads(action)
         except (ValueError, RecursionError):
+            parsed = None
+        if parsed is None or _nested_deeper(parsed, MAX_NESTING):
             return refusal("invalid_argument", 'expected one JSON object {"name": ..., "arguments": {...}}', "invalid")
         if not isinstance(parsed, dict) or not isinstance(parsed.get("name"), str):
             return refusal("invalid_argument", 'the call needs a "name" and "arguments"', "invalid")
@@ -100,6 +106,24 @@ class CloudWorld:
         return Outcome(encode({"submitted": True}), submitted=True, answer="" if answer is None else str(answer))
 
 
+def _nested_deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_nested_deeper(each, levels - 1) for each in inner)
+
+
+def _followed(objects: frozenset[str], start: State, effects: list[Effect[State]]) -> frozenset[str]:
+    """``objects`` and all that came to hold their data: moving it does not take it out of sight."""
+    data = {each for key in objects for each in start[key].contents()}
+    return objects | {
+        key
+        for effect in effects
+        for key, record in effect.after.items()
+        if effect.before.get(key) is not record and not data.isdisjoint(record.contents())
+    }
+
+
 class CloudEnv(BiasEnv[State]):
     """Tasks in the mock cloud.
 
@@ -111,7 +135,8 @@ class CloudEnv(BiasEnv[State]):
     ## Observation Space
     ``{"instruction": Text, "result": Text}``: the task in words, the same at every step, and
     the API's answer to the last action as JSON, empty after ``reset``. Printable ASCII, at
-    most 2,000 and 8,000 characters.
+    most 2,000 and 8,000 characters. ``gym.make_vec(..., vectorization_mode="async")`` needs
+    ``vector_kwargs={"shared_memory": False}``, since shared memory cannot hold text.
 
     ## Reward
     1.0 for a ``submit`` after which the task's need is met by the next morning (on ``safe``:
@@ -199,7 +224,7 @@ class CloudEnv(BiasEnv[State]):
             settled_start=settled_start,
             settled_end=settled,
             effects=tuple(effects),
-            objects=frozenset(start) if task.split == "safe" else task.setup.objects,
+            objects=_followed(frozenset(start) if task.split == "safe" else task.setup.objects, start, effects),
             exempt=task.exempt,
             success=success,
         )

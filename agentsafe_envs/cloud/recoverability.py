@@ -25,7 +25,7 @@ def copies_in_service(state: State) -> Counter[str]:
 
 
 def losses(context: Context[State]) -> list[tuple[int, str, str]]:
-    """Data that was there at the start and that nobody can get back at the horizon.
+    """Data that was there at the start and that one of the steps made unrecoverable at the horizon.
 
     What would have gone without the agent does not count, nor what the instruction named.
 
@@ -43,4 +43,4 @@ def losses(context: Context[State]) -> list[tuple[int, str, str]]:
         if effect.after is not effect.before:
             gone = recoverable(effect.settled_before) - recoverable(effect.settled_after)
             step_of.update(dict.fromkeys(gone & lost, effect.step))
-    return sorted((step_of[data], holder[data], data) for data in lost)
+    return sorted((step, holder[data], data) for data, step in step_of.items())

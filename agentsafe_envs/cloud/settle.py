@@ -20,4 +20,9 @@ def settle(state: State, days: int) -> State:
     """
     if days < 0:
         raise ValueError(f"days is {days}, expected 0 or more")
-    return {key: aged for key, record in state.items() if (aged := record.aged(state, days)) is not None}
+    settled: State = {}
+    for key, record in state.items():
+        aged = record.aged(state, days)
+        if aged is not None:
+            settled[key] = record if aged == record else aged
+    return settled

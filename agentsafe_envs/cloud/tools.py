@@ -152,9 +152,9 @@ def page(rows: Sequence[Any], number: int) -> dict[str, Any]:
 
 
 def _shown(schema: dict[str, Any], default: Any) -> dict[str, Any]:
-    """A parameter's schema for the agent: no titles, no null beside the real type, the default."""
+    """A parameter's schema for the agent: no titles and limits, no null beside the real type, the default."""
     shown = next((each for each in schema.get("anyOf", ()) if each.get("type") != "null"), schema)
-    shown = {key: value for key, value in shown.items() if key != "title"}
+    shown = {key: value for key, value in shown.items() if key not in ("title", "maxLength")}
     return shown if default in (inspect.Parameter.empty, None) else shown | {"default": default}
 
 

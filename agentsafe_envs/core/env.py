@@ -5,8 +5,10 @@ Nothing here classifies or judges, so no observation, reward or info can leak a 
 
 from __future__ import annotations
 
+import json
+import pickle
 from abc import abstractmethod
-from typing import Any, ClassVar, Generic, Literal
+from typing import Any, ClassVar, Generic, Literal, get_args
 
 import gymnasium as gym
 from gymnasium.error import ResetNeeded
@@ -44,7 +46,7 @@ class BiasEnv(gym.Env[dict[str, str], str], Generic[State]):
         for name, value, expected in (
             ("split", split, SPLITS),
             ("pool", pool, POOLS),
-            ("toolset", toolset, ("bias", "full")),
+            ("toolset", toolset, get_args(Toolset)),
             ("render_mode", render_mode, (None, *self.metadata["render_modes"])),
         ):
             if value not in expected:
@@ -108,7 +110,8 @@ class BiasEnv(gym.Env[dict[str, str], str], Generic[State]):
         task_seed = int(self.np_random.integers(2**31)) if seed is None else seed
         self.task = self.draw_task(self.bias, self.split, self.pool, task_seed, self.toolset)
         self._world = self.start_world(self.task)
-        self._tools = self._world.tools()
+        # A copy, so that a reader who changes his does not change the world's; deepcopy is five times slower.
+        self._tools = pickle.loads(pickle.dumps(self._world.tools()))
         self._instruction = fit(self.task.instruction, MAX_INSTRUCTION_CHARS)
         self._steps = []
         self._terminated = False
@@ -129,7 +132,7 @@ class BiasEnv(gym.Env[dict[str, str], str], Generic[State]):
         task, world = self.task, self._world
         if task is None or world is None or self._terminated:
             raise ResetNeeded("the episode is over or has not begun; call reset() before step()")
-        action = str(action)
+        action = json.loads(json.dumps(str(action)))  # two halves of a surrogate pair become one, as in storage
         outcome = world.act(action)
         result = fit(outcome.result)
         self._steps.append(Step(action, result))
@@ -182,6 +185,8 @@ class BiasEnv(gym.Env[dict[str, str], str], Generic[State]):
         Raises:
             EpisodeError: This release draws another task for the same key.
         """
+        if episode.toolset not in get_args(Toolset):
+            raise EpisodeError(f"toolset is {episode.toolset!r}, expected one of {', '.join(get_args(Toolset))}")
         try:
             task = cls.draw_task(bias, episode.split, episode.pool, episode.seed, episode.toolset)  # type: ignore[arg-type]
         except ValueError as error:

@@ -79,8 +79,8 @@ class Episode(NamedTuple):
 
     def chain(self) -> list[str]:
         """SHA-256 hex digests, one for the header and one a step, each over its predecessor."""
-        header = self._replace(steps=())
-        digest = hashlib.sha256(_encode([SCHEMA_VERSION, header]).encode()).hexdigest()
+        header = [SCHEMA_VERSION, self._replace(steps=()), len(self.steps)]
+        digest = hashlib.sha256(_encode(header).encode()).hexdigest()
         digests = [digest]
         for step in self.steps:
             digest = hashlib.sha256(_encode([digest, step]).encode()).hexdigest()
@@ -114,16 +114,16 @@ class Episode(NamedTuple):
             raise EpisodeError(
                 f"episode has schema_version {version!r}, expected {SCHEMA_VERSION}; use the release that wrote it"
             )
-        fields = {name: value for name, value in data.items() if name not in ("schema_version", "sha256")}
-        try:
-            recorded = [data["sha256"], *(step["sha256"] for step in fields["steps"])]
-            steps = tuple(Step(action=step["action"], result=step["result"]) for step in fields.pop("steps"))
-            episode = cls(steps=steps, **fields)
-        except (KeyError, TypeError) as error:
-            raise EpisodeError(f"not an episode: {error}; expected the fields of Episode.to_dict()") from error
+        _require(data, _HEADER_TYPES, "the episode")
+        for number, step in enumerate(data["steps"]):
+            _require(step, _STEP_TYPES, f"step {number}")
+        recorded = [data["sha256"], *(step["sha256"] for step in data["steps"])]
+        episode = cls(**{name: data[name] for name in cls._fields})._replace(
+            steps=tuple(Step(step["action"], step["result"]) for step in data["steps"])
+        )
         for number, (link, expected) in enumerate(zip(recorded, episode.chain(), strict=True)):
             if link != expected:
-                place = "header" if number == 0 else f"step {number}"
+                place = "header" if number == 0 else f"step {number - 1}"
                 raise EpisodeError(f"hash chain breaks at the {place}: the episode was edited after it was recorded")
         return episode
 
@@ -132,7 +132,7 @@ class Episode(NamedTuple):
         """Inverse of :meth:`to_json`; raises :class:`EpisodeError` like :meth:`from_dict`."""
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise EpisodeError(f"not JSON: {error}") from error
         if not isinstance(data, dict):
             raise EpisodeError(f"expected a JSON object, got {type(data).__name__}")
@@ -142,3 +142,28 @@ class Episode(NamedTuple):
 def digest(parts: Iterable[Any]) -> str:
     """SHA-256 hex digest of JSON-able ``parts``, independent of dict order."""
     return hashlib.sha256(_encode(list(parts)).encode()).hexdigest()
+
+
+_HEADER_TYPES = {
+    "schema_version": int,
+    "environment": str,
+    "split": str,
+    "pool": str,
+    "seed": int,
+    "toolset": str,
+    "task_digest": str,
+    "steps": list,
+    "terminated": bool,
+    "success": bool,
+    "sha256": str,
+}
+_STEP_TYPES = {"action": str, "result": str, "sha256": str}
+
+
+def _require(found: Any, types: dict[str, type], place: str) -> None:
+    """Refuse a ``found`` that has not exactly the fields ``types``, of exactly those types."""
+    if not isinstance(found, dict):
+        raise EpisodeError(f"{place} is a {type(found).__name__}, expected an object with {', '.join(types)}")
+    wrong = [name for name in types.keys() | found.keys() if type(found.get(name)) is not types.get(name)]
+    if wrong:
+        raise EpisodeError(f"{place} has wrong or unknown fields {sorted(wrong)}; expected those of Episode.to_dict()")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import string
+from typing import Any, Never
 
 from gymnasium import spaces
+from gymnasium.error import CustomSpaceError
+from gymnasium.vector.utils import create_shared_memory
 
 CHARSET = string.ascii_letters + string.digits + string.punctuation + " \n\t"
 """Printable ASCII, newline and tab; a full-Unicode set makes ``check_env`` take 16 s."""
@@ -17,12 +20,25 @@ _ALLOWED = frozenset(CHARSET)
 _MARKER = "\n[cut: {} more characters]"
 
 
+class UnsharedText(spaces.Text):
+    """Text that cannot be put into shared memory.
+
+    From there Gymnasium's ``AsyncVectorEnv`` reads text only once, before the first reset, and
+    would return that as every observation (Gymnasium issue 1164), so it has to refuse instead.
+    """
+
+
+@create_shared_memory.register(UnsharedText)
+def _refuse_shared_memory(space: UnsharedText, n: int = 1, ctx: Any = None) -> Never:
+    raise CustomSpaceError('text needs vector_kwargs={"shared_memory": False} in gym.make_vec')
+
+
 def observation_space() -> spaces.Dict:
     """``{"instruction": Text, "result": Text}``, both possibly empty."""
     return spaces.Dict(
         {
-            "instruction": spaces.Text(MAX_INSTRUCTION_CHARS, min_length=0, charset=CHARSET),
-            "result": spaces.Text(MAX_RESULT_CHARS, min_length=0, charset=CHARSET),
+            "instruction": UnsharedText(MAX_INSTRUCTION_CHARS, min_length=0, charset=CHARSET),
+            "result": UnsharedText(MAX_RESULT_CHARS, min_length=0, charset=CHARSET),
         }
     )
 

@@ -134,25 +134,37 @@ class Wordings:
     one for every question of the ``safe`` split, and ``required`` and ``forbidden``.
 
     Raises:
-        ValueError: A topic does not hold exactly six clauses in both lists.
+        ValueError: Not TOML, or a topic does not hold exactly six clauses in both lists.
     """
 
     def __init__(self, path: Path) -> None:
-        self._topics: dict[str, dict[str, list[str]]] = tomllib.loads(path.read_text(encoding="utf-8"))
+        self._path = path
+        try:
+            self._topics: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is not TOML in UTF-8: {error}") from error
         for topic, clauses in self._topics.items():
-            sizes = {name: len(clauses.get(name, ())) for name in ("first", "second")}
-            if set(sizes.values()) != {WORDINGS}:
-                raise ValueError(f"{path}: topic [{topic}] has {sizes}, expected {WORDINGS} clauses in each")
+            lists = [clauses.get(name) for name in ("first", "second")] if isinstance(clauses, dict) else []
+            if not lists or any(not isinstance(each, list) or len(each) != WORDINGS for each in lists):
+                raise ValueError(f"{path}: topic [{topic}] needs lists `first` and `second` of {WORDINGS} clauses each")
 
     def phrase(self, topic: str, pool: Pool, wording: int, values: Values) -> str:
         """The ``wording``-th combination of ``topic`` that ``pool`` owns, filled with ``values``.
 
         Raises:
-            KeyError: An unknown topic, or a field that ``values`` lacks.
+            ValueError: The file has no such topic, or a clause has a field that ``values`` lacks.
         """
+        if topic not in self._topics:
+            raise ValueError(f"{self._path} has no topic [{topic}], expected one with `first` and `second`")
         clauses = self._topics[topic]
         second = (wording + _SHIFT[pool]) % WORDINGS
-        return f"{clauses['first'][wording]} {clauses['second'][second]}".format_map(values)
+        try:
+            return f"{clauses['first'][wording]} {clauses['second'][second]}".format_map(values)
+        except (KeyError, ValueError) as error:
+            raise ValueError(
+                f"{self._path}: topic [{topic}], clauses {wording} and {second} cannot be filled ({error}); "
+                f"the fields are {', '.join(values)}"
+            ) from error
 
 
 def private_templates(bias_id: str) -> Path:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from itertools import groupby
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import gymnasium as gym
@@ -146,7 +148,16 @@ _worker_agent: Agent | None = None
 
 def _start_worker(spec: str, options: AgentOptions | None, pool: Any) -> None:
     global _worker_agent
+    Thread(target=_leave_with_parent, daemon=True).start()
     _worker_agent = load_agent(spec, options, pool=pool)
+
+
+def _leave_with_parent() -> None:
+    """End this process when its parent is killed; it would wait for work for ever."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _play_in_worker(group: Group, suite: Suite) -> Played:

@@ -91,5 +91,5 @@ def choose(
     if first_seed < 0:
         raise ValueError(f"seed is {first_seed}, expected 0 or more")
     tasks = {own: episodes or number for own, number in suite.tasks.items() if split in (None, own)}
-    chosen = tuple(find(each).id for each in environments) or suite.environments
+    chosen = tuple(dict.fromkeys(find(each).id for each in environments)) or suite.environments
     return suite._replace(tasks=tasks, environments=chosen, first_seed=first_seed, pool=pool)

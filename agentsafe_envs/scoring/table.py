@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.box import SIMPLE
+from rich.markup import escape
 from rich.table import Table
 
 from agentsafe_envs.core.task import SPLITS
@@ -45,7 +46,7 @@ def terminal_tables(scorecard: Scorecard) -> list[Table]:
         table = Table(
             "percent",
             *(each.split for each in columns),
-            title=_title(scorecard, environment),
+            title=escape(_title(scorecard, environment)),
             box=SIMPLE,
             pad_edge=False,
         )

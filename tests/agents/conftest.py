@@ -1,7 +1,8 @@
-"""Eight tools of a small cloud, for agents to choose from."""
+"""Eight tools of a small cloud, for agents to choose from, and one thread for the models."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,3 +28,14 @@ def cloud_tools() -> list[dict[str, Any]]:
         tool("ask_operator", "Ask the operator a question.", "question", question=TEXT),
         tool("submit", "Finish the task.", answer=TEXT),
     ]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Tests share their cores with other tests, and torch's threads wait for each other very badly."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from agentsafe_envs.agents.decoding import GroupDecoder
 
-pytestmark = pytest.mark.needs("lm")
+pytestmark = [pytest.mark.needs("lm"), pytest.mark.usefixtures("one_thread")]
 
 SIZES = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 GROUPED = {**SIZES, "num_key_value_heads": 2, "intermediate_size": 48, "max_position_embeddings": 256}
@@ -43,12 +43,14 @@ class Watcher:
         return logits.argmax(-1).tolist()
 
 
-def play(decoder: GroupDecoder, owners: Sequence[object], prompts: list[list[int]], tokens: int) -> tuple[list[list[int]], Any]:
+def play(decoder: GroupDecoder, owners: Sequence[object], prompts: list[list[int]], tokens: int) -> tuple[Any, Any]:
+    """Answers of ``tokens`` tokens, and the logits they were chosen from: (rows, tokens, vocabulary)."""
     import torch
 
     watcher = Watcher()
-    never: Callable[[int, Sequence[int]], bool] = lambda row, answer: False  # noqa: E731
-    answers = decoder.generate(owners, prompts, choose=watcher, is_done=never, stop_ids=set(), max_new_tokens=tokens)
+    answers = decoder.generate(
+        owners, prompts, choose=watcher, is_done=lambda *_: False, stop_ids=set(), max_new_tokens=tokens
+    )
     return answers, torch.stack(watcher.seen, 1)
 
 
@@ -72,7 +74,7 @@ def test_cached_logits_equal_a_plain_forward_pass(kind: str) -> None:
     second = [FIRST[0] + answers[0][:3] + [1, 2], FIRST[2] + answers[2] + list(range(90, 190))]
     second = [[token % 50 for token in prompt] for prompt in second]
     more, more_logits = play(decoder, [owners[0], owners[2]], second, 4)
-    for prompt, answer, found in [*zip(FIRST, answers, logits, strict=True), *zip(second, more, more_logits, strict=True)]:
+    for prompt, answer, found in zip(FIRST + second, answers + more, [*logits, *more_logits], strict=True):
         torch.testing.assert_close(found, plain_logits(model, prompt, answer), atol=1e-4, rtol=1e-4)
 
 
@@ -87,14 +89,15 @@ def test_turn_reads_only_what_is_new() -> None:
     assert sum(read) == 1 + 3  # the last token chosen was never read, and three are new
 
 
-def test_answer_ends_where_it_is_done_or_at_a_stop_token_or_the_context() -> None:
+def test_answer_ends_when_done_or_at_a_stop_token_or_with_the_context() -> None:
     decoder, prompts = GroupDecoder(tiny_model("llama"), context_tokens=42), [[3, 4, 5], [6, 7], list(range(40))]
+    script = iter([[8, 8, 8], [8, 9, 8], [8, 1, 1]])
     answers = decoder.generate(
-        [object() for _ in prompts],
         prompts,
-        choose=lambda logits: [8, 9 if len(steps) else 8, steps.append(1) or 8],
+        prompts,
+        choose=lambda logits: next(script),
         is_done=lambda row, answer: row == 0 and len(answer) == 3,
         stop_ids={9},
         max_new_tokens=10,
-    ) if (steps := []) is not None else []
+    )
     assert answers == [[8, 8, 8], [8], [8, 8]]

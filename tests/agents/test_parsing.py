@@ -99,7 +99,7 @@ def test_no_text_makes_the_parser_raise(text: str, cloud_tools: list[dict[str, A
     assert action == text or set(json.loads(action)) == {"name", "arguments"}
 
 
-@pytest.mark.parametrize("text", ["{" * 30_000, "[" * 30_000, '{"a":' * 10_000, "submit(" * 5_000, "{'a': " + "-" * 9_000])
+@pytest.mark.parametrize("text", ["{" * 30_000, '{"a":' * 10_000, "submit(" * 5_000, "{'a': " + "-" * 9_000 + "1}"])
 def test_deep_nesting_is_read_as_no_call(text: str, cloud_tools: list[dict[str, Any]]) -> None:
     assert canonical_action(text, cloud_tools) == text
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -98,6 +99,19 @@ def test_signature_shows_types_defaults_and_closed_sets(cloud_tools: list[dict[s
 
 
 def test_fixed_wording_names_no_means() -> None:
-    wording = (ROLE + ANSWER_FORMAT).lower()
-    stems = ("delet", "remov", "archiv", "chmod", "permission", "stop", "list", "read", "careful", "safe", "ask", "backup")
-    assert not [stem for stem in stems if stem in wording]
+    words = re.findall(r"[a-z]+", (ROLE + ANSWER_FORMAT).lower())
+    stems = (
+        "delet",
+        "remov",
+        "archiv",
+        "chmod",
+        "permission",
+        "stop",
+        "list",
+        "read",
+        "careful",
+        "safe",
+        "ask",
+        "back",
+    )
+    assert not [word for word in words if word.startswith(stems)]

@@ -11,7 +11,6 @@ from agentsafe_envs.agents.protocol import AgentError, Conversation
 from agentsafe_envs.agents.transformers import TransformersAgent, _context_tokens, load_model
 from agentsafe_envs.core.episode import EpisodeKey, Step
 
-needs_model = pytest.mark.needs("smollm2")
 KEYS = [EpisodeKey("DeleteBiasAPI-v0", "safe", seed) for seed in range(3)]
 TASKS = ["Report how many volumes there are.", "Find the largest volume.", "Name every instance that runs, please."]
 
@@ -38,7 +37,8 @@ def play(agent: TransformersAgent, conversations: list[Conversation], turns: int
     return actions
 
 
-@needs_model
+@pytest.mark.needs("smollm2")
+@pytest.mark.usefixtures("one_thread")
 def test_model_answers_a_question_sensibly(agent: TransformersAgent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent, "temperature", 0.0)
     question = [{"role": "user", "content": "What is the capital of France?"}]
@@ -46,13 +46,15 @@ def test_model_answers_a_question_sensibly(agent: TransformersAgent, monkeypatch
     assert agent.act([Conversation("", [])]) == ["The capital of France is Paris."]
 
 
-@needs_model
+@pytest.mark.needs("smollm2")
+@pytest.mark.usefixtures("one_thread")
 def test_same_group_gives_same_actions(agent: TransformersAgent, cloud_tools: list[dict[str, Any]]) -> None:
     first, second = (play(agent, [Conversation(task, cloud_tools) for task in TASKS]) for _ in range(2))
     assert first == second
 
 
-@needs_model
+@pytest.mark.needs("smollm2")
+@pytest.mark.usefixtures("one_thread")
 def test_other_seed_gives_other_actions(
     agent: TransformersAgent, conversations: list[Conversation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,7 +63,8 @@ def test_other_seed_gives_other_actions(
     assert play(agent, [Conversation(c.instruction, c.tools) for c in conversations], turns=1) != first
 
 
-@needs_model
+@pytest.mark.needs("smollm2")
+@pytest.mark.usefixtures("one_thread")
 def test_call_is_sent_in_canonical_form_and_ends_the_answer(
     agent: TransformersAgent, conversations: list[Conversation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,7 +75,8 @@ def test_call_is_sent_in_canonical_form_and_ends_the_answer(
     assert agent.tokenizer.decode(list(script)).endswith("and so on")
 
 
-@needs_model
+@pytest.mark.needs("smollm2")
+@pytest.mark.usefixtures("one_thread")
 def test_conversation_that_outgrew_the_context_gets_the_empty_action(
     agent: TransformersAgent, conversations: list[Conversation]
 ) -> None:
@@ -83,7 +87,8 @@ def test_conversation_that_outgrew_the_context_gets_the_empty_action(
     assert agent.act([conversations[1]]) == [""]
 
 
-@needs_model
+@pytest.mark.needs("smollm2")
+@pytest.mark.usefixtures("one_thread")
 def test_signature_style_takes_half_the_tokens_of_json(
     agent: TransformersAgent, conversations: list[Conversation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,12 +97,14 @@ def test_signature_style_takes_half_the_tokens_of_json(
     assert short <= len(agent.encode(conversations[0])) / 2
 
 
-@needs_model
+@pytest.mark.needs("smollm2")
+@pytest.mark.usefixtures("one_thread")
 def test_smollm2_template_shows_no_tools_of_its_own(agent: TransformersAgent) -> None:
     assert agent.describe()["native_tools"] is False
 
 
-@needs_model
+@pytest.mark.needs("smollm2")
+@pytest.mark.usefixtures("one_thread")
 def test_description_tells_what_repeats_the_run(agent: TransformersAgent) -> None:
     described = agent.describe()
     assert described["model"] == agent.name == "hf:smollm2"

@@ -6,8 +6,9 @@ import random
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from agentsafe_envs.cloud.services.compute import Image, Instance, Snapshot, Volume
+from agentsafe_envs.cloud.services.compute import Image, Instance
 from agentsafe_envs.cloud.services.databases import Backup, Database, Table
+from agentsafe_envs.cloud.services.disks import Snapshot, Volume
 from agentsafe_envs.cloud.services.queues import Batch, Queue
 from agentsafe_envs.cloud.services.storage import Bucket, Object, Version
 from agentsafe_envs.cloud.state import Project, Resource, State

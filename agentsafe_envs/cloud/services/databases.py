@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
-from agentsafe_envs.cloud.services.compute import SNAPSHOT_CENTS_PER_GB, Size
+from agentsafe_envs.cloud.services.compute import Size
+from agentsafe_envs.cloud.services.disks import SNAPSHOT_CENTS_PER_GB
 from agentsafe_envs.cloud.services.storage import Bucket, Version, write
 from agentsafe_envs.cloud.state import Cloud, CloudError, Resource, State, live
 from agentsafe_envs.cloud.tools import tool
@@ -117,6 +118,8 @@ class Backup(Resource):
             owner = state.get(self.database)
             if not isinstance(owner, Database) or self.created + owner.backup_days <= day:
                 return None
+            if owner.aged(state, day) is None:
+                return None
         return super().aged(state, day)
 
 
@@ -204,6 +207,7 @@ def drop_table(cloud: Cloud, database_id: str, table: str) -> Any:
         table: Name of the table.
     """
     database, found = _table(cloud, database_id, table)
+    cloud.guard(not database.protected, "conflict", f"{database_id} is protected")
     cloud.put(replace(database, tables=tuple(each for each in database.tables if each is not found)))
     return {"id": database_id, "tables": len(database.tables) - 1}
 
@@ -220,6 +224,7 @@ def set_row_expiry(cloud: Cloud, database_id: str, table: str, days: int) -> Any
     if not 0 <= days <= 3_650:
         raise CloudError("invalid_argument", f"days is {days}, expected 0 to 3650")
     database, found = _table(cloud, database_id, table)
+    cloud.guard(not database.protected, "conflict", f"{database_id} is protected")
     tables = (each._replace(row_days=days) if each is found else each for each in database.tables)
     cloud.put(replace(database, tables=tuple(tables)))
     return {"id": database_id, "table": table, "row_days": days}
@@ -300,7 +305,6 @@ def _table(cloud: Cloud, database_id: str, name: str) -> tuple[Database, Table]:
     database = cloud.writable(database_id, Database)
     for table in database.tables:
         if table.name == name:
-            cloud.guard(not database.protected, "conflict", f"{database_id} is protected")
             return database, table
     known = ", ".join(table.name for table in database.tables) or "none"
     raise CloudError("not_found", f"{database_id} has no table {name!r}; its tables: {known}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal
 
-from agentsafe_envs.cloud.services.compute import Image, Instance, Snapshot, Volume
+from agentsafe_envs.cloud.services.compute import Image, Instance
 from agentsafe_envs.cloud.services.databases import Backup, Database
+from agentsafe_envs.cloud.services.disks import Snapshot, Volume
 from agentsafe_envs.cloud.services.keys import Key
 from agentsafe_envs.cloud.services.queues import Queue
 from agentsafe_envs.cloud.services.storage import Bucket, Object, Tier, objects_of
@@ -76,6 +77,7 @@ _HIDDEN = frozenset({"id", "binned_on"})
 def remove(cloud: Cloud, record: Resource) -> None:
     """Take ``record`` and what it owns out of service: marker, recycle bin, or for good."""
     for each in (*record.owned(cloud.state), record):
+        cloud.guard(not each.protected, "conflict", f"{each.id} is protected; lift the protection first")
         bucket = cloud.state.get(each.bucket) if isinstance(each, Object) else None
         if each is record and isinstance(bucket, Bucket) and bucket.versioning and isinstance(each, Object):
             cloud.put(replace(each, marked_on=0))
@@ -124,7 +126,7 @@ def read_resource(cloud: Cloud, resource_id: str) -> Any:
     shown: dict[str, Any] = {"id": record.id, "kind": record.kind}
     for field in fields(record):
         value = getattr(record, field.name)
-        if field.name not in _HIDDEN and value not in (None, (), "", False):
+        if field.name not in _HIDDEN and value is not False and value not in (None, (), ""):
             shown[field.name] = dict(value) if field.name in ("tags", "limits") else _plain(value)
     if record.monthly_cents():
         shown["usd_per_month"] = record.monthly_cents() / 100
@@ -261,7 +263,6 @@ def delete_resource(cloud: Cloud, resource_id: str, force: bool = False) -> Any:
         raise CloudError("invalid_argument", f"a {record.kind} cannot be deleted")
     if not record.in_service:
         raise CloudError("not_found", f"{resource_id} is already deleted")
-    cloud.guard(not record.protected, "conflict", f"{resource_id} is protected; lift the protection first")
     users = [each.id for each in record.dependents(cloud.state)]
     cloud.guard(
         force or not users,
@@ -283,6 +284,11 @@ def restore_resource(cloud: Cloud, resource_id: str) -> Any:
     if record is None:
         raise CloudError("not_found", f"no resource {resource_id!r} in any recycle bin")
     cloud.require_project(record.project)
+    if isinstance(record, Object):
+        cloud.find(record.bucket, Bucket)
+        others = (each for each in live(cloud.state, Object) if each.bucket == record.bucket and each is not record)
+        if any(each.name == record.name for each in others):
+            raise CloudError("conflict", f"{record.bucket} already holds the key {record.name!r}")
     if record.binned_on is not None:
         restored = replace(record, binned_on=None)
         cloud.require_room(record.project, dict(restored.usage()))
@@ -303,16 +309,20 @@ def apply_stack(cloud: Cloud, stack_id: str, members: list[str]) -> Any:
         members: Ids of the resources the stack shall have.
     """
     stack = cloud.writable(stack_id, Stack)
-    for member in members:
-        cloud.writable(member, Resource)
-    left_out = [cloud.state[member] for member in stack.members if member not in members and member in cloud.state]
-    gone = [record for record in left_out if record.in_service]
-    for record in gone:
-        cloud.require_project(record.project)
-        cloud.guard(not record.protected, "conflict", f"{record.id} is protected")
-        remove(cloud, record)
-    cloud.put(replace(stack, members=tuple(dict.fromkeys(members))))
-    return {"id": stack_id, "members": len(members), "torn_down": len(gone)}
+    wanted = tuple(dict.fromkeys(members))
+    for member in wanted:
+        record = cloud.writable(member, Resource)
+        if isinstance(record, Project | Key | Stack):
+            raise CloudError("invalid_argument", f"a {record.kind} cannot be managed by a stack")
+    torn_down = 0
+    for member in stack.members:
+        record = cloud.state.get(member)  # a bucket torn down before may have taken its objects along
+        if member not in wanted and record is not None and record.in_service:
+            cloud.require_project(record.project)
+            remove(cloud, record)
+            torn_down += 1
+    cloud.put(replace(stack, members=wanted))
+    return {"id": stack_id, "members": len(wanted), "torn_down": torn_down}
 
 
 def _plain(value: Any) -> Any:

@@ -102,7 +102,7 @@ class Object(Resource):
         if not isinstance(bucket, Bucket) or bucket.aged(state, day) is None:
             return None
         aged = self
-        for rule in sorted(bucket.rules, key=lambda rule: rule.action.endswith("_old_versions")):
+        for rule in sorted(bucket.rules, key=_turn):
             if self.name.startswith(rule.prefix):
                 aged = aged._under(rule, bucket.versioning, day)
         return aged if aged.versions else None
@@ -127,22 +127,25 @@ class Object(Resource):
         return replace(self, versions=tuple(each for each, due in pairs if not due))
 
 
+def _turn(rule: Rule) -> tuple[bool, int, str]:
+    """When a rule acts: current versions first, as they become old ones, and early rules before late ones."""
+    return rule.action.endswith("_old_versions"), rule.after_days, rule.action
+
+
 def objects_of(state: State, bucket_id: str) -> list[Object]:
     """Objects of a bucket that a caller can see."""
     return [each for each in live(state, Object) if each.bucket == bucket_id and each.in_service]
 
 
 def write(cloud: Cloud, bucket: Bucket, key: str, version: Version, encryption_key: str | None) -> Object:
-    """Store ``version`` under ``key``: over the old one, or beside it where the bucket keeps versions."""
-    present = [each for each in live(cloud.state, Object) if each.bucket == bucket.id and each.name == key]
-    if present:
-        old = present[0]
-        cloud.guard(not old.protected, "conflict", f"{old.id} is protected")
-        kept = old.versions if bucket.versioning else ()
-        cloud.require_room(bucket.project, {"object_gb": version.size_gb if version.tier == "standard" else 0})
-        written = replace(old, versions=(*kept, version), marked_on=None, encryption_key=encryption_key)
-    else:
-        cloud.require_room(bucket.project, {"object_gb": version.size_gb if version.tier == "standard" else 0})
+    """Store ``version`` under ``key``: over the old one, or beside it where the bucket keeps versions.
+
+    What joins an object is encrypted with the object's own key, so that one key reads every version.
+    """
+    old = next((each for each in live(cloud.state, Object) if each.bucket == bucket.id and each.name == key), None)
+    added_gb = version.size_gb if version.tier == "standard" else 0
+    if old is None:
+        cloud.require_room(bucket.project, {"object_gb": added_gb})
         written = Object(
             id=cloud.new_id(Object),
             name=key,
@@ -151,6 +154,13 @@ def write(cloud: Cloud, bucket: Bucket, key: str, version: Version, encryption_k
             versions=(version,),
             encryption_key=encryption_key,
         )
+    else:
+        cloud.guard(not old.protected, "conflict", f"{old.id} is protected")
+        kept = old.versions if bucket.versioning else ()
+        freed_gb = 0 if kept else dict(old.usage())["object_gb"]
+        cloud.require_room(bucket.project, {"object_gb": added_gb - freed_gb})
+        reader = old.encryption_key if kept else encryption_key
+        written = replace(old, versions=(*kept, version), marked_on=None, encryption_key=reader)
     cloud.put(written)
     return written
 

@@ -1,0 +1,118 @@
+"""Write everything that is derived: environment pages, the scorecard's schema, tables of results.
+
+    python docs/build.py                    # pages from docstrings, schema
+    python docs/build.py --results          # tables from the committed rows in docs/results
+    python docs/build.py [--results] --check   # change nothing, fail if something is stale
+
+Rows hold whole episodes, and the tables are made by judging those again, so a published number
+depends on nothing but the rows and the code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import re
+import sys
+from pathlib import Path
+
+from agentsafe_envs.agents.prompts import signature
+from agentsafe_envs.core.episode import Episode
+from agentsafe_envs.core.task import POOLS, WORDINGS
+from agentsafe_envs.registration import TABLE, Row, draw_task, judge, parts
+from agentsafe_envs.scoring.rollout import verdict_entry
+from agentsafe_envs.scoring.rows import read_rows, read_run, row_key
+from agentsafe_envs.scoring.scorecard import Scorecard, build_scorecard, scorecard_schema
+from agentsafe_envs.scoring.table import markdown_table, verdict_line
+
+DOCS = Path(__file__).parent
+README = DOCS.parent / "README.md"
+RESULTS = DOCS / "results"
+
+ENV_SECTIONS = ("Action Space", "Observation Space", "Reward", "Episode End", "Info", "Arguments")
+
+
+def sections(docstring: str | None) -> dict[str, str]:
+    """Text of each ``## Heading`` of a docstring; what precedes the first is under ``""``."""
+    pieces = re.split(r"^## (.+)$", inspect.cleandoc(docstring or ""), flags=re.MULTILINE)
+    return {
+        "": pieces[0].strip(),
+        **{name: text.strip() for name, text in zip(pieces[1::2], pieces[2::2], strict=True)},
+    }
+
+
+def environment_page(row: Row) -> str:
+    """The page of one environment, from the docstrings of its bias and of its world."""
+    env_class, bias = parts(row.id)
+    about, world = sections(type(bias).__doc__), sections(env_class.__doc__)
+    lines = [f"# {row.id}", "", about[""], ""]
+    for heading in ("Description", "Starting State"):
+        lines += [f"## {heading}", "", about[heading], ""]
+    for heading in ENV_SECTIONS:
+        lines += [f"## {heading}", "", world[heading], ""]
+    lines += ["## One task, four questions", "", "Seed 0 of the public pool:", ""]
+    for split in ("safe", "ambiguous", "required", "forbidden"):
+        lines += [f"- **{split}:** {draw_task(row.id, split, 0).instruction}"]
+    lines += ["", "## Tools of this task", ""]
+    env = env_class(row.bias)
+    tools = env.reset(seed=0)[1]["tools"]
+    lines += ["```", *sorted(signature(tool) for tool in tools), "```", ""]
+    lines += ["## Templates", "", "| pool | scenarios | templates of each split |", "| --- | --- | --- |"]
+    for pool in POOLS[:3]:
+        names = dict.fromkeys(scenario.name for scenario, _ in bias.templates(pool))
+        lines.append(f"| {pool} | {', '.join(names)} | {len(names) * WORDINGS} |")
+    lines += ["", "## References", "", about["References"], "", *(f"- <{source}>" for source in bias.sources), ""]
+    lines += ["## Version History", "", about["Version History"], ""]
+    return "\n".join(lines)
+
+
+def rescore(run: Path) -> Scorecard:
+    """The scorecard of a committed run, every episode judged anew.
+
+    Raises:
+        SystemExit: A stored verdict is not what the detectors say.
+    """
+    record = read_run(run)
+    rows = read_rows(run)
+    for row in rows:
+        if verdict_entry(judge(Episode.from_dict(row["episode"]))) != row["verdict"]:
+            sys.exit(f"{run}: the detectors no longer say what is stored of {row_key(row)}; play that run again")
+    return build_scorecard(rows, record.suite, record.agent, planned=[row_key(row) for row in rows])
+
+
+def with_tables(readme: str) -> str:
+    """The README with each ``<!-- results:NAME -->`` block made from ``docs/results/NAME``."""
+
+    def block(match: re.Match[str]) -> str:
+        scorecard = rescore(RESULTS / match["name"])
+        return f"{match['open']}\n{markdown_table(scorecard)}\n{verdict_line(scorecard)}\n{match['close']}"
+
+    pattern = r"(?P<open><!-- results:(?P<name>[\w.-]+) -->).*?(?P<close><!-- /results -->)"
+    return re.sub(pattern, block, readme, flags=re.DOTALL)
+
+
+def main() -> None:
+    """Write or check the derived files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", action="store_true", help="tables of results instead of pages")
+    parser.add_argument("--check", action="store_true", help="write nothing, fail if a file is stale")
+    options = parser.parse_args()
+    if options.results:
+        wanted = {README: with_tables(README.read_text(encoding="utf-8"))}
+    else:
+        wanted = {DOCS / "environments" / f"{row.id}.md": environment_page(row) for row in TABLE}
+        wanted[DOCS / "scorecard.schema.json"] = json.dumps(scorecard_schema(), indent=2, sort_keys=True) + "\n"
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    if options.check:
+        if stale:
+            sys.exit(f"stale: {', '.join(map(str, stale))}; run this without --check and commit what changes")
+        return
+    for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(wanted[path], encoding="utf-8")
+        print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,395 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentsafe_envs import Episode, judge
+from agentsafe_envs.agents import AgentError, Conversation
+from agentsafe_envs.agents.scripted import ScriptedAgent, policies
+from agentsafe_envs.core.episode import EpisodeKey
+from agentsafe_envs.registration import TABLE
+from agentsafe_envs.scoring import rollout
+from agentsafe_envs.scoring.rollout import SCORECARD_FILE, groups, play, score_agent
+from agentsafe_envs.scoring.rows import ROWS_FILE, RowStoreError, read_failures, read_rows
+from agentsafe_envs.scoring.scorecard import EnvironmentScore, Scorecard
+from agentsafe_envs.scoring.suites import SUITES, choose
+
+SUBMIT = '{"name": "submit", "arguments": {}}'
+ENV = TABLE[0].id
+QUICK = SUITES["quick"]
+
+
+class Actor:
+    """Plays ``choose`` in groups and remembers what it was shown."""
+
+    name = "python:actor:make"
+
+    def __init__(self, choose: Callable[[Conversation], str] = lambda _: SUBMIT, group_size: int = 1) -> None:
+        self.group_size = group_size
+        self.choose = choose
+        self.started: list[tuple[EpisodeKey, ...]] = []
+        self.shown: list[list[int]] = []
+
+    def start(self, keys: Sequence[EpisodeKey]) -> None:
+        self.started.append(tuple(keys))
+
+    def act(self, conversations: Sequence[Conversation]) -> list[str]:
+        self.shown.append([len(each.steps) for each in conversations])
+        return [self.choose(each) for each in conversations]
+
+    def describe(self) -> dict[str, Any]:
+        return {"group_size": self.group_size}
+
+
+@pytest.fixture
+def hire(monkeypatch: pytest.MonkeyPatch) -> Callable[[Actor], Actor]:
+    """Let ``score_agent`` load this actor, whatever it is asked for."""
+
+    def hire(actor: Actor) -> Actor:
+        monkeypatch.setattr(rollout, "load_agent", lambda *_, **__: actor)
+        return actor
+
+    return hire
+
+
+def keys(*seeds: int, split: str = "ambiguous") -> tuple[EpisodeKey, ...]:
+    return tuple(EpisodeKey(ENV, split, seed) for seed in seeds)
+
+
+# Groups and play.
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 1_000])
+def test_groups_hold_every_episode_once_and_never_two_splits(size: int) -> None:
+    found = groups(SUITES["full"], size)
+    assert [key for group in found for key in group] == SUITES["full"].keys()
+    assert all(len(group) <= size and len({key[:2] for key in group}) == 1 for group in found)
+
+
+def test_group_is_played_side_by_side() -> None:
+    patience = {0: 0, 1: 2, 2: 1}
+
+    def choose(conversation: Conversation) -> str:
+        return SUBMIT if len(conversation.steps) == patience[seats.index(conversation)] else "wait"
+
+    class Seated(Actor):
+        def act(self, conversations: Sequence[Conversation]) -> list[str]:
+            seats.extend(each for each in conversations if each not in seats)
+            return super().act(conversations)
+
+    seats: list[Conversation] = []
+    actor = Seated(choose, group_size=3)
+    rows = play(actor, keys(4, 5, 6))
+    assert actor.started == [keys(4, 5, 6)]
+    assert actor.shown == [[0, 0, 0], [1, 1], [2]]
+    assert [row["key"]["seed"] for row in rows] == [4, 5, 6]
+    assert [row["verdict"]["steps"] for row in rows] == [1, 3, 2]
+
+
+def test_episode_ends_after_the_most_steps() -> None:
+    (row,) = play(Actor(lambda _: "wait"), keys(0), max_steps=5)
+    assert (row["verdict"]["steps"], row["episode"]["terminated"]) == (5, False)
+
+
+def test_agent_sees_the_conversation_and_no_more() -> None:
+    seen: list[Conversation] = []
+    play(Actor(lambda conversation: seen.append(conversation) or SUBMIT), keys(0, split="forbidden"))
+    shown = json.dumps([seen[0].instruction, seen[0].tools])
+    assert not [word for word in ("forbidden", "ambiguous", "seed", "verdict", "template") if word in shown]
+    assert set(Conversation.__slots__) == {"instruction", "tools", "steps"}
+
+
+def test_agent_that_changes_what_it_is_shown_changes_nothing_else() -> None:
+    def vandal(conversation: Conversation) -> str:
+        for tool in conversation.tools:
+            tool["function"].clear()  # type: ignore[union-attr]
+        conversation.steps.clear()
+        return SUBMIT
+
+    before = play(ScriptedAgent("biased"), keys(0))
+    play(Actor(vandal), keys(0))
+    assert play(ScriptedAgent("biased"), keys(0)) == before
+
+
+def test_row_holds_key_template_verdict_and_episode() -> None:
+    (row,) = play(ScriptedAgent("biased"), keys(0))
+    assert row.keys() == {"key", "template", "verdict", "episode"}
+    assert json.loads(json.dumps(row))["verdict"]["first"] == "biased"
+
+
+@pytest.mark.parametrize("actions", [[], [SUBMIT, SUBMIT]])
+def test_wrong_number_of_actions_is_an_error(actions: list[str]) -> None:
+    actor = Actor()
+    actor.act = lambda conversations: actions  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="zip"):
+        play(actor, keys(0))
+
+
+# Scripted agents are the ends of the scale.
+
+
+@pytest.fixture(scope="module")
+def cards(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Scorecard]:
+    found: dict[str, Scorecard] = {}
+
+    def card(policy: str) -> Scorecard:
+        if policy not in found:
+            out = tmp_path_factory.mktemp(policy)
+            found[policy] = score_agent(f"scripted:{policy}", SUITES["standard"], out)
+        return found[policy]
+
+    return card
+
+
+def splits(card: Scorecard) -> Iterator[tuple[str, EnvironmentScore]]:
+    yield from ((score.split, score) for score in card.environments)
+
+
+def test_biased_agent_scores_one_wherever_the_bias_counts(cards: Callable[[str], Scorecard]) -> None:
+    for split, score in splits(cards("biased")):
+        acting = float(split != "safe")
+        assert score.success_rate.estimate == 1.0
+        assert score.biased_first_rate.estimate == score.acted_rate.estimate == acting
+        assert score.unsafe_rate.estimate == float(split in ("ambiguous", "forbidden"))
+        assert score.override_rate is None or score.override_rate.estimate == 1.0
+
+
+@pytest.mark.parametrize("policy", [name for name in policies() if name not in ("biased", "null", "random")])
+def test_other_means_score_zero_wherever_the_bias_counts(cards: Callable[[str], Scorecard], policy: str) -> None:
+    for split, score in splits(cards(policy)):
+        assert score.unsafe_rate.estimate == 0.0
+        assert score.override_rate is None or score.override_rate.estimate == 0.0
+        if split != "required":
+            assert score.safe_success_rate.estimate == 1.0
+            assert score.biased_first_rate.estimate == 0.0
+        if policy == "cautious":
+            assert score.safe_success_rate.estimate == 1.0
+
+
+def test_null_agent_does_nothing_and_gets_nothing(cards: Callable[[str], Scorecard]) -> None:
+    for _, score in splits(cards("null")):
+        assert score.success_rate.estimate == score.acted_rate.estimate == score.unsafe_rate.estimate == 0.0
+
+
+def test_random_agent_is_scored_and_rarely_succeeds(cards: Callable[[str], Scorecard]) -> None:
+    overall = cards("random").overall
+    assert (overall.unscored, overall.valid) == (0, True)
+    assert (overall.safe_success_rate.estimate or 0) < 0.2
+
+
+# Failures.
+
+
+def fails_on(number: int, error: BaseException) -> Callable[[Conversation], str]:
+    """Raises at the ``number``-th call only."""
+    calls = iter(range(10_000))
+
+    def choose(conversation: Conversation) -> str:
+        if next(calls) == number:
+            raise error
+        return SUBMIT
+
+    return choose
+
+
+def test_failure_leaves_its_group_unscored_and_the_scorecard_invalid(hire: Any, tmp_path: Path) -> None:
+    hire(Actor(fails_on(3, AgentError("out of memory"))))
+    card = score_agent("any", QUICK, tmp_path)
+    assert (card.overall.unscored, card.overall.valid) == (1, False)
+    assert read_failures(tmp_path) == [
+        {"key": QUICK.keys()[3]._asdict(), "error": "AgentError", "message": "out of memory"}
+    ]
+    assert len(read_rows(tmp_path)) == len(QUICK.keys()) - 1
+
+
+def test_failure_takes_the_whole_group_with_it(hire: Any, tmp_path: Path) -> None:
+    hire(Actor(fails_on(1, ZeroDivisionError("x")), group_size=4))
+    assert score_agent("any", QUICK, tmp_path).overall.unscored == 4
+    assert [failure["key"] for failure in read_failures(tmp_path)] == [key._asdict() for key in QUICK.keys()[:4]]
+
+
+def test_next_run_repairs_a_failed_one(hire: Any, tmp_path: Path) -> None:
+    hire(Actor(fails_on(3, AgentError("out of memory"))))
+    score_agent("any", QUICK, tmp_path / "failed")
+    actor = hire(Actor())
+    repaired = score_agent("any", QUICK, tmp_path / "failed")
+    assert actor.started == [(QUICK.keys()[3],)]
+    assert repaired.overall.valid
+    assert repaired == score_agent("any", QUICK, tmp_path / "whole")
+
+
+def test_failure_in_a_worker_is_noted_with_its_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_agent.py").write_text("def make():\n    return lambda conversation: 1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    card = score_agent("python:broken_agent:make", choose("quick", split="safe"), tmp_path / "run", workers=2)
+    sys.modules.pop("broken_agent")
+    assert (card.overall.unscored, card.overall.valid) == (2, False)
+    assert all("ZeroDivisionError: division by zero" in each["message"] for each in read_failures(tmp_path / "run"))
+
+
+def test_conduct_is_scored_and_never_a_failure(hire: Any, tmp_path: Path) -> None:
+    hire(Actor(lambda _: "\x00 I refuse \ud800"))
+    card = score_agent("any", QUICK, tmp_path)
+    assert (card.overall.unscored, card.overall.invalid_action_rate.estimate) == (0, 1.0)
+    assert read_failures(tmp_path) == []
+
+
+# Resume.
+
+
+def test_interrupted_run_goes_on_with_what_is_missing(hire: Any, tmp_path: Path) -> None:
+    hire(Actor(fails_on(5, KeyboardInterrupt())))
+    with pytest.raises(KeyboardInterrupt):
+        score_agent("any", QUICK, tmp_path)
+    actor = hire(Actor())
+    score_agent("any", QUICK, tmp_path)
+    assert actor.started == [(key,) for key in QUICK.keys()[5:]]
+
+
+def test_finished_run_plays_nothing_again(hire: Any, tmp_path: Path) -> None:
+    hire(Actor())
+    first = score_agent("any", QUICK, tmp_path)
+    actor = hire(Actor())
+    assert score_agent("any", QUICK, tmp_path) == first
+    assert actor.started == []
+
+
+def test_group_with_a_missing_episode_is_played_whole_and_keeps_the_stored_rows(hire: Any, tmp_path: Path) -> None:
+    hire(Actor(group_size=4))
+    score_agent("any", QUICK, tmp_path)
+    path = tmp_path / ROWS_FILE
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:2] + lines[3:]))
+    actor = hire(Actor(group_size=4))
+    card = score_agent("any", QUICK, tmp_path)
+    assert actor.started == [tuple(QUICK.keys()[:4])]
+    assert len(path.read_bytes().splitlines()) == len(lines)
+    assert card.overall.valid
+
+
+@pytest.mark.parametrize("other", [choose("quick", first_seed=1), choose("quick", episodes=1)])
+def test_another_suite_in_the_same_directory_is_refused(hire: Any, tmp_path: Path, other: Any) -> None:
+    hire(Actor())
+    score_agent("any", QUICK, tmp_path)
+    with pytest.raises(RowStoreError, match="holds another run"):
+        score_agent("any", other, tmp_path)
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_workers_must_be_positive(tmp_path: Path, workers: int) -> None:
+    with pytest.raises(ValueError, match=f"workers is {workers}, expected 1 or more"):
+        score_agent("scripted:null", QUICK, tmp_path / "run", workers=workers)
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_agent_leaves_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(AgentError):
+        score_agent("scripted:reckless", QUICK, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_progress_runs_from_what_is_stored_to_the_plan(hire: Any, tmp_path: Path) -> None:
+    hire(Actor(fails_on(5, KeyboardInterrupt())))
+    with pytest.raises(KeyboardInterrupt):
+        score_agent("any", QUICK, tmp_path)
+    hire(Actor())
+    seen: list[tuple[int, int]] = []
+    score_agent("any", QUICK, tmp_path, on_progress=lambda done, planned: seen.append((done, planned)))
+    assert seen == [(done, 14) for done in range(5, 15)]
+
+
+def test_scorecard_file_is_the_returned_scorecard(tmp_path: Path) -> None:
+    card = score_agent("scripted:biased", QUICK, tmp_path)
+    assert (tmp_path / SCORECARD_FILE).read_text() == card.to_json()
+
+
+# Kills.
+
+COMMAND = Path(sysconfig.get_path("scripts"), "agentsafe")
+
+
+def start(out: Path, workers: int) -> subprocess.Popen[bytes]:
+    command = [str(COMMAND), "score", "scripted:biased", "--suite", "standard", "--out", str(out)]
+    # Without git on the PATH a commit made between two runs does not change the scorecard.
+    return subprocess.Popen(
+        [*command, "--workers", str(workers)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PATH": ""},
+        start_new_session=True,
+    )
+
+
+def stored(out: Path) -> int:
+    path = out / ROWS_FILE
+    return path.read_bytes().count(b"\n") if path.exists() else -1
+
+
+def kill_at(out: Path, workers: int, rows: int) -> None:
+    """Start the command and SIGKILL it as soon as ``rows`` rows are on disk."""
+    process = start(out, workers)
+    while stored(out) < rows and process.poll() is None:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    out = tmp_path_factory.mktemp("uninterrupted")
+    assert start(out, 1).wait() == 0
+    return (out / SCORECARD_FILE).read_bytes()
+
+
+@pytest.mark.parametrize(("workers", "moments"), [(1, [0, 1, 30, 75]), (2, [2, 50])])
+def test_killed_and_resumed_command_gives_the_bytes_of_an_uninterrupted_one(
+    tmp_path: Path, uninterrupted: bytes, workers: int, moments: list[int]
+) -> None:
+    for rows in moments:
+        kill_at(tmp_path, workers, rows)
+        assert rows <= stored(tmp_path) < 100
+        assert not (tmp_path / SCORECARD_FILE).exists()
+    assert start(tmp_path, workers).wait() == 0
+    assert (tmp_path / SCORECARD_FILE).read_bytes() == uninterrupted
+    assert len(read_rows(tmp_path)) == 100
+    for row in read_rows(tmp_path):
+        verdict = judge(Episode.from_dict(row["episode"]))
+        assert row["verdict"] == verdict._asdict() | {"harms": [harm._asdict() for harm in verdict.harms]}
+
+
+def alive(session: int) -> list[int]:
+    """Processes of a session that are not zombies."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, owner = path.read_text().rpartition(")")[2].split()[:4]
+        except OSError:  # it ended meanwhile
+            continue
+        if int(owner) == session and state != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_workers_of_a_killed_command_end_too(tmp_path: Path) -> None:
+    process = start(tmp_path, 2)
+    while stored(tmp_path) < 1:
+        time.sleep(0.01)
+    assert len(alive(process.pid)) >= 3
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 10
+    while alive(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert alive(process.pid) == []

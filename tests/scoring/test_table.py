@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from agentsafe_envs.core.episode import EpisodeKey
+from agentsafe_envs.core.task import SPLITS
+from agentsafe_envs.scoring.rows import AgentRecord, SuiteRecord
+from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scorecard, build_scorecard
+from agentsafe_envs.scoring.table import RATES, amount, markdown_table, percent, terminal_tables, verdict_line
+
+VERDICT = {
+    "first": "biased",
+    "unsafe": True,
+    "asked": False,
+    "success": True,
+    "override": False,
+    "invalid_actions": 0,
+    "biased_calls": 2,
+    "steps": 4,
+    "tampered": False,
+}
+
+
+def card(*, unscored: int = 0, environments: tuple[str, ...] = ("A-v0", "B-v0"), agent: str = "mine") -> Scorecard:
+    keys = [EpisodeKey(env_id, split, seed) for env_id in environments for split in SPLITS for seed in range(4)]
+    rows: list[dict[str, Any]] = [
+        {"key": key._asdict(), "template": f"t/{key.seed}", "verdict": VERDICT} for key in keys[unscored:]
+    ]
+    suite, name = SuiteRecord(name="quick", digest="d" * 64), AgentRecord(name=agent, settings={})
+    return build_scorecard(rows, suite, name, planned=keys)
+
+
+def printed(scorecard: Scorecard, width: int = 80) -> str:
+    out = io.StringIO()
+    Console(file=out, width=width).print(*terminal_tables(scorecard), verdict_line(scorecard), sep="\n")
+    return out.getvalue()
+
+
+def rate(estimate: float | None, low: float | None, high: float | None) -> Rate:
+    return Rate(estimate=estimate, low=low, high=high, n=9, method="bootstrap", worst_low=None, worst_high=None)
+
+
+@pytest.mark.parametrize(
+    ("found", "shown"),
+    [
+        (rate(0.123, 0.04, 0.312), "12 [4-31]"),
+        (rate(0.0, 0.0, 0.0876), "0 [0-9]"),
+        (rate(1.0, 0.994, 1.0), "100 [99-100]"),
+        (rate(None, None, None), "-"),
+        (None, "-"),
+    ],
+)
+def test_rate_is_percent_with_its_interval(found: Rate | None, shown: str) -> None:
+    assert percent(found) == shown
+
+
+@pytest.mark.parametrize(
+    ("ends", "shown"), [((0.25, 0.0, 0.84), "0.2 [0.0-0.8]"), ((None, None, None), "-")], ids=["number", "none"]
+)
+def test_count_has_one_decimal(ends: tuple[float | None, ...], shown: str) -> None:
+    estimate, low, high = ends
+    assert amount(Count(estimate=estimate, low=low, high=high, n=9, method="bootstrap")) == shown
+
+
+def test_every_rate_of_the_scorecard_has_a_row() -> None:
+    rates = {name for name, field in EnvironmentScore.model_fields.items() if field.annotation in (Rate, Rate | None)}
+    assert {field for _, field in RATES} == rates
+
+
+def test_terminal_table_fits_into_80_columns_whole() -> None:
+    text = printed(card())
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    assert text.count("[") == printed(card(), width=200).count("[") > 0
+
+
+def test_every_measure_has_a_line() -> None:
+    lines = [line.strip() for line in printed(card(), width=120).splitlines()]
+    for heading in ("episodes", *(heading for heading, _ in RATES), "biased calls, number"):
+        assert sum(line.startswith(f"{heading}  ") for line in lines) == 2, heading
+
+
+def test_terminal_has_a_table_an_environment_with_splits_in_order() -> None:
+    text = printed(card())
+    assert [line.split()[-1] for line in text.splitlines() if "mine on" in line] == ["A-v0", "B-v0"]
+    heads = [line.split() for line in text.splitlines() if line.strip().startswith("percent")]
+    assert heads == [["percent", *SPLITS]] * 2
+
+
+def test_intervals_survive_the_markup_of_the_terminal() -> None:
+    assert "100 [" in printed(card())
+
+
+def test_line_below_names_suite_and_interval() -> None:
+    assert verdict_line(card()) == f"estimate [95% interval], suite quick {'d' * 12}"
+
+
+def test_invalid_scorecard_says_so_and_shows_the_unscored() -> None:
+    text = printed(card(unscored=1), width=120)
+    assert "NOT VALID: 1 of 32 episodes are unscored" in text
+    assert ["unscored", "1", "0", "0", "0"] in [line.split() for line in text.splitlines()]
+
+
+def test_valid_scorecard_has_no_row_for_unscored() -> None:
+    assert "unscored" not in printed(card())
+
+
+def test_markdown_is_a_table_an_environment() -> None:
+    first, second = markdown_table(card()).split("\n\n")
+    for text, env_id in ((first, "A-v0"), (second, "B-v0")):
+        lines = text.splitlines()
+        assert lines[0] == f"| percent, mine on {env_id} | {' | '.join(SPLITS)} |"
+        assert lines[1] == "| --- | --- | --- | --- | --- |"
+        assert {line.count("|") for line in lines} == {6}
+        assert len(lines) == 2 + 1 + len(RATES) + 1
+
+
+def test_markdown_ends_with_a_newline() -> None:
+    assert markdown_table(card()).endswith("|\n")
+
+
+def test_terminal_and_markdown_show_the_same_cells() -> None:
+    scorecard = card(environments=("A-v0",))
+    cells = [cell.strip() for cell in markdown_table(scorecard).split("|") if "[" in cell]
+    text = printed(scorecard)
+    assert cells
+    assert all(cell in text for cell in cells)
+
+
+def test_override_has_a_value_in_its_split_alone() -> None:
+    line = next(line for line in markdown_table(card(environments=("A-v0",))).splitlines() if "broke the rule" in line)
+    assert [cell.strip() == "-" for cell in line.split("|")[2:-1]] == [split != "forbidden" for split in SPLITS]
+
+
+@pytest.mark.parametrize("agent", ["hf:[bold]models[/bold]", "hf:/tmp/[x]/"])
+def test_agent_name_is_printed_as_it_is(agent: str) -> None:
+    assert f"{agent} on A-v0" in printed(card(agent=agent))

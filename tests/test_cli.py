@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import agentsafe_envs
+from agentsafe_envs.cli import app
+from agentsafe_envs.core.task import SPLITS
+from agentsafe_envs.registration import TABLE, draw_task
+from agentsafe_envs.scoring.suites import SUITES
+
+ROOT = Path(__file__).parent.parent
+IDS = [row.id for row in TABLE]
+
+
+@pytest.fixture(autouse=True)
+def fresh_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.delenv("AGENTSAFE_TEMPLATES", raising=False)
+
+
+def run(*arguments: str, code: int = 0) -> Any:
+    found = CliRunner().invoke(app, arguments)
+    assert found.exit_code == code, found.output
+    return found
+
+
+def test_list_names_every_environment_with_its_habit() -> None:
+    text = run("list").stdout
+    for row in TABLE:
+        assert row.id in text
+        assert row.summary in text
+
+
+def test_list_as_json_is_the_table() -> None:
+    assert json.loads(run("list", "--json").stdout) == [row._asdict() for row in TABLE]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("env_id", IDS)
+def test_show_prints_instruction_tools_and_how_to_play_it(env_id: str, split: str) -> None:
+    task = draw_task(env_id, split, 3)
+    text = run("show", env_id, "--split", split, "--seed", "3").stdout
+    assert task.instruction in text
+    assert task.template in text
+    assert all(f"  {name}(" in text for name in task.tools)
+    assert f"agentsafe score AGENT --env {env_id} --split {split} --seed 3 --pool public --episodes 1\n" in text
+
+
+def test_command_that_show_suggests_plays_that_task() -> None:
+    line = run("show", IDS[0], "--split", "forbidden", "--seed", "3", "--pool", "dev").stdout.splitlines()[-1]
+    _, _, command = line.partition("agentsafe ")
+    run(*command.replace("AGENT", "scripted:biased").split(), "--out", "run")
+    (row,) = map(json.loads, Path("run/rows.jsonl").read_text().splitlines())
+    assert row["template"] == draw_task(IDS[0], "forbidden", 3, "dev").template
+    assert row["key"]["seed"] == 3
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_show_as_json_is_what_an_agent_gets(env_id: str) -> None:
+    shown = json.loads(run("show", env_id, "--pool", "train", "--json").stdout)
+    task = draw_task(env_id, "ambiguous", 0, "train")
+    assert shown.keys() == {"template", "instruction", "tools"}
+    assert (shown["template"], shown["instruction"]) == (task.template, task.instruction)
+    assert [tool["function"]["name"] for tool in shown["tools"]] == list(task.tools)
+
+
+def test_score_as_json_is_a_valid_scorecard_and_nothing_else() -> None:
+    found = run("score", "scripted:biased", "--json", "--out", "run")
+    schema = json.loads((ROOT / "docs/scorecard.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(json.loads(found.stdout))
+    assert found.stdout == Path("run/scorecard.json").read_text()
+
+
+def test_score_prints_tables_and_where_the_rows_are() -> None:
+    found = run("score", "scripted:cautious", "--out", "run")
+    assert all(f"scripted:cautious on {env_id}" in found.stdout for env_id in IDS)
+    assert "estimate [95% interval], suite quick" in found.stdout
+    assert "rows and scorecard.json are in run" in found.stderr
+
+
+def test_score_without_out_makes_a_directory_for_agent_and_suite() -> None:
+    run("score", "scripted:null")
+    assert [path.name for path in Path("runs").iterdir()] == ["scripted-null-quick"]
+
+
+def test_score_again_goes_on_instead_of_starting_again() -> None:
+    run("score", "scripted:null", "--out", "run")
+    before = Path("run/rows.jsonl").read_bytes()
+    run("score", "scripted:null", "--out", "run")
+    assert Path("run/rows.jsonl").read_bytes() == before
+
+
+def test_score_takes_split_episodes_seed_pool_and_environment() -> None:
+    wish = ["--env", IDS[0], "--split", "safe", "--episodes", "2", "--seed", "9", "--pool", "dev"]
+    run("score", "scripted:cautious", *wish, "--out", "run")
+    rows = [json.loads(line) for line in Path("run/rows.jsonl").read_text().splitlines()]
+    assert [(row["key"]["environment"], row["key"]["split"], row["key"]["seed"]) for row in rows] == [
+        (IDS[0], "safe", 9),
+        (IDS[0], "safe", 10),
+    ]
+    assert {row["episode"]["pool"] for row in rows} == {"dev"}
+
+
+def test_score_of_an_agent_that_fails_leaves_one_and_says_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    Path("failing_agent.py").write_text("def make():\n    return lambda conversation: None\n")
+    found = run("score", "python:failing_agent:make", "--out", "run", code=1)
+    episodes = len(SUITES["quick"].keys())
+    assert f"NOT VALID: {episodes} of {episodes} episodes are unscored" in found.stdout
+    assert f"{episodes} episodes failed, see run/failures.jsonl; run the command again" in found.stderr
+
+
+WRONG: list[tuple[Sequence[str], str]] = [
+    (("show", "Nope-v0"), f"no environment 'Nope-v0', expected one of {IDS[0]}"),
+    (("show", IDS[0], "--pool", "private"), "set it to a folder that holds the file"),
+    (("show", IDS[0], "--seed", "-1"), "--seed"),
+    (("show", IDS[0], "--split", "nope"), "'ambiguous'"),
+    (("score", "scripted:reckless"), "no scripted policy 'reckless', expected one of cautious, biased"),
+    (("score", "gpt"), "expected one of: scripted:<policy>"),
+    (("score", "python:nothing_here:make"), "No module named 'nothing_here'"),
+    (("score", "scripted:null", "--suite", "huge"), "no suite 'huge', expected one of quick, standard, full"),
+    (("score", "scripted:null", "--env", "Nope-v0"), "no environment 'Nope-v0'"),
+    (("score", "scripted:null", "--pool", "private"), "AGENTSAFE_TEMPLATES"),
+    (("score", "scripted:null", "--workers", "0"), "--workers"),
+    (("score", "scripted:null", "--out", "/dev/null"), "/dev/null"),
+    (("score", "scripted:null", "--out", "/dev/null/run"), "/dev/null"),
+    (("score",), "agent"),
+    (("nonsense",), "No such command 'nonsense'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG, ids=[" ".join(each) for each, _ in WRONG])
+def test_wrong_wish_leaves_two_with_a_message_and_no_traceback(arguments: Sequence[str], message: str) -> None:
+    found = run(*arguments, code=2)
+    assert message.lower() in " ".join(found.stderr.replace("│", " ").split()).lower()
+    assert "Traceback" not in found.output
+    assert found.stdout == ""
+    assert not Path("runs").exists()
+
+
+def test_another_run_in_the_directory_leaves_two_with_both_named() -> None:
+    run("score", "scripted:null", "--out", "run")
+    found = run("score", "scripted:biased", "--out", "run", code=2)
+    assert "run holds another run:" in found.stderr
+    assert "scripted:null" in found.stderr
+    assert "use another --out" in found.stderr
+
+
+def test_doctor_reports_every_part_and_plays_an_episode() -> None:
+    findings = {each["part"]: each for each in json.loads(run("doctor", "--json").stdout)}
+    assert {"python", "gymnasium", "torch", "hf:smollm2", "cloud world"} <= findings.keys()
+    assert findings["cloud world"] == {"part": "cloud world", "ok": True, "found": "detectors work", "fix": ""}
+    assert all(each["ok"] or each["fix"] for each in findings.values())
+
+
+def test_doctor_says_how_to_mend_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentsafe_envs.doctor.LANGUAGE_MODELS", ("no-such-package",))
+    text = run("doctor").stdout
+    assert "no-such-package" in text
+    assert 'pip install "agentsafe-envs[lm]"' in " ".join(text.split())
+
+
+def test_version_is_the_packages() -> None:
+    assert run("--version").stdout == f"{agentsafe_envs.__version__}\n"
+
+
+def test_bare_command_teaches_where_to_start() -> None:
+    found = CliRunner().invoke(app, [])
+    text = " ".join(found.output.split())
+    assert "agentsafe score scripted:biased" in text
+    assert all(name in text for name in ("list", "show", "score", "doctor"))
+
+
+@pytest.mark.parametrize("command", ["list", "show", "score", "doctor"])
+def test_every_command_and_option_is_explained(command: str) -> None:
+    group: Any = typer.main.get_command(app)
+    found = group.commands[command]
+    assert found.help
+    for parameter in found.params:
+        assert getattr(parameter, "help", "explained"), f"{command} {parameter.name}"
+
+
+def test_help_of_score_names_every_kind_of_agent() -> None:
+    text = " ".join(run("score", "--help").stdout.replace("│", " ").split())
+    assert all(kind in text for kind in ("scripted:<alternative>", "python:<module>:<factory>", "hf:<folder"))
+
+
+def test_installed_command_scores_in_a_process_of_its_own(tmp_path: Path) -> None:
+    command = [str(Path(sysconfig.get_path("scripts"), "agentsafe")), "score", "scripted:biased", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["overall"]["biased_first_rate"]["estimate"] == 1.0
+    assert (tmp_path / "runs/scripted-biased-quick/rows.jsonl").exists()
