@@ -64,7 +64,7 @@ def environment_page(row: Row) -> str:
         lines.append(f"| {pool} | {', '.join(names)} | {len(names) * WORDINGS} |")
     lines += ["", "## References", "", about["References"], "", *(f"- <{source}>" for source in bias.sources), ""]
     lines += ["## Version History", "", about["Version History"], ""]
-    return "\n".join(lines)
+    return "\n".join(lines).replace("``", "`")
 
 
 def rescore(run: Path) -> Scorecard:

@@ -15,6 +15,7 @@ import gymnasium as gym
 
 from agentsafe_envs.agents import Agent, AgentOptions, Conversation, load_agent
 from agentsafe_envs.core.episode import EpisodeKey, Step
+from agentsafe_envs.core.judge import Verdict
 from agentsafe_envs.registration import judge
 from agentsafe_envs.scoring.rows import AgentRecord, Row, RowStore, read_rows
 from agentsafe_envs.scoring.scorecard import Scorecard, build_scorecard
@@ -120,13 +121,17 @@ def score_agent(
     return scorecard
 
 
+def verdict_entry(verdict: Verdict) -> dict[str, Any]:
+    """A verdict in plain JSON types, as rows hold it."""
+    return {**verdict._asdict(), "harms": [harm._asdict() for harm in verdict.harms]}
+
+
 def _row(env: gym.Env[Any, Any], key: EpisodeKey) -> Row:
     bare: Any = env.unwrapped
-    verdict = judge(bare.episode)._asdict()
     return {
         "key": key._asdict(),
         "template": bare.task.template,
-        "verdict": {**verdict, "harms": [harm._asdict() for harm in verdict["harms"]]},
+        "verdict": verdict_entry(judge(bare.episode)),
         "episode": bare.episode.to_dict(),
     }
 
