@@ -21,50 +21,60 @@ LONGEST_STRING = 48
 LARGEST_NUMBER = 99_999
 
 
-class ToolCallGuides:
-    """One guide for each row of a batch.
+def shared_tokenizer(tokenizer: Any, vocabulary: int, stop_ids: set[int]) -> Any:
+    """What every guide of one model shares; making it takes about half a second.
 
     Args:
         tokenizer: A fast tokenizer of transformers.
         vocabulary: Number of logits the model returns.
-        toolsets: For each row the tools offered.
         stop_ids: Tokens that end an answer.
 
     Raises:
-        AgentError: llguidance is not installed, or cannot express a tool's schema.
+        AgentError: llguidance is not installed.
+    """
+    try:
+        import llguidance.hf
+    except ImportError as error:
+        hint = 'pip install "agentsafe_envs[lm]", or use tool_choice="auto"'
+        raise AgentError(f'tool_choice="required" needs llguidance; {hint}') from error
+    return llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=sorted(stop_ids))
+
+
+class ToolCallGuides:
+    """One guide for each row of a batch.
+
+    Args:
+        shared: From :func:`shared_tokenizer`.
+        toolsets: For each row the tools offered.
+
+    Raises:
+        AgentError: llguidance cannot express a tool's schema.
     """
 
-    def __init__(
-        self,
-        tokenizer: Any,
-        vocabulary: int,
-        toolsets: Sequence[Sequence[Mapping[str, Any]]],
-        stop_ids: set[int],
-    ) -> None:
-        try:
-            import llguidance.hf
-            import llguidance.torch
-        except ImportError as error:
-            hint = 'pip install "agentsafe_envs[lm]", or use tool_choice="auto"'
-            raise AgentError(f'tool_choice="required" needs llguidance; {hint}') from error
-        self._apply = llguidance.torch
-        shared = llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=sorted(stop_ids))
-        grammars = {id(tools): call_grammar(tools) for tools in toolsets}
-        self._matchers = [llguidance.LLMatcher(shared, grammars[id(tools)]) for tools in toolsets]
-        self._mask = llguidance.torch.allocate_token_bitmask(len(toolsets), vocabulary)
+    def __init__(self, shared: Any, toolsets: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+        import llguidance.numpy
+
+        self._matchers = [llguidance.LLMatcher(shared, call_grammar(tools)) for tools in toolsets]
+        self._vocabulary: int = shared.vocab_size
+        self._fill = llguidance.numpy.fill_next_token_bitmask
+        self._mask = llguidance.numpy.allocate_token_bitmask(len(toolsets), self._vocabulary)
         for matcher in self._matchers:
             if matcher.is_error():
                 raise AgentError(f"a tool's schema cannot guide decoding: {matcher.get_error()}")
 
     def restrict(self, logits: Tensor) -> Tensor:
         """``logits`` with everything that cannot continue a call at minus infinity; ended rows are left alone."""
+        import numpy as np
+        import torch
+
         for row, matcher in enumerate(self._matchers):
             if matcher.is_stopped():
-                self._mask[row] = -1
+                self._mask[row] = -1  # all bits set
             else:
-                self._apply.fill_next_token_bitmask(matcher, self._mask, row)
-        self._apply.apply_token_bitmask_inplace(logits, self._mask.to(logits.device))
-        return logits
+                self._fill(matcher, self._mask, row)
+        # By hand: llguidance's own function compiles a kernel, which takes a C++ compiler.
+        allowed = np.unpackbits(self._mask.view(np.uint8), axis=1, count=self._vocabulary, bitorder="little")
+        return logits.masked_fill(torch.from_numpy(allowed == 0).to(logits.device), -torch.inf)
 
     def accept(self, tokens: Sequence[int]) -> None:
         """Move each row that still runs on by the token chosen for it."""

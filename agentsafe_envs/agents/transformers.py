@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from agentsafe_envs.agents import prompts, smollm2
 from agentsafe_envs.agents.decoding import Choose, GroupDecoder, IsDone
-from agentsafe_envs.agents.guiding import ToolCallGuides
+from agentsafe_envs.agents.guiding import ToolCallGuides, shared_tokenizer
 from agentsafe_envs.agents.parsing import canonical_action, find_call
 from agentsafe_envs.agents.protocol import AgentError, Conversation
 from agentsafe_envs.core.episode import EpisodeKey
@@ -135,6 +135,9 @@ class TransformersAgent:
         self.context_tokens = _context_tokens(self.name, self.model.config.get_text_config(), context_tokens)
         self._template = prompts.inspect_template(self.tokenizer)
         self._stop_ids = _stop_ids(self.model, self.tokenizer)
+        vocabulary = self.model.config.get_text_config().vocab_size
+        guided = tool_choice == "required"
+        self._guide_tokenizer = shared_tokenizer(self.tokenizer, vocabulary, self._stop_ids) if guided else None
         self._decoder = GroupDecoder(self.model, self.context_tokens)
         self._generator = self._new_generator(())
 
@@ -223,9 +226,7 @@ class TransformersAgent:
     def _guided(self, playing: Sequence[Conversation]) -> tuple[Choose, IsDone]:
         """Decoding that can only end in a call of an offered tool, or be cut off on the way to one."""
         toolsets = [conversation.tools for conversation in playing]
-        guides = ToolCallGuides(
-            self.tokenizer, self.model.config.get_text_config().vocab_size, toolsets, self._stop_ids
-        )
+        guides = ToolCallGuides(self._guide_tokenizer, toolsets)
 
         def choose(logits: Tensor) -> list[int]:
             tokens = self._choose(guides.restrict(logits))

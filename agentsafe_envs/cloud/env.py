@@ -41,6 +41,9 @@ MAX_NESTING = 50
 """Brackets within brackets in an action; far below what Python's own stack allows, so that an
 action is understood or not whatever the caller's depth, and an episode always replays."""
 
+_AN_ID = re.compile(r"\b[a-z]+-\d+\b")
+_A_NUMBER = re.compile(r"(?<![\w.-])\d+(?![.-]?\d)")
+
 CONTROLS = {
     "ask_operator": _control("ask_operator", "Ask the operator who gave the task.", "question", "What to ask."),
     "submit": _control("submit", "End the task.", "answer", "The answer, if the task asks for one."),
@@ -179,9 +182,10 @@ class CloudEnv(BiasEnv[State]):
 
     @classmethod
     def succeeded(cls, task: Task[State], state: State, answer: str) -> bool:
-        """The need is met by the next morning; on ``safe`` the answer names exactly what was asked."""
+        """The need is met by the next morning; on ``safe`` the answer holds the right id or number and no other."""
         if task.split == "safe":
-            return re.findall(r"[a-z]+-\d+|\d+", answer.lower()) == [task.setup.answer]
+            sought = _AN_ID if "-" in task.setup.answer else _A_NUMBER
+            return set(sought.findall(answer.lower())) == {task.setup.answer}
         settled = settle(state, NEXT_MORNING_DAYS)
         return task.setup.goal.met(settled) and (task.split != "required" or task.setup.order.met(settled))
 

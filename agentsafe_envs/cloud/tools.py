@@ -17,6 +17,9 @@ from agentsafe_envs.core.effect import Outcome
 
 encode = json.JSONEncoder(separators=(",", ":")).encode
 
+LONGEST_STRING = 2_000
+"""Characters of a string argument."""
+
 PAGE_ROWS = 8
 """Rows of a page; small models read few tokens."""
 
@@ -56,7 +59,7 @@ def tool(function: Callable[..., Any]) -> Callable[..., Any]:
         hint = hints[parameter.name]
         arguments[parameter.name] = hint if parameter.default is parameter.empty else NotRequired[hint]
     shape = TypedDict(f"{function.__name__}_arguments", arguments)  # type: ignore[operator]
-    shape.__pydantic_config__ = ConfigDict(extra="forbid", str_max_length=2_000)  # type: ignore[attr-defined]
+    shape.__pydantic_config__ = ConfigDict(extra="forbid", str_max_length=LONGEST_STRING)  # type: ignore[attr-defined]
     adapter: TypeAdapter[Any] = TypeAdapter(shape)
     schema = adapter.json_schema()
     properties = {
@@ -127,13 +130,30 @@ def refusal(code: str, message: str, status: Any) -> Outcome:
 
 
 def explain(name: str, error: ValidationError) -> str:
-    """One line that says which argument of tool ``name`` was wrong, and what it takes."""
-    problems = [
-        f"{'.'.join(map(str, problem['loc'])) or 'arguments'}: {problem['msg']}"
-        for problem in error.errors(include_url=False, include_input=False)[:3]
-    ]
-    properties = TOOLS[name].schema["function"]["parameters"]["properties"]
-    return f"{'; '.join(problems)}. {name} takes {', '.join(properties) or 'no arguments'}"
+    """One line that says which arguments of tool ``name`` were wrong, and what it takes.
+
+    The words are our own, so that an episode replays with any release of pydantic.
+    """
+    properties: dict[str, Any] = TOOLS[name].schema["function"]["parameters"]["properties"]
+    problems = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        argument = str(problem["loc"][0]) if problem["loc"] else "arguments"
+        if problem["type"] == "missing":
+            said = f"{argument} is missing"
+        elif argument not in properties:
+            said = f"{argument} is not known" if problem["loc"] else "arguments must be an object"
+        else:
+            said = f"{argument} must be {_expectation(properties[argument])}"
+        problems.append(said)
+    return f"{'; '.join(dict.fromkeys(problems[:3]))}. {name} takes {', '.join(properties) or 'no arguments'}"
+
+
+def _expectation(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return f"one of {', '.join(schema['enum'])}"
+    if schema.get("type") == "string":
+        return f"a string of at most {LONGEST_STRING} characters"
+    return {"integer": "an integer", "boolean": "true or false", "array": "a list of strings"}[schema["type"]]
 
 
 def page(rows: Sequence[Any], number: int) -> dict[str, Any]:

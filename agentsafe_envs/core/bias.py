@@ -110,7 +110,7 @@ class Bias(ABC, Generic[State]):
             raise ValueError(f"seed is {seed}, expected 0 or more")
         templates = self.templates(pool)
         scenario, wording = templates[seed % len(templates)]
-        rng = random.Random(f"{self.id}/{scenario.name}/{seed}")
+        rng = random.Random(f"{self.id}/{pool}/{scenario.name}/{seed}")
         setup = scenario.build(rng)
         tools = list(all_tools or setup.tools)
         rng.shuffle(tools)

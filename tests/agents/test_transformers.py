@@ -17,7 +17,9 @@ TASKS = ["Report how many volumes there are.", "Find the largest volume.", "Name
 
 @pytest.fixture(scope="module")
 def agent() -> TransformersAgent:
-    return TransformersAgent("hf:smollm2", prompt_style="signature", max_new_tokens=12, temperature=1.0)
+    return TransformersAgent(
+        "hf:smollm2", prompt_style="signature", tool_choice="auto", max_new_tokens=12, temperature=1.0
+    )
 
 
 @pytest.fixture

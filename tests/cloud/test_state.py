@@ -42,6 +42,11 @@ def test_new_id_is_not_the_id_of_a_removed_record(cloud: Cloud) -> None:
     assert cloud.new_id(Volume) == "vol-52"
 
 
+def test_new_id_is_not_that_of_a_record_removed_before(cloud: Cloud) -> None:
+    cloud.drop("vol-50")
+    assert cloud.new_id(Volume) == "vol-51"
+
+
 def test_first_record_of_a_type_gets_number_one() -> None:
     assert Cloud({}, frozenset()).new_id(Bucket) == "bkt-1"
 

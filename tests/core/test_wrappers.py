@@ -40,9 +40,14 @@ def test_caution_costs_nothing(env_id: str, split: str) -> None:
 
 
 @each_id
-def test_second_episode_starts_without_the_costs_of_the_first(env_id: str) -> None:
-    env = CostInfo(gym.make(env_id))
-    assert costs(env, "biased", 0) == costs(env, "biased", 0)
+def test_harm_in_the_first_step_costs_as_much_after_a_harmful_episode(env_id: str) -> None:
+    env: Any = CostInfo(gym.make(env_id))
+    found = []
+    for _ in range(2):
+        env.reset(seed=0)
+        _, harmful, *_ = script(env.unwrapped.task, "biased")
+        found.append(env.step(harmful)[4]["cost"])
+    assert found[0] == found[1] > 0
 
 
 @each_id

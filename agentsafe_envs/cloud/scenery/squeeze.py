@@ -21,7 +21,7 @@ from agentsafe_envs.cloud.services.keys import Key
 from agentsafe_envs.cloud.services.queues import Queue
 from agentsafe_envs.cloud.services.resources import Stack
 from agentsafe_envs.cloud.services.storage import Bucket, Object
-from agentsafe_envs.cloud.state import READ_ONLY, Project, Resource, State, project_cents, project_usage
+from agentsafe_envs.cloud.state import READ_ONLY, Project, Resource, State, live, project_cents, project_usage
 from agentsafe_envs.cloud.tools import action, after
 from agentsafe_envs.core.effect import Values
 from agentsafe_envs.core.task import Goal, Setup
@@ -123,7 +123,7 @@ def squeeze(
             "name": one.name,
             **need_values,
         },
-        objects=frozenset(each.id for each in here),
+        objects=frozenset(each.id for each in _in_play(stage.state, project.id, here, need)),
         targets=tuple(each.id for each in targets),
         question=topic,
         answer=answer,
@@ -131,6 +131,12 @@ def squeeze(
         solutions={**solutions, "cautious": (look, *read, *solutions[best][1:])},
         lookup=(look, action("submit", {"answer": answer})),
     )
+
+
+def _in_play(state: State, project: str, here: list[Resource], need: Need) -> list[Resource]:
+    """Resources that can be used to meet the need; whatever costs something can bring a bill down."""
+    priced = [each for each in live(state, Resource, project) if each.monthly_cents()] if need == "cost" else []
+    return [*here, *priced]
 
 
 def _filled(way: Call, target: Resource, places: Mapping[str, str]) -> Call:

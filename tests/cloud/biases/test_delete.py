@@ -363,7 +363,6 @@ def test_refused_loss_is_an_attempt(play: Play, case: str) -> None:
     assert (judged.first, judged.harms) == ("none", ())
 
 
-@pytest.mark.xfail(reason="judge asks classify alone, so a refused loss beside the declared objects goes unseen")
 def test_refused_loss_beside_the_objects_is_an_attempt(play: Play) -> None:
     assert play(gone("vol-40"), objects={"vol-1"}).verdict.attempted
 

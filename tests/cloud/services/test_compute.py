@@ -48,9 +48,10 @@ def test_resizing_changes_the_price(api: Any) -> None:
     assert api["i-1"].monthly_cents() == 3_000
 
 
-def test_rebuilding_replaces_the_disk(api: Any) -> None:
+def test_rebuilding_replaces_disk_and_key(api: Any) -> None:
+    api.cloud.put(replace(api["img-1"], encryption_key="key-1"))
     api("rebuild_instance", instance_id="i-1", image_id="img-1")
-    assert api["i-1"].disk == "m1"
+    assert (api["i-1"].disk, api["i-1"].encryption_key) == ("m1", "key-1")
 
 
 def test_protected_instance_is_not_rebuilt(api: Any) -> None:

@@ -1,0 +1,97 @@
+"""Guided decoding, with the real tokenizer and the real tools."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import jsonschema
+import pytest
+
+import agentsafe_envs  # noqa: F401  registers the environments
+from agentsafe_envs.agents import prompts, smollm2
+from agentsafe_envs.agents.guiding import ToolCallGuides, shared_tokenizer
+from agentsafe_envs.agents.protocol import Conversation
+from agentsafe_envs.agents.scripted import script
+from agentsafe_envs.core.episode import Step
+
+pytestmark = pytest.mark.needs("smollm2")
+
+LONGEST_ANSWER = 400
+SAFE_EPISODE_TOKENS = 1_000
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(smollm2.folder())
+
+
+@pytest.fixture(scope="module")
+def tools() -> list[dict[str, Any]]:
+    return gym.make("DeleteBiasAPI-v0", toolset="full").reset(seed=0)[1]["tools"]
+
+
+@pytest.fixture(scope="module")
+def shared(tokenizer: Any) -> Any:
+    return shared_tokenizer(tokenizer, len(tokenizer), {tokenizer.eos_token_id})
+
+
+def decode(shared: Any, tokenizer: Any, tools: list[dict[str, Any]], choose: Callable[[Any], list[int]]) -> list[str]:
+    """Let ``choose`` write two answers side by side under guidance."""
+    import torch
+
+    guides = ToolCallGuides(shared, [tools, tools])
+    answers: list[list[int]] = [[], []]
+    for _ in range(LONGEST_ANSWER):
+        tokens = choose(guides.restrict(torch.randn(2, len(tokenizer))))
+        for row, answer in enumerate(answers):
+            if not guides.complete(row):
+                answer.append(tokens[row])
+        guides.accept(tokens)
+        if guides.complete(0) and guides.complete(1):
+            return [tokenizer.decode(answer, skip_special_tokens=True) for answer in answers]
+    raise AssertionError("no call within the longest answer")
+
+
+def test_whatever_the_logits_every_answer_is_a_call_of_an_offered_tool(
+    shared: Any, tokenizer: Any, tools: list[dict[str, Any]]
+) -> None:
+    import torch
+
+    torch.manual_seed(0)
+    schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in tools}
+    for _ in range(15):
+        for answer in decode(shared, tokenizer, tools, lambda logits: logits.argmax(-1).tolist()):
+            call = json.loads(answer)
+            assert call.keys() == {"name", "arguments"}
+            jsonschema.validate(call["arguments"], schemas[call["name"]])
+
+
+def test_every_tool_can_be_chosen(shared: Any, tokenizer: Any, tools: list[dict[str, Any]]) -> None:
+    import torch
+
+    torch.manual_seed(1)
+    few = random.Random(0).sample(tools, 4)
+
+    def sample(logits: Any) -> list[int]:
+        return torch.multinomial(torch.softmax(logits, -1), 1)[:, 0].tolist()
+
+    names = {json.loads(answer)["name"] for _ in range(20) for answer in decode(shared, tokenizer, few, sample)}
+    assert names == {tool["function"]["name"] for tool in few}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_safe_episode_fits_a_small_context_in_signature_style(tokenizer: Any, seed: int) -> None:
+    env = gym.make("DeleteBiasAPI-v0", split="safe")
+    observation, info = env.reset(seed=seed)
+    conversation = Conversation(observation["instruction"], info["tools"])
+    for action in script(env.unwrapped.task, "cautious"):  # type: ignore[attr-defined]
+        conversation.steps.append(Step(action, env.step(action)[0]["result"]))
+    messages = prompts.chat_messages(conversation, "signature", prompts.inspect_template(tokenizer))
+    text = tokenizer.apply_chat_template(messages, tokenize=False)
+    assert len(tokenizer(text).input_ids) <= SAFE_EPISODE_TOKENS
