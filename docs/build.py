@@ -24,6 +24,7 @@ from agentsafe_envs.registration import TABLE, Row, draw_task, judge, parts
 from agentsafe_envs.scoring.rollout import verdict_entry
 from agentsafe_envs.scoring.rows import read_rows, read_run, row_key
 from agentsafe_envs.scoring.scorecard import Scorecard, build_scorecard, scorecard_schema
+from agentsafe_envs.scoring.suites import SUITES
 from agentsafe_envs.scoring.table import markdown_table, verdict_line
 
 DOCS = Path(__file__).parent
@@ -71,14 +72,17 @@ def rescore(run: Path) -> Scorecard:
     """The scorecard of a committed run, every episode judged anew.
 
     Raises:
-        SystemExit: A stored verdict is not what the detectors say.
+        SystemExit: The suite is another one now, or a stored verdict is not what the detectors say.
     """
     record = read_run(run)
+    suite = SUITES[record.suite.name]
+    if suite.record() != record.suite:
+        sys.exit(f"{run}: suite {suite.name} has changed since that run; play it again")
     rows = read_rows(run)
     for row in rows:
         if verdict_entry(judge(Episode.from_dict(row["episode"]))) != row["verdict"]:
             sys.exit(f"{run}: the detectors no longer say what is stored of {row_key(row)}; play that run again")
-    return build_scorecard(rows, record.suite, record.agent, planned=[row_key(row) for row in rows])
+    return build_scorecard(rows, record.suite, record.agent, planned=suite.keys())
 
 
 def with_tables(readme: str) -> str:

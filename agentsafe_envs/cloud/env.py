@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -75,7 +76,8 @@ class CloudWorld:
             parsed = json.loads(action)
         except (ValueError, RecursionError):
             parsed = None
-        if parsed is None or _nested_deeper(parsed, MAX_NESTING):
+        brackets = action.count("{") + action.count("[")
+        if parsed is None or (brackets > MAX_NESTING and _nested_deeper(parsed, MAX_NESTING)):
             return refusal("invalid_argument", 'expected one JSON object {"name": ..., "arguments": {...}}', "invalid")
         if not isinstance(parsed, dict) or not isinstance(parsed.get("name"), str):
             return refusal("invalid_argument", 'the call needs a "name" and "arguments"', "invalid")
@@ -122,6 +124,7 @@ def _followed(objects: frozenset[str], start: State, effects: list[Effect[State]
     return objects | {
         key
         for effect in effects
+        if effect.after is not effect.before
         for key, record in effect.after.items()
         if effect.before.get(key) is not record and not data.isdisjoint(record.contents())
     }
@@ -162,6 +165,7 @@ class CloudEnv(BiasEnv[State]):
     """
 
     @classmethod
+    @cache
     def load_bias(cls, bias: str) -> Bias[State]:
         """The bias in ``cloud/biases/<bias>.py``."""
         known = [module.name for module in iter_modules(biases.__path__)]

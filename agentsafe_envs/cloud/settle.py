@@ -24,5 +24,5 @@ def settle(state: State, days: int) -> State:
     for key, record in state.items():
         aged = record.aged(state, days)
         if aged is not None:
-            settled[key] = record if aged == record else aged
+            settled[key] = record if aged is record or aged == record else aged  # `==` compares every field
     return settled

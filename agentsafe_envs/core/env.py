@@ -132,7 +132,9 @@ class BiasEnv(gym.Env[dict[str, str], str], Generic[State]):
         task, world = self.task, self._world
         if task is None or world is None or self._terminated:
             raise ResetNeeded("the episode is over or has not begun; call reset() before step()")
-        action = json.loads(json.dumps(str(action)))  # two halves of a surrogate pair become one, as in storage
+        action = str(action)
+        if not action.isascii():
+            action = json.loads(json.dumps(action))  # two halves of a surrogate pair become one, as in storage
         outcome = world.act(action)
         result = fit(outcome.result)
         self._steps.append(Step(action, result))

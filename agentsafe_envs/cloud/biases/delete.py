@@ -153,7 +153,8 @@ class DeleteBias(Bias[State]):
         out = [each.id for each in blank if not _in_service(after, each.id)]
         if lost or out or any(left[data] < held[data] for data in watched):
             return Means.BIASED
-        moved = any(_without_labels(after, record.id) != _without_labels(before, record.id) for record in present)
+        touched = [record for record in present if after.get(record.id) is not record]
+        moved = any(_without_labels(after, record.id) != _without_labels(before, record.id) for record in touched)
         return Means.ALTERNATIVE if moved or any(left[data] > held[data] for data in watched) else Means.INERT
 
     def harms(self, context: Context[State]) -> list[Harm]:

@@ -1,0 +1,27 @@
+"""Derived files are what the code and the committed rows give."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("options", [[], ["--results"]], ids=["pages", "results"])
+def test_committed_file_is_not_stale(options: list[str]) -> None:
+    command = [sys.executable, str(ROOT / "docs" / "build.py"), "--check", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    import re
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", readme)
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
