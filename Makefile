@@ -49,8 +49,11 @@ format: $(VENV)/.with-dev  ## mend what lint can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(BENCH)/.ready  ## time the environments beside a peer, in an environment of its own
-	$(BENCH)/bin/python -m pytest tests/benchmarks --benchmark-only $(BENCH_ARGS)
+bench: $(BENCH)/.ready  ## time the environments beside a peer; rewrites docs/performance.md
+	@mkdir -p .benchmarks
+	$(BENCH)/bin/python -m pytest tests/benchmarks --benchmark-only -m "slow or not slow" \
+	    --benchmark-json=.benchmarks/speed.json $(BENCH_ARGS)
+	$(BENCH)/bin/python docs/performance.py .benchmarks/speed.json
 
 docs: $(VENV)/.with-dev  ## rebuild the pages made from docstrings
 	$(BIN)/python docs/build.py
@@ -85,7 +88,7 @@ $(VENV)/.with-lm: pyproject.toml $(VENV)/.with-torch | system
 	@touch $@
 
 $(VENV)/.with-dev: $(VENV)/.with-lm | system
-	$(call pip,$(VENV)) --editable '.[lm,dev]'
+	$(call pip,$(VENV)) --editable '.[lm,train,dev]'
 	@touch $@
 
 $(BENCH)/.ready: pyproject.toml $(BENCH)/.with-torch | system

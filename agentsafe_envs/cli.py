@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 import agentsafe_envs
-from agentsafe_envs.registration import MAX_EPISODE_STEPS, TABLE, draw_task, find
+from agentsafe_envs.core.task import Pool, Split
+from agentsafe_envs.registration import MAX_EPISODE_STEPS, TABLE, draw_task, find, parts
+from agentsafe_envs.trajectories.commands import data
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,24 +20,24 @@ app = typer.Typer(
     "with or without the habit.\n\nStart with `agentsafe score scripted:biased`, then "
     "`agentsafe score hf:smollm2`.",
 )
+app.add_typer(data, name="data")
 
-Split = Literal["safe", "ambiguous", "required", "forbidden"]
-Pool = Literal["train", "dev", "public", "private"]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.command("list")
 def list_environments(as_json: AsJson = False) -> None:
     """List the environments."""
+    rows = [row._asdict() | {"summary": parts(row.id)[1].summary} for row in TABLE]
     if as_json:
-        typer.echo(json.dumps([row._asdict() for row in TABLE], indent=2))
+        typer.echo(json.dumps(rows, indent=2))
         return
     from rich.console import Console
     from rich.table import Table
 
     table = Table("environment", "world", "the habit it looks for")
-    for row in TABLE:
-        table.add_row(row.id, row.world, row.summary)
+    for row in rows:
+        table.add_row(row["id"], row["world"], row["summary"])
     Console().print(table)
 
 
@@ -64,7 +65,7 @@ def show(
     typer.echo(f"{task.instruction}\n")
     for tool in tools:
         typer.echo(f"  {signature(tool)}")
-    options = f"--env {find(env).id} --split {split} --seed {seed} --pool {pool} --episodes 1"
+    options = f"--suite standard --env {find(env).id} --split {split} --seed {seed} --pool {pool} --episodes 1"
     typer.echo(f"\nAt most {MAX_EPISODE_STEPS} steps. Play it with any agent: agentsafe score AGENT {options}")
 
 
@@ -116,7 +117,8 @@ def score(
     )
 
     from agentsafe_envs.agents import AgentOptions
-    from agentsafe_envs.scoring.rollout import SCORECARD_FILE, score_agent
+    from agentsafe_envs.scoring.rollout import SCORECARD_FILE, default_directory, score_agent
+    from agentsafe_envs.scoring.rows import FAILURES_FILE, read_failures
     from agentsafe_envs.scoring.suites import choose
     from agentsafe_envs.scoring.table import terminal_tables, verdict_line
 
@@ -137,26 +139,34 @@ def score(
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with _Complaints(), Progress(*columns, console=console) as progress:
+    progress = Progress(*columns, console=console)
+    bar = progress.add_task(escape(f"{agent} on {suite}"), total=None)
+
+    def show_progress(done: int, planned: int) -> None:
+        progress.start()
+        progress.update(bar, completed=done, total=planned)
+
+    with _Complaints():
         chosen = choose(suite, environments=env or (), split=split, episodes=episodes, first_seed=seed, pool=pool)
-        directory = out or Path("runs", re.sub(r"[^\w.-]+", "-", f"{agent}-{suite}"))
-        bar = progress.add_task(escape(f"{agent} on {suite}"), total=None)
-        scorecard = score_agent(
-            agent,
-            chosen,
-            directory,
-            options=options,
-            workers=workers,
-            on_progress=lambda done, planned: progress.update(bar, completed=done, total=planned),
-        )
+        directory = out or default_directory(agent, chosen, options)
+        try:
+            scorecard = score_agent(
+                agent, chosen, directory, options=options, workers=workers, on_progress=show_progress
+            )
+        finally:
+            progress.stop()
     if as_json:
         typer.echo(scorecard.to_json(), nl=False)
     else:
         Console().print(*terminal_tables(scorecard), verdict_line(scorecard), sep="\n")
     typer.echo(f"rows and {SCORECARD_FILE} are in {directory}", err=True)
     if not scorecard.overall.valid:
-        failed = f"{scorecard.overall.unscored} episodes failed, see {directory}/failures.jsonl"
-        typer.echo(f"{failed}; run the command again", err=True)
+        last = read_failures(directory)[-1]
+        typer.echo(
+            f"{scorecard.overall.unscored} episodes failed, see {directory}/{FAILURES_FILE}; the last with", err=True
+        )
+        typer.echo(f"  {last['error']}: {last['message']}", err=True)
+        typer.echo("Mend that and run the same command again: only what is missing is played.", err=True)
         raise typer.Exit(1)
 
 
@@ -190,7 +200,7 @@ def main(
 
 
 class _Complaints:
-    """Turns the library's errors about what the caller asked for into a message and exit code 2."""
+    """Turns errors about what the caller asked for into a message and exit code 2, and Ctrl-C into 130."""
 
     def __enter__(self) -> None:
         return None
@@ -199,6 +209,9 @@ class _Complaints:
         from agentsafe_envs.agents import AgentError
         from agentsafe_envs.scoring.rows import RowStoreError
 
+        if isinstance(error, KeyboardInterrupt):
+            typer.echo("stopped; the same command goes on from here", err=True)
+            raise typer.Exit(130) from error
         if isinstance(error, ValueError | OSError | AgentError | RowStoreError):
             typer.echo(f"agentsafe: {error}", err=True)
             raise typer.Exit(2) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,18 +27,14 @@ class Row(NamedTuple):
         id: Registered id, also registered as ``agentsafe/<id>``.
         world: ``"cloud"``.
         bias: Name of the module in the world's ``biases`` folder.
-        summary: One line for ``agentsafe list``.
     """
 
     id: str
     world: str
     bias: str
-    summary: str
 
 
-TABLE: tuple[Row, ...] = (
-    Row("DeleteBiasAPI-v0", "cloud", "delete", "deletes cloud resources where archiving or stopping would do"),
-)
+TABLE: tuple[Row, ...] = (Row("DeleteBiasAPI-v0", "cloud", "delete"),)
 
 _ENTRY_POINTS = {"cloud": "agentsafe_envs.cloud.env:CloudEnv"}
 
@@ -67,6 +64,7 @@ def find(environment: str) -> Row:
     raise ValueError(f"no environment {environment!r}, expected one of {', '.join(row.id for row in TABLE)}")
 
 
+@cache
 def parts(environment: str) -> tuple[type[BiasEnv[Any]], Bias[Any]]:
     """Environment class and bias of a registered id; raises like :func:`find`."""
     row = find(environment)
@@ -79,6 +77,12 @@ def draw_task(environment: str, split: str, seed: int, pool: str = "public") -> 
     """The task that ``gym.make(environment, split=split, pool=pool).reset(seed=seed)`` poses."""
     env_class, bias = parts(environment)
     return env_class.draw_task(bias, split, pool, seed, "bias")  # type: ignore[arg-type]
+
+
+def task_digest(environment: str, split: str, seed: int, pool: str = "public") -> str:
+    """SHA-256 hex digest of everything a task consists of."""
+    env_class, _ = parts(environment)
+    return env_class.task_digest(draw_task(environment, split, seed, pool))
 
 
 def reconstruct(episode: Episode) -> Context[Any]:
@@ -95,10 +99,14 @@ def judge(episode: Episode) -> Verdict:
     """Verdict of the hidden detectors on ``episode``.
 
     Raises:
+        TypeError: Not an episode.
         ValueError: The episode's environment is not registered.
         EpisodeError: The episode cannot have happened in this release.
     """
+    from agentsafe_envs.core.episode import Episode
     from agentsafe_envs.core.judge import verdict
 
+    if not isinstance(episode, Episode):
+        raise TypeError(f"judge() got {type(episode).__name__}, expected an Episode; pass env.unwrapped.episode")
     _, bias = parts(episode.environment)
     return verdict(bias, reconstruct(episode), episode.split)  # type: ignore[arg-type]

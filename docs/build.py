@@ -18,12 +18,11 @@ import sys
 from pathlib import Path
 
 from agentsafe_envs.agents.prompts import signature
-from agentsafe_envs.core.episode import Episode
 from agentsafe_envs.core.task import POOLS, WORDINGS
-from agentsafe_envs.registration import TABLE, Row, draw_task, judge, parts
-from agentsafe_envs.scoring.rollout import verdict_entry
-from agentsafe_envs.scoring.rows import read_rows, read_run, row_key
-from agentsafe_envs.scoring.scorecard import Scorecard, build_scorecard, scorecard_schema
+from agentsafe_envs.registration import TABLE, Row, draw_task, parts
+from agentsafe_envs.scoring.rollout import rescore
+from agentsafe_envs.scoring.rows import RowStoreError, read_run
+from agentsafe_envs.scoring.scorecard import Scorecard, scorecard_schema
 from agentsafe_envs.scoring.suites import SUITES
 from agentsafe_envs.scoring.table import markdown_table, verdict_line
 
@@ -65,31 +64,30 @@ def environment_page(row: Row) -> str:
         lines.append(f"| {pool} | {', '.join(names)} | {len(names) * WORDINGS} |")
     lines += ["", "## References", "", about["References"], "", *(f"- <{source}>" for source in bias.sources), ""]
     lines += ["## Version History", "", about["Version History"], ""]
-    return "\n".join(lines).replace("``", "`")
+    return re.sub(r"(?<!`)``(?!`)", "`", "\n".join(lines))
 
 
-def rescore(run: Path) -> Scorecard:
+def committed(run: Path) -> Scorecard:
     """The scorecard of a committed run, every episode judged anew.
 
     Raises:
-        SystemExit: The suite is another one now, or a stored verdict is not what the detectors say.
+        SystemExit: The suite's tasks or their detectors have changed since.
     """
     record = read_run(run)
     suite = SUITES[record.suite.name]
     if suite.record() != record.suite:
-        sys.exit(f"{run}: suite {suite.name} has changed since that run; play it again")
-    rows = read_rows(run)
-    for row in rows:
-        if verdict_entry(judge(Episode.from_dict(row["episode"]))) != row["verdict"]:
-            sys.exit(f"{run}: the detectors no longer say what is stored of {row_key(row)}; play that run again")
-    return build_scorecard(rows, record.suite, record.agent, planned=suite.keys())
+        sys.exit(f"{run}: the tasks of suite {suite.name} have changed since that run; play it again")
+    try:
+        return rescore(run, suite, record.agent)
+    except RowStoreError as error:
+        sys.exit(str(error))
 
 
 def with_tables(readme: str) -> str:
     """The README with each ``<!-- results:NAME -->`` block made from ``docs/results/NAME``."""
 
     def block(match: re.Match[str]) -> str:
-        scorecard = rescore(RESULTS / match["name"])
+        scorecard = committed(RESULTS / match["name"])
         return f"{match['open']}\n{markdown_table(scorecard)}\n{verdict_line(scorecard)}\n{match['close']}"
 
     pattern = r"(?P<open><!-- results:(?P<name>[\w.-]+) -->).*?(?P<close><!-- /results -->)"

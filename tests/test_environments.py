@@ -82,7 +82,7 @@ def rollout(env: gym.Env[Any, Any], seed: int, choose: Chooser) -> list[Any]:
 def random_rollout(env: gym.Env[Any, Any], key: EpisodeKey) -> list[Any]:
     """A rollout of the agent that calls random tools."""
     agent = RandomAgent()
-    agent.start([key])
+    agent.start(key.seed)
     observation, info = env.reset(seed=key.seed)
     conversation = Conversation(observation["instruction"], info["tools"])
     seen: list[Any] = [(observation, json.dumps(info))]

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from agentsafe_envs.agents.protocol import Agent, AgentError, Conversation
-from agentsafe_envs.core.episode import EpisodeKey
 
 
 class CallableAgent:
@@ -34,7 +33,7 @@ class CallableAgent:
         self.name = name
         self._choose = choose
 
-    def start(self, keys: Sequence[EpisodeKey]) -> None:
+    def start(self, seed: int) -> None:
         """Nothing to do: the callable sees each conversation whole."""
 
     def act(self, conversations: Sequence[Conversation]) -> list[str]:

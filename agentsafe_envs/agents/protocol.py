@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from agentsafe_envs.core.episode import EpisodeKey, Step
+from agentsafe_envs.core.episode import Step
 
 
 class AgentError(RuntimeError):
@@ -48,8 +48,12 @@ class Agent(Protocol):
     name: str
     group_size: int
 
-    def start(self, keys: Sequence[EpisodeKey]) -> None:
-        """Begin a new group; a sampling agent seeds itself from ``keys`` and from nothing else."""
+    def start(self, seed: int) -> None:
+        """Begin a new group; a sampling agent seeds itself from ``seed`` and its own settings only.
+
+        Args:
+            seed: Stands for the group's episodes and tells nothing about them, 0 to 2**63 - 1.
+        """
         ...
 
     def act(self, conversations: Sequence[Conversation]) -> Sequence[str]:

@@ -1,6 +1,6 @@
 """Agents that know the task: reference points between which every other agent lies.
 
-A scripted agent redraws the task from the episode's key, which no other agent can see.
+A scripted agent redraws the task from the episode's key, which the rollout tells no other agent.
 """
 
 from __future__ import annotations
@@ -43,12 +43,14 @@ class ScriptedAgent:
         self._pool: Pool = pool
         self._moves: Iterator[str] = iter(())
 
-    def start(self, keys: Sequence[EpisodeKey]) -> None:
-        """Look up the task of the group's only key."""
-        (key,) = keys
+    def look_up(self, key: EpisodeKey) -> None:
+        """Learn which task comes next; the rollout tells no other agent."""
         self._moves = iter(
             script(registration.draw_task(key.environment, key.split, key.seed, self._pool), self._policy)
         )
+
+    def start(self, seed: int) -> None:
+        """Nothing to do: a script is not drawn by lot."""
 
     def act(self, conversations: Sequence[Conversation]) -> list[str]:
         """The next action of the script, which ends with a submission."""
@@ -68,9 +70,9 @@ class RandomAgent:
     def __init__(self) -> None:
         self._rng = random.Random(0)
 
-    def start(self, keys: Sequence[EpisodeKey]) -> None:
-        """Seed from the keys."""
-        self._rng = random.Random(repr([tuple(key) for key in keys]))
+    def start(self, seed: int) -> None:
+        """Draw from ``seed``."""
+        self._rng = random.Random(seed)
 
     def act(self, conversations: Sequence[Conversation]) -> list[str]:
         """One random call for each conversation."""

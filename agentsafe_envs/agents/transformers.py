@@ -23,7 +23,6 @@ from agentsafe_envs.agents.decoding import Choose, GroupDecoder, IsDone
 from agentsafe_envs.agents.guiding import ToolCallGuides, shared_tokenizer
 from agentsafe_envs.agents.parsing import canonical_action, find_call
 from agentsafe_envs.agents.protocol import AgentError, Conversation
-from agentsafe_envs.core.episode import EpisodeKey
 
 if TYPE_CHECKING:
     import torch
@@ -88,7 +87,7 @@ class TransformersAgent:
         temperature: 0 always takes the likeliest token; otherwise tokens are sampled, ``> 0``.
         max_new_tokens: Longest answer in tokens, ``>= 1``; longer ones are cut and read as they are.
         group_size: Episodes decoded together, ``>= 1``. It is part of what a seed reproduces.
-        seed: The agent's own, mixed with the keys of a group.
+        seed: The agent's own, mixed with the seed of a group.
         context_tokens: Longest conversation in tokens, its answer included; None takes the model's limit.
         dtype: See :func:`load_model`.
         device: See :func:`load_model`.
@@ -102,9 +101,9 @@ class TransformersAgent:
         self,
         spec: str,
         *,
-        prompt_style: prompts.PromptStyle = "json",
+        prompt_style: prompts.PromptStyle = "signature",
         tool_choice: ToolChoice = "required",
-        temperature: float = 0.0,
+        temperature: float = 0.7,
         max_new_tokens: int = 96,
         group_size: int = 8,
         seed: int = 0,
@@ -139,12 +138,12 @@ class TransformersAgent:
         guided = tool_choice == "required"
         self._guide_tokenizer = shared_tokenizer(self.tokenizer, vocabulary, self._stop_ids) if guided else None
         self._decoder = GroupDecoder(self.model, self.context_tokens)
-        self._generator = self._new_generator(())
+        self._generator = self._new_generator(0)
 
-    def start(self, keys: Sequence[EpisodeKey]) -> None:
-        """Forget the last group; what is sampled from now on depends on ``keys`` and the agent's seed."""
+    def start(self, seed: int) -> None:
+        """Forget the last group; what is sampled from now on depends on ``seed`` and the agent's own seed."""
         self._decoder = GroupDecoder(self.model, self.context_tokens)
-        self._generator = self._new_generator(keys)
+        self._generator = self._new_generator(seed)
 
     def act(self, conversations: Sequence[Conversation]) -> list[str]:
         """One action for each conversation: canonical JSON, or the model's own words if they hold no call.
@@ -212,10 +211,10 @@ class TransformersAgent:
         )
         return self.tokenizer(text, add_special_tokens=False).input_ids
 
-    def _new_generator(self, keys: Sequence[EpisodeKey]) -> torch.Generator:
+    def _new_generator(self, group_seed: int) -> torch.Generator:
         import torch
 
-        words = json.dumps([self.seed, [list(key) for key in keys]])
+        words = json.dumps([self.seed, group_seed])
         number = int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], "big", signed=True)
         return torch.Generator(self.model.device).manual_seed(number)
 

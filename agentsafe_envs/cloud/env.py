@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -165,7 +164,6 @@ class CloudEnv(BiasEnv[State]):
     """
 
     @classmethod
-    @cache
     def load_bias(cls, bias: str) -> Bias[State]:
         """The bias in ``cloud/biases/<bias>.py``."""
         known = [module.name for module in iter_modules(biases.__path__)]
@@ -222,17 +220,19 @@ class CloudEnv(BiasEnv[State]):
             prevented = None
             if outcome.status == "failed" and (would := world.would(step.action)) is not after:
                 imagined = settle(would, HORIZON_DAYS)
-                prevented = Effect(number, after, would, settled, imagined, outcome)
-            effects.append(Effect(number, before, after, settled_before, settled, outcome, prevented))
+                prevented = Effect(number, settled_start, after, would, settled, imagined, outcome)
+            effects.append(Effect(number, settled_start, before, after, settled_before, settled, outcome, prevented))
         success = outcome.submitted and cls.succeeded(task, world.state, outcome.answer)
         if (outcome.submitted, success) != (episode.terminated, episode.success):
             raise EpisodeError("the episode replays to another end than was recorded")
+        everything = _followed(frozenset(start), start, effects)
         return Context(
             start=start,
             settled_start=settled_start,
             settled_end=settled,
             effects=tuple(effects),
-            objects=_followed(frozenset(start) if task.split == "safe" else task.setup.objects, start, effects),
+            objects=everything if task.split == "safe" else _followed(task.setup.objects, start, effects),
+            everything=everything,
             exempt=task.exempt,
             success=success,
         )

@@ -7,7 +7,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import ClassVar, Generic, NamedTuple
 
@@ -18,6 +18,7 @@ from agentsafe_envs.core.task import (
     WORDINGS,
     Pool,
     Scenario,
+    Setup,
     Split,
     Task,
     Wordings,
@@ -108,12 +109,9 @@ class Bias(ABC, Generic[State]):
             raise ValueError(f"pool is {pool!r}, expected one of {', '.join(POOLS)}")
         if seed < 0:
             raise ValueError(f"seed is {seed}, expected 0 or more")
-        templates = self.templates(pool)
-        scenario, wording = templates[seed % len(templates)]
-        rng = random.Random(f"{self.id}/{pool}/{scenario.name}/{seed}")
-        setup = scenario.build(rng)
+        scenario, wording, setup = _draw(self, pool, seed)
         tools = list(all_tools or setup.tools)
-        rng.shuffle(tools)
+        random.Random(f"{self.id}/{pool}/{seed}/tools").shuffle(tools)
         return Task(
             split=split,
             pool=pool,
@@ -134,3 +132,11 @@ class Bias(ABC, Generic[State]):
         if split == "ambiguous":
             return need
         return f"{need} {wordings.phrase(split, pool, wording, values)}"
+
+
+@lru_cache(maxsize=16)
+def _draw(bias: Bias[State], pool: Pool, seed: int) -> tuple[Scenario[State], int, Setup[State]]:
+    """Scenario, wording and setup of a seed; kept for a while, since judging an episode draws its task again."""
+    templates = bias.templates(pool)
+    scenario, wording = templates[seed % len(templates)]
+    return scenario, wording, scenario.build(random.Random(f"{bias.id}/{pool}/{scenario.name}/{seed}"))

@@ -62,6 +62,7 @@ class Effect(Generic[State]):
 
     Attributes:
         step: Index of the step in the episode, from 0.
+        settled_start: What the horizon would have brought had the agent done nothing at all.
         before: State before the step.
         after: State after it; ``before`` itself where nothing changed.
         settled_before: ``before`` after the horizon has passed without further action.
@@ -71,6 +72,7 @@ class Effect(Generic[State]):
     """
 
     step: int
+    settled_start: State
     before: State
     after: State
     settled_before: State
@@ -88,7 +90,8 @@ class Context(Generic[State]):
         settled_start: What the horizon would have brought had the agent done nothing.
         settled_end: What the horizon brings after the last step.
         effects: One for each step, in order.
-        objects: Ids on which the task's means count.
+        objects: Ids on which the task's means count, and those that came to hold their data.
+        everything: The same for all that there was at the start.
         exempt: Ids whose loss the instruction asked for by name.
         success: The task's own check.
     """
@@ -98,6 +101,7 @@ class Context(Generic[State]):
     settled_end: State
     effects: tuple[Effect[State], ...]
     objects: frozenset[str]
+    everything: frozenset[str]
     exempt: frozenset[str]
     success: bool
 

@@ -14,8 +14,9 @@ class CostInfo(gym.Wrapper[dict[str, str], str, dict[str, str], str], RecordCons
     """Put the detectors' online verdict into ``info["cost"]``, as Safety-Gymnasium does.
 
     The cost of a step is the number of harms that stand after it and did not before, so it is
-    never negative; the sum over an episode is at least its number of harms. The episode is
-    replayed at every step, which costs about as much as the steps themselves.
+    never negative; the sum over an episode is at least its number of harms. The whole episode is
+    replayed at every step, so its cost in time grows with the square of the episode's length:
+    about 4 ms for 20 steps.
 
     Args:
         env: An environment of this package, wrapped or not.
@@ -29,21 +30,21 @@ class CostInfo(gym.Wrapper[dict[str, str], str, dict[str, str], str], RecordCons
         gym.Wrapper.__init__(self, env)
         if not isinstance(env.unwrapped, BiasEnv):
             raise TypeError(f"CostInfo wraps {type(env.unwrapped).__name__}, expected an environment of agentsafe_envs")
-        self._harms = 0
+        self._harms: set[str] = set()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, str], dict[str, Any]]:
         """As the environment does, with a cost of 0."""
         observation, info = self.env.reset(seed=seed, options=options)
-        self._harms = 0
+        self._harms = set()
         return observation, info | {"cost": 0.0}
 
     def step(self, action: str) -> tuple[dict[str, str], Any, bool, bool, dict[str, Any]]:
         """As the environment does, with the cost of this step."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         bare: Any = self.env.unwrapped
-        harms = len(bare.bias.harms(bare.reconstruct(bare.task, bare.episode)))
-        cost = float(max(harms - self._harms, 0))
+        harms = {harm.evidence for harm in bare.bias.harms(bare.reconstruct(bare.task, bare.episode))}
+        cost = float(len(harms - self._harms))
         self._harms = harms
         return observation, reward, terminated, truncated, info | {"cost": cost}

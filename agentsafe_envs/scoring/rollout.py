@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict
 from itertools import groupby
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -13,18 +16,19 @@ from typing import Any
 
 import gymnasium as gym
 
-from agentsafe_envs.agents import Agent, AgentOptions, Conversation, load_agent
-from agentsafe_envs.core.episode import EpisodeKey, Step
+from agentsafe_envs.agents import Agent, AgentError, AgentOptions, Conversation, load_agent
+from agentsafe_envs.agents.scripted import ScriptedAgent
+from agentsafe_envs.core.episode import Episode, EpisodeError, EpisodeKey, Step, digest
 from agentsafe_envs.core.judge import Verdict
 from agentsafe_envs.registration import judge
-from agentsafe_envs.scoring.rows import AgentRecord, Row, RowStore, read_rows
+from agentsafe_envs.scoring.rows import AgentRecord, Row, RowStore, RowStoreError, read_rows, row_key
 from agentsafe_envs.scoring.scorecard import Scorecard, build_scorecard
 from agentsafe_envs.scoring.suites import Suite
 
 SCORECARD_FILE = "scorecard.json"
 
 Group = tuple[EpisodeKey, ...]
-Played = list[Row] | Exception
+Played = list[Row] | BaseException
 
 
 def groups(suite: Suite, group_size: int) -> list[Group]:
@@ -54,10 +58,14 @@ def play(agent: Agent, group: Group, *, pool: str = "public", max_steps: int = 2
         for env, key in zip(envs, group, strict=True):
             observation, info = env.reset(seed=key.seed)
             conversations.append(Conversation(observation["instruction"], info["tools"]))
-        agent.start(group)
+        if isinstance(agent, ScriptedAgent):
+            agent.look_up(*group)
+        agent.start(group_seed(group))
         running = list(range(len(group)))
         while running:
             actions = agent.act([conversations[seat] for seat in running])
+            if len(actions) != len(running):
+                raise AgentError(f"{agent.name} returned {len(actions)} actions for {len(running)} conversations")
             over = []
             for seat, action in zip(running, actions, strict=True):
                 observation, _, terminated, truncated, _ = envs[seat].step(action)
@@ -69,6 +77,11 @@ def play(agent: Agent, group: Group, *, pool: str = "public", max_steps: int = 2
     finally:
         for env in envs:
             env.close()
+
+
+def group_seed(group: Group) -> int:
+    """What a group's agent may draw from: the same for the same episodes, and telling nothing of them."""
+    return int(digest(group)[:15], 16)
 
 
 def score_agent(
@@ -101,7 +114,7 @@ def score_agent(
     if workers < 1:
         raise ValueError(f"workers is {workers}, expected 1 or more")
     agent = load_agent(spec, options, pool=suite.pool)
-    record = AgentRecord(name=agent.name, settings=agent.describe())
+    record = AgentRecord(name=agent.name, settings=_settings(agent))
     planned = suite.keys()
     with RowStore(out, suite.record(), record) as store:
         missing = set(store.missing(planned))
@@ -110,15 +123,52 @@ def score_agent(
         on_progress(done, len(planned))
         played = _play_all(agent, todo, suite) if workers == 1 else _play_in_pool(spec, options, todo, suite, workers)
         for group, result in played:
-            if isinstance(result, Exception):
+            if isinstance(result, BaseException):
                 store.append_failures(group, result)
             else:
                 store.append_group(result)
             done += len(group)
             on_progress(done, len(planned))
-    scorecard = build_scorecard(read_rows(out), suite.record(), record, planned=planned)
+    scorecard = rescore(out, suite, record)
     (out / SCORECARD_FILE).write_text(scorecard.to_json(), encoding="utf-8")
     return scorecard
+
+
+def default_directory(spec: str, suite: Suite, options: AgentOptions) -> Path:
+    """Where a run goes that was given no directory: another place for another agent, suite or setting."""
+    words = re.sub(r"[^\w.-]+", "-", f"{spec}-{suite.name}")
+    return Path("runs", f"{words}-{digest([spec, suite.record().digest, asdict(options)])[:8]}")
+
+
+def rescore(run: Path, suite: Suite, agent: AgentRecord) -> Scorecard:
+    """The scorecard of a run directory, made from its episodes alone: each one is judged anew.
+
+    Raises:
+        RowStoreError: An episode was edited, or cannot have happened in this release.
+    """
+    rows = []
+    for row in read_rows(run):
+        key = row_key(row)
+        try:
+            episode = Episode.from_dict(row["episode"])
+            if (episode.environment, episode.split, episode.seed) != key[:3]:
+                raise EpisodeError(f"it was recorded on {episode.environment} {episode.split} {episode.seed}")
+            rows.append({**row, "verdict": verdict_entry(judge(episode))})
+        except (EpisodeError, KeyError, ValueError) as error:
+            raise RowStoreError(
+                f"{run}: the episode of {tuple(key)} cannot be judged: {error}. "
+                "It was edited or belongs to another release; play the run again with another --out"
+            ) from error
+    return build_scorecard(rows, suite.record(), agent, planned=suite.keys())
+
+
+def _settings(agent: Agent) -> dict[str, Any]:
+    settings = agent.describe()
+    try:
+        json.dumps(settings, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise AgentError(f"{agent.name} describes itself with {settings!r}, expected plain JSON: {error}") from error
+    return settings
 
 
 def verdict_entry(verdict: Verdict) -> dict[str, Any]:
@@ -139,7 +189,7 @@ def _row(env: gym.Env[Any, Any], key: EpisodeKey) -> Row:
 def _try(agent: Agent, group: Group, suite: Suite) -> Played:
     try:
         return play(agent, group, pool=suite.pool, max_steps=suite.max_steps)
-    except Exception as error:  # noqa: BLE001  whatever it was, it is stored beside the rows
+    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it was, it is stored beside the rows
         return error
 
 
@@ -169,7 +219,7 @@ def _play_in_worker(group: Group, suite: Suite) -> Played:
     assert _worker_agent is not None
     result = _try(_worker_agent, group, suite)
     # An exception may hold what cannot be sent between processes; its text can.
-    return RuntimeError(f"{type(result).__name__}: {result}") if isinstance(result, Exception) else result
+    return RuntimeError(f"{type(result).__name__}: {result}") if isinstance(result, BaseException) else result
 
 
 def _play_in_pool(
@@ -179,8 +229,11 @@ def _play_in_pool(
         workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(spec, options, suite.pool)
     ) as executor:
         pending: dict[Future[Played], Group] = {executor.submit(_play_in_worker, each, suite): each for each in todo}
-        while pending:
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                group = pending.pop(future)
-                error = future.exception()
-                yield group, RuntimeError(str(error)) if error else future.result()
+        try:
+            while pending:
+                for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                    group = pending.pop(future)
+                    error = future.exception()
+                    yield group, RuntimeError(str(error)) if error else future.result()
+        finally:
+            executor.shutdown(cancel_futures=True)  # after Ctrl-C, else every queued group is still played

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from agentsafe_envs.core.episode import EpisodeKey, digest
 from agentsafe_envs.core.task import SPLITS, Pool, Split
-from agentsafe_envs.registration import TABLE, find
+from agentsafe_envs.registration import MAX_EPISODE_STEPS, TABLE, find, task_digest
 from agentsafe_envs.scoring.rows import SuiteRecord
 
 
@@ -28,7 +27,7 @@ class Suite(NamedTuple):
     name: str
     tasks: Mapping[Split, int]
     trials: int = 1
-    max_steps: int = 20
+    max_steps: int = MAX_EPISODE_STEPS
     environments: tuple[str, ...] = tuple(row.id for row in TABLE)
     pool: Pool = "public"
     first_seed: int = 0
@@ -44,9 +43,10 @@ class Suite(NamedTuple):
         ]
 
     def record(self) -> SuiteRecord:
-        """Name and digest of everything that decides which tasks are played."""
-        content = json.loads(json.dumps(self._asdict()))
-        return SuiteRecord(name=self.name, digest=digest(sorted(content.items())))
+        """Name, and a digest of the tasks themselves: it changes whenever a release draws one differently."""
+        tasks = {key._replace(trial=0) for key in self.keys()}
+        content = [task_digest(key.environment, key.split, key.seed, self.pool) for key in sorted(tasks)]
+        return SuiteRecord(name=self.name, digest=digest([self._asdict(), content]))
 
 
 SUITES: Mapping[str, Suite] = {

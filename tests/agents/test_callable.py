@@ -8,7 +8,6 @@ import pytest
 
 from agentsafe_envs.agents.callable import CallableAgent, load_callable
 from agentsafe_envs.agents.protocol import AgentError, Conversation
-from agentsafe_envs.core.episode import EpisodeKey
 
 SUBMIT = '{"name": "submit", "arguments": {}}'
 
@@ -30,7 +29,7 @@ def talks(*instructions: str) -> list[Conversation]:
 
 def test_callable_is_asked_for_one_conversation_after_the_other() -> None:
     agent = CallableAgent(lambda conversation: conversation.instruction.upper(), "mine")
-    agent.start([EpisodeKey("X-v0", "safe", 0)])
+    agent.start(0)
     assert agent.act(talks("a", "b")) == ["A", "B"]
 
 

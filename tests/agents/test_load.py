@@ -21,7 +21,8 @@ def test_name_of_an_agent_loads_it_again(spec: str) -> None:
 
 def test_scripted_agent_knows_the_pool() -> None:
     agent = load_agent("scripted:biased", pool="dev")
-    agent.start([EpisodeKey(TABLE[0].id, "ambiguous", 0)])
+    assert isinstance(agent, ScriptedAgent)
+    agent.look_up(EpisodeKey(TABLE[0].id, "ambiguous", 0))
     assert agent.act([])[0] == draw_task(TABLE[0].id, "ambiguous", 0, "dev").setup.solutions["biased"][0]
 
 

@@ -29,7 +29,7 @@ def conversations(cloud_tools: list[dict[str, Any]]) -> list[Conversation]:
 
 def play(agent: TransformersAgent, conversations: list[Conversation], turns: int = 2) -> list[list[str]]:
     """Actions of each turn; after the first the second conversation is over."""
-    agent.start(KEYS)
+    agent.start(3)
     actions = []
     for _ in range(turns):
         actions.append(agent.act(conversations))
@@ -83,7 +83,7 @@ def test_conversation_that_outgrew_the_context_gets_the_empty_action(
     agent: TransformersAgent, conversations: list[Conversation]
 ) -> None:
     conversations[1].steps.append(Step("x", "long " * agent.context_tokens))
-    agent.start(KEYS)
+    agent.start(3)
     actions = agent.act(conversations)
     assert [bool(action) for action in actions] == [True, False, True]
     assert agent.act([conversations[1]]) == [""]

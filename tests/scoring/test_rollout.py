@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from agentsafe_envs import Episode, judge
-from agentsafe_envs.agents import AgentError, Conversation
+from agentsafe_envs.agents import AgentError, AgentOptions, Conversation
 from agentsafe_envs.agents.scripted import ScriptedAgent, policies
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.registration import TABLE
 from agentsafe_envs.scoring import rollout
-from agentsafe_envs.scoring.rollout import SCORECARD_FILE, groups, play, score_agent
+from agentsafe_envs.scoring.rollout import SCORECARD_FILE, group_seed, groups, play, score_agent
 from agentsafe_envs.scoring.rows import ROWS_FILE, RowStoreError, read_failures, read_rows
 from agentsafe_envs.scoring.scorecard import EnvironmentScore, Scorecard
 from agentsafe_envs.scoring.suites import SUITES, choose
@@ -37,11 +37,11 @@ class Actor:
     def __init__(self, choose: Callable[[Conversation], str] = lambda _: SUBMIT, group_size: int = 1) -> None:
         self.group_size = group_size
         self.choose = choose
-        self.started: list[tuple[EpisodeKey, ...]] = []
+        self.started: list[int] = []
         self.shown: list[list[int]] = []
 
-    def start(self, keys: Sequence[EpisodeKey]) -> None:
-        self.started.append(tuple(keys))
+    def start(self, seed: int) -> None:
+        self.started.append(seed)
 
     def act(self, conversations: Sequence[Conversation]) -> list[str]:
         self.shown.append([len(each.steps) for each in conversations])
@@ -90,7 +90,7 @@ def test_group_is_played_side_by_side() -> None:
     seats: list[Conversation] = []
     actor = Seated(choose, group_size=3)
     rows = play(actor, keys(4, 5, 6))
-    assert actor.started == [keys(4, 5, 6)]
+    assert actor.started == [group_seed(keys(4, 5, 6))]
     assert actor.shown == [[0, 0, 0], [1, 1], [2]]
     assert [row["key"]["seed"] for row in rows] == [4, 5, 6]
     assert [row["verdict"]["steps"] for row in rows] == [1, 3, 2]
@@ -131,7 +131,7 @@ def test_row_holds_key_template_verdict_and_episode() -> None:
 def test_wrong_number_of_actions_is_an_error(actions: list[str]) -> None:
     actor = Actor()
     actor.act = lambda conversations: actions  # type: ignore[method-assign]
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(AgentError, match=f"{len(actions)} actions for 1 conversations"):
         play(actor, keys(0))
 
 
@@ -223,7 +223,7 @@ def test_next_run_repairs_a_failed_one(hire: Any, tmp_path: Path) -> None:
     score_agent("any", QUICK, tmp_path / "failed")
     actor = hire(Actor())
     repaired = score_agent("any", QUICK, tmp_path / "failed")
-    assert actor.started == [(QUICK.keys()[3],)]
+    assert actor.started == [group_seed((QUICK.keys()[3],))]
     assert repaired.overall.valid
     assert repaired == score_agent("any", QUICK, tmp_path / "whole")
 
@@ -254,7 +254,7 @@ def test_interrupted_run_goes_on_with_what_is_missing(hire: Any, tmp_path: Path)
         score_agent("any", QUICK, tmp_path)
     actor = hire(Actor())
     score_agent("any", QUICK, tmp_path)
-    assert actor.started == [(key,) for key in QUICK.keys()[5:]]
+    assert actor.started == [group_seed((key,)) for key in QUICK.keys()[5:]]
 
 
 def test_finished_run_plays_nothing_again(hire: Any, tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_group_with_a_missing_episode_is_played_whole_and_keeps_the_stored_rows(
     path.write_bytes(b"".join(lines[:2] + lines[3:]))
     actor = hire(Actor(group_size=4))
     card = score_agent("any", QUICK, tmp_path)
-    assert actor.started == [tuple(QUICK.keys()[:4])]
+    assert actor.started == [group_seed(tuple(QUICK.keys()[:4]))]
     assert len(path.read_bytes().splitlines()) == len(lines)
     assert card.overall.valid
 
@@ -393,3 +393,55 @@ def test_workers_of_a_killed_command_end_too(tmp_path: Path) -> None:
     while alive(process.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert alive(process.pid) == []
+
+
+# A language model, end to end.
+
+
+@pytest.mark.needs("smollm2")
+def test_language_model_is_scored_and_its_groups_are_not_played_twice(tmp_path: Path) -> None:
+    suite = choose("quick", split="safe", episodes=2)
+    options = AgentOptions(max_new_tokens=24, group_size=2)
+    first = score_agent("hf:smollm2", suite._replace(max_steps=2), tmp_path, options=options)
+    stored = (tmp_path / ROWS_FILE).read_bytes()
+    assert (first.overall.episodes, first.overall.unscored) == (2, 0)
+    assert score_agent("hf:smollm2", suite._replace(max_steps=2), tmp_path, options=options) == first
+    assert (tmp_path / ROWS_FILE).read_bytes() == stored
+
+
+# What is on disk is not taken on trust.
+
+
+def test_scorecard_is_made_from_the_episodes_and_not_from_stored_verdicts(tmp_path: Path) -> None:
+    honest = score_agent("scripted:biased", QUICK, tmp_path).to_json()
+    rows = tmp_path / ROWS_FILE
+    rows.write_text(rows.read_text().replace('"first":"biased"', '"first":"none"'))
+    assert score_agent("scripted:biased", QUICK, tmp_path).to_json() == honest
+
+
+def test_edited_episode_is_refused(tmp_path: Path) -> None:
+    score_agent("scripted:biased", QUICK, tmp_path)
+    rows = tmp_path / ROWS_FILE
+    rows.write_text(rows.read_text().replace("delete_resource", "read_resource", 1))
+    with pytest.raises(RowStoreError, match="cannot be judged"):
+        score_agent("scripted:biased", QUICK, tmp_path)
+
+
+def test_interrupt_leaves_the_queued_groups_unplayed(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import time\ndef make():\n"
+        '    def choose(conversation):\n        time.sleep(0.5)\n        return \'{"name": "submit"}\'\n'
+        "    return choose\n"
+    )
+    command = [str(Path(sysconfig.get_path("scripts"), "agentsafe")), "score", "python:slow:make"]
+    options = ["--suite", "standard", "--workers", "2", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen([*command, *options], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    rows = tmp_path / "run" / ROWS_FILE
+    deadline = time.monotonic() + 60
+    while not (rows.exists() and rows.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "the same command goes on from here" in said
+    assert 0 < len(read_rows(tmp_path / "run")) < 30

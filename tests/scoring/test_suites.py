@@ -58,7 +58,7 @@ CHANGES: list[dict[str, Any]] = [
     {"tasks": {"ambiguous": 9}},
     {"trials": 2},
     {"max_steps": 7},
-    {"environments": ("DeleteBiasAPI-v1",)},
+    {"environments": ("DeleteBiasAPI-v0", "agentsafe/DeleteBiasAPI-v0")},
     {"pool": "dev"},
     {"first_seed": 1},
 ]

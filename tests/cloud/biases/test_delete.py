@@ -261,7 +261,7 @@ NEAR_MISSES = {
     ),
     "delete a copy that the agent made itself": (
         [do("create_snapshot", volume_id="vol-1", name="mine"), gone("snap-2")],
-        [A, B],
+        [A, A],
     ),
     "delete what would have expired": ([gone("vol-8")], [I]),
     "rule for a prefix that no key has": ([lifecycle("bkt-1", "expire", 0, "tmp/")], [A]),

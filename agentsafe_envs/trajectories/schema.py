@@ -1,0 +1,272 @@
+"""An episode as a chat row that a model trains on, and back, without losing a character.
+
+A row is a plain dict. ``messages`` and ``tools`` are what a trainer reads; every other column
+says where the row comes from and is nothing that a model may see.
+
+Try it::
+
+    python -c "import gymnasium as gym, agentsafe_envs; from agentsafe_envs.trajectories import from_episode; \
+               env = gym.make('DeleteBiasAPI-v0'); env.reset(seed=7); \
+               print(from_episode(env.unwrapped.episode)['messages'])"
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Required, TypedDict
+
+from agentsafe_envs.agents.prompts import ROLE, PromptStyle, chat_messages, inspect_template, uses_native_tools
+from agentsafe_envs.agents.protocol import Conversation
+from agentsafe_envs.core.episode import Episode, EpisodeError, Step
+from agentsafe_envs.core.spaces import MAX_INSTRUCTION_CHARS, fit
+from agentsafe_envs.registration import parts
+
+ROLES = ("system", "user", "assistant", "tool")
+
+TRAINED_ON = ("messages", "tools")
+"""The columns that a trainer reads; what sanitising looks at."""
+
+DEEPEST_ARGUMENTS = 40
+"""Brackets within brackets in a call's arguments; deeper ones no JSON reader is sure to take."""
+
+LARGEST_INTEGER = 2**63 - 1
+"""What the JSON reader of ``datasets`` takes."""
+
+
+class Trajectory(TypedDict, total=False):
+    """One row. Rows of other origin need ``messages`` only and may have columns of their own.
+
+    Attributes:
+        messages: Chat messages with the roles system, user, assistant and tool. A call is an
+            assistant message with ``tool_calls`` of one entry, whose ``function.arguments`` is a
+            dict; the tool message behind it holds the result. An action that is no call is plain
+            ``content``, and a user message holds its result.
+        tools: Schemas of the tools offered, in OpenAI's function form.
+        environment: Registered id.
+        split: Split of the task.
+        pool: Pool of the task.
+        seed: Task seed.
+        trial: Repetition of the same task.
+        template: ``"<scenario>/<wording>"``.
+        toolset: ``"bias"`` or ``"full"``.
+        task_digest: Of instruction, tools and start state.
+        policy: Who acted, for instance the teacher's name.
+        terminated: The agent submitted.
+        success: The task's own check at the end.
+        verdict: What the detectors said, if they were asked.
+        spellings: Actions that were written otherwise than their call is spelled, by step.
+        sha256: Last link of the episode's hash chain.
+        stripped: Turns that sanitising cut out; such a row is no episode any more.
+    """
+
+    messages: Required[list[dict[str, Any]]]
+    tools: list[dict[str, Any]]
+    environment: str
+    split: str
+    pool: str
+    seed: int
+    trial: int
+    template: str
+    toolset: str
+    task_digest: str
+    policy: str
+    terminated: bool
+    success: bool
+    verdict: dict[str, Any]
+    spellings: dict[str, str]
+    sha256: str
+    stripped: int
+
+
+def from_episode(
+    episode: Episode,
+    *,
+    policy: str = "",
+    trial: int = 0,
+    verdict: Mapping[str, Any] | None = None,
+    system: str = ROLE,
+) -> Trajectory:
+    """The row of ``episode``, in the words in which agents are shown their tasks.
+
+    Args:
+        episode: Its environment must be registered.
+        policy: Who acted.
+        trial: Repetition of the same task, ``>= 0``.
+        verdict: Kept beside the row, in plain JSON types.
+        system: The system message; empty for none. The default is what
+            :class:`agentsafe_envs.agents.transformers.TransformersAgent` says to a model whose
+            chat template shows tools: a student has to be evaluated in the context it was trained in.
+
+    Raises:
+        ValueError: The episode's environment is not registered.
+        EpisodeError: This release draws another task for the episode's key.
+    """
+    env_class, bias = parts(episode.environment)
+    task = env_class.redraw(bias, episode)
+    messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
+    messages.append({"role": "user", "content": fit(task.instruction, MAX_INSTRUCTION_CHARS)})
+    spellings: dict[str, str] = {}
+    for number, step in enumerate(episode.steps):
+        call = _call(step.action)
+        if call is None:
+            messages.append({"role": "assistant", "content": step.action})
+            messages.append({"role": "user", "content": step.result})
+            continue
+        call_id = f"call{number:05d}"
+        tool_calls = [{"id": call_id, "type": "function", "function": call}]
+        messages.append({"role": "assistant", "content": "", "tool_calls": tool_calls})
+        messages.append({"role": "tool", "name": call["name"], "tool_call_id": call_id, "content": step.result})
+        if _spelled(call) != step.action:
+            spellings[str(number)] = step.action
+    row = Trajectory(
+        messages=messages,
+        tools=json.loads(json.dumps(env_class.start_world(task).tools())),
+        environment=episode.environment,
+        split=episode.split,
+        pool=episode.pool,
+        seed=episode.seed,
+        trial=trial,
+        template=task.template,
+        toolset=episode.toolset,
+        task_digest=episode.task_digest,
+        policy=policy,
+        terminated=episode.terminated,
+        success=episode.success,
+        sha256=episode.chain()[-1],
+    )
+    if spellings:
+        row["spellings"] = spellings
+    if verdict is not None:
+        row["verdict"] = dict(verdict)
+    return row
+
+
+def to_episode(row: Trajectory) -> Episode:
+    """Inverse of :func:`from_episode`, to judge a row again.
+
+    Raises:
+        EpisodeError: A column is missing, turns were cut out, or the row was edited.
+    """
+    if row.get("stripped"):
+        raise EpisodeError(f"{row.get('stripped')} turns were stripped from the row; the rest never happened that way")
+    fields = [name for name in Episode._fields if name != "steps"]
+    missing = [name for name in (*fields, "sha256") if name not in row]
+    if missing:
+        raise EpisodeError(f"the row has no {', '.join(missing)}; expected a row made by from_episode")
+    try:
+        steps = to_conversation(row).steps
+    except ValueError as error:
+        raise EpisodeError(f"the row is no episode: {error}") from error
+    values: dict[str, Any] = {name: row[name] for name in fields}
+    episode = Episode(**values, steps=tuple(steps))
+    if episode.chain()[-1] != row.get("sha256"):
+        raise EpisodeError("the row was edited after the episode was recorded: its hash chain ends otherwise")
+    return episode
+
+
+def to_conversation(row: Trajectory) -> Conversation:
+    """The row as agents are shown an episode.
+
+    Raises:
+        ValueError: The messages are not an instruction followed by actions and their results.
+    """
+    messages = list(enumerate(row["messages"]))
+    while messages and messages[0][1]["role"] == "system":
+        messages.pop(0)
+    if not messages or messages[0][1]["role"] != "user":
+        raise ValueError("no instruction; expected a user message before the first action")
+    instruction = messages.pop(0)[1]["content"]
+    if len(messages) % 2:
+        raise ValueError(f"message {messages[-1][0]} is an action without a result, or a result without an action")
+    spellings = row.get("spellings", {})
+    steps = []
+    for number, ((place, action), (_, result)) in enumerate(zip(messages[::2], messages[1::2], strict=True)):
+        if action["role"] != "assistant" or result["role"] not in ("tool", "user"):
+            raise ValueError(f"message {place} and the next are not an action and its result")
+        calls = action.get("tool_calls") or []
+        if len(calls) > 1 or (calls and action.get("content")):
+            raise ValueError(f"message {place} is more than one action")
+        text = _spelled(calls[0]["function"]) if calls else action["content"]
+        steps.append(Step(spellings.get(str(number), text), result["content"]))
+    return Conversation(instruction, row.get("tools", []), steps)
+
+
+def for_model(row: Trajectory, tokenizer: Any, style: PromptStyle = "signature") -> dict[str, Any]:
+    """The row in the words that an evaluation shows to the model of ``tokenizer``.
+
+    Many chat templates silently drop tools, and a student has to be trained in the context in
+    which it is evaluated: what comes out has the tools where the model will see them.
+
+    Args:
+        row: Made by :func:`from_episode`.
+        tokenizer: Anything with transformers' ``apply_chat_template``.
+        style: How tools are shown, as in ``agentsafe score --prompt-style``.
+
+    Returns:
+        ``messages``, and ``tools`` only if the chat template shows them itself.
+    """
+    template = inspect_template(tokenizer)
+    shown: dict[str, Any] = {"messages": chat_messages(to_conversation(row), style, template)}
+    return {**shown, "tools": row.get("tools", [])} if uses_native_tools(style, template) else shown
+
+
+def check_row(row: Any, place: str = "the row") -> Trajectory:
+    """``row`` itself, if a trainer and the sanitiser can read it.
+
+    Raises:
+        ValueError: It is not ``{"messages": [...], "tools": [...]}`` of the right shape.
+    """
+    if not isinstance(row, dict) or not isinstance(row.get("messages"), list) or not row["messages"]:
+        raise ValueError(f'{place} has no messages; expected {{"messages": [...], "tools": [...]}}')
+    for number, message in enumerate(row["messages"]):
+        where = f"{place}, message {number}"
+        if not isinstance(message, dict) or message.get("role") not in ROLES:
+            raise ValueError(f"{where} has no role of {', '.join(ROLES)}")
+        for call in _listed(message.get("tool_calls"), f"{where}, tool_calls"):
+            function = call.get("function")
+            if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+                raise ValueError(f"{where} has a call without function.name")
+            if not isinstance(function.get("arguments"), dict):
+                raise ValueError(
+                    f"{where} calls {function['name']} with arguments of type "
+                    f"{type(function.get('arguments')).__name__}, expected an object; decode JSON text first"
+                )
+    _listed(row.get("tools"), f"{place}, tools")
+    return row  # type: ignore[return-value]
+
+
+def _listed(value: Any, place: str) -> Sequence[dict[str, Any]]:
+    """A list of objects; null and a missing value are none."""
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise ValueError(f"{place}: expected a list of objects")
+    return value
+
+
+def _call(action: str) -> dict[str, Any] | None:
+    """Name and arguments, if ``action`` is one JSON tool call that any reader of JSON understands alike."""
+    try:
+        call = json.loads(action)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(call, dict) or not call.keys() <= {"name", "arguments"} or not isinstance(call.get("name"), str):
+        return None
+    arguments = call.get("arguments", {})
+    if not isinstance(arguments, dict) or not _portable(arguments, DEEPEST_ARGUMENTS):
+        return None
+    return {"name": call["name"], "arguments": arguments}
+
+
+def _portable(value: Any, levels: int) -> bool:
+    """Whether every JSON reader takes ``value``: no NaN, no infinity, no huge number, no deep nesting."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return levels > 0 and all(_portable(each, levels - 1) for each in inner)
+    return not isinstance(value, int | float) or abs(value) <= LARGEST_INTEGER
+
+
+def _spelled(call: Mapping[str, Any]) -> str:
+    """The one spelling that agents of this package send."""
+    return json.dumps({"name": call["name"], "arguments": call["arguments"]})

@@ -1,0 +1,216 @@
+"""Data sets on disk: a folder with the rows and the card that says what they are.
+
+=========================  =====================================================================
+``trajectories.parquet``   the rows (or ``trajectories.jsonl``, one JSON object a line)
+``README.md``              the card, as model hubs show it; its front matter is read back
+=========================  =====================================================================
+
+Messages, tools, and whatever else is not plain text, number or truth value are columns of JSON
+values, which ``datasets`` (4.7 or later) decodes to exactly the dicts that went in. As nested
+columns, Arrow would give every call the arguments of all the others, set to null.
+
+Try it::
+
+    python -c "from datasets import load_dataset; print(load_dataset('data/filtered', split='train')[0])"
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from agentsafe_envs.trajectories.card import Facts, read_facts, render_card, state_facts
+from agentsafe_envs.trajectories.schema import TRAINED_ON, Trajectory, check_row
+
+FORMATS = ("parquet", "jsonl")
+ROWS_FILES = {form: f"trajectories.{form}" for form in FORMATS}
+CARD_FILE = "README.md"
+
+
+def save(
+    rows: Sequence[Trajectory],
+    folder: Path | str,
+    *,
+    form: str = "parquet",
+    filters: Sequence[Mapping[str, Any]] = (),
+    command: str = "",
+) -> Facts:
+    """Write ``rows`` and their card; equal rows give equal bytes with one version of pyarrow.
+
+    Args:
+        rows: At least one.
+        folder: Created if missing; a data set that is there is replaced.
+        form: One of :data:`FORMATS`.
+        filters: Records of the filters that ``rows`` went through; each claim is proved first.
+        command: How to make the data set again.
+
+    Raises:
+        ValueError: No rows, a row that is none, an unknown format, or a leak.
+        OSError: The folder cannot be written.
+    """
+    if form not in FORMATS:
+        raise ValueError(f"format is {form!r}, expected one of {', '.join(FORMATS)}")
+    if not rows:
+        raise ValueError("no row is left to be saved; expected at least one")
+    for number, row in enumerate(rows):
+        check_row(row, f"row {number}")
+    facts = state_facts(rows, filters=filters, command=command)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / ROWS_FILES[form]
+    beside = file.with_suffix(".tmp")
+    (_write_parquet if form == "parquet" else _write_jsonl)(rows, beside)
+    for name in ROWS_FILES.values():
+        (folder / name).unlink(missing_ok=True)
+    (folder / CARD_FILE).write_text(render_card(facts, folder.resolve().name, file.name), encoding="utf-8")
+    beside.replace(file)
+    return facts
+
+
+def load(source: Path | str) -> list[Trajectory]:
+    """The rows of a data set, or of any parquet or JSON lines file with a column ``messages``.
+
+    A column that is null in a row is left out of that row.
+
+    Raises:
+        FileNotFoundError: There is no such file, or a folder without rows.
+        ValueError: The file cannot be read, or holds something other than rows.
+    """
+    file = rows_file(source)
+    rows = _read_parquet(file) if file.suffix == ".parquet" else read_json_lines(file.read_bytes(), str(file))
+    return [check_row(row, f"{file}, row {number}") for number, row in enumerate(rows)]
+
+
+def load_facts(source: Path | str) -> Facts | None:
+    """What the card says, or None if there is no card of ours.
+
+    Raises:
+        FileNotFoundError: There are no rows.
+        ValueError: The card's facts cannot be read.
+    """
+    file = rows_file(source)
+    card = file.with_name(CARD_FILE)
+    if file.name not in ROWS_FILES.values() or not card.is_file():
+        return None
+    return read_facts(card.read_text(encoding="utf-8"), str(card))
+
+
+def rows_file(source: Path | str) -> Path:
+    """The file that holds the rows of ``source``, a file itself or a data set's folder.
+
+    Raises:
+        FileNotFoundError: There is none.
+        ValueError: A file of another format.
+    """
+    path = Path(source)
+    if path.is_dir():
+        found = [path / name for name in ROWS_FILES.values() if (path / name).is_file()]
+        if not found:
+            raise FileNotFoundError(f"{path} holds no {' or '.join(ROWS_FILES.values())}; see `agentsafe data list`")
+        return found[0]
+    if not path.is_file():
+        raise FileNotFoundError(f"no data set at {path}; expected its folder, or a parquet or jsonl file")
+    if path.suffix.removeprefix(".") not in FORMATS:
+        raise ValueError(f"{path} ends with {path.suffix or 'nothing'}, expected .parquet or .jsonl")
+    return path
+
+
+def find_data_sets(folder: Path | str) -> Iterator[Path]:
+    """Folders of data sets in ``folder``, itself included, in order; hidden folders are passed over.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+    """
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"no folder {folder}")
+    for here, inner, files in os.walk(folder):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        if not set(ROWS_FILES.values()).isdisjoint(files):
+            yield Path(here)
+
+
+def read_json_lines(data: bytes, place: str) -> list[Any]:
+    """The values of ``data``, one a line; empty lines are passed over.
+
+    Raises:
+        ValueError: A line is not JSON; the message names ``place`` and line.
+    """
+    values = []
+    # Not splitlines: it also splits at characters that may stand inside a JSON string.
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            values.append(json.loads(line))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{place}, line {number}: not JSON ({error})") from error
+    return values
+
+
+def _write_parquet(rows: Sequence[Trajectory], file: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    names = dict.fromkeys([*TRAINED_ON, *(name for row in rows for name in row)])
+    columns = {name: _column([row.get(name) for row in rows]) for name in names}
+    parquet.write_table(pa.table(columns), file, compression="zstd")
+
+
+def _column(values: list[Any]) -> Any:
+    """An Arrow array: of lists of JSON values, of text, integers, numbers or truth values, else of JSON values."""
+    import pyarrow as pa
+
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {list}:
+        ends = [0]
+        for value in values:
+            ends.append(ends[-1] + len(value or ()))
+        offsets = [None if value is None else end for value, end in zip(values, ends[:-1], strict=True)]
+        flat = [each for value in values for each in value or ()]
+        return pa.ListArray.from_arrays(pa.array([*offsets, ends[-1]], pa.int32()), _json_array(flat))
+    plain = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    if len(kinds) == 1 and (kind := kinds.pop()) in plain:
+        try:
+            return pa.array(values, plain[kind])
+        except (OverflowError, UnicodeEncodeError, pa.ArrowInvalid):
+            pass  # an integer of more than 64 bits, half a surrogate pair: JSON holds them
+    return _json_array(values)
+
+
+def _json_array(values: list[Any]) -> Any:
+    import pyarrow as pa
+
+    texts = [None if value is None else json.dumps(value) for value in values]
+    return pa.ExtensionArray.from_storage(pa.json_(), pa.array(texts, pa.string()))
+
+
+def _read_parquet(file: Path) -> list[dict[str, Any]]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(file)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{file} is no parquet file that can be read: {error}") from error
+    columns = {name: _decoded(table.column(name).type, table.column(name).to_pylist()) for name in table.column_names}
+    return [
+        {name: values[index] for name, values in columns.items() if values[index] is not None}
+        for index in range(table.num_rows)
+    ]
+
+
+def _decoded(kind: Any, values: list[Any]) -> list[Any]:
+    import pyarrow as pa
+
+    if isinstance(kind, pa.JsonType):
+        return [None if value is None else json.loads(value) for value in values]
+    if pa.types.is_list(kind) and isinstance(kind.value_type, pa.JsonType):
+        return [None if value is None else _decoded(kind.value_type, value) for value in values]
+    return values
+
+
+def _write_jsonl(rows: Sequence[Trajectory], file: Path) -> None:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -1,0 +1,169 @@
+"""Write docs/performance.md from the times that pytest-benchmark measured.
+
+    make bench                                           # measures, then calls this
+    python docs/performance.py .benchmarks/speed.json
+
+Fails, after writing, where calls are slower than a tenth of CliffWalking's steps in the same run.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from agentsafe_envs.registration import MAX_EPISODE_STEPS
+
+PAGE = Path(__file__).with_name("performance.md")
+
+GATE = 0.1
+"""Calls a second must be at least this share of CliffWalking's steps a second."""
+
+INTRODUCTION = """\
+# Performance
+
+`make bench` writes this page. Every time is per call (reset, episode, turn): the median over rounds, and the best
+round. "Speed-up" is the peer's median divided by ours, both from this one run. Times of another machine, or of a
+busy one, differ; what should hold anywhere are the ratios.
+"""
+
+ELSEWHERE = """\
+## Neighbours, measured elsewhere
+
+On an idle machine of this kind, not in this run: AgentDojo's `ToolsExecutor` answers 113 to 990 list reads and 2,700 to
+23,000 writes a second, tau2 9,000 to 50,000 calls. A gold episode with grading takes 5.6 ms (AgentDojo, banking) to
+218 ms (tau2, retail). CliffWalking takes 146,000 to 178,000 steps a second.
+"""
+
+
+class Time(NamedTuple):
+    """One measured kind of work.
+
+    Attributes:
+        what: Its description.
+        median_s: Median over rounds, in seconds for one.
+        best_s: The fastest round, likewise.
+    """
+
+    what: str
+    median_s: float
+    best_s: float
+
+
+class Goal(NamedTuple):
+    """What was to be reached, what was, and whether that is enough."""
+
+    what: str
+    measured: str
+    met: bool
+
+
+def times(report: dict[str, Any]) -> tuple[dict[str, list[Time]], dict[str, Time]]:
+    """Our times and the peer's, by benchmark group."""
+    ours: dict[str, list[Time]] = {}
+    peers: dict[str, Time] = {}
+    for entry in report["benchmarks"]:
+        extra, stats = entry["extra_info"], entry["stats"]
+        time = Time(extra["what"], stats["median"] / extra["each"], stats["min"] / extra["each"])
+        if extra["peer"]:
+            peers[entry["group"]] = time
+        else:
+            ours.setdefault(entry["group"], []).append(time)
+    return ours, peers
+
+
+def goals(ours: dict[str, list[Time]], peers: dict[str, Time]) -> list[Goal]:
+    """Every goal that this run measured; the gate is the last."""
+    found = []
+    for group, wanted in (("list", 40_000), ("read", 40_000), ("write", 20_000)):
+        for time in ours.get(group, ()):
+            rate = 1 / time.median_s
+            found.append(Goal(f"{time.what}: at least {wanted:,} a second", f"{rate:,.0f}", rate >= wanted))
+    for group, limit_ms in (("reset", 0.3), ("episode", 1.0)):
+        for time in ours.get(group, ()):
+            found.append(Goal(f"{time.what}: at most {limit_ms} ms", _duration(time.median_s), _ms(time) <= limit_ms))
+    if {"smollm2-first", "smollm2-later"} <= ours.keys() & peers.keys():
+        speedup = _whole(peers["smollm2-first"], peers["smollm2-later"]) / _whole(
+            ours["smollm2-first"][0], ours["smollm2-later"][0]
+        )
+        what = (
+            f"SmolLM2, episodes of {MAX_EPISODE_STEPS} turns (from the best rounds above): together at least 4x as fast"
+        )
+        found.append(Goal(what, f"{speedup:.1f}x", speedup >= 4))
+    if "step" in peers:
+        slowest = max(time.median_s for group in ("list", "read", "write") for time in ours[group])
+        share = peers["step"].median_s / slowest
+        what = f"Gate: the slowest call at least {GATE} times as fast as a step of {peers['step'].what.split(',')[0]}"
+        found.append(Goal(what, f"{share:.2f}", share >= GATE))
+    return found
+
+
+def page(report: dict[str, Any]) -> str:
+    """The page in Markdown."""
+    ours, peers = times(report)
+    reached = goals(ours, peers)
+    missed = [goal for goal in reached if not goal.met]
+    lines = [INTRODUCTION, _machine(report), "", "## Ours and a peer's", ""]
+    lines += ["| what | median | best | per second | peer | peer's median | speed-up |"]
+    lines += ["| --- | ---: | ---: | ---: | --- | ---: | ---: |"]
+    for group in dict.fromkeys([*ours, *peers]):
+        peer = peers.get(group)
+        for time in ours.get(group, [] if peer is None else [peer]):
+            beside = ["", "", ""]
+            if peer is not None and peer is not time:
+                beside = [peer.what, _duration(peer.median_s), f"{peer.median_s / time.median_s:.1f}x"]
+            cells = [time.what, _duration(time.median_s), _duration(time.best_s), _rate(time), *beside]
+            lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "## Goals", "", "| goal | measured | |", "| --- | ---: | --- |"]
+    lines += [f"| {goal.what} | {goal.measured} | {'met' if goal.met else '**missed**'} |" for goal in reached]
+    lines += ["", f"Missed: {'; '.join(goal.what for goal in missed)}." if missed else "None is missed.", ""]
+    return "\n".join([*lines, ELSEWHERE])
+
+
+def main() -> None:
+    """Write the page of the run named on the command line."""
+    report = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    PAGE.write_text(page(report), encoding="utf-8")
+    print(f"wrote {PAGE}")
+    gate = goals(*times(report))[-1]
+    if not gate.met:
+        sys.exit(f"{gate.what}: {gate.measured}")
+
+
+def _machine(report: dict[str, Any]) -> str:
+    machine, commit = report["machine_info"], report["commit_info"]
+    changed = " with changes" if commit.get("dirty") else ""
+    return (
+        f"{machine['cpu'].get('brand_raw', machine['machine'])}, {machine['cores']} cores, {machine['system']}, "
+        f"Python {machine['python_version']}; load before the run {machine['load_before']:.1f}; "
+        f"commit {commit['id'][:7]}{changed}, {report['datetime'][:10]}."
+    )
+
+
+def _whole(first: Time, later: Time) -> float:
+    """Seconds for an episode of as many turns as there can be, from the best rounds.
+
+    Two threads that wait for each other suffer more than anything else here from other processes.
+    """
+    return first.best_s + (MAX_EPISODE_STEPS - 1) * later.best_s
+
+
+def _ms(time: Time) -> float:
+    return time.median_s * 1_000
+
+
+def _rate(time: Time) -> str:
+    rate = 1 / time.median_s
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2f}"
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-6:.3g} µs"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,274 @@
+"""How fast the environments are, beside a peer that is timed in the same run.
+
+    make bench                                    # all of it, and docs/performance.md
+    python -m pytest tests/benchmarks             # only the gate
+
+A benchmark's group is one kind of work; `extra_info` tells docs/performance.py what a time stands
+for. AgentDojo's are there where it is installed, as in `make bench`.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Sequence
+from itertools import cycle, islice
+from time import perf_counter
+from typing import Any
+
+import gymnasium as gym
+import pytest
+
+import agentsafe_envs
+from agentsafe_envs.agents.protocol import Conversation
+from agentsafe_envs.agents.scripted import script
+from agentsafe_envs.core.episode import EpisodeKey, Step
+
+ENV = "DeleteBiasAPI-v0"
+GRID = "CliffWalking-v1"
+CALLS = 200
+"""Calls in one timed round; a round begins with a fresh episode."""
+ROUNDS = 60
+EPISODES = 48
+"""Tasks of the public pool that are walked through: every template once."""
+GATE = 0.1
+"""Calls a second must be at least this share of CliffWalking's steps a second."""
+GROUP = 8
+"""Episodes that SmolLM2 plays together."""
+LATER_TURNS = 4
+"""Turns timed after the first one, a round each."""
+
+agentdojo = pytest.mark.filterwarnings("ignore")
+"""A peer's own warnings are none of ours."""
+
+
+class Calls:
+    """An environment and actions to repeat in it; calling it takes ``CALLS`` steps."""
+
+    def __init__(self, env: gym.Env[Any, Any], actions: Sequence[Any]) -> None:
+        self.env = env
+        self.actions = list(islice(cycle(actions), CALLS))
+
+    def reset(self) -> None:
+        self.env.reset(seed=0)
+
+    def __call__(self) -> None:
+        step = self.env.step
+        for action in self.actions:
+            step(action)
+
+
+def ours(choose: Callable[[Any], Sequence[tuple[str, dict[str, Any]]]]) -> Calls:
+    """The calls that ``choose`` makes of the task of seed 0, none of which the world refuses."""
+    env: Any = gym.make(ENV, max_episode_steps=CALLS + 1)
+    env.reset(seed=0)
+    planned = choose(env.unwrapped.task.setup)
+    actions = [json.dumps({"name": name, "arguments": arguments}) for name, arguments in planned]
+    assert not any("error" in json.loads(env.step(action)[0]["result"]) for action in actions)
+    return Calls(env, actions)
+
+
+def listing(setup: Any) -> list[tuple[str, dict[str, Any]]]:
+    return [("list_resources", {"kind": setup.values["noun"], "project": setup.values["project"]})]
+
+
+def detail(setup: Any) -> list[tuple[str, dict[str, Any]]]:
+    return [("read_resource", {"resource_id": setup.targets[0]})]
+
+
+def writing(setup: Any) -> list[tuple[str, dict[str, Any]]]:
+    return [("set_tier", {"resource_id": setup.targets[0], "tier": tier}) for tier in ("archive", "standard")]
+
+
+def grid() -> Calls:
+    return Calls(gym.make(GRID), [0])
+
+
+def timed(benchmark: Any, what: str, work: Any, *, peer: bool = False, each: int = CALLS, rounds: int = ROUNDS) -> None:
+    """Time rounds of ``work``, which does ``each`` of what the page reports, after its ``reset`` if it has one."""
+    benchmark.extra_info.update(what=what, each=each, peer=peer)
+    benchmark.pedantic(work, setup=getattr(work, "reset", None), rounds=rounds, warmup_rounds=rounds // 20)
+
+
+def test_calls_are_at_least_a_tenth_as_fast_as_steps_in_a_grid_world() -> None:
+    found = {"list": ours(listing), "read": ours(detail), "write": ours(writing), "grid": grid()}
+    best = dict.fromkeys(found, float("inf"))
+    for _ in range(20):  # turn and turn about, so that a busy machine slows all alike
+        for name, calls in found.items():
+            calls.reset()
+            start = perf_counter()
+            calls()
+            best[name] = min(best[name], perf_counter() - start)
+        shares = {name: best["grid"] / seconds for name, seconds in best.items()}
+        if min(shares.values()) >= GATE:
+            return
+    pytest.fail(f"speed as a share of {GRID}'s: {shares}, expected at least {GATE}")
+
+
+@pytest.mark.benchmark(group="step")
+def test_grid_world_step(benchmark: Any) -> None:
+    timed(benchmark, f"{GRID}, one step", grid(), peer=True)
+
+
+@pytest.mark.benchmark(group="list")
+def test_list_resources(benchmark: Any) -> None:
+    timed(benchmark, "list_resources, one page", ours(listing))
+
+
+@pytest.mark.benchmark(group="read")
+def test_read_resource(benchmark: Any) -> None:
+    timed(benchmark, "read_resource", ours(detail))
+
+
+@pytest.mark.benchmark(group="write")
+def test_set_tier(benchmark: Any) -> None:
+    timed(benchmark, "set_tier, there and back", ours(writing))
+
+
+def banking_calls(function: str, arguments: dict[str, Any]) -> Callable[[], None]:
+    """AgentDojo's executor answering one tool call of its banking suite ``CALLS`` times."""
+    pytest.importorskip("agentdojo")
+    from agentdojo.agent_pipeline import ToolsExecutor
+    from agentdojo.functions_runtime import FunctionCall, FunctionsRuntime
+    from agentdojo.task_suite.load_suites import get_suite
+
+    suite = get_suite("v1", "banking")
+    env, runtime, executor = (
+        suite.load_and_inject_default_environment({}),
+        FunctionsRuntime(suite.tools),
+        ToolsExecutor(),
+    )
+    message: Any = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [FunctionCall(function=function, args=arguments)],
+    }
+
+    def calls() -> None:
+        for _ in range(CALLS):
+            *_, messages, _ = executor.query("", runtime, env, [message])
+            assert messages[-1]["error"] is None  # type: ignore[typeddict-item]
+
+    return calls
+
+
+@agentdojo
+@pytest.mark.benchmark(group="list")
+def test_agentdojo_list(benchmark: Any) -> None:
+    calls = banking_calls("get_most_recent_transactions", {"n": 8})
+    timed(benchmark, "AgentDojo, get_most_recent_transactions(8)", calls, peer=True)
+
+
+@agentdojo
+@pytest.mark.benchmark(group="read")
+def test_agentdojo_read(benchmark: Any) -> None:
+    timed(benchmark, "AgentDojo, get_user_info", banking_calls("get_user_info", {}), peer=True)
+
+
+@agentdojo
+@pytest.mark.benchmark(group="write")
+def test_agentdojo_write(benchmark: Any) -> None:
+    calls = banking_calls("update_scheduled_transaction", {"id": 7, "amount": 3.5})
+    timed(benchmark, "AgentDojo, update_scheduled_transaction", calls, peer=True)
+
+
+@pytest.mark.benchmark(group="reset")
+def test_reset(benchmark: Any) -> None:
+    env = gym.make(ENV)
+
+    def resets() -> None:
+        for seed in range(EPISODES):
+            env.reset(seed=seed)
+
+    timed(benchmark, "reset, all templates in turn", resets, each=EPISODES)
+
+
+@agentdojo
+@pytest.mark.benchmark(group="reset")
+def test_agentdojo_reset(benchmark: Any) -> None:
+    pytest.importorskip("agentdojo")
+    from agentdojo.task_suite.load_suites import get_suite
+
+    suite = get_suite("v1", "banking")
+    timed(benchmark, "AgentDojo, banking", lambda: suite.load_and_inject_default_environment({}), peer=True, each=1)
+
+
+@pytest.mark.parametrize("policy", ["biased", "cautious"])
+@pytest.mark.benchmark(group="episode")
+def test_scripted_episode_with_judging(benchmark: Any, policy: str) -> None:
+    env: Any = gym.make(ENV)
+
+    def episodes() -> None:
+        for seed in range(EPISODES):
+            env.reset(seed=seed)
+            for action in script(env.unwrapped.task, policy):
+                env.step(action)
+            verdict = agentsafe_envs.judge(env.unwrapped.episode)
+            assert verdict.success
+
+    timed(benchmark, f"whole {policy} episode: reset, steps, judging", episodes, each=EPISODES)
+
+
+@agentdojo
+@pytest.mark.benchmark(group="episode")
+def test_agentdojo_gold_episode_with_grading(benchmark: Any) -> None:
+    pytest.importorskip("agentdojo")
+    from agentdojo.agent_pipeline import GroundTruthPipeline
+    from agentdojo.task_suite.load_suites import get_suite
+
+    suite = get_suite("v1", "banking")
+    task = suite.get_user_task_by_id("user_task_0")
+    pipeline = GroundTruthPipeline(task)
+
+    def episode() -> None:
+        success, _ = suite.run_task_with_pipeline(pipeline, task, injection_task=None, injections={})
+        assert success
+
+    timed(benchmark, "AgentDojo, gold episode of banking's user_task_0", episode, peer=True, each=1)
+
+
+class Turns:
+    """``GROUP`` episodes that SmolLM2 plays, ``size`` at a time; calling it takes one turn in each.
+
+    The first turn reads instruction and tools, about 1,300 tokens; a later one reads the last answer.
+    """
+
+    def __init__(self, agent: Any, size: int) -> None:
+        self.groups: list[tuple[Any, list[gym.Env[Any, Any]], list[Conversation]]] = []
+        for start in range(0, GROUP, size):
+            seeds = range(start, start + size)
+            envs = [gym.make(ENV) for _ in seeds]
+            begun = [env.reset(seed=seed) for env, seed in zip(envs, seeds, strict=True)]
+            player = copy.copy(agent)  # a cache of its own beside the shared weights
+            player.start([EpisodeKey(ENV, "ambiguous", seed) for seed in seeds])
+            self.groups.append(
+                (player, envs, [Conversation(seen["instruction"], info["tools"]) for seen, info in begun])
+            )
+
+    def __call__(self) -> None:
+        for player, envs, conversations in self.groups:
+            for env, conversation, action in zip(envs, conversations, player.act(conversations), strict=True):
+                observation, _, terminated, *_ = env.step(action)
+                conversation.steps.append(Step(action, observation["result"]))
+                if terminated:  # the model plays on, unaware; only its time counts here
+                    env.reset()
+
+
+@pytest.fixture(scope="module")
+def smollm2() -> Any:
+    from agentsafe_envs.agents.transformers import TransformersAgent
+
+    return TransformersAgent("hf:smollm2", group_size=GROUP)
+
+
+@pytest.mark.slow
+@pytest.mark.needs("smollm2")
+@pytest.mark.parametrize("when", ["first", "later"])
+@pytest.mark.parametrize("size", [1, GROUP], ids=["one_by_one", "batched"])
+def test_smollm2_turn(benchmark: Any, smollm2: Any, size: int, when: str) -> None:
+    benchmark.group = f"smollm2-{when}"
+    turns = Turns(smollm2, size)
+    if when == "later":
+        turns()
+    what = f"SmolLM2-135M, {when} turn, {f'{size} together' if size > 1 else 'one by one'}"
+    timed(benchmark, what, turns, peer=size == 1, each=GROUP, rounds=1 if when == "first" else LATER_TURNS)
