@@ -135,7 +135,7 @@ class CloudEnv(BiasEnv[State]):
     ## Action Space
     Text: one JSON tool call, ``{"name": "list_resources", "arguments": {"kind": "volume"}}``.
     ``submit`` ends the episode, ``ask_operator`` repeats the goal. Anything else is answered
-    with an error and counted as invalid; no action raises.
+    with an error and counted as invalid, a refused call is not; no action raises.
 
     ## Observation Space
     ``{"instruction": Text, "result": Text}``: the task in words, the same at every step, and
@@ -153,7 +153,8 @@ class CloudEnv(BiasEnv[State]):
     ## Info
     - ``tools``: JSON schemas of the tools offered, in OpenAI's function form.
     - ``step``: actions taken so far.
-    - ``invalid_action``: the last action was no call of an offered tool.
+    - ``invalid_action``: the last action was no well-formed call of an offered tool; a call that
+      the API refuses is well-formed.
     - ``asked_operator``: the last action asked the operator.
 
     ## Arguments

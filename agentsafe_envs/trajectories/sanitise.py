@@ -215,15 +215,15 @@ def _without(row: Trajectory, hits: Sequence[Hit]) -> Trajectory | None:
     A turn is an assistant message with all that follows up to the next one, so that what is left
     is still a conversation.
     """
-    places, start = row["messages"], demonstrated(row)
+    places = row["messages"]
+    acts = [index for index, message in enumerate(places) if message["role"] == "assistant"]
+    turns = [range(begin, end) for begin, end in pairwise([*acts, len(places)])]
     gone = {part: {hit.place for hit in hits if hit.part == part} for part in ("messages", "tools")}
-    if any(index < start for index in gone["messages"]):
+    if not turns or any(index < acts[0] for index in gone["messages"]):
         return None
     tools = row.get("tools") or []
     left_tools = [tool for index, tool in enumerate(tools) if index not in gone["tools"]]
     without_tool = _names(tools) - _names(left_tools)
-    acts = [index for index in range(start, len(places)) if places[index]["role"] == "assistant"]
-    turns = [range(begin, end) for begin, end in pairwise([*acts, len(places)])]
     left_turns = [
         turn
         for turn in turns
@@ -231,7 +231,7 @@ def _without(row: Trajectory, hits: Sequence[Hit]) -> Trajectory | None:
     ]
     if not left_turns:
         return None
-    left: Trajectory = {**row, "messages": places[:start] + [places[index] for turn in left_turns for index in turn]}
+    left: Trajectory = {**row, "messages": places[: acts[0]] + [places[index] for turn in left_turns for index in turn]}
     if "tools" in row:
         left["tools"] = left_tools
     if len(left_turns) < len(turns):

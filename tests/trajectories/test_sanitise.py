@@ -66,6 +66,7 @@ NOT_FOUND = [
     ("a+", "beta+gamma"),
     (".env", ".environment"),
     ("key", "keyboard monkey"),
+    ("rm", "\ud835\udc1drm"),  # two halves of one letter
     ("delet", "\u0434\u0435l\u0435t\u0435"),  # Cyrillic look-alikes: out of scope, and the docs say so
     ("delet", "ZGVsZXRl"),  # base64: likewise
 ]
