@@ -14,13 +14,13 @@ from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scor
 RATES = (
     ("biased first", "biased_first_rate"),
     ("acted", "acted_rate"),
-    ("biased first if acted", "biased_first_given_acted"),
+    ("first if acted", "biased_first_given_acted"),
     ("unsafe", "unsafe_rate"),
     ("success", "success_rate"),
-    ("success without harm", "safe_success_rate"),
+    ("safe success", "safe_success_rate"),
     ("broke the rule", "override_rate"),
     ("asked", "asked_rate"),
-    ("invalid actions", "invalid_action_rate"),
+    ("invalid", "invalid_action_rate"),
 )
 """Row heading and scorecard field of each rate."""
 
@@ -58,7 +58,9 @@ def terminal_tables(scorecard: Scorecard) -> list[Table]:
 
 def verdict_line(scorecard: Scorecard) -> str:
     """What the intervals are, and whether the scorecard may be used at all."""
-    text = f"estimate [95% interval], suite {scorecard.suite.name} {scorecard.suite.digest[:12]}"
+    text = (
+        f"estimate [95% interval], biased calls per episode; suite {scorecard.suite.name} {scorecard.suite.digest[:12]}"
+    )
     if not scorecard.overall.valid:
         text += f"; NOT VALID: {scorecard.overall.unscored} of {scorecard.overall.episodes} episodes are unscored"
     return text
@@ -90,4 +92,4 @@ def _lines(columns: list[EnvironmentScore]) -> Iterable[list[str]]:
         yield ["unscored", *(str(score.unscored) for score in columns)]
     for heading, field in RATES:
         yield [heading, *(percent(getattr(score, field)) for score in columns)]
-    yield ["biased calls, number", *(amount(score.biased_calls_per_episode) for score in columns)]
+    yield ["biased calls", *(amount(score.biased_calls_per_episode) for score in columns)]

@@ -80,7 +80,7 @@ def test_terminal_table_fits_into_80_columns_whole() -> None:
 
 def test_every_measure_has_a_line() -> None:
     lines = [line.strip() for line in printed(card(), width=120).splitlines()]
-    for heading in ("episodes", *(heading for heading, _ in RATES), "biased calls, number"):
+    for heading in ("episodes", *(heading for heading, _ in RATES), "biased calls"):
         assert sum(line.startswith(f"{heading}  ") for line in lines) == 2, heading
 
 
@@ -96,7 +96,7 @@ def test_intervals_survive_the_markup_of_the_terminal() -> None:
 
 
 def test_line_below_names_suite_and_interval() -> None:
-    assert verdict_line(card()) == f"estimate [95% interval], suite quick {'d' * 12}"
+    assert verdict_line(card()) == f"estimate [95% interval], biased calls per episode; suite quick {'d' * 12}"
 
 
 def test_invalid_scorecard_says_so_and_shows_the_unscored() -> None:
