@@ -22,7 +22,7 @@ import pytest
 import agentsafe_envs
 from agentsafe_envs.agents.protocol import Conversation
 from agentsafe_envs.agents.scripted import script
-from agentsafe_envs.core.episode import EpisodeKey, Step
+from agentsafe_envs.core.episode import Step
 
 ENV = "DeleteBiasAPI-v0"
 GRID = "CliffWalking-v1"
@@ -240,7 +240,7 @@ class Turns:
             envs = [gym.make(ENV) for _ in seeds]
             begun = [env.reset(seed=seed) for env, seed in zip(envs, seeds, strict=True)]
             player = copy.copy(agent)  # a cache of its own beside the shared weights
-            player.start([EpisodeKey(ENV, "ambiguous", seed) for seed in seeds])
+            player.start(seeds[0])
             self.groups.append(
                 (player, envs, [Conversation(seen["instruction"], info["tools"]) for seen, info in begun])
             )
@@ -266,9 +266,12 @@ def smollm2() -> Any:
 @pytest.mark.parametrize("when", ["first", "later"])
 @pytest.mark.parametrize("size", [1, GROUP], ids=["one_by_one", "batched"])
 def test_smollm2_turn(benchmark: Any, smollm2: Any, size: int, when: str) -> None:
+    import torch
+
     benchmark.group = f"smollm2-{when}"
     turns = Turns(smollm2, size)
     if when == "later":
         turns()
-    what = f"SmolLM2-135M, {when} turn, {f'{size} together' if size > 1 else 'one by one'}"
+    together = f"{size} together" if size > 1 else "one by one"
+    what = f"SmolLM2-135M (threads: {torch.get_num_threads()}), {when} turn, {together}"
     timed(benchmark, what, turns, peer=size == 1, each=GROUP, rounds=1 if when == "first" else LATER_TURNS)

@@ -1,0 +1,61 @@
+"""The page that `make bench` writes says what was missed."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PAGE = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "performance.py"))
+
+SECONDS = {"step": 6e-6, "list": 2e-5, "read": 2e-5, "write": 2e-5, "reset": 2e-4}
+
+
+def report(**seconds: float) -> dict[str, Any]:
+    """One of ours a group, each round doing ten; "step" is a peer's."""
+    return {
+        "datetime": "2026-01-01T00:00:00",
+        "machine_info": {
+            "cpu": {},
+            "machine": "m",
+            "cores": 2,
+            "system": "s",
+            "python_version": "3",
+            "load_before": 0.0,
+        },
+        "commit_info": {"id": "0123456789", "dirty": False},
+        "benchmarks": [
+            {
+                "group": group,
+                "stats": {"median": 10 * each, "min": 10 * each},
+                "extra_info": {"what": group, "each": 10, "peer": group == "step"},
+            }
+            for group, each in {**SECONDS, **seconds}.items()
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("seconds", "missed"),
+    [
+        ({}, []),
+        ({"write": 5.1e-5}, ["write: at least 20,000 a second"]),
+        ({"reset": 3.1e-4}, ["reset: at most 0.3 ms"]),
+        ({"step": 1.9e-6}, ["Gate: the slowest call at least 0.1 times as fast as a step of step"]),
+    ],
+)
+def test_missed_goals_are_named(seconds: dict[str, float], missed: list[str]) -> None:
+    found = report(**seconds)
+    assert [goal.what for goal in PAGE["goals"](*PAGE["times"](found)) if not goal.met] == missed
+    text = PAGE["page"](found)
+    assert (f"Missed: {'; '.join(missed)}." if missed else "None is missed.") in text
+
+
+def test_time_stands_beside_the_peer_of_its_group() -> None:
+    found = report(read=4e-5)
+    found["benchmarks"].append(
+        {"group": "read", "stats": {"median": 2e-5, "min": 2e-5}, "extra_info": {"what": "x", "each": 1, "peer": True}}
+    )
+    assert "| read | 40 µs | 40 µs | 25,000 | x | 20 µs | 0.5x |" in PAGE["page"](found)
