@@ -62,25 +62,22 @@ class ToolCallGuides:
             if matcher.is_error():
                 raise AgentError(f"a tool's schema cannot guide decoding: {matcher.get_error()}")
 
-    def restrict(self, logits: Tensor) -> Tensor:
-        """``logits`` with everything that cannot continue a call at minus infinity; ended rows are left alone."""
+    def restrict(self, rows: Sequence[int], logits: Tensor) -> Tensor:
+        """``logits``, one line for each of ``rows``, with what cannot continue its call at minus infinity."""
         import numpy as np
         import torch
 
-        for row, matcher in enumerate(self._matchers):
-            if matcher.is_stopped():
-                self._mask[row] = -1  # all bits set
-            else:
-                self._fill(matcher, self._mask, row)
+        for line, row in enumerate(rows):
+            self._fill(self._matchers[row], self._mask, line)
         # By hand: llguidance's own function compiles a kernel, which takes a C++ compiler.
-        allowed = np.unpackbits(self._mask.view(np.uint8), axis=1, count=self._vocabulary, bitorder="little")
+        bits = self._mask[: len(rows)].view(np.uint8)
+        allowed = np.unpackbits(bits, axis=1, count=self._vocabulary, bitorder="little")
         return logits.masked_fill(torch.from_numpy(allowed == 0).to(logits.device), -torch.inf)
 
-    def accept(self, tokens: Sequence[int]) -> None:
-        """Move each row that still runs on by the token chosen for it."""
-        for matcher, token in zip(self._matchers, tokens, strict=True):
-            if not matcher.is_stopped():
-                matcher.consume_token(token)
+    def accept(self, rows: Sequence[int], tokens: Sequence[int]) -> None:
+        """Move each of ``rows`` on by the token chosen for it."""
+        for row, token in zip(rows, tokens, strict=True):
+            self._matchers[row].consume_token(token)
 
     def complete(self, row: int) -> bool:
         """Whether the row's call is whole."""

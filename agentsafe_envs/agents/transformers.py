@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from agentsafe_envs.agents import prompts, smollm2
-from agentsafe_envs.agents.decoding import Choose, GroupDecoder, IsDone
+from agentsafe_envs.agents.decoding import GROUPED_ATTENTION, Choose, GroupDecoder, IsDone, register_attention
 from agentsafe_envs.agents.guiding import ToolCallGuides, shared_tokenizer
 from agentsafe_envs.agents.parsing import canonical_action, find_call
 from agentsafe_envs.agents.protocol import AgentError, Conversation
@@ -59,11 +59,12 @@ def load_model(spec: str, dtype: str = "bfloat16", device: str | None = None) ->
     if not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise AgentError(f"dtype {dtype!r} is none of torch's; expected for instance 'bfloat16' or 'float32'")
     source = smollm2.folder() if name == smollm2.NAME else name
+    register_attention()
     try:
         with _without_progress_bars():
             tokenizer = AutoTokenizer.from_pretrained(source)
             model: Any = AutoModelForCausalLM.from_pretrained(
-                source, dtype=getattr(torch, dtype), attn_implementation="sdpa"
+                source, dtype=getattr(torch, dtype), attn_implementation=GROUPED_ATTENTION
             )
     except (OSError, ValueError, ImportError) as error:
         raise AgentError(
@@ -227,14 +228,14 @@ class TransformersAgent:
         toolsets = [conversation.tools for conversation in playing]
         guides = ToolCallGuides(self._guide_tokenizer, toolsets)
 
-        def choose(logits: Tensor) -> list[int]:
-            tokens = self._choose(guides.restrict(logits))
-            guides.accept(tokens)
+        def choose(rows: Sequence[int], logits: Tensor) -> list[int]:
+            tokens = self._choose(rows, guides.restrict(rows, logits))
+            guides.accept(rows, tokens)
             return tokens
 
         return choose, lambda row, answer: guides.complete(row)
 
-    def _choose(self, logits: Tensor) -> list[int]:
+    def _choose(self, _: Sequence[int], logits: Tensor) -> list[int]:
         import torch
 
         if self.temperature == 0:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agentsafe_envs.agents.decoding import GroupDecoder
+from agentsafe_envs.agents.decoding import GROUPED_ATTENTION, GroupDecoder, register_attention
 
 pytestmark = [pytest.mark.needs("lm"), pytest.mark.usefixtures("one_thread")]
 
@@ -24,34 +24,42 @@ CONFIGS = {
 FIRST = [[5, 9, 3], list(range(1, 41)), [7, 7, 2, 8, 1, 1, 6, 4, 9, 11, 12, 13]]
 
 
-def tiny_model(kind: str) -> Any:
+def tiny_model(kind: str, attention: str = GROUPED_ATTENTION) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    register_attention()
     torch.manual_seed(0)
-    return AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **CONFIGS[kind])).eval()
+    config = AutoConfig.for_model(kind, **CONFIGS[kind])
+    return AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval()
 
 
 class Watcher:
-    """Chooses greedily and keeps the logits that it saw."""
+    """Chooses greedily and keeps, for each answer, the logits that it saw."""
 
-    def __init__(self) -> None:
-        self.seen: list[Any] = []
+    def __init__(self, answers: int) -> None:
+        self.seen: list[list[Any]] = [[] for _ in range(answers)]
 
-    def __call__(self, logits: Any) -> list[int]:
-        self.seen.append(logits.clone())
+    def __call__(self, numbers: Sequence[int], logits: Any) -> list[int]:
+        for number, line in zip(numbers, logits, strict=True):
+            self.seen[number].append(line.clone())
         return logits.argmax(-1).tolist()
 
 
-def play(decoder: GroupDecoder, owners: Sequence[object], prompts: list[list[int]], tokens: int) -> tuple[Any, Any]:
-    """Answers of ``tokens`` tokens, and the logits they were chosen from: (rows, tokens, vocabulary)."""
+def play(decoder: GroupDecoder, owners: Sequence[object], prompts: list[list[int]], *tokens: int) -> tuple[Any, Any]:
+    """Answers of so many ``tokens`` each, and for each the logits they were chosen from: (tokens, vocabulary)."""
     import torch
 
-    watcher = Watcher()
+    watcher = Watcher(len(prompts))
     answers = decoder.generate(
-        owners, prompts, choose=watcher, is_done=lambda *_: False, stop_ids=set(), max_new_tokens=tokens
+        owners,
+        prompts,
+        choose=watcher,
+        is_done=lambda number, answer: len(answer) == tokens[number],
+        stop_ids=set(),
+        max_new_tokens=max(tokens),
     )
-    return answers, torch.stack(watcher.seen, 1)
+    return answers, [torch.stack(seen) for seen in watcher.seen]
 
 
 def plain_logits(model: Any, prompt: list[int], answer: list[int]) -> Any:
@@ -68,14 +76,16 @@ def test_cached_logits_equal_a_plain_forward_pass(kind: str) -> None:
     import torch
 
     model, owners = tiny_model(kind), [object(), object(), object()]
+    plain = tiny_model(kind, "eager")
     decoder = GroupDecoder(model, context_tokens=256)
-    answers, logits = play(decoder, owners, FIRST, 5)
-    # Second turn: the second conversation is over, a prompt re-words the end of an answer, one grows by much.
+    answers, logits = play(decoder, owners, FIRST, 4, 2, 6)
+    # Second turn, in another order: the second conversation is over, a prompt re-words the end of an answer,
+    # one grows by much.
     second = [FIRST[0] + answers[0][:3] + [1, 2], FIRST[2] + answers[2] + list(range(90, 190))]
     second = [[token % 50 for token in prompt] for prompt in second]
-    more, more_logits = play(decoder, [owners[0], owners[2]], second, 4)
-    for prompt, answer, found in zip(FIRST + second, answers + more, [*logits, *more_logits], strict=True):
-        torch.testing.assert_close(found, plain_logits(model, prompt, answer), atol=1e-4, rtol=1e-4)
+    more, more_logits = play(decoder, [owners[2], owners[0]], second[::-1], 4, 3)
+    for prompt, answer, found in zip(FIRST + second[::-1], answers + more, [*logits, *more_logits], strict=True):
+        torch.testing.assert_close(found, plain_logits(plain, prompt, answer), atol=1e-4, rtol=1e-4)
 
 
 def test_turn_reads_only_what_is_new() -> None:
@@ -91,11 +101,11 @@ def test_turn_reads_only_what_is_new() -> None:
 
 def test_answer_ends_when_done_or_at_a_stop_token_or_with_the_context() -> None:
     decoder, prompts = GroupDecoder(tiny_model("llama"), context_tokens=42), [[3, 4, 5], [6, 7], list(range(40))]
-    script = iter([[8, 8, 8], [8, 9, 8], [8, 1, 1]])
+    script = {0: iter([8, 8, 8]), 1: iter([8, 9]), 2: iter([8, 8])}
     answers = decoder.generate(
         prompts,
         prompts,
-        choose=lambda logits: next(script),
+        choose=lambda numbers, logits: [next(script[number]) for number in numbers],
         is_done=lambda row, answer: row == 0 and len(answer) == 3,
         stop_ids={9},
         max_new_tokens=10,

@@ -47,11 +47,11 @@ def decode(shared: Any, tokenizer: Any, tools: list[dict[str, Any]], choose: Cal
     guides = ToolCallGuides(shared, [tools, tools])
     answers: list[list[int]] = [[], []]
     for _ in range(LONGEST_ANSWER):
-        tokens = choose(guides.restrict(torch.randn(2, len(tokenizer))))
-        for row, answer in enumerate(answers):
-            if not guides.complete(row):
-                answer.append(tokens[row])
-        guides.accept(tokens)
+        running = [row for row in (0, 1) if not guides.complete(row)]
+        tokens = choose(guides.restrict(running, torch.randn(len(running), len(tokenizer))))
+        guides.accept(running, tokens)
+        for row, token in zip(running, tokens, strict=True):
+            answers[row].append(token)
         if guides.complete(0) and guides.complete(1):
             return [tokenizer.decode(answer, skip_special_tokens=True) for answer in answers]
     raise AssertionError("no call within the longest answer")

@@ -230,7 +230,7 @@ def test_agentdojo_gold_episode_with_grading(benchmark: Any) -> None:
 class Turns:
     """``GROUP`` episodes that SmolLM2 plays, ``size`` at a time; calling it takes one turn in each.
 
-    The first turn reads instruction and tools, about 1,300 tokens; a later one reads the last answer.
+    The first turn reads instruction and tools, about 480 tokens; a later one reads the last answer.
     """
 
     def __init__(self, agent: Any, size: int) -> None:
