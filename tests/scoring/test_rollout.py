@@ -435,7 +435,14 @@ def test_interrupt_leaves_the_queued_groups_unplayed(tmp_path: Path) -> None:
     )
     command = [str(Path(sysconfig.get_path("scripts"), "agentsafe")), "score", "python:slow:make"]
     options = ["--suite", "standard", "--workers", "2", "--out", str(tmp_path / "run")]
-    process = subprocess.Popen([*command, *options], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, *options],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell lets what it runs in the background ignore interrupts, these tests perhaps among it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
     rows = tmp_path / "run" / ROWS_FILE
     deadline = time.monotonic() + 60
     while not (rows.exists() and rows.stat().st_size) and time.monotonic() < deadline:
