@@ -441,7 +441,7 @@ def test_interrupt_leaves_the_queued_groups_unplayed(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         # A shell lets what it runs in the background ignore interrupts, these tests perhaps among it.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     rows = tmp_path / "run" / ROWS_FILE
     deadline = time.monotonic() + 60
