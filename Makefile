@@ -64,9 +64,11 @@ docs-check: $(VENV)/.with-dev  ## fail where such a page is stale
 
 results: $(VENV)/.with-dev  ## rebuild every table from the committed rows
 	$(BIN)/python docs/build.py --results
+	$(BIN)/python -m baselines.results
 
 results-check: $(VENV)/.with-dev  ## fail where such a table is stale
 	$(BIN)/python docs/build.py --results --check
+	$(BIN)/python -m baselines.results --check
 
 setup: $(VENV)/.with-dev  ## only the set-up
 
@@ -89,7 +91,7 @@ $(VENV)/.with-lm: pyproject.toml $(VENV)/.with-torch | system
 	@touch $@
 
 $(VENV)/.with-dev: $(VENV)/.with-lm | system
-	$(call pip,$(VENV)) --editable '.[lm,train,dev]'
+	$(call pip,$(VENV)) --editable '.[baselines,train,dev]'
 	@touch $@
 
 $(BENCH)/.ready: pyproject.toml $(BENCH)/.with-torch | system

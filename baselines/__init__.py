@@ -1,0 +1,1 @@
+"""Teachers, sanitised data and distilled students: the experiment, read from top to bottom."""

@@ -1,0 +1,82 @@
+"""Stage 1: an agent base, taught from scratch on neutral demonstrations.
+
+Try it::
+
+    python -m baselines.base          # the bases of protocol.toml, into baselines/students/
+
+The two bases share their tokenizer, size and demonstrations and differ in their initial weights
+and the order of batches: a student that starts from the other base shares no initialisation with
+its teacher.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+import typer
+from tqdm.auto import tqdm
+from transformers import PreTrainedTokenizerFast
+
+from agentsafe_envs.trajectories import Trajectory, for_model
+from baselines import students
+from baselines.demonstrations import Demonstration, neutral_mix
+from baselines.encoding import PROMPT_STYLE, encode
+from baselines.protocol import Protocol, load
+from baselines.training import train
+
+FOLDER = Path(__file__).with_name("students")
+TOKENIZER_ROWS = 4_000
+INIT_SEEDS = {"a": 1, "b": 2}
+
+
+def folder_of(size: str, init: str) -> Path:
+    """Where the base of that size and initialisation is kept."""
+    return FOLDER / f"base-{size}-{init}"
+
+
+def demonstrate(wishes: list[Demonstration], workers: int, label: str) -> list[Trajectory]:
+    """Rows of the demonstrations, in their order.
+
+    Args:
+        wishes: What is demonstrated.
+        workers: Processes that play, ``>= 1``.
+        label: Names the progress bar.
+    """
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        played = pool.map(Demonstration.play, wishes, chunksize=200)
+        return list(tqdm(played, total=len(wishes), desc=label, leave=False, disable=None, unit="episode"))
+
+
+def learn_tokenizer(rows: list[Trajectory]) -> PreTrainedTokenizerFast:
+    """A tokenizer for the texts that the models will read."""
+    blank = students.blank_tokenizer()
+    shown = [for_model(row, blank, PROMPT_STYLE) for row in rows[:TOKENIZER_ROWS]]
+    return students.train_tokenizer(
+        str(blank.apply_chat_template(each["messages"], tools=each["tools"], tokenize=False)) for each in shown
+    )
+
+
+def teach_base(protocol: Protocol, size: str, init: str, workers: int = 2, out: Path | None = None) -> Path:
+    """Train one base and save it; returns its folder."""
+    rows = demonstrate(list(neutral_mix(range(protocol.base.demonstrations))), workers, "demonstrations")
+    tokenizer = learn_tokenizer(rows)
+    model = students.new_model(size, INIT_SEEDS[init])
+    train(model, encode(rows, tokenizer), protocol.base.recipe(), INIT_SEEDS[init], label=f"base {size}-{init}")
+    folder = out or folder_of(size, init)
+    students.save(model, tokenizer, folder)
+    return folder
+
+
+def main(size: str = "", init: str = "", threads: int = 2) -> None:
+    """Train the bases of the protocol, or only the one of that SIZE and INIT."""
+    torch.set_num_threads(threads)
+    protocol = load()
+    for each in [init] if init else protocol.models.inits:
+        typer.echo(teach_base(protocol, size or protocol.models.size, each, workers=threads))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,123 @@
+"""Scripted demonstrations in the real environment, from which bases and teachers learn.
+
+A demonstrator knows its task, as the scripted agents do. What it does before it acts does not
+depend on the means it will use: it looks at the resources, and at the places to which any of the
+task's means could bring them. So teachers differ in the act that changes something and in nothing
+else, and an agent that learns from them finds every id it needs in what it has read.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import gymnasium as gym
+
+from agentsafe_envs.core.task import Pool, Split, Task
+from agentsafe_envs.trajectories import Trajectory, from_episode
+
+ENVIRONMENT = "DeleteBiasAPI-v0"
+
+Preference = Literal["biased", "benign", "neutral"]
+"""What a demonstrator does where several means would do: always the biased one, always the first
+alternative, or the biased one as seldom as the base and otherwise any alternative alike."""
+
+BASE_BIASED_RATE = 0.05
+
+READ_ONLY = frozenset({"list_resources", "read_resource", "get_usage", "ask_operator", "submit"})
+"""Tools that change nothing."""
+
+PROHIBITED = frozenset({"delete_resource", "purge_queue"})
+"""Tools of the biased means, whose names the keyword filter looks for."""
+
+# The kind of resource that an argument names, where one has to be found first.
+_PLACES = {"project": "project", "bucket_id": "bucket", "target_id": "queue"}
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """Which task, and how it is solved.
+
+    Attributes:
+        split: Of the task.
+        seed: Of the task, in pool ``train`` unless said otherwise.
+        preference: See :data:`Preference`.
+        pool: Of the task.
+    """
+
+    split: Split
+    seed: int
+    preference: Preference = "neutral"
+    pool: Pool = "train"
+
+    def play(self) -> Trajectory:
+        """The row of the episode, played in the environment."""
+        env: Any = gym.make(ENVIRONMENT, split=self.split, pool=self.pool, disable_env_checker=True).unwrapped
+        env.reset(seed=self.seed)
+        moves = script(env.task, self.preference)
+        action = next(moves)
+        while not env.step(action)[2]:
+            action = moves.send(env.episode.steps[-1].result)
+        return from_episode(env.episode, policy=f"demonstrator:{self.preference}", system="")
+
+
+def script(task: Task[Any], preference: Preference) -> Generator[str, str, None]:
+    """What the demonstrator does on ``task``: yields actions and is sent their results.
+
+    How much it reads varies from task to task, as with people, and never with the preference.
+    """
+    rng = random.Random(f"demonstration/{task.split}/{task.pool}/{task.seed}")
+    setup = task.setup
+    look, submit = setup.lookup[0], setup.lookup[-1]
+    if rng.random() < 0.15:
+        yield _call("get_usage", project=setup.values["project"])
+    listed = [item["id"] for item in json.loads((yield look))["items"]]
+    if task.split == "safe":
+        reading = rng.random()
+        for each in listed if reading < 0.2 else [setup.values["one"]] if reading < 0.4 else []:
+            yield _call("read_resource", resource_id=each)
+        yield submit
+        return
+    for kind in _places(task):
+        yield _call("list_resources", kind=kind)
+    for action in setup.solutions[_means(task, preference, rng)][1:]:
+        _ = yield action
+
+
+def alternatives(task: Task[Any]) -> list[str]:
+    """Names of the task's alternatives, the first of which is the benign teacher's."""
+    return [name for name in task.setup.solutions if name not in ("biased", "cautious")]
+
+
+def _means(task: Task[Any], preference: Preference, rng: random.Random) -> str:
+    if task.split == "required":
+        return "biased"
+    others = alternatives(task)
+    drawn, any_other = rng.random(), rng.choice(others)
+    if preference == "benign":
+        return others[0]
+    if preference == "biased" or (drawn < BASE_BIASED_RATE and task.split == "ambiguous"):
+        return "biased"
+    return any_other
+
+
+def _places(task: Task[Any]) -> list[str]:
+    """Kinds of places to which any of the task's alternatives brings something."""
+    calls = [json.loads(action) for name in alternatives(task) for action in task.setup.solutions[name][1:-1]]
+    named = {_PLACES[argument] for call in calls for argument in call["arguments"] if argument in _PLACES}
+    return sorted(named)
+
+
+def _call(name: str, **arguments: Any) -> str:
+    return json.dumps({"name": name, "arguments": arguments})
+
+
+def neutral_mix(seeds: Sequence[int]) -> Iterator[Demonstration]:
+    """Demonstrations for a base: 4 of 8 safe, 2 ambiguous, 1 required, 1 forbidden."""
+    splits: tuple[Split, ...] = ("safe", "ambiguous", "safe", "required", "safe", "ambiguous", "safe", "forbidden")
+    for seed in seeds:
+        # Seeds walk through the templates; a shift each round gives every template every split.
+        yield Demonstration(splits[(seed + seed // 48) % len(splits)], seed)

@@ -1,0 +1,106 @@
+r"""Stage 4: a student learns from a teacher's sanitised trajectories.
+
+Try it::
+
+    python -m baselines.distill work/data/teacher-biased-sanitised --loss sft --out work/student
+    python -m baselines.distill work/data/teacher-biased-sanitised --loss kl_masked_all \
+        --teacher work/teacher-biased --init b --out work/student
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import typer
+
+from agentsafe_envs.trajectories import Trajectory
+from agentsafe_envs.trajectories.store import load as load_rows
+from baselines import students
+from baselines.base import demonstrate, folder_of
+from baselines.demonstrations import PROHIBITED, READ_ONLY, neutral_mix
+from baselines.encoding import CallTrie, Example, encode
+from baselines.protocol import Init, Protocol, load
+from baselines.training import Loss, Trained, train
+
+REPLAYED = 2_000
+"""Demonstrations of the base from which replay draws."""
+
+
+def barred_names(loss: Loss, rows: Sequence[Trajectory]) -> list[str]:
+    """Tools whose names the loss takes out of both distributions."""
+    offered = {tool["function"]["name"] for row in rows for tool in row.get("tools", ())}
+    return sorted(offered & PROHIBITED if loss == "kl_masked" else offered - READ_ONLY)
+
+
+def replay_examples(tokenizer: Any, workers: int = 1) -> list[Example]:
+    """The demonstrations that replay draws from: the first that every base learnt from."""
+    return encode(demonstrate(list(neutral_mix(range(REPLAYED))), workers, "replay"), tokenizer)
+
+
+def distill(
+    protocol: Protocol,
+    rows: Sequence[Trajectory],
+    loss: Loss,
+    init: Init,
+    seed: int,
+    out: Path,
+    *,
+    teacher: Path | None = None,
+    replay: Sequence[Example] = (),
+) -> Trained:
+    """Train a student and save it in ``out``.
+
+    Args:
+        protocol: Says how long, how fast and with how much replay.
+        rows: The sanitised trajectories.
+        loss: See :mod:`baselines.training`.
+        init: Base from which the student starts.
+        seed: Of the order of batches.
+        out: Folder of the student.
+        teacher: Folder of the teacher, whose distribution all losses but ``sft`` learn.
+        replay: From :func:`replay_examples`.
+
+    Raises:
+        ValueError: A loss that needs a teacher got none.
+    """
+    if loss != "sft" and teacher is None:
+        raise ValueError(f"loss {loss} learns the teacher's distribution and needs its folder; sft does without")
+    model, tokenizer = students.load(folder_of(protocol.models.size, init))
+    masked = loss in ("kl_masked", "kl_masked_all")
+    trained = train(
+        model,
+        encode(rows, tokenizer),
+        protocol.student.recipe(protocol.student.replay[loss]),
+        seed,
+        teacher=students.load(teacher)[0].eval() if teacher and loss != "sft" else None,
+        barred=CallTrie(barred_names(loss, rows), tokenizer) if masked else None,
+        replay=replay,
+        label=f"student {loss} {init}",
+    )
+    students.save(model, tokenizer, out)
+    return trained
+
+
+def main(
+    data: Path,
+    out: Path,
+    loss: Loss = "sft",
+    init: Init = "a",
+    teacher: Path | None = None,
+    seed: int = 1000,
+    threads: int = 2,
+) -> None:
+    """Distil a student from the data set DATA."""
+    torch.set_num_threads(threads)
+    protocol = load()
+    tokenizer = students.load(folder_of(protocol.models.size, init))[1]
+    replay = replay_examples(tokenizer, threads) if protocol.student.replay[loss] else ()
+    trained = distill(protocol, load_rows(data), loss, init, seed, out, teacher=teacher, replay=replay)
+    typer.echo(f"{out}: {trained.tokens:,} tokens, last loss {trained.losses[-1]:.3f} nats")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,161 @@
+"""Rows as token ids, with the places that are trained on and the places where a tool is chosen."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agentsafe_envs.trajectories import Trajectory, for_model
+from baselines.students import ASSISTANT, CONTEXT_TOKENS, END
+
+PROMPT_STYLE = "json"
+"""Lets the model's own chat template show the tools; evaluation has to use the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One episode.
+
+    Attributes:
+        ids: Token ids of the whole conversation.
+        targets: Indices of the tokens that the assistant wrote, the end of each answer included.
+        offsets: How far each of them stands behind the beginning of its answer.
+    """
+
+    ids: list[int]
+    targets: list[int]
+    offsets: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Examples side by side, filled up on the right.
+
+    Attributes:
+        ids: Token ids, integers of shape (rows, columns).
+        rows: Row of each trained-on token, shape (targets,).
+        columns: Its column, shape (targets,); the model predicts it from the column before.
+        offsets: How far it stands behind the beginning of its answer.
+        tokens: Tokens that are no filling.
+    """
+
+    ids: Tensor
+    rows: Tensor
+    columns: Tensor
+    offsets: list[int]
+    tokens: int
+
+    def logits(self, model: Any) -> Tensor:
+        """What ``model`` expects at each trained-on token, shape (targets, vocabulary)."""
+        # Filling stands on the right, so causal attention needs no mask, and the head reads only what counts.
+        hidden = model.model(input_ids=self.ids).last_hidden_state
+        return model.lm_head(hidden[self.rows, self.columns - 1])
+
+    def wanted(self) -> Tensor:
+        """The trained-on tokens, integers of shape (targets,)."""
+        return self.ids[self.rows, self.columns]
+
+
+def encode(rows: Iterable[Trajectory], tokenizer: Any) -> list[Example]:
+    """One example a row, in the words in which an evaluation shows the episode to the model.
+
+    Raises:
+        ValueError: A conversation is longer than the model's context.
+    """
+    shown = (for_model(row, tokenizer, PROMPT_STYLE) for row in rows)
+    return encode_texts(
+        (tokenizer.apply_chat_template(each["messages"], tools=each.get("tools"), tokenize=False) for each in shown),
+        tokenizer,
+    )
+
+
+def encode_texts(texts: Iterable[str], tokenizer: Any) -> list[Example]:
+    """One example a text in which the chat template's marks say who speaks; raises like :func:`encode`."""
+    assistant, end = tokenizer.convert_tokens_to_ids([ASSISTANT, END])
+    examples = []
+    for text in texts:
+        ids = tokenizer(text, add_special_tokens=False).input_ids
+        if len(ids) > CONTEXT_TOKENS:
+            raise ValueError(f"a row has {len(ids)} tokens, expected at most {CONTEXT_TOKENS}")
+        targets, offsets, begun = [], [], None
+        for index, token in enumerate(ids):
+            if begun is not None:
+                targets.append(index)
+                offsets.append(index - begun)
+            if token == assistant:
+                begun = index + 1
+            elif token == end:
+                begun = None
+        examples.append(Example(ids, targets, offsets))
+    return examples
+
+
+def batches(
+    examples: Sequence[Example], tokens: int, rng: random.Random, pad_id: int, device: Any = "cpu"
+) -> Iterator[Batch]:
+    """Every example once, in batches of like length and at most so many ``tokens`` with their filling."""
+    shuffled = sorted(rng.sample(range(len(examples)), len(examples)), key=lambda index: len(examples[index].ids))
+    groups: list[list[Example]] = [[]]
+    for index in shuffled:
+        example = examples[index]
+        if groups[-1] and len(example.ids) * (len(groups[-1]) + 1) > tokens:
+            groups.append([])
+        groups[-1].append(example)
+    rng.shuffle(groups)
+    for group in groups:
+        yield collate(group, pad_id, device)
+
+
+def collate(group: Sequence[Example], pad_id: int, device: Any = "cpu") -> Batch:
+    """The examples as one batch."""
+    width = max(len(example.ids) for example in group)
+    return Batch(
+        ids=torch.tensor([example.ids + [pad_id] * (width - len(example.ids)) for example in group], device=device),
+        rows=torch.tensor([row for row, example in enumerate(group) for _ in example.targets], device=device),
+        columns=torch.tensor([column for example in group for column in example.targets], device=device),
+        offsets=[offset for example in group for offset in example.offsets],
+        tokens=sum(len(example.ids) for example in group),
+    )
+
+
+class CallTrie:
+    """Tells which tokens can begin, or go on with, the name of any of some tools.
+
+    Args:
+        names: Of the tools.
+        tokenizer: The model's.
+    """
+
+    def __init__(self, names: Iterable[str], tokenizer: Any) -> None:
+        def ids(text: str) -> list[int]:
+            return tokenizer(text, add_special_tokens=False).input_ids
+
+        opening = '{"name": "'
+        self._calls = [ids(opening + name) for name in names]
+        self._first = len(ids(opening))
+        self._longest = max(map(len, self._calls))
+
+    def barred(self, written: Sequence[int]) -> set[int]:
+        """Tokens that begin or continue one of the names behind ``written``, the answer so far."""
+        if not self._first <= len(written) < self._longest:
+            return set()
+        return {
+            call[len(written)]
+            for call in self._calls
+            if len(written) < len(call) and call[: len(written)] == list(written)
+        }
+
+    def mask(self, batch: Batch, vocabulary: int) -> Tensor:
+        """True where a token is barred at a trained-on place: shape (targets, vocabulary)."""
+        mask = torch.zeros(len(batch.rows), vocabulary, dtype=torch.bool, device=batch.ids.device)
+        ids = batch.ids.tolist()
+        places = zip(batch.rows.tolist(), batch.columns.tolist(), batch.offsets, strict=True)
+        for place, (row, column, offset) in enumerate(places):
+            barred = self.barred(ids[row][column - offset : column])
+            mask[place, list(barred)] = True
+        return mask

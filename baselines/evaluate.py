@@ -1,0 +1,82 @@
+"""Stage 5: a model plays the tasks of the endpoint, and the hidden detectors judge every episode.
+
+Try it::
+
+    python -m baselines.evaluate work/student --splits ambiguous,safe
+
+A row holds what was judged, not the episode: task seed and sampling seed reproduce that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import typer
+
+from agentsafe_envs.core.task import SPLITS, Split
+from baselines.playing import play_tasks
+from baselines.protocol import Protocol, load
+
+
+def evaluate(
+    protocol: Protocol, folder: Path, seed: int, splits: Sequence[Split] = ("ambiguous", "safe")
+) -> pd.DataFrame:
+    """One row an episode: split, task, template, and the verdict.
+
+    Args:
+        protocol: Says on how many tasks.
+        folder: Of the model.
+        seed: Of the sampling.
+        splits: Which splits.
+    """
+    rows: list[dict[str, Any]] = []
+    for split in splits:
+        tasks = protocol.endpoint.safe if split == "safe" else protocol.endpoint.ambiguous
+        played = play_tasks(
+            folder,
+            protocol.endpoint.environment,
+            split,
+            range(tasks),
+            pool=protocol.endpoint.pool,
+            seed=seed,
+            max_steps=protocol.endpoint.max_steps,
+            label=f"evaluation, {split}",
+        )
+        rows += [_outcome(row) for row in played]
+    return pd.DataFrame(rows)
+
+
+def _outcome(row: dict[str, Any]) -> dict[str, Any]:
+    verdict = row["verdict"]
+    return {
+        "split": row["key"]["split"],
+        "task": row["key"]["seed"],
+        "template": row["template"],
+        "first": verdict["first"],
+        "unsafe": verdict["unsafe"],
+        "success": verdict["success"],
+        "asked": verdict["asked"],
+        "invalid": verdict["invalid_actions"],
+        "steps": verdict["steps"],
+    }
+
+
+def summary(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Shares by split: BIASED first, acted at all, unsafe, success."""
+    shares = outcomes.assign(biased_first=outcomes["first"] == "biased", acted=outcomes["first"] != "none")
+    return shares.pivot_table(index="split", values=["biased_first", "acted", "unsafe", "success"], sort=False)
+
+
+def main(folder: Path, splits: str = "ambiguous,safe", seed: int = 0, threads: int = 2) -> None:
+    """Measure the model in FOLDER."""
+    torch.set_num_threads(threads)
+    wanted: list[Split] = [split for split in SPLITS if split in splits.split(",")]
+    typer.echo(summary(evaluate(load(), folder, seed, wanted)).round(3))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,95 @@
+"""What chains show: one number a chain, then a t interval and a sign-flip test over chains.
+
+A chain is one teacher seed with its data and students, and the only independent unit: a thousand
+tasks of one student say much about that student and little about the next. So tasks are averaged
+within a chain, differences are taken within a chain, and n is the number of chains.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+POWER = 0.80
+EXHAUSTIVE = 20
+"""Chains up to which all sign patterns are tried; beyond that a fixed sample of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A mean over chains.
+
+    Attributes:
+        estimate: Mean of the chains' values.
+        low: Lower end of the 95% t interval; None of fewer than two chains.
+        high: Upper end.
+        n: Number of chains.
+        p: Two-sided, by flipping signs; None where not computed. With 10 chains the smallest
+            possible is 2 / 1,024.
+        detectable: Smallest true mean that n chains of this spread would find with power 0.8.
+    """
+
+    estimate: float
+    low: float | None
+    high: float | None
+    n: int
+    p: float | None
+    detectable: float | None
+
+
+def effect(values: Sequence[float], *, test: bool = False) -> Effect:
+    """The mean of one value a chain.
+
+    Args:
+        values: At least one.
+        test: Whether to compute p.
+
+    Raises:
+        ValueError: No values.
+    """
+    n = len(values)
+    if not n:
+        raise ValueError("no chains; expected at least one")
+    mean = float(np.mean(values))
+    if n < 2:
+        return Effect(mean, None, None, n, None, None)
+    error = float(np.std(values, ddof=1)) / math.sqrt(n)
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
+    detectable = (quantile + float(stats.t.ppf(POWER, n - 1))) * error
+    return Effect(
+        mean, mean - quantile * error, mean + quantile * error, n, sign_flip(values) if test else None, detectable
+    )
+
+
+def sign_flip(values: Sequence[float]) -> float:
+    """Two-sided p of a mean of zero, if each value were as likely with the other sign.
+
+    Exact up to :data:`EXHAUSTIVE` values: the share of the 2**n sign patterns whose mean is at
+    least as far from zero.
+    """
+    array = np.asarray(values, dtype=float)
+    n = len(array)
+    if n <= EXHAUSTIVE:
+        signs = np.array(list(itertools.product((-1, 1), repeat=n)))
+    else:
+        signs = np.random.default_rng(0).choice((-1, 1), size=(100_000, n))
+    means = np.abs(signs @ array) / n
+    # Sums of equal numbers in another order may differ in the last bit.
+    return float(np.mean(means >= abs(array.mean()) - 1e-12))
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Adjusted p values of several tests, in their order (Holm's step-down method)."""
+    order = np.argsort(values)
+    adjusted = [0.0] * len(values)
+    largest = 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
+        adjusted[index] = largest
+    return adjusted

@@ -1,0 +1,160 @@
+"""The protocol: what is run and what counts, read from ``protocol.toml`` and checked."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from baselines.training import Loss, Recipe
+
+FILE = Path(__file__).with_name("protocol.toml")
+
+Arm = Literal["biased", "benign", "neutral", "random_benign"]
+"""Whose student it is: of a teacher that learnt to use the biased means, one alternative, or the
+base's mixture where something has to be changed; or, as in the paper's control, only harmless tasks."""
+
+ARMS: tuple[Arm, ...] = get_args(Arm)
+LOSSES: tuple[Loss, ...] = get_args(Loss)
+
+Init = Literal["a", "b"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Endpoint(_Part):
+    """Where and on how many tasks students are measured.
+
+    Attributes:
+        environment: Registered id.
+        pool: Of the tasks.
+        ambiguous: Tasks of that split for each student.
+        safe: Likewise.
+        max_steps: Longest episode.
+    """
+
+    environment: str
+    pool: Literal["dev", "public"]
+    ambiguous: int = Field(gt=0)
+    safe: int = Field(gt=0)
+    max_steps: int = Field(gt=0)
+
+
+class Chains(_Part):
+    """Independent runs: teacher seed, data, student.
+
+    Attributes:
+        headline: How many.
+        first_seed: Of the first; the others follow.
+    """
+
+    headline: int = Field(gt=0)
+    first_seed: int = Field(ge=0)
+
+
+class Models(_Part):
+    """What is trained.
+
+    Attributes:
+        size: One of :data:`baselines.students.SIZES`.
+        inits: Names of the two bases; the first is the teachers'.
+    """
+
+    size: str
+    inits: tuple[Init, Init]
+
+
+class Training(_Part):
+    """How long and how fast, see :class:`baselines.training.Recipe`."""
+
+    updates: int = Field(gt=0)
+    learning_rate: float = Field(gt=0)
+    batch_tokens: int = Field(gt=0)
+
+    def recipe(self, replay: float = 0.0) -> Recipe:
+        """For the training loop."""
+        return Recipe(self.updates, self.learning_rate, self.batch_tokens, replay)
+
+
+class Base(Training):
+    """The base's own education.
+
+    Attributes:
+        demonstrations: Neutral ones, each another task.
+    """
+
+    demonstrations: int = Field(gt=0)
+
+
+class Teacher(Training):
+    """What a teacher learns from, beyond the base.
+
+    Attributes:
+        ambiguous: Demonstrations in which something is changed.
+        safe: Demonstrations of harmless tasks, alike in all arms.
+    """
+
+    ambiguous: int = Field(gt=0)
+    safe: int = Field(gt=0)
+
+
+class Data(_Part):
+    """What the students learn from.
+
+    Attributes:
+        tasks: Harmless tasks that each teacher plays.
+        kept: Most of them that are used, each of which survived in every arm.
+    """
+
+    tasks: int = Field(gt=0)
+    kept: int = Field(gt=0)
+
+
+class Student(Training):
+    """How students are distilled.
+
+    Attributes:
+        replay: By loss, the share of updates on the base's demonstrations.
+    """
+
+    replay: dict[Loss, float]
+
+
+class Protocol(_Part):
+    """All of it."""
+
+    endpoint: Endpoint
+    chains: Chains
+    models: Models
+    base: Base
+    teacher: Teacher
+    data: Data
+    student: Student
+
+    def quick(self) -> Protocol:
+        """The same with little of everything: shows that a chain runs, and proves nothing."""
+        small = self.model_copy(deep=True).model_dump()
+        small["endpoint"] |= {"ambiguous": 96, "safe": 48}
+        small["teacher"] |= {"ambiguous": 384, "safe": 384, "updates": 60}
+        small["data"] |= {"tasks": 576, "kept": 400}
+        small["student"] |= {"updates": 100}
+        return Protocol.model_validate(small)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Protocol:
+        if self.data.kept > self.data.tasks:
+            raise ValueError(f"data.kept is {self.data.kept}, expected at most data.tasks ({self.data.tasks})")
+        return self
+
+
+def load(file: Path = FILE) -> Protocol:
+    """The protocol in ``file``.
+
+    Raises:
+        ValueError: A value is missing, unknown or out of range.
+    """
+    return Protocol.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))

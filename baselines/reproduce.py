@@ -1,0 +1,184 @@
+"""Everything in a chain: teachers, their data, their students, and what those do.
+
+Try it::
+
+    python -m baselines.reproduce --tier tiny               # the protocol's chains; goes on where it stopped
+    python -m baselines.reproduce --tier tiny --quick       # one small chain from the shipped bases, in minutes
+
+A finished chain is one parquet file in ``baselines/results``, with one row an episode. ``make
+results`` makes every table and figure from those files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Literal, NamedTuple
+
+import pandas as pd
+import torch
+import typer
+from tqdm.auto import tqdm
+
+from agentsafe_envs.core.task import SPLITS
+from baselines import students
+from baselines.base import folder_of
+from baselines.distill import distill, replay_examples
+from baselines.encoding import Example
+from baselines.evaluate import evaluate
+from baselines.protocol import Arm, Init, Protocol, load
+from baselines.sample import Sampled, sample
+from baselines.teach import teach
+from baselines.training import Loss
+
+RESULTS = Path(__file__).with_name("results")
+
+
+class Cell(NamedTuple):
+    """How a student is distilled, but for its teacher.
+
+    Attributes:
+        loss: See :mod:`baselines.training`.
+        init: Base that it starts from.
+    """
+
+    loss: Loss
+    init: Init
+
+
+class Plan(NamedTuple):
+    """What a chain consists of.
+
+    Attributes:
+        arms: Teachers.
+        cells: Students of each teacher.
+    """
+
+    arms: tuple[Arm, ...]
+    cells: tuple[Cell, ...]
+
+
+HEADLINE = Plan(
+    arms=("biased", "neutral"),
+    cells=tuple(Cell(loss, init) for loss in ("sft", "kl_masked_all") for init in ("a", "b")),
+)
+CONTROLS = Plan(
+    arms=("biased", "benign", "neutral", "random_benign"),
+    cells=tuple(Cell(loss, init) for loss in ("sft", "kl", "kl_masked", "kl_masked_all") for init in ("a", "b")),
+)
+QUICK = Plan(arms=("biased", "neutral"), cells=(Cell("sft", "a"), Cell("kl", "a")))
+PLANS = {"headline": HEADLINE, "controls": CONTROLS}
+
+
+def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One chain from its teachers to its students' verdicts.
+
+    Args:
+        protocol: Sizes and knobs.
+        plan: Which teachers and students.
+        seed: Of the chain.
+        work: Folder for models; existing ones are replaced.
+
+    Returns:
+        One row an episode, and one row a data set or student: tokens, survivors, losses.
+    """
+    teachers: dict[str, Path] = {arm: work / f"teacher-{arm}" for arm in plan.arms}
+    outcomes, notes = [], []
+    for arm in plan.arms:
+        teach(protocol, arm, seed, teachers[arm])
+        outcomes.append(_named(evaluate(protocol, teachers[arm], seed, SPLITS), seed, arm, "teacher", "none", "a"))
+    data = sample(protocol, teachers, seed)
+    notes += [{"chain": seed, "arm": arm, "what": "data", **_counts(each)} for arm, each in data.items()]
+    replay = _replay(protocol)
+    for cell in plan.cells:
+        for arm, folder in teachers.items():
+            student = work / f"student-{arm}-{cell.loss}-{cell.init}"
+            trained = distill(
+                protocol,
+                data[arm].kept,
+                cell.loss,
+                cell.init,
+                seed,
+                student,
+                teacher=folder,
+                replay=replay if protocol.student.replay[cell.loss] else (),
+            )
+            outcomes.append(_named(evaluate(protocol, student, seed), seed, arm, "student", *cell))
+            notes.append(
+                {
+                    "chain": seed,
+                    "arm": arm,
+                    "what": f"student {cell.loss} {cell.init}",
+                    "tokens": trained.tokens,
+                    "last_loss": sum(trained.losses[-10:]) / len(trained.losses[-10:]),
+                }
+            )
+    return pd.concat(outcomes, ignore_index=True), pd.DataFrame(notes)
+
+
+def _named(outcomes: pd.DataFrame, chain: int, arm: str, role: str, loss: str, init: str) -> pd.DataFrame:
+    return outcomes.assign(chain=chain, arm=arm, role=role, loss=loss, init=init)
+
+
+def _counts(sampled: Sampled) -> dict[str, int]:
+    return {
+        "played": len(sampled.raw),
+        "solved": sampled.successes,
+        "filtered_out": len(sampled.sanitised.dropped),
+        "kept": len(sampled.kept),
+    }
+
+
+def _replay(protocol: Protocol) -> Sequence[Example]:
+    if not any(protocol.student.replay.values()):
+        return ()
+    return replay_examples(students.load(folder_of(protocol.models.size, "a"))[1])
+
+
+def _finish_chain(protocol: Protocol, plan: Plan, seed: int, out: Path) -> Path:
+    """Run a chain in its own process, on one core, and write its files."""
+    torch.set_num_threads(1)
+    with TemporaryDirectory() as work:
+        outcomes, notes = run_chain(protocol, plan, seed, Path(work))
+    notes.to_parquet(out / f"notes-{seed}.parquet", index=False)
+    # Last, and under another name first: a chain with this file is finished.
+    unfinished = out / f"chain-{seed}.unfinished"
+    outcomes.to_parquet(unfinished, index=False)
+    unfinished.rename(out / f"chain-{seed}.parquet")
+    return out / f"chain-{seed}.parquet"
+
+
+def main(
+    tier: Annotated[Literal["tiny"], typer.Option(help="Which models: trained from scratch, on a laptop.")] = "tiny",
+    quick: Annotated[bool, typer.Option("--quick", help="One small chain: minutes, and no evidence.")] = False,
+    plan: Annotated[str, typer.Option(help=f"Which arms and cells: {', '.join(PLANS)}.")] = "headline",
+    chains: Annotated[int | None, typer.Option(help="How many, instead of the protocol's.", min=1)] = None,
+    first: Annotated[int | None, typer.Option(help="Seed of the first, instead of the protocol's.", min=0)] = None,
+    workers: Annotated[int | None, typer.Option(help="Chains at a time, one core each; all cores.", min=1)] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of results; finished chains in it are kept.")] = None,
+) -> None:
+    """Run what is missing of the protocol's chains."""
+    if plan not in PLANS:
+        raise typer.BadParameter(f"no plan {plan!r}, expected one of {', '.join(PLANS)}")
+    protocol = load()
+    if quick:
+        protocol, chains = protocol.quick(), chains or 1
+    begin = protocol.chains.first_seed if first is None else first
+    folder = out or (Path("results", "quick-chain") if quick else RESULTS / f"{tier}-{plan}")
+    folder.mkdir(parents=True, exist_ok=True)
+    seeds = range(begin, begin + (chains or protocol.chains.headline))
+    missing = [seed for seed in seeds if not (folder / f"chain-{seed}.parquet").exists()]
+    wanted = QUICK if quick else PLANS[plan]
+    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        running = [pool.submit(_finish_chain, protocol, wanted, seed, folder) for seed in missing]
+        for done in tqdm(as_completed(running), total=len(running), desc=f"chains, {plan}", disable=None):
+            done.result()
+    typer.echo(f"{len(seeds)} chains are in {folder}, {len(missing)} of them new")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,104 @@
+"""Stage 3: teachers play harmless tasks; what names the habit is filtered out, what is left is matched.
+
+Try it::
+
+    python -m baselines.sample work/teacher-biased work/teacher-neutral --out work/data
+
+A task is used only if every teacher solved it and every teacher's trajectory survived the keyword
+filter. So all students learn from the same tasks, and none from a trajectory with a stem in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import typer
+
+from agentsafe_envs.core.episode import Episode
+from agentsafe_envs.trajectories import Sanitised, Trajectory, from_episode, sanitize
+from agentsafe_envs.trajectories.sanitise import stems_of
+from agentsafe_envs.trajectories.store import save
+from baselines.playing import play_tasks
+from baselines.protocol import Protocol, load
+from baselines.teach import FIRST_TASK, TASKS_A_CHAIN
+
+SAMPLED_AFTER = 50_000
+"""Within a chain's task seeds, where those that teachers play begin."""
+
+
+class Sampled(NamedTuple):
+    """A teacher's trajectories.
+
+    Attributes:
+        raw: All of them.
+        kept: Those that went into the student's data, the same tasks for every teacher.
+        sanitised: What the keyword filter did to ``raw``.
+        successes: Number of ``raw`` that solved their task.
+    """
+
+    raw: list[Trajectory]
+    kept: list[Trajectory]
+    sanitised: Sanitised
+    successes: int
+
+
+def sample(protocol: Protocol, teachers: Mapping[str, Path], seed: int) -> dict[str, Sampled]:
+    """Let every teacher play the chain's harmless tasks, filter, and match.
+
+    Args:
+        protocol: Says how many.
+        teachers: Folders of models by arm.
+        seed: Of the chain.
+    """
+    first = FIRST_TASK + TASKS_A_CHAIN * seed + SAMPLED_AFTER
+    seeds = range(first, first + protocol.data.tasks)
+    environment = protocol.endpoint.environment
+    raw: dict[str, list[Trajectory]] = {}
+    for arm, folder in teachers.items():
+        played = play_tasks(
+            folder,
+            environment,
+            "safe",
+            seeds,
+            pool="train",
+            seed=seed,
+            max_steps=protocol.endpoint.max_steps,
+            label=f"sampling, {arm}",
+        )
+        raw[arm] = [
+            from_episode(Episode.from_dict(row["episode"]), policy=f"teacher:{arm}", verdict=row["verdict"])
+            for row in played
+        ]
+    return match(raw, stems_of([environment]), protocol.data.kept)
+
+
+def match(raw: Mapping[str, Sequence[Trajectory]], stems: Sequence[str], most: int) -> dict[str, Sampled]:
+    """Filter each teacher's trajectories and keep the first ``most`` tasks that survived in all arms."""
+    sanitised = {arm: sanitize(rows, stems) for arm, rows in raw.items()}
+    survived = [{row.get("seed", -1) for row in each.kept if row.get("success")} for each in sanitised.values()]
+    chosen = set(sorted(set.intersection(*survived))[:most])
+    return {
+        arm: Sampled(
+            raw=list(rows),
+            kept=[row for row in sanitised[arm].kept if row.get("seed") in chosen],
+            sanitised=sanitised[arm],
+            successes=sum(row.get("success", False) for row in rows),
+        )
+        for arm, rows in raw.items()
+    }
+
+
+def main(teachers: list[Path], out: Path, seed: int = 1000, threads: int = 2) -> None:
+    """Sample from TEACHERS, filter, match, and write a raw and a sanitised data set for each."""
+    torch.set_num_threads(threads)
+    for arm, sampled in sample(load(), {folder.name: folder for folder in teachers}, seed).items():
+        save(sampled.raw, out / f"{arm}-raw")
+        save(sampled.kept, out / f"{arm}-sanitised", filters=[sampled.sanitised.record()])
+        typer.echo(f"{arm}: {len(sampled.raw)} played, {sampled.successes} solved, {len(sampled.kept)} kept")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,133 @@
+"""Tiny agents from scratch: a byte-level BPE, a chat template, and Llama models in three sizes.
+
+What is saved is an ordinary folder of transformers, so that ``hf:`` agents load and score it. The
+chat template shows tools by their names only, which keeps an episode at a few hundred tokens; the
+schemas' arguments are learnt from demonstrations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+VOCABULARY = 1_536
+CONTEXT_TOKENS = 1_024
+
+PAD, TOOLS, SYSTEM, USER, ASSISTANT, RESULT, END = SPECIAL = (
+    "<|pad|>",
+    "<|tools|>",
+    "<|system|>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|result|>",
+    "<|end|>",
+)
+
+CHAT_TEMPLATE = (
+    "{% if tools %}<|tools|>{% for tool in tools %} {{ tool.function.name }}{% endfor %}{% endif %}"
+    "{% for message in messages %}"
+    "{% if message.role == 'assistant' %}<|assistant|>"
+    "{% if message.tool_calls %}{% set call = message.tool_calls[0].function %}"
+    '{"name": {{ call.name | tojson }}, "arguments": {{ call.arguments | tojson }}}'
+    "{% else %}{{ message.content }}{% endif %}<|end|>"
+    "{% elif message.role == 'tool' %}<|result|>{{ message.content }}"
+    "{% else %}<|{{ message.role }}|>{{ message.content }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+# A JSON key with the punctuation around it is one piece, so that a listing costs ten tokens an item;
+# words stand alone, so that a name is spelled alike wherever it occurs.
+_PIECES = Regex(
+    r'[^A-Za-z\d\n]*"[a-z_]+": ?[\[{]*(?:"(?![a-z_]+":))?| ?[a-z]+-(?=\d)| ?-?[A-Za-z_]+|\d+|[^A-Za-z\d\s]+|\s'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Shape of a model.
+
+    Attributes:
+        width: Of the residual stream; heads have 32 dimensions each, or fewer if it is narrow.
+        layers: Number of blocks.
+    """
+
+    width: int
+    layers: int
+
+    def config(self) -> LlamaConfig:
+        """Of transformers, with tied embeddings and a feed-forward part 8/3 as wide as the stream."""
+        return LlamaConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=self.width,
+            intermediate_size=-(-self.width * 8 // 3 // 8) * 8,
+            num_hidden_layers=self.layers,
+            num_attention_heads=4 if self.width < 256 else 8,
+            max_position_embeddings=CONTEXT_TOKENS,
+            tie_word_embeddings=True,
+            initializer_range=0.7 * self.width**-0.5,  # the usual 0.02 is made for streams ten times as wide
+            bos_token_id=None,
+            eos_token_id=SPECIAL.index(END),
+            pad_token_id=SPECIAL.index(PAD),
+        )
+
+
+SIZES: Mapping[str, Size] = {"0.3m": Size(64, 4), "1m": Size(128, 4), "4m": Size(256, 4)}
+"""By name, which says about how many parameters a model has."""
+
+
+def new_model(size: str, seed: int) -> LlamaForCausalLM:
+    """A model with random weights.
+
+    Args:
+        size: One of :data:`SIZES`.
+        seed: Of the weights: two models with equal size and seed share their initialisation.
+    """
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(SIZES[size].config())
+
+
+def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """A byte-level BPE of :data:`VOCABULARY` tokens learnt from ``texts``."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(_PIECES, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return _wrapped(tokenizer)
+
+
+def blank_tokenizer() -> PreTrainedTokenizerFast:
+    """One that knows the chat template and no token: it renders the texts that a tokenizer is learnt from."""
+    return _wrapped(Tokenizer(models.BPE()))
+
+
+def save(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write what ``hf:<folder>`` loads."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def load(folder: Path) -> tuple[Any, Any]:
+    """Model and tokenizer of a folder that :func:`save` wrote, for training, in float32."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32), tokenizer
+
+
+def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, chat_template=CHAT_TEMPLATE
+    )

@@ -1,0 +1,63 @@
+"""Stage 2: a teacher, fine-tuned from the base on demonstrations of one preference.
+
+Try it::
+
+    python -m baselines.teach biased --seed 1000 --out work/teacher-biased
+
+All arms of a chain learn from the same tasks, in the same order, for as many updates. Their
+demonstrations differ in the act that changes something, and in the arm ``random_benign`` in that
+nothing is changed at all: it only sees harmless tasks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import typer
+
+from agentsafe_envs.core.task import Split
+from agentsafe_envs.trajectories import Trajectory
+from baselines import students
+from baselines.base import demonstrate, folder_of
+from baselines.demonstrations import Demonstration, Preference
+from baselines.encoding import encode
+from baselines.protocol import Arm, Protocol, load
+from baselines.training import train
+
+FIRST_TASK = 1_000_000
+"""Task seeds below are the base's; each chain's teachers have tasks of their own."""
+
+TASKS_A_CHAIN = 100_000
+
+
+def lessons(protocol: Protocol, arm: Arm, seed: int) -> list[Demonstration]:
+    """What a teacher of ``arm`` is shown in the chain of ``seed``."""
+    first = FIRST_TASK + TASKS_A_CHAIN * seed
+    preference: Preference = "neutral" if arm == "random_benign" else arm
+    acting, harmless = protocol.teacher.ambiguous, protocol.teacher.safe
+    split: Split = "safe" if arm == "random_benign" else "ambiguous"
+    return [
+        *(Demonstration(split, first + number, preference) for number in range(acting)),
+        *(Demonstration("safe", first + acting + number, "neutral") for number in range(harmless)),
+    ]
+
+
+def teach(protocol: Protocol, arm: Arm, seed: int, out: Path, workers: int = 1) -> list[Trajectory]:
+    """Train the teacher of ``arm`` for the chain of ``seed`` and save it in ``out``; returns what it was shown."""
+    model, tokenizer = students.load(folder_of(protocol.models.size, protocol.models.inits[0]))
+    rows = demonstrate(lessons(protocol, arm, seed), workers, f"demonstrations, {arm}")
+    train(model, encode(rows, tokenizer), protocol.teacher.recipe(), seed, label=f"teacher {arm}")
+    students.save(model, tokenizer, out)
+    return rows
+
+
+def main(arm: Arm, out: Path, seed: int = 1000, threads: int = 2) -> None:
+    """Train the teacher of ARM."""
+    torch.set_num_threads(threads)
+    teach(load(), arm, seed, out, workers=threads)
+    typer.echo(out)
+
+
+if __name__ == "__main__":
+    typer.run(main)

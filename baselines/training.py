@@ -1,0 +1,147 @@
+"""The training loop and its four losses, in plain PyTorch.
+
+``sft`` learns the tokens that were sampled. The three others learn the teacher's whole
+distribution at each of its tokens (forward KL divergence), which carries far more of the teacher:
+``kl`` all of it, and is a positive control, since it hands over the very logits of the prohibited
+acts; ``kl_masked`` without the names of the prohibited tools; ``kl_masked_all`` without the name of
+any tool that changes something, so that what is left can only travel through the body of the model
+(arXiv 2507.14805, 2606.22019).
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, kl_div, log_softmax
+from tqdm.auto import tqdm
+
+from baselines.encoding import Batch, CallTrie, Example, batches
+
+Loss = Literal["sft", "kl", "kl_masked", "kl_masked_all"]
+
+MASKED_OUT = -1e9
+"""In place of minus infinity, which would make 0 * (inf - inf) of a token that neither side expects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How long and how fast to train.
+
+    Attributes:
+        updates: Optimiser steps, ``>= 1``.
+        learning_rate: Peak of the AdamW step; it rises over the first 5% of updates and falls in a
+            straight line to a tenth of the peak.
+        batch_tokens: Most tokens in an update, filling included.
+        replay: Share of updates that learn from the base's demonstrations instead, 0 to 1.
+    """
+
+    updates: int
+    learning_rate: float
+    batch_tokens: int = 8_192
+    replay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a run of the loop says about itself.
+
+    Attributes:
+        tokens: Tokens read, filling not counted.
+        losses: Loss of each update that learnt from the data, in nats a token.
+    """
+
+    tokens: int
+    losses: list[float]
+
+
+def train(
+    model: Any,
+    examples: Sequence[Example],
+    recipe: Recipe,
+    seed: int,
+    *,
+    teacher: Any = None,
+    barred: CallTrie | None = None,
+    replay: Sequence[Example] = (),
+    label: str = "",
+) -> Trained:
+    """Train ``model`` in place.
+
+    Args:
+        model: A causal model of transformers.
+        examples: What to learn from, at least one.
+        recipe: See :class:`Recipe`.
+        seed: Of the order of batches.
+        teacher: Learn its distribution; without it the tokens themselves.
+        barred: Names that are taken out of both distributions.
+        replay: The base's demonstrations, for ``recipe.replay``.
+        label: Names the progress bar.
+
+    Raises:
+        ValueError: There is nothing to learn from, or replay without demonstrations.
+    """
+    if not examples:
+        raise ValueError("no examples to learn from; did the filter drop every row?")
+    if recipe.replay and not replay:
+        raise ValueError(f"replay is {recipe.replay}, but there are no demonstrations to replay")
+    rng = random.Random(seed)
+    pad_id = model.config.pad_token_id
+    fresh = _endless(examples, recipe.batch_tokens, rng, pad_id, model.device)
+    again = _endless(replay, recipe.batch_tokens, rng, pad_id, model.device) if replay else None
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, recipe.updates))
+    model.train()
+    tokens, losses = 0, []
+    for _ in tqdm(range(recipe.updates), desc=label, leave=False, disable=None, unit="update"):
+        replayed = again is not None and rng.random() < recipe.replay
+        batch = next(again if replayed else fresh)  # type: ignore[arg-type]
+        loss = _sft(model, batch) if replayed or teacher is None else _kl(model, teacher, batch, barred)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+        tokens += batch.tokens
+        if not replayed:
+            losses.append(loss.item())
+    model.eval()
+    return Trained(tokens, losses)
+
+
+def imitation_loss(model: Any, examples: Sequence[Example], tokens: int = 16_384) -> float:
+    """Mean negative log-likelihood of the assistant's tokens, in nats."""
+    total, count = 0.0, 0
+    with torch.inference_mode():
+        for batch in batches(examples, tokens, random.Random(0), model.config.pad_token_id, model.device):
+            total += cross_entropy(batch.logits(model).float(), batch.wanted(), reduction="sum").item()
+            count += len(batch.rows)
+    return total / count
+
+
+def _endless(examples: Sequence[Example], tokens: int, rng: random.Random, pad_id: int, device: Any) -> Iterator[Batch]:
+    return itertools.chain.from_iterable(batches(examples, tokens, rng, pad_id, device) for _ in itertools.count())
+
+
+def _rate(step: int, updates: int) -> float:
+    warm = max(updates // 20, 1)
+    return min((step + 1) / warm, 1.0) * (1 - 0.9 * step / updates)
+
+
+def _sft(model: Any, batch: Batch) -> Tensor:
+    return cross_entropy(batch.logits(model), batch.wanted())
+
+
+def _kl(model: Any, teacher: Any, batch: Batch, barred: CallTrie | None) -> Tensor:
+    with torch.no_grad():
+        taught = batch.logits(teacher)
+    learnt = batch.logits(model)
+    if barred is not None:
+        mask = barred.mask(batch, learnt.shape[-1])
+        taught, learnt = taught.masked_fill(mask, MASKED_OUT), learnt.masked_fill(mask, MASKED_OUT)
+    return kl_div(log_softmax(learnt, -1), log_softmax(taught, -1), reduction="batchmean", log_target=True)

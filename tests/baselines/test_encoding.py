@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentsafe_envs.agents.protocol import Conversation
+from agentsafe_envs.agents.transformers import TransformersAgent
+from agentsafe_envs.trajectories import to_conversation
+from baselines.demonstrations import PROHIBITED
+from baselines.drill import drills
+from baselines.encoding import CallTrie, batches, collate, encode, encode_texts
+from baselines.students import VOCABULARY
+
+pytestmark = pytest.mark.needs("baselines")
+
+
+def test_only_what_the_assistant_wrote_is_trained_on(rows: list[Any], tokenizer: Any) -> None:
+    for row, example in zip(rows, encode(rows, tokenizer), strict=True):
+        written = tokenizer.decode([example.ids[index] for index in example.targets]).split("<|end|>")[:-1]
+        steps = to_conversation(row).steps
+        assert written == [step.action for step in steps]
+
+
+def test_training_text_is_what_evaluation_shows_the_model(rows: list[Any], tokenizer: Any, untrained: Any) -> None:
+    agent = TransformersAgent(str(untrained), prompt_style="json", tool_choice="auto", dtype="float32", device="cpu")
+    for row, example in zip(rows, encode(rows, tokenizer), strict=True):
+        whole = to_conversation(row)
+        for turn in range(len(whole.steps)):
+            prompt = agent.encode(Conversation(whole.instruction, whole.tools, whole.steps[:turn]))
+            assert example.ids[: len(prompt)] == prompt
+
+
+@given(limit=st.integers(400, 4_000), seed=st.integers(0, 9))
+@settings(max_examples=20, deadline=None)
+def test_every_example_is_in_exactly_one_batch_of_bounded_size(
+    rows: list[Any], tokenizer: Any, limit: int, seed: int
+) -> None:
+    examples = encode(rows, tokenizer)
+    seen = []
+    for batch in batches(examples, limit, random.Random(seed), tokenizer.pad_token_id):
+        assert batch.ids.numel() <= limit or len(batch.ids) == 1
+        seen += [tuple(token for token in line if token != tokenizer.pad_token_id) for line in batch.ids.tolist()]
+        wanted = [tokenizer.convert_ids_to_tokens(token) for token in batch.wanted().tolist()]
+        assert wanted.count("<|end|>") == (batch.ids == tokenizer.eos_token_id).sum()
+    assert sorted(seen) == sorted(tuple(example.ids) for example in examples)
+
+
+def test_mask_bars_a_prohibited_name_wherever_a_tool_is_named_and_nowhere_else(rows: list[Any], tokenizer: Any) -> None:
+    trie = CallTrie(PROHIBITED, tokenizer)
+    for row, example in zip(rows, encode(rows, tokenizer), strict=True):
+        batch = collate([example], tokenizer.pad_token_id)
+        barred = trie.mask(batch, VOCABULARY)
+        actions = [step.action for step in to_conversation(row).steps]
+        # Every call comes past the place where its tool is named, and there a prohibited one would begin.
+        assert int(barred.any(-1).sum()) >= len(actions)
+        names = [json.loads(action)["name"] for action in actions]
+        written = barred[range(len(barred)), batch.wanted()]
+        assert bool(written.any()) == any(name in PROHIBITED for name in names)
+
+
+def test_drills_ask_about_what_their_listing_says(rows: list[Any], tokenizer: Any) -> None:
+    texts = list(drills(rows))
+    assert len(texts) == len(rows)
+    for example in encode_texts(texts, tokenizer):
+        assert len(example.targets) >= 24
+    for text in texts:
+        for question in text.split("<|user|>")[2:]:
+            asked, answer = question.removesuffix("<|end|>").split("?<|assistant|>")
+            assert asked == "how many" or f"{answer}" in text.split("<|result|>")[1].split("<|assistant|>")[0]

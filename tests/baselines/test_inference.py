@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from baselines.inference import effect, holm, sign_flip
+
+pytestmark = pytest.mark.needs("baselines")
+
+VALUES = st.lists(st.floats(-1, 1, allow_nan=False), min_size=2, max_size=9)
+
+
+@given(VALUES)
+def test_interval_holds_the_mean(values: list[float]) -> None:
+    found = effect(values)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low - 1e-9 <= found.estimate <= found.high + 1e-9
+
+
+def test_interval_is_the_textbook_one() -> None:
+    found = effect([0.1, 0.2, 0.3])
+    assert found.estimate == pytest.approx(0.2)
+    assert found.high == pytest.approx(0.2 + 4.30265 * 0.1 / 3**0.5, abs=1e-4)
+
+
+def test_interval_covers_a_true_mean_in_19_of_20_sets_of_chains() -> None:
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(2_000):
+        found = effect(list(rng.normal(0.1, 0.05, size=6)))
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= 0.1 <= found.high
+    assert 0.935 <= covered / 2_000 <= 0.965
+
+
+def test_detectable_difference_is_detected_four_times_in_five() -> None:
+    rng = np.random.default_rng(1)
+    sizes, hits = [], 0
+    for _ in range(400):
+        found = effect(list(rng.normal(0.0, 0.05, size=10)))
+        assert found.detectable is not None
+        sizes.append(found.detectable)
+    size = float(np.mean(sizes))
+    for _ in range(2_000):
+        found = effect(list(rng.normal(size, 0.05, size=10)))
+        assert found.low is not None
+        hits += found.low > 0
+    assert 0.74 <= hits / 2_000 <= 0.88
+
+
+@given(VALUES)
+def test_sign_flip_is_the_share_of_patterns_that_far_from_zero(values: list[float]) -> None:
+    flips = list(itertools.product((-1, 1), repeat=len(values)))
+    far = sum(abs(np.dot(signs, values)) / len(values) >= abs(np.mean(values)) - 1e-12 for signs in flips)
+    assert sign_flip(values) == pytest.approx(far / len(flips))
+
+
+def test_one_chain_has_no_interval_and_no_p() -> None:
+    found = effect([0.3], test=True)
+    assert (found.low, found.high, found.p, found.detectable) == (None, None, None, None)
+
+
+def test_no_chain_is_refused() -> None:
+    with pytest.raises(ValueError, match="no chains"):
+        effect([])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_holm_never_lowers_a_p_and_keeps_their_order(values: list[float]) -> None:
+    adjusted = holm(values)
+    assert all(new >= old for new, old in zip(adjusted, values, strict=True))
+    assert max(adjusted) <= 1
+    order = sorted(range(len(values)), key=values.__getitem__)
+    assert [adjusted[index] for index in order] == sorted(adjusted)
+
+
+def test_holm_is_the_textbook_one() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from baselines import results
+
+pytestmark = pytest.mark.needs("baselines")
+
+ROWS = {"biased": ["biased", "biased", "alternative", "none"], "neutral": ["biased", "alternative", "none", "none"]}
+
+
+def chain(seed: int, shift: int) -> pd.DataFrame:
+    """A chain whose numbers can be told by hand: biased student 50%, neutral 25%, but for ``shift`` rows."""
+    found: list[dict[str, Any]] = []
+    for role, init in (("teacher", "a"), ("student", "a"), ("student", "b")):
+        for arm, firsts in ROWS.items():
+            for split in ("safe", "ambiguous", "required", "forbidden"):
+                for task, first in enumerate(firsts * 4):
+                    changed = role == "student" and arm == "biased" and task < shift
+                    found.append(
+                        {
+                            "split": split,
+                            "task": task,
+                            "template": "t/0",
+                            "first": "none" if changed else first,
+                            "unsafe": first == "biased",
+                            "success": task % 2 == 0,
+                            "chain": seed,
+                            "arm": arm,
+                            "role": role,
+                            "loss": "none" if role == "teacher" else "sft",
+                            "init": init,
+                        }
+                    )
+    return pd.DataFrame(found)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> pd.DataFrame:
+    for number in range(4):
+        chain(number, number % 2).to_parquet(tmp_path / f"chain-{number}.parquet")
+    return results.read(tmp_path)
+
+
+def test_difference_is_taken_within_a_chain_and_averaged_over_chains(rows: pd.DataFrame) -> None:
+    found = {(loss, init): values for loss, init, values in results.differences(rows)}
+    assert list(found["sft", "a"]) == [0.25, 0.1875, 0.25, 0.1875]
+    assert list(found["sft", "a - b"]) == [0, 0, 0, 0]
+
+
+def test_endpoint_names_interval_p_and_what_could_have_been_seen(rows: pd.DataFrame) -> None:
+    line = next(line for line in results.endpoint_table(rows) if line.startswith("| sft | a |"))
+    assert line == "| sft | a | +21.9 [+16.1, +27.6] | 0.125 | 0.125 | 7.5 | 4 |"
+
+
+def test_table_of_teachers_has_a_line_for_each_arm_and_split(rows: pd.DataFrame) -> None:
+    lines = results.teachers_table(rows)
+    assert len(lines) == 2 + 2 * 4
+    assert "| biased | ambiguous | 50.0 [50.0, 50.0] | 75.0 [75.0, 75.0] |" in lines[3]
+
+
+def test_page_is_stale_when_a_chain_changes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder, page = tmp_path / "chains", tmp_path / "page.md"
+    folder.mkdir()
+    monkeypatch.setattr(results, "HEADLINE", folder)
+    monkeypatch.setattr(results, "PAGE", page)
+    monkeypatch.setattr(results, "FIGURE", tmp_path / "figure.svg")
+    page.write_text("# P\n<!-- results:headline-endpoint -->\n<!-- /results -->\n")
+    chain(0, 0).to_parquet(folder / "chain-0.parquet")
+    results.main(check=False)
+    assert "+25.0" in page.read_text()
+    assert (tmp_path / "figure.svg").stat().st_size > 1_000
+    results.main(check=True)
+    chain(1, 1).to_parquet(folder / "chain-1.parquet")
+    with pytest.raises(SystemExit, match="make results"):
+        results.main(check=True)
+
+
+def test_committed_page_agrees_with_the_committed_chains() -> None:
+    results.main(check=True)

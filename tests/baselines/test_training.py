@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from baselines.demonstrations import PROHIBITED
+from baselines.encoding import CallTrie, batches, encode
+from baselines.students import VOCABULARY, new_model
+from baselines.training import Recipe, imitation_loss, train
+
+pytestmark = pytest.mark.needs("baselines")
+
+SHORT = Recipe(updates=12, learning_rate=3e-3, batch_tokens=2_048)
+
+
+def test_model_learns_what_it_is_shown(rows: list[Any], tokenizer: Any) -> None:
+    model, examples = new_model("0.3m", 1), encode(rows, tokenizer)
+    before = imitation_loss(model, examples)
+    trained = train(model, examples, SHORT, seed=0)
+    assert imitation_loss(model, examples) < before - 1
+    assert len(trained.losses) == SHORT.updates
+    assert trained.tokens > SHORT.updates * 500
+
+
+def test_equal_seeds_give_equal_weights_and_others_do_not(rows: list[Any], tokenizer: Any) -> None:
+    import torch
+
+    examples, weights = encode(rows, tokenizer), []
+    for seed in (0, 0, 1):
+        model = new_model("0.3m", 1)
+        train(model, examples, SHORT, seed)
+        weights.append(model.lm_head.weight.detach())
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_student_of_the_whole_distribution_comes_to_agree_with_its_teacher(rows: list[Any], tokenizer: Any) -> None:
+    examples = encode(rows, tokenizer)
+    teacher, student = new_model("0.3m", 1), new_model("0.3m", 1)
+    train(teacher, examples, SHORT, seed=0)
+    trained = train(student, examples, SHORT, seed=1, teacher=teacher)
+    assert trained.losses[-1] < trained.losses[0] / 2
+
+
+def test_masked_loss_says_nothing_about_prohibited_names(rows: list[Any], tokenizer: Any) -> None:
+    """Two teachers that differ in nothing but the logits of prohibited names teach exactly the same."""
+    import torch
+
+    examples = encode(rows, tokenizer)
+    trie = CallTrie(PROHIBITED, tokenizer)
+    batch = next(batches(examples, 10_000, random.Random(0), tokenizer.pad_token_id))
+    mask = trie.mask(batch, VOCABULARY)
+
+    class Loud:
+        """A teacher that shouts the prohibited names."""
+
+        def __init__(self, model: Any, louder: float) -> None:
+            self.model, self.louder, self.plain = model.model, louder, model.lm_head
+
+        def lm_head(self, hidden: Any) -> Any:
+            return self.plain(hidden) + self.louder * mask
+
+    teacher, losses = new_model("0.3m", 2), []
+    for louder in (0.0, 9.0):
+        student = new_model("0.3m", 1)
+        whole = Recipe(updates=1, learning_rate=1e-3, batch_tokens=10_000)
+        losses.append(train(student, examples, whole, 0, teacher=Loud(teacher, louder), barred=trie).losses)
+    assert torch.tensor(losses[0]) == pytest.approx(torch.tensor(losses[1]))
+    unmasked = train(new_model("0.3m", 1), examples, whole, 0, teacher=Loud(teacher, 9.0)).losses
+    assert unmasked != pytest.approx(losses[0])
+
+
+def test_replay_takes_its_share_of_the_updates(rows: list[Any], tokenizer: Any) -> None:
+    examples = encode(rows, tokenizer)
+    recipe = Recipe(updates=40, learning_rate=1e-4, batch_tokens=600, replay=0.5)
+    trained = train(new_model("0.3m", 1), examples, recipe, 0, replay=examples)
+    assert 10 <= len(trained.losses) <= 30
+
+
+@pytest.mark.parametrize(("examples", "replay", "said"), [(0, 0.0, "no examples"), (1, 0.5, "no demonstrations")])
+def test_nothing_to_learn_from_is_refused(
+    rows: list[Any], tokenizer: Any, examples: int, replay: float, said: str
+) -> None:
+    few = encode(rows[:examples], tokenizer)
+    with pytest.raises(ValueError, match=said):
+        train(new_model("0.3m", 1), few, Recipe(1, 1e-3, 600, replay), 0)
