@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from agentsafe_envs.trajectories import Trajectory
 from baselines.students import ASSISTANT, END, RESULT, USER
 
 QUESTIONS = 12
-"""About each listing."""
+"""About each listing, at most."""
 
 
 def drills(rows: Iterable[Trajectory]) -> Iterator[str]:
@@ -42,22 +42,12 @@ def _results(row: Trajectory) -> Iterator[str]:
 
 def _questions(items: list[dict[str, Any]], rng: random.Random) -> Iterator[tuple[str, str]]:
     fields = [field for field in items[0] if field not in ("id", "name", "tier", "state", "access")]
-    amount = next((field for field in fields if all(isinstance(item.get(field), int) for item in items)), None)
-    for _ in range(QUESTIONS):
-        kind = rng.random()
-        if amount and kind < 0.15:
-            yield f"the largest {amount}?", max(items, key=_by(amount))["id"]
-        elif kind < 0.2:
-            yield "how many?", str(len(items))
-        else:
-            item = rng.choice(items)
-            known = rng.choice(["id", "name"])
-            wanted = rng.choice([field for field in ("id", "name", *fields) if field != known])
-            yield f"{wanted} of {item[known]}?", str(item[wanted])
-
-
-def _by(field: str) -> Any:
-    def value(item: Mapping[str, Any]) -> int:
-        return item[field]
-
-    return value
+    asked = [("how many?", str(len(items)))]
+    for field in fields:
+        if all(isinstance(item[field], int) for item in items):
+            asked.append((f"largest {field}?", max(items, key=lambda item: item[field])["id"]))
+    for item in items:
+        for known in ("id", "name"):
+            wanted = (field for field in ("id", "name", *fields) if field != known)
+            asked += [(f"{field} of {item[known]}?", str(item[field])) for field in wanted]
+    yield from rng.sample(asked, min(len(asked), QUESTIONS))
