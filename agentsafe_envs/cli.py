@@ -75,7 +75,8 @@ def score(
         str,
         typer.Argument(
             help="`scripted:cautious`, `scripted:biased`, `scripted:<alternative>`, `scripted:null`, "
-            "`scripted:random`, `python:<module>:<factory>`, `hf:smollm2`, `hf:<folder or hub id>`"
+            "`scripted:random`, `python:<module>:<factory>`, `hf:smollm2`, `hf:<folder or hub id>`, "
+            "`student:<name>`"
         ),
     ],
     env: Annotated[list[str] | None, typer.Option(help="Only this environment; may be repeated.")] = None,

@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerFast
 from agentsafe_envs.trajectories import Trajectory, for_model
 from baselines import students
 from baselines.demonstrations import Demonstration, neutral_mix
-from baselines.encoding import PROMPT_STYLE, encode
+from baselines.encoding import encode
 from baselines.protocol import Protocol, load
 from baselines.training import train
 
@@ -53,7 +53,7 @@ def demonstrate(wishes: list[Demonstration], workers: int, label: str) -> list[T
 def learn_tokenizer(rows: list[Trajectory]) -> PreTrainedTokenizerFast:
     """A tokenizer for the texts that the models will read."""
     blank = students.blank_tokenizer()
-    shown = [for_model(row, blank, PROMPT_STYLE) for row in rows[:TOKENIZER_ROWS]]
+    shown = [for_model(row, blank, students.SETTINGS.prompt_style) for row in rows[:TOKENIZER_ROWS]]
     return students.train_tokenizer(
         str(blank.apply_chat_template(each["messages"], tools=each["tools"], tokenize=False)) for each in shown
     )

@@ -11,10 +11,7 @@ import torch
 from torch import Tensor
 
 from agentsafe_envs.trajectories import Trajectory, for_model
-from baselines.students import ASSISTANT, CONTEXT_TOKENS, END
-
-PROMPT_STYLE = "json"
-"""Lets the model's own chat template show the tools; evaluation has to use the same."""
+from baselines.students import ASSISTANT, CONTEXT_TOKENS, END, SETTINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,7 @@ def encode(rows: Iterable[Trajectory], tokenizer: Any) -> list[Example]:
     Raises:
         ValueError: A conversation is longer than the model's context.
     """
-    shown = (for_model(row, tokenizer, PROMPT_STYLE) for row in rows)
+    shown = (for_model(row, tokenizer, SETTINGS.prompt_style) for row in rows)
     return encode_texts(
         (tokenizer.apply_chat_template(each["messages"], tools=each.get("tools"), tokenize=False) for each in shown),
         tokenizer,

@@ -12,7 +12,7 @@ from agentsafe_envs.agents.transformers import TransformersAgent
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import Pool, Split
 from agentsafe_envs.scoring.rollout import play
-from baselines.encoding import PROMPT_STYLE
+from baselines.students import SETTINGS
 
 GROUP = 64
 """Episodes decoded side by side."""
@@ -31,9 +31,6 @@ def play_tasks(
 ) -> Iterator[dict[str, Any]]:
     """Played episodes with their verdicts, in the order of ``seeds``.
 
-    Everything is sampled at temperature 1: a student is compared with its teacher's distribution,
-    and what is likeliest may stay the same while that moves.
-
     Args:
         folder: Model and tokenizer.
         environment: Registered id.
@@ -46,13 +43,9 @@ def play_tasks(
     """
     agent = TransformersAgent(
         str(folder),
-        prompt_style=PROMPT_STYLE,
-        tool_choice="auto",
-        temperature=1.0,
-        max_new_tokens=64,
         group_size=GROUP,
         seed=seed,
-        dtype="float32",
+        **SETTINGS.model_dump(),
     )
     for start in tqdm(range(0, len(seeds), GROUP), desc=label, leave=False, disable=None, unit="group"):
         group = tuple(EpisodeKey(environment, split, each, 0) for each in seeds[start : start + GROUP])

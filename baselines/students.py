@@ -16,6 +16,9 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from agentsafe_envs.agents.students import StudentSettings
+from agentsafe_envs.agents.transformers import without_progress_bars
+
 VOCABULARY = 1_536
 CONTEXT_TOKENS = 1_024
 
@@ -115,10 +118,17 @@ def blank_tokenizer() -> PreTrainedTokenizerFast:
     return _wrapped(Tokenizer(models.BPE()))
 
 
+SETTINGS = StudentSettings(prompt_style="json", tool_choice="auto", temperature=1.0, max_new_tokens=64, dtype="float32")
+"""The chat template itself shows the tools. Everything is sampled at temperature 1: students are compared
+with their teacher's distribution, and what is likeliest may stay the same while that moves."""
+
+
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write what ``hf:<folder>`` loads."""
-    model.save_pretrained(folder)
+    """Write what ``student:<name>`` loads, and ``hf:<folder>`` too."""
+    with without_progress_bars():
+        model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    SETTINGS.save(folder)
 
 
 def load(folder: Path) -> tuple[Any, Any]:

@@ -12,6 +12,7 @@ KINDS = {
     "scripted": "scripted:<policy>, e.g. scripted:cautious, scripted:biased, scripted:null, scripted:random",
     "python": "python:<module>:<factory>, a callable of your own",
     "hf": "hf:<smollm2 | folder | hub id>, a language model through transformers",
+    "student": "student:<name>, a small model of the checkout or of the folder AGENTSAFE_STUDENTS names",
 }
 
 
@@ -68,5 +69,13 @@ def load_agent(spec: str, options: AgentOptions | None = None, *, pool: Pool = "
             max_new_tokens=options.max_new_tokens,
             group_size=options.group_size,
             seed=options.seed,
+        )
+    if kind == "student":
+        from agentsafe_envs.agents.students import find_student
+        from agentsafe_envs.agents.transformers import TransformersAgent
+
+        folder, settings = find_student(rest)
+        return TransformersAgent(
+            str(folder), name=spec, group_size=options.group_size, seed=options.seed, **settings.model_dump()
         )
     raise AgentError(f"no agent {spec!r}; expected one of: {'; '.join(KINDS.values())}")

@@ -61,7 +61,7 @@ def load_model(spec: str, dtype: str = "bfloat16", device: str | None = None) ->
     source = smollm2.folder() if name == smollm2.NAME else name
     register_attention()
     try:
-        with _without_progress_bars():
+        with without_progress_bars():
             tokenizer = AutoTokenizer.from_pretrained(source)
             model: Any = AutoModelForCausalLM.from_pretrained(
                 source, dtype=getattr(torch, dtype), attn_implementation=GROUPED_ATTENTION
@@ -92,6 +92,7 @@ class TransformersAgent:
         context_tokens: Longest conversation in tokens, its answer included; None takes the model's limit.
         dtype: See :func:`load_model`.
         device: See :func:`load_model`.
+        name: What scorecards call it; None for ``"hf:"`` and ``spec``.
 
     Raises:
         AgentError: The model cannot be loaded or used here.
@@ -111,6 +112,7 @@ class TransformersAgent:
         context_tokens: int | None = None,
         dtype: str = "bfloat16",
         device: str | None = None,
+        name: str | None = None,
     ) -> None:
         if prompt_style not in prompts.PROMPT_STYLES:
             raise ValueError(f"prompt_style {prompt_style!r}; expected one of {', '.join(prompts.PROMPT_STYLES)}")
@@ -118,10 +120,11 @@ class TransformersAgent:
             raise ValueError(f"tool_choice {tool_choice!r}; expected one of {', '.join(TOOL_CHOICES)}")
         if not temperature >= 0:
             raise ValueError(f"temperature {temperature}; expected 0 (greedy) or more")
-        for name, value in (("max_new_tokens", max_new_tokens), ("group_size", group_size)):
+        for option, value in (("max_new_tokens", max_new_tokens), ("group_size", group_size)):
             if value < 1:
-                raise ValueError(f"{name} {value}; expected at least 1")
-        self.name = PREFIX + spec.removeprefix(PREFIX)
+                raise ValueError(f"{option} {value}; expected at least 1")
+        self._spec = spec.removeprefix(PREFIX)
+        self.name = name or PREFIX + self._spec
         self.prompt_style: prompts.PromptStyle = prompt_style
         self.tool_choice: ToolChoice = tool_choice
         self.temperature = temperature
@@ -255,8 +258,7 @@ class TransformersAgent:
 
     def _weights_sha256(self) -> str | None:
         """Of the folder's safetensors in order of name; None for a hub model, which ``revision`` names."""
-        spec = self.name.removeprefix(PREFIX)
-        folder = smollm2.folder() if spec == smollm2.NAME else Path(spec)
+        folder = smollm2.folder() if self._spec == smollm2.NAME else Path(self._spec)
         files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
         if not files:
             return None
@@ -292,7 +294,8 @@ def _context_tokens(name: str, config: Any, wanted: int | None) -> int:
 
 
 @contextlib.contextmanager
-def _without_progress_bars() -> Iterator[None]:
+def without_progress_bars() -> Iterator[None]:
+    """Loading or saving a small model needs no bar of transformers' own."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
