@@ -1,0 +1,402 @@
+"""The keeper: one small process in a user namespace of its own, which holds all sandboxes.
+
+Run by bubblewrap.py as ``python keeper.py SOCKET_FD BASE`` with the system's root as working
+directory; never imported, standard library only. It owns what needs rights over the sandboxes' 65,536
+users: their file systems (tmpfs mounts that nobody else sees), starting them, reading them, ending
+them. When its socket closes it leaves, and with it go every process, mount and file.
+
+A request is ``(name, *arguments)``, a reply ``(True, answer)`` or ``(False, message)``, marshalled
+behind a length; the two ends are one Python version, and the agent can reach neither.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import marshal
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import keeper_files
+
+CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
+MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 0x2, 0x4, 0x1000, 0x4000, 0x40000
+MNT_DETACH = 2
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
+SUPERVISION_S = 0.05
+START_S = 20.0
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+# Numbers under which a sandbox's shell and bwrap find their ends; bubblewrap.py names them too.
+ARGUMENTS_FD, FILTER_FD, INFO_FD, CONTROL_FD, SCRIPT_FD = 5, 6, 7, 198, 199
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def check(returned: int, doing: str) -> None:
+    """Raise what the C library reported for a call that returned another number than 0."""
+    if returned != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{doing}: {os.strerror(number)}")
+
+
+def mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
+    """Mount, or raise what stands against it."""
+    texts = [None if text is None else os.fsencode(text) for text in (source, target, kind, options)]
+    check(libc.mount(*texts[:3], ctypes.c_ulong(flags), texts[3]), f"mount {source} on {target}")
+
+
+class Session:
+    """One run of a shell on a world's files: the tracer, bwrap, and everything inside."""
+
+    def __init__(self, tracer: int, first: int) -> None:
+        self.tracer = tracer  # process id of strace, a child of the keeper
+        self.first = os.pidfd_open(first)  # the sandbox's first process; with it everything inside dies
+        self.seen_from_inside = f"/proc/{first}/root/proc"
+        self.processes: int | None = None  # that folder, open
+        self.cause = "exit"
+
+    def kill(self, cause: str) -> None:
+        """End everything inside, unless that has happened."""
+        try:
+            signal.pidfd_send_signal(self.first, signal.SIGKILL)
+            self.cause = cause
+        except ProcessLookupError:
+            pass
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        os.close(self.first)
+        if self.processes is not None:
+            os.close(self.processes)
+
+    def memory_bytes(self) -> int:
+        """Resident memory of all processes inside."""
+        total = 0
+        try:
+            if self.processes is None:
+                opened = os.open(self.seen_from_inside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                if os.fstat(opened).st_dev == os.stat("/proc").st_dev:  # bwrap has not moved in yet
+                    os.close(opened)
+                    return 0
+                self.processes = opened
+            for name in os.listdir(self.processes):
+                if name.isdecimal():
+                    total += self._resident_pages(self.processes, name)
+        except OSError:
+            pass  # the session is over
+        return total * PAGE_BYTES
+
+    def _resident_pages(self, processes: int, name: str) -> int:
+        try:
+            opened = os.open(f"{name}/statm", os.O_RDONLY | os.O_CLOEXEC, dir_fd=processes)
+        except OSError:
+            return 0  # it ended meanwhile
+        try:
+            return int(os.read(opened, 256).split()[1])
+        except OSError:
+            return 0
+        finally:
+            os.close(opened)
+
+
+class World:
+    """One sandbox's files, and its session while one runs."""
+
+    def __init__(self, path: str, root: int, memory_bytes: int) -> None:
+        self.path = path
+        self.root = root
+        self.memory_bytes = memory_bytes
+        self.read: keeper_files.Read = {}
+        self.session: Session | None = None
+
+
+class Keeper:
+    """Answers requests; methods are their names."""
+
+    def __init__(self, base: str) -> None:
+        self.base = base
+        self.worlds: dict[int, World] = {}
+        self.next = 0
+        self.ended: dict[int, int] = {}  # process id -> wait status
+
+    def system_files(self, paths: Sequence[str]) -> list[keeper_files.Entry]:
+        """Readable regular files and links of the system below /etc, as entries."""
+        entries: list[keeper_files.Entry] = []
+        for path in paths:
+            name = path[1:]
+            if name.endswith(".gz"):
+                continue  # alternatives of manual pages
+            if os.path.islink(name):
+                entries.append(("symlink", path, 0o777, 0, 0, os.fsencode(os.readlink(name)), ()))
+            elif os.path.isdir(name):
+                entries += self.system_files(sorted(f"{path}/{each}" for each in os.listdir(name)))
+            elif os.path.isfile(name) and os.access(name, os.R_OK):
+                with open(name, "rb") as opened:
+                    entries.append(("file", path, 0o644, 0, 0, opened.read(), ()))
+        return entries
+
+    def open(
+        self, entries: list[keeper_files.Entry], clock_s: int, disk_bytes: int, inodes: int, memory_bytes: int
+    ) -> int:
+        """A new world; answers its number."""
+        number = self.next
+        self.next += 1
+        path = f"{self.base}/{number}"
+        os.mkdir(path, 0o700)
+        mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, f"size={disk_bytes},nr_inodes={inodes},mode=755")
+        root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.worlds[number] = World(path, root, memory_bytes)
+        os.mkfifo(f"{path}.trace", 0o600)
+        keeper_files.create(root, entries, clock_s)
+        return number
+
+    def start(
+        self, number: int, argv: list[str], arguments: bytes, program: bytes, limits: list[tuple[int, int]]
+    ) -> list[int]:
+        """Start a session; its five descriptors follow the reply."""
+        world = self.worlds[number]
+        if world.session is not None:
+            raise RuntimeError("the last session was not reaped")
+        trace = os.open(f"{world.path}.trace", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        script, control, out, err, extra, filters, info = (os.pipe() for _ in range(7))
+        inner = {
+            1: out[1],
+            2: err[1],
+            ARGUMENTS_FD: extra[0],
+            FILTER_FD: filters[0],
+            INFO_FD: info[1],
+            CONTROL_FD: control[1],
+            SCRIPT_FD: script[0],
+        }
+        for end, data in ((extra[1], arguments), (filters[1], program)):
+            os.write(end, data)
+            os.close(end)
+        tracer = self.spawn(argv, inner, limits)
+        for end in inner.values():
+            os.close(end)
+        try:
+            world.session = Session(tracer, self.first_process(info[0], err[0]))
+        except BaseException:
+            os.kill(tracer, signal.SIGKILL)
+            os.waitpid(tracer, 0)
+            raise
+        return [script[1], control[0], out[0], err[0], trace]
+
+    def spawn(self, argv: list[str], inner: dict[int, int], limits: list[tuple[int, int]]) -> int:
+        """Start ``argv`` in a user namespace of its own, in which no further one can be made."""
+        ready, mapped = os.pipe(), os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                check(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+                os.setsid()
+                check(libc.unshare(CLONE_NEWUSER), "unshare")
+                os.write(ready[1], b"x")
+                os.read(mapped[0], 1)
+                with open("/proc/sys/user/max_user_namespaces", "w") as opened:
+                    opened.write("0")
+                inner = {0: os.open("/dev/null", os.O_RDWR), **inner}
+                high = {target: fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, 300) for target, source in inner.items()}
+                for target, source in high.items():
+                    os.dup2(source, target)
+                for kind, value in limits:
+                    resource.setrlimit(kind, (value, value))
+                os.execve(argv[0], argv, {})
+            except Exception as error:  # noqa: BLE001  told to the parent, through the error output
+                os.write(inner[2], f"{type(error).__name__}: {error}".encode())
+            finally:
+                os._exit(127)
+        try:
+            os.close(ready[1])
+            if os.read(ready[0], 1):
+                for name in ("uid_map", "gid_map"):
+                    with open(f"/proc/{child}/{name}", "w") as opened:
+                        opened.write("0 0 65536")
+                os.write(mapped[1], b"x")
+        finally:
+            for end in (ready[0], *mapped):
+                os.close(end)
+        return child
+
+    def first_process(self, info: int, errors: int) -> int:
+        """Process id, seen from here, of the sandbox's first process, as bwrap tells it."""
+        text, deadline = b"", time.monotonic() + START_S
+        while b"}" not in text:
+            if not select.select([info], [], [], max(0, deadline - time.monotonic()))[0]:
+                raise TimeoutError(f"the sandbox was not ready after {START_S} s")
+            chunk = os.read(info, 4096)
+            if not chunk:
+                os.set_blocking(errors, False)
+                said = os.read(errors, 65_536).decode("utf-8", "replace").strip()
+                raise RuntimeError(f"the sandbox did not start: {said or 'no reason given'}")
+            text += chunk
+        os.close(info)
+        return json.loads(text)["child-pid"]
+
+    def kill(self, number: int) -> None:
+        """Kill everything in the session, if one runs."""
+        session = self.worlds[number].session
+        if session is not None:
+            session.kill("killed")
+
+    def reap(self, number: int) -> tuple[int, str]:
+        """Wait for a session that is over or killed; answers the tracer's exit status and the cause."""
+        world = self.worlds[number]
+        session, world.session = world.session, None
+        if session is None:
+            raise RuntimeError("no session to reap")
+        status = self.ended.pop(session.tracer, None)
+        if status is None:
+            status = self.wait(session.tracer)
+        session.close()
+        return os.waitstatus_to_exitcode(status), session.cause
+
+    def wait(self, process: int) -> int:
+        """Wait status of a child that is about to end; one that does not end is killed."""
+        opened = os.pidfd_open(process)
+        try:
+            if not select.select([opened], [], [], START_S)[0]:
+                os.kill(process, signal.SIGKILL)
+        finally:
+            os.close(opened)
+        return os.waitpid(process, 0)[1]
+
+    def read(self, number: int) -> dict[str, keeper_files.Node | None]:
+        """What changed in the world's files since the last time: ``{path: node or None}``."""
+        world = self.worlds[number]
+        before, world.read = world.read, {}
+        try:
+            world.read = keeper_files.read(world.root, before)
+        except BaseException:
+            world.read = before
+            raise
+        changed: dict[str, keeper_files.Node | None] = dict.fromkeys(before.keys() - world.read.keys())
+        for path, (_, node) in world.read.items():
+            if path not in before or before[path][1] is not node:
+                changed[path] = node
+        return changed
+
+    def permitted(self, number: int, uid: int, gid: int, groups: list[int], paths: list[str]) -> list[int]:
+        """The kernel's own answer, see keeper_files."""
+        return keeper_files.permitted(self.worlds[number].root, uid, gid, groups, paths)
+
+    def writes_open(self, process: int) -> bool:
+        """Whether a process holds a regular file open for writing."""
+        folder = f"/proc/{process}/fd"
+        try:
+            for name in os.listdir(folder):
+                with open(f"/proc/{process}/fdinfo/{name}") as opened:
+                    flags = next(int(line.split()[1], 8) for line in opened if line.startswith("flags:"))
+                if flags & os.O_ACCMODE != os.O_RDONLY and os.path.isfile(f"{folder}/{name}"):
+                    return True
+        except OSError:
+            return True  # it is leaving: look at the files
+        return False
+
+    def run(self, argv: list[str]) -> int:
+        """Run a trusted program to its end in the keeper's own namespace; answers its exit status."""
+        return os.spawnve(os.P_WAIT, argv[0], argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+
+    def close(self, number: int) -> None:
+        """End a world: its session, files and mount."""
+        world = self.worlds.pop(number)
+        if world.session is not None:
+            world.session.kill("killed")
+            self.worlds[number] = world
+            self.reap(number)
+            del self.worlds[number]
+        os.close(world.root)
+        check(libc.umount2(os.fsencode(world.path), MNT_DETACH), "umount")
+        os.rmdir(world.path)
+        os.unlink(f"{world.path}.trace")
+
+    def supervise(self) -> None:
+        """End sessions over their memory; collect ended children so that none stays a zombie."""
+        for world in self.worlds.values():
+            if world.session is not None and world.session.memory_bytes() > world.memory_bytes:
+                world.session.kill("memory")
+        while True:
+            try:
+                process, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if process == 0:
+                return
+            self.ended[process] = status
+
+
+def enter_namespace(connection: socket.socket, base: str) -> None:
+    """Become root of a user namespace with 65,536 users and of mounts that nobody else sees."""
+    check(libc.unshare(CLONE_NEWUSER | CLONE_NEWNS), "unshare")
+    connection.sendall(b"x")
+    connection.recv(1)  # the maps are written
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    check(libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
+    check(libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "prctl")  # else the maps of our children are closed to us
+    mount("none", "/", None, MS_REC | MS_PRIVATE)
+    # The working directory moved into the new namespace with us; a path to it may cross a folder that
+    # only the caller can enter.
+    mount("tmpfs", base, "tmpfs", MS_NOSUID | MS_NODEV, "size=1M,mode=755")
+    os.mkdir(f"{base}/usr")
+    mount("usr", f"{base}/usr", None, MS_BIND | MS_REC)
+
+
+def receive(connection: socket.socket, size: int) -> bytes:
+    """Exactly ``size`` bytes; leaves the program where the caller has gone."""
+    data = b""
+    while len(data) < size:
+        chunk = connection.recv(size - len(data))
+        if not chunk:
+            sys.exit(0)
+        data += chunk
+    return data
+
+
+def main() -> None:
+    """Answer requests until the socket closes."""
+    connection, base = socket.socket(fileno=int(sys.argv[1])), sys.argv[2]
+    connection.set_inheritable(False)
+    os.setsid()
+    os.umask(0)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    enter_namespace(connection, base)
+    keeper = Keeper(base)
+    looked = 0.0
+    while True:
+        ready = select.select([connection], [], [], SUPERVISION_S)[0]
+        if time.monotonic() - looked > SUPERVISION_S:
+            keeper.supervise()
+            looked = time.monotonic()
+        if not ready:
+            continue
+        (size,) = struct.unpack("=Q", receive(connection, 8))
+        name, *arguments = marshal.loads(receive(connection, size))
+        descriptors: list[int] = []
+        reply: tuple[bool, Any]
+        try:
+            reply = (True, getattr(keeper, name)(*arguments))
+            if name == "start":
+                descriptors, reply = reply[1], (True, None)
+        except Exception as error:  # noqa: BLE001  becomes the caller's exception
+            reply = (False, f"{type(error).__name__}: {error}")
+        data = marshal.dumps(reply)
+        connection.sendall(struct.pack("=Q", len(data)) + data)
+        if descriptors:
+            socket.send_fds(connection, [b"x"], descriptors)
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+
+main()
