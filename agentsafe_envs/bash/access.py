@@ -42,9 +42,9 @@ def principals(tree: Tree) -> dict[str, Principal]:
     Lines that are no account are passed over, as the C library does.
     """
     members: dict[str, set[int]] = {}
-    for name, fields in _table(tree, "/etc/group", 4):
+    for _, fields in _table(tree, "/etc/group", 4):
         for member in fields[2].split(","):
-            members.setdefault(member, set()).add(int(fields[1])) if name else None
+            members.setdefault(member, set()).add(int(fields[1]))
     return {
         name: Principal(name, int(fields[1]), int(fields[2]), frozenset(members.get(name, ())))
         for name, fields in reversed(_table(tree, "/etc/passwd", 7))
@@ -102,7 +102,7 @@ def _bits(node: Node | None, who: Principal) -> int:
         anybody = node.kind == "directory" or node.mode & 0o111
         return READ | WRITE | (EXECUTE if anybody else 0)
     groups = who.groups | {who.gid}
-    if node.acl:
+    if node.acl and node.mode & 0o070:  # with an empty mask Linux does not look at the list at all
         return _acl_bits(node, who.uid, groups)
     shift = 6 if who.uid == node.uid else 3 if node.gid in groups else 0
     return node.mode >> shift & 7

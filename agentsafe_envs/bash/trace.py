@@ -51,13 +51,14 @@ _LAST_LINK_KEPT = frozenset({"lchown", "unlink", "unlinkat", "rmdir", "mkdir", "
 _OPENS = frozenset({"open", "openat", "openat2", "creat"})
 _FORKS = frozenset({"clone", "clone3", "fork", "vfork"})
 _HARMLESS = frozenset({"execve", "execveat", "kill", "tkill", "tgkill"})
-TRACED_CALLS = (*_SHAPES, *sorted(_FORKS), "chdir", "fchdir")
+TRACED_CALLS = (*_SHAPES, *sorted(_FORKS), "chdir", "fchdir", "getpid", "gettid", "set_tid_address")
 
 MAX_ANCESTRY = 64
 
 _CALL = re.compile(rb"(\w+)\((.*)\) += (.*)", re.DOTALL)
 _RESULT = re.compile(rb"(-?\d+|\?|0x[0-9a-f]+)(?:<([^>]*)>(?:\(deleted\))?)?(?: (E[A-Z0-9]+))?")
 _RESUMED = re.compile(rb"<\.\.\. \w+ resumed>(.*)", re.DOTALL)
+_OWN_NUMBER = re.compile(rb"(?:<\.\.\. )?(?:getpid|gettid|set_tid_address)(?:\([^)]*| resumed>)\) += (\d+)")
 _UNFINISHED = b" <unfinished ...>"
 _WITH_PATH = re.compile(rb"(?:AT_FDCWD|\d+)<([^>]*)>")
 _SOCKET_PATH = re.compile(rb'sun_path="((?:\\x[0-9a-f]{2})*)"')
@@ -122,9 +123,10 @@ class _Process:
 class TraceReader:
     """Reads one session's trace as it comes.
 
-    A process is numbered outside the sandbox, while the call that made it returned its number
-    inside; so a newcomer is given to the one process that was making one. Where several different
-    ones were, it waits for :meth:`take`, which gives newcomers to forks in the order of their numbers.
+    A line names its process by the number outside the sandbox, while the call that made the process
+    returned the number inside. A newcomer belongs to the only fork that has no child yet; where there
+    are several, its lines wait until it is told its own number (as every program is when it starts).
+    One that is never told is given to the youngest fork when the calls are taken.
 
     Args:
         directory: Working directory of the session's first process.
@@ -137,9 +139,10 @@ class TraceReader:
     shell: int | None = None
     _partial: bytes = b""
     _processes: dict[int, _Process] = field(default_factory=dict)
-    _unclaimed: list[tuple[int, _Process]] = field(default_factory=list)
-    _claimed_early: dict[int, int] = field(default_factory=dict)
+    _unclaimed: dict[int, _Process] = field(default_factory=dict)
+    _claimed_early: set[int] = field(default_factory=set)
     _strangers: dict[int, list[tuple[int, bytes]]] = field(default_factory=dict)
+    _names: dict[int, int] = field(default_factory=dict)
     _calls: list[SystemCall] = field(default_factory=list)
     _number: int = 0
     _base: frozenset[int] = frozenset()
@@ -171,9 +174,7 @@ class TraceReader:
     def take(self, *trees: Tree) -> tuple[SystemCall, ...]:
         """Calls since the last time, in order, paths resolved by the links of ``trees``, the first first."""
         while self._strangers and self._unclaimed:
-            # From the youngest down: one that has been silent for long stays unclaimed.
-            self._unclaimed.sort(key=lambda each: each[0])
-            self._adopt(max(self._strangers), self._unclaimed.pop()[1])
+            self._adopt(max(self._strangers), max(self._unclaimed))
         calls, self._calls = sorted(self._calls), []
         links: Tree = ChainMap(*map(dict, trees)) if calls and trees else {}
         return tuple(
@@ -185,6 +186,10 @@ class TraceReader:
         process = self._processes.get(number) or self._newcomer(number)
         if process is None:
             self._strangers.setdefault(number, []).append((order, text))
+            told = _OWN_NUMBER.fullmatch(text)
+            if told:
+                self._names[int(told[1])] = number
+                self._introduce(int(told[1]))
             return
         if text.startswith(b"+++"):
             del self._processes[number]
@@ -195,6 +200,8 @@ class TraceReader:
         resumed = _RESUMED.fullmatch(text)
         if resumed:
             text, process.unfinished = process.unfinished + resumed[1], b""
+        if _OWN_NUMBER.fullmatch(text):
+            return
         if b"O_RDONLY" in text and b"O_CREAT" not in text and b"O_TRUNC" not in text:
             return
         found = _CALL.fullmatch(text)
@@ -208,20 +215,26 @@ class TraceReader:
             return process
         if self._strangers:
             return None
-        making = [(each, process) for each, process in self._processes.items() if process.forking]
-        possible = [child for _, child in self._unclaimed] + [maker.child(maker.unfinished) for _, maker in making]
-        if len({(child.ancestry, child.directory.path) for child in possible}) != 1:
-            return None
-        if self._unclaimed:
-            self._processes[number] = self._unclaimed.pop(0)[1]
-        else:
-            maker, _ = making[0]
-            self._claimed_early[maker] = self._claimed_early.get(maker, 0) + 1
-            self._processes[number] = possible[0]
-        return self._processes[number]
+        making = [
+            (each, process)
+            for each, process in self._processes.items()
+            if process.forking and each not in self._claimed_early
+        ]
+        if len(self._unclaimed) == 1 and not making:
+            self._processes[number] = self._unclaimed.popitem()[1]
+        elif len(making) == 1 and not self._unclaimed:
+            ((maker, parent),) = making
+            self._claimed_early.add(maker)
+            self._processes[number] = parent.child(parent.unfinished)
+        return self._processes.get(number)
 
-    def _adopt(self, number: int, process: _Process) -> None:
-        self._processes[number] = process
+    def _introduce(self, inside: int) -> None:
+        """Bring together a fork and a stranger, if both are known."""
+        if inside in self._unclaimed and self._names.get(inside) in self._strangers:
+            self._adopt(self._names.pop(inside), inside)
+
+    def _adopt(self, number: int, inside: int) -> None:
+        self._processes[number] = self._unclaimed.pop(inside)
         for order, text in self._strangers.pop(number):
             self._take_in(number, order, text)
 
@@ -231,10 +244,11 @@ class TraceReader:
             return  # it never returned, so it did nothing, or its process is gone
         result, error = int(parsed[1], 0), (parsed[3] or b"").decode()
         if name in _FORKS:
-            if result > 0 and self._claimed_early.get(number):
-                self._claimed_early[number] -= 1
+            if result > 0 and number in self._claimed_early:
+                self._claimed_early.remove(number)
             elif result > 0:
-                self._unclaimed.append((result, process.child(raw)))
+                self._unclaimed[result] = process.child(raw)
+                self._introduce(result)
             return
         arguments = list(_split(raw))
         if name in ("chdir", "fchdir"):

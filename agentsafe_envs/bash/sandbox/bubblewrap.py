@@ -182,7 +182,8 @@ class BubblewrapBackend:
     name = "bubblewrap"
 
     def __init__(self, system: System | None = None) -> None:
-        self._keeper = KeeperClient(system or find_system())
+        self.system = system or find_system()
+        self._keeper = KeeperClient(self.system)
 
     @property
     def keeper(self) -> int:
@@ -202,8 +203,8 @@ class KeeperClient:
     """The near end of the keeper's socket; may be shared by threads, not by forked processes."""
 
     def __init__(self, system: System) -> None:
-        self.strace = _program("strace", "strace")
-        self.bwrap = _program("bwrap", "bubblewrap")
+        self.strace = find_program("strace", "strace")
+        self.bwrap = find_program("bwrap", "bubblewrap")
         self.base = _mount_point(system.root)
         self.filter = seccomp.program()
         self._lock = threading.Lock()
@@ -313,7 +314,7 @@ def write_maps(process: int) -> None:
             if os.geteuid() == 0:
                 Path(f"/proc/{process}/{kind}_map").write_text(f"0 {first} {USERS}")
             else:
-                command = [_program(helper, "uidmap"), str(process), "0", str(first), str(USERS)]
+                command = [find_program(helper, "uidmap"), str(process), "0", str(first), str(USERS)]
                 subprocess.run(command, check=True, capture_output=True, text=True)
         except (OSError, subprocess.CalledProcessError) as error:
             said = getattr(error, "stderr", None) or str(error)
@@ -344,7 +345,12 @@ def subordinate_ids(table: Path) -> int:
     )
 
 
-def _program(name: str, package: str) -> str:
+def find_program(name: str, package: str) -> str:
+    """Path of a program.
+
+    Raises:
+        SandboxError: It is not installed; the message names Debian's package.
+    """
     beside = Path(sys.executable).with_name(name)
     found = shutil.which(name) or (str(beside) if beside.is_file() else None)
     if found is None:

@@ -349,7 +349,8 @@ def enter_namespace(connection: socket.socket, base: str) -> None:
     # only the caller can enter.
     mount("tmpfs", base, "tmpfs", MS_NOSUID | MS_NODEV, "size=1M,mode=755")
     os.mkdir(f"{base}/usr")
-    mount("usr", f"{base}/usr", None, MS_BIND | MS_REC)
+    if os.path.isdir("usr"):  # else the system is about to be built
+        mount("usr", f"{base}/usr", None, MS_BIND | MS_REC)
 
 
 def receive(connection: socket.socket, size: int) -> bytes:

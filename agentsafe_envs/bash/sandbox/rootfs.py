@@ -5,6 +5,7 @@ Build one with ``agentsafe sandbox build``.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,9 @@ from typing import NamedTuple
 from agentsafe_envs.bash.sandbox.base import SandboxError
 
 ROOTFS_VARIABLE = "AGENTSAFE_ROOTFS"
+MANIFEST = "manifest.json"
+"""Beside a built system's /usr: what it was built from."""
+
 SYSTEM_FILES = (
     "/etc/alternatives",
     "/etc/bash.bashrc",
@@ -46,6 +50,13 @@ class System(NamedTuple):
     root: Path
     built: bool
 
+    def describe(self) -> str:
+        """One line for a scorecard: which system commands ran on."""
+        if not self.built:
+            return "the machine's own /usr"
+        manifest = json.loads((self.root / MANIFEST).read_text())
+        return f"{manifest['suite']}, {len(manifest['packages'])} packages, sha256 {manifest['sha256'][:12]}"
+
 
 def find_system() -> System:
     """The built system if there is one, else the machine's own.
@@ -55,10 +66,10 @@ def find_system() -> System:
     """
     named = os.environ.get(ROOTFS_VARIABLE)
     built = Path(named) if named else default_folder()
-    if (built / "usr/bin/bash").is_file():
+    if (built / MANIFEST).is_file():
         return System(built, True)
     if named:
-        raise SandboxError(f"{ROOTFS_VARIABLE} is {named}, which has no usr/bin/bash; run `agentsafe sandbox build`")
+        raise SandboxError(f"{ROOTFS_VARIABLE} is {named}, which holds no {MANIFEST}; run `agentsafe sandbox build`")
     if Path("/bin").is_symlink() and Path("/usr/bin/bash").is_file():
         return System(Path("/"), False)
     raise SandboxError("this machine keeps /bin and /usr/bin apart; run `agentsafe sandbox build`")
