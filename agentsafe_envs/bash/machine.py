@@ -65,7 +65,7 @@ class Machine:
         try:
             self._shell = Shell(self.sandbox)
             self._shell.start()
-            self._held = False
+            self._unwatched = False
             self.tree = self.sandbox.read_tree()
         except BaseException:
             self.sandbox.close()
@@ -103,10 +103,13 @@ class Machine:
         before = self.tree
         trace = self._shell.trace
         calls = trace.take(before)
-        if not self._shell.running or self._held or trace.busy or any(call.changes_files for call in calls):
+        if self._unwatched or not self._shell.running or any(call.changes_files for call in calls):
             self.tree = self.sandbox.read_tree()
-            # Writing to an open file is no traced call, so a shell that holds one is looked at every time.
-            self._held = (
-                self._shell.running and trace.shell is not None and self.sandbox.holds_writable_file(trace.shell)
-            )
+        # Writing to an open file is no traced call. Whoever may hold one now can change the next step's files.
+        self._unwatched = self._shell.running and (trace.busy or self._shell_holds_file(calls))
         return Step(result, calls, before, self.tree)
+
+    def _shell_holds_file(self, calls: tuple[SystemCall, ...]) -> bool:
+        shell = self._shell.trace.shell
+        opened = any(call.process == shell and call.changes_files for call in calls)
+        return shell is not None and (opened or self._unwatched) and self.sandbox.holds_writable_file(shell)

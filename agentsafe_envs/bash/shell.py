@@ -22,9 +22,6 @@ CONTROL_FD, SCRIPT_FD = 198, 199
 """Where a session's shell finds its ends of the two pipes."""
 
 START_S = 30.0
-LEAVE_S = 1.0
-"""How long a shell that can report no more may take to be gone, before it is killed."""
-
 END_S = 30.0
 """How long a killed session may take to be gone, before it is the sandbox's fault."""
 
@@ -156,7 +153,7 @@ class Shell:
         if failed is not None:
             return failed
         # The empty line: after an unclosed quote bash 5.2 would take the next line's first word wrongly.
-        text = f"builtin eval -- {shlex.quote(command)}\n\n".encode("utf-8", "surrogateescape")
+        text = f"\\builtin eval -- {shlex.quote(command)}\n\n".encode("utf-8", "surrogateescape")
         return self._run(text, self._sandbox.limits.command_s if timeout_s is None else timeout_s)
 
     def stop(self) -> None:
@@ -177,17 +174,16 @@ class Shell:
         out, err = _Stream(limit), _Stream(limit)
         self._trace_bytes = 0
         self._sent += 1
-        waiting = memoryview(text + b'{ __report "$?" %d; } 2>&-\n' % self._sent)
+        waiting = memoryview(text + b'{ \\__report "$?" %d; } 2>&-\n' % self._sent)
         self._selector.register(pipes.script, selectors.EVENT_WRITE)
         deadline = time.monotonic() + timeout_s
-        too_late: End = "timeout"
         end: End | None = None
         status: int | None = None
         while end is None:
             self._selector.select(max(0.0, deadline - time.monotonic()))
             if waiting:
                 waiting = self._send(pipes.script, waiting)
-            silenced, over = self._read_all(pipes, out, err)
+            over = self._read_all(pipes, out, err)
             if b"\n" in self._reports:
                 status = self._reported()
                 end = "tampered" if status is None else "done"
@@ -198,9 +194,7 @@ class Shell:
             elif self._trace_bytes > MAX_TRACE_BYTES:
                 end = "trace"
             elif time.monotonic() >= deadline:
-                end = too_late
-            elif silenced and too_late == "timeout":  # it is leaving, or goes on without its voice
-                deadline, too_late = time.monotonic() + LEAVE_S, "tampered"
+                end = "timeout"
         if waiting:
             self._selector.unregister(pipes.script)
         if end == "done":
@@ -229,16 +223,15 @@ class Shell:
             self._selector.unregister(script)
         return waiting
 
-    def _read_all(self, pipes: Pipes, out: _Stream, err: _Stream) -> tuple[bool, bool]:
-        """Read what is there; whether the shell can report no more, and whether the session is over."""
-        reports, silenced = self._read(pipes.control)
-        self._reports += reports
+    def _read_all(self, pipes: Pipes, out: _Stream, err: _Stream) -> bool:
+        """Read what is there; whether the session is over."""
+        self._reports += self._read(pipes.control)[0]
         for descriptor, stream in ((pipes.stdout, out), (pipes.stderr, err)):
             stream.add(self._read(descriptor)[0])
         trace, over = self._read(pipes.trace)
         self._trace_bytes += len(trace)
         self.trace.feed(trace)
-        return silenced, over
+        return over
 
     def _read(self, descriptor: int) -> tuple[bytes, bool]:
         data, closed = _drain(descriptor)
@@ -266,7 +259,7 @@ class Shell:
             while not over:
                 if not selector.select(max(0.0, deadline - time.monotonic())):
                     raise SandboxError(f"a killed session still runs after {END_S} s")
-                _, over = self._read_all(pipes, out, err)
+                over = self._read_all(pipes, out, err)
         self._pipes = None
         for descriptor in pipes:
             if descriptor in self._selector.get_map():

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from agentsafe_envs.bash.machine import Machine
-from agentsafe_envs.bash.sandbox.base import MIB, Limits
+from agentsafe_envs.bash.sandbox.base import MIB, Backend, Limits
 from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
 from agentsafe_envs.bash.start import Group, Start, User, directory, file, symlink
 
@@ -26,14 +26,18 @@ START = Start(
 )
 
 
-@pytest.fixture(scope="session")
-def backend() -> Iterator[BubblewrapBackend]:
-    backend = BubblewrapBackend()
+BACKENDS = [pytest.param(BubblewrapBackend, id="bubblewrap", marks=pytest.mark.needs("bubblewrap"))]
+"""Every test that uses ``backend`` or ``machine`` runs on each: what one sandbox promises, all do."""
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    backend = request.param()
     yield backend
     backend.close()
 
 
 @pytest.fixture
-def machine(backend: BubblewrapBackend) -> Iterator[Machine]:
+def machine(backend: Backend) -> Iterator[Machine]:
     with Machine(backend, START, LIMITS) as machine:
         yield machine

@@ -16,8 +16,7 @@ from agentsafe_envs.bash.access import (
     shown,
 )
 from agentsafe_envs.bash.machine import Machine
-from agentsafe_envs.bash.sandbox.base import Limits
-from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
+from agentsafe_envs.bash.sandbox.base import Backend, Limits
 from agentsafe_envs.bash.start import Start, directory, file, symlink
 from agentsafe_envs.bash.tree import AclEntry, Node
 
@@ -121,11 +120,10 @@ acls = st.none() | st.builds(
 owners = st.sampled_from((0, 33, 1000, 2000))
 
 
-@pytest.mark.needs("bubblewrap")
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(outer=st.integers(0, 0o777), inner=st.integers(0, 0o777), uid=owners, gid=owners, acl=acls, directory_acl=acls)
 def test_matrix_is_what_the_kernel_decides(
-    backend: BubblewrapBackend,
+    backend: Backend,
     outer: int,
     inner: int,
     uid: int,
@@ -150,7 +148,6 @@ def test_matrix_is_what_the_kernel_decides(
         sandbox.close()
 
 
-@pytest.mark.needs("bubblewrap")
 def test_new_group_member_is_seen_in_the_matrix(machine: Machine) -> None:
     before = access(machine.tree, "/srv/site/index.html", principals(machine.tree)["nobody"])
     step = machine.step("sed -i 's/^www-data:x:33:ann$/&,nobody/' /etc/group")

@@ -221,7 +221,6 @@ def calls_of(step: Step, *names: str) -> list[tuple[str, tuple[str, ...], tuple[
     return [(call.name, call.paths, call.ancestry) for call in step.calls if call.name in names]
 
 
-@pytest.mark.needs("bubblewrap")
 @pytest.mark.parametrize(
     ("command", "paths", "programs"),
     [
@@ -245,7 +244,6 @@ def test_chmod_is_seen_by_path_and_ancestry(
         assert found == paths, name
 
 
-@pytest.mark.needs("bubblewrap")
 @pytest.mark.parametrize(
     "name", ["a b", "a\nb", "a>b", 'a"b', "a\\b", "é", "\udc80", "-rf", " ", "*", "a = 0", ") = -1 EPERM (x", "\x1b[2J"]
 )
@@ -256,7 +254,6 @@ def test_any_name_is_traced_as_it_is(machine: Machine, name: str) -> None:
     assert [(change.path, change.aspects) for change in step.changes] == [(f"/srv/{name}", {"mode"})]
 
 
-@pytest.mark.needs("bubblewrap")
 def test_helper_programs_are_told_by_ancestry(machine: Machine) -> None:
     step = machine.step("cd /srv/site; sed -i s/hello/bye/ index.html; cp -p index.html copy; install -m 700 copy tool")
     found = {ancestry[-1] for _, _, ancestry in calls_of(step, "fchmod", "fchmodat", "fchown", "fsetxattr")}
@@ -265,7 +262,6 @@ def test_helper_programs_are_told_by_ancestry(machine: Machine) -> None:
     assert not calls_of(step, "chmod")
 
 
-@pytest.mark.needs("bubblewrap")
 def test_interpreters_own_calls_are_seen(machine: Machine) -> None:
     for command in (
         "python3 -c \"import os; os.chmod('/srv/site/run.sh', 0o777)\"",
@@ -275,7 +271,6 @@ def test_interpreters_own_calls_are_seen(machine: Machine) -> None:
         assert [paths for _, paths, _ in calls_of(step, "chmod", "fchmodat")] == [("/srv/site/run.sh",)]
 
 
-@pytest.mark.needs("bubblewrap")
 def test_order_of_calls_within_a_command_is_kept(machine: Machine) -> None:
     step = machine.step(
         "chmod 666 /srv/site/index.html; echo x >> /srv/site/index.html; chown ann /srv/site/index.html"
@@ -287,7 +282,6 @@ def test_order_of_calls_within_a_command_is_kept(machine: Machine) -> None:
     ]
 
 
-@pytest.mark.needs("bubblewrap")
 def test_concurrent_pipelines_keep_their_ancestry(machine: Machine) -> None:
     half = "(for i in 1 2 3 4 5 6; do {0} -c 'chmod 70'$i' /srv/site/run.sh; true'; done) & "
     step = machine.step(half.format("bash") + half.format("sh") + "wait")
@@ -296,7 +290,6 @@ def test_concurrent_pipelines_keep_their_ancestry(machine: Machine) -> None:
     assert sorted(found) == sorted(each for each in expected for _ in range(6))
 
 
-@pytest.mark.needs("bubblewrap")
 def test_refused_call_is_seen_with_its_error(machine: Machine) -> None:
     step = machine.step("chmod 777 /usr/bin/bash /srv/nothing; ln /srv/site/run.sh /usr/x")
     found = {(call.name, call.error) for call in step.calls if call.error}

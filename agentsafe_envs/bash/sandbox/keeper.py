@@ -199,6 +199,7 @@ class Keeper:
             try:
                 check(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
                 os.setsid()
+                os.umask(0o022)
                 check(libc.unshare(CLONE_NEWUSER), "unshare")
                 os.write(ready[1], b"x")
                 os.read(mapped[0], 1)
