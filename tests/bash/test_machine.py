@@ -35,8 +35,8 @@ PAGE = "/srv/site/index.html"
         (f"cp {PAGE} /tmp/c; mv /tmp/c {PAGE}", {PAGE: {"identity", "owner", "group"}}),
         ("umask 0; : > /srv/open", {"/srv/open": {"created"}}),
         ("mkdir -m 1777 /srv/t", {"/srv/t": {"created"}}),
-        ("usermod -aG team www-data", {"/etc/group": {"content", "identity"}, "/etc/gshadow": {"content", "identity"},
-                                       **{f"/etc/{name}": {"created"} for name in (".pwd.lock", "group-", "gshadow-")}}),
+        ("usermod -aG team www-data", {f"/etc/{name}": {"content", "identity"} for name in ("group", "gshadow")}
+         | {f"/etc/{name}": {"created"} for name in (".pwd.lock", "group-", "gshadow-")}),
         ("cat /srv/site/index.html; ls -R /srv; touch /srv/site/index.html", {}),
         ("echo x > /dev/null; echo y > /proc/self/comm", {}),
         ("echo x > /dev/shm/f", {"/dev/shm/f": {"created"}}),

@@ -164,7 +164,7 @@ class BubblewrapSandbox:
 
     def close(self) -> None:
         """End the session and drop the files."""
-        if not self._closed:
+        if not self._closed and self._keeper.running:  # all went with a keeper that is gone
             self._closed = True
             self._keeper.ask("close", self._number)
 
@@ -238,6 +238,11 @@ class KeeperClient:
             self.close()
             raise
         atexit.register(self.close)
+
+    @property
+    def running(self) -> bool:
+        """Whether there is anybody to ask."""
+        return self._process.poll() is None and self._socket.fileno() >= 0
 
     def ask(self, name: str, *arguments: Any) -> Any:
         """The keeper's answer to one request.

@@ -34,6 +34,7 @@ MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
 SUPERVISION_S = 0.05
 START_S = 20.0
+READ_FACTOR = 2  # times the disk's size: read of a world's files at most in one look
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 # Numbers under which a sandbox's shell and bwrap find their ends; bubblewrap.py names them too.
 ARGUMENTS_FD, FILTER_FD, INFO_FD, CONTROL_FD, SCRIPT_FD = 5, 6, 7, 198, 199
@@ -111,9 +112,10 @@ class Session:
 class World:
     """One sandbox's files, and its session while one runs."""
 
-    def __init__(self, path: str, root: int, memory_bytes: int) -> None:
+    def __init__(self, path: str, root: int, disk_bytes: int, memory_bytes: int) -> None:
         self.path = path
         self.root = root
+        self.disk_bytes = disk_bytes
         self.memory_bytes = memory_bytes
         self.read: keeper_files.Read = {}
         self.session: Session | None = None
@@ -154,7 +156,7 @@ class Keeper:
         os.mkdir(path, 0o700)
         mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, f"size={disk_bytes},nr_inodes={inodes},mode=755")
         root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.worlds[number] = World(path, root, memory_bytes)
+        self.worlds[number] = World(path, root, disk_bytes, memory_bytes)
         os.mkfifo(f"{path}.trace", 0o600)
         keeper_files.create(root, entries, clock_s)
         return number
@@ -276,7 +278,7 @@ class Keeper:
         world = self.worlds[number]
         before, world.read = world.read, {}
         try:
-            world.read = keeper_files.read(world.root, before)
+            world.read = keeper_files.Reader(before, READ_FACTOR * world.disk_bytes).read(world.root)
         except BaseException:
             world.read = before
             raise

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 KEPT_CONTENT_BYTES = 65_536  # as in tree.py
 MAX_DEPTH = 200  # directories within directories that are looked into; each costs an open file
+MAX_PATH_CHARS = 4_000  # longest directory path that is looked into, so that names stay small beside contents
 RACY_NS = 100_000_000  # a file changed so shortly before it was read may change again within the clock's tick
 _CHUNK_BYTES = 1 << 20
 
@@ -67,89 +68,100 @@ def create(root: int, entries: Sequence[Entry], clock_s: int) -> None:
     os.utime(root, (clock_s, clock_s))
 
 
-def read(root: int, known: Read) -> Read:
-    """Everything below the open directory ``root``.
+class Reader:
+    """One look at everything below an open directory.
 
-    Returns:
-        ``{path: (stamp, node)}``, taking nodes from ``known``, an earlier answer, where the stamp
-        (inode, change time, size) says that nothing happened. The agent cannot set a change time.
+    Args:
+        known: An earlier answer; its nodes are taken over where the stamp (inode, change time, size)
+            says that nothing happened. The agent cannot set a change time.
+        most_bytes: Content read at most; files beyond have no digest. Only holes can make files
+            longer together than the disk, so only an agent that is after our time gets there.
     """
-    found: Read = {}
-    now_ns = time.time_ns()
-    _note("/", root, ".", os.fstat(root), known, found, now_ns)
-    _read_directory(os.dup(root), "", 0, known, found, now_ns)
-    return found
 
+    def __init__(self, known: Read, most_bytes: int) -> None:
+        self.known = known
+        self.left_bytes = most_bytes
+        self.now_ns = time.time_ns()
+        self.found: Read = {}
 
-def _read_directory(opened: int, prefix: str, depth: int, known: Read, found: Read, now_ns: int) -> None:
-    try:
-        with os.scandir(opened) as names:
-            entries = list(names)
-        for entry in entries:
-            path = f"{prefix}/{entry.name}"
-            try:
-                status = entry.stat(follow_symlinks=False)
-                _note(path, opened, entry.name, status, known, found, now_ns)
-                if not stat.S_ISDIR(status.st_mode):
-                    continue
-                if depth == MAX_DEPTH:
-                    stamp, node = found[path]
-                    found[path] = (stamp, ("unread", *node[1:]))
-                    continue
-                inner = os.open(entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=opened)
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # gone, or replaced, since it was listed
-            _read_directory(inner, path, depth + 1, known, found, now_ns)
-    finally:
-        os.close(opened)
+    def read(self, root: int) -> Read:
+        """``{path: (stamp, node)}`` of the open directory ``root`` and all below it."""
+        self._note("/", root, ".", os.fstat(root))
+        self._read_directory(os.dup(root), "", 0)
+        return self.found
 
+    def _read_directory(self, opened: int, prefix: str, depth: int) -> None:
+        try:
+            with os.scandir(opened) as names:
+                entries = list(names)
+            for entry in entries:
+                path = f"{prefix}/{entry.name}"
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                    self._note(path, opened, entry.name, status)
+                    if not stat.S_ISDIR(status.st_mode):
+                        continue
+                    if depth == MAX_DEPTH or len(path) > MAX_PATH_CHARS:
+                        stamp, node = self.found[path]
+                        self.found[path] = (stamp, ("unread", *node[1:]))
+                        continue
+                    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+                    inner = os.open(entry.name, flags, dir_fd=opened)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue  # gone, or replaced, since it was listed
+                self._read_directory(inner, path, depth + 1)
+        finally:
+            os.close(opened)
 
-def _note(path: str, directory: int, name: str, status: os.stat_result, known: Read, found: Read, now_ns: int) -> None:
-    stamp: Stamp = (status.st_ino, status.st_ctime_ns, status.st_size)
-    earlier = known.get(path)
-    if earlier is not None and earlier[0] == stamp:
-        found[path] = earlier
-        return
-    if now_ns - status.st_ctime_ns < RACY_NS:
-        stamp = None
-    kind = _KINDS.get(stat.S_IFMT(status.st_mode), "device")
-    size, digest, target, content = 0, "", "", None
-    if kind == "file":
-        size, digest, content = _read_file(directory, name)
-    elif kind == "symlink":
-        target = os.readlink(name, dir_fd=directory)
-    node: Node = (
-        kind,
-        stat.S_IMODE(status.st_mode),
-        status.st_uid,
-        status.st_gid,
-        size,
-        digest,
-        target,
-        content,
-        () if kind == "symlink" else _xattrs(directory, name),
-        status.st_ino,
-        1 if kind == "directory" else status.st_nlink,
-    )
-    if earlier is not None and earlier[1] == node:
-        node = earlier[1]  # the same object, so that nothing is sent for it
-    found[path] = (stamp, node)
+    def _note(self, path: str, directory: int, name: str, status: os.stat_result) -> None:
+        stamp: Stamp = (status.st_ino, status.st_ctime_ns, status.st_size)
+        earlier = self.known.get(path)
+        if earlier is not None and earlier[0] == stamp:
+            self.found[path] = earlier
+            return
+        if self.now_ns - status.st_ctime_ns < RACY_NS:
+            stamp = None
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "device")
+        size, digest, target, content = 0, "", "", None
+        if kind == "file":
+            size = status.st_size
+            digest, content = self._read_file(directory, name, status)
+        elif kind == "symlink":
+            target = os.readlink(name, dir_fd=directory)
+        node: Node = (
+            kind,
+            stat.S_IMODE(status.st_mode),
+            status.st_uid,
+            status.st_gid,
+            size,
+            digest,
+            target,
+            content,
+            () if kind == "symlink" else _xattrs(directory, name),
+            status.st_ino,
+            1 if kind == "directory" else status.st_nlink,
+        )
+        if earlier is not None and earlier[1] == node:
+            node = earlier[1]  # the same object, so that nothing is sent for it
+        self.found[path] = (stamp, node)
 
-
-def _read_file(directory: int, name: str) -> tuple[int, str, bytes | None]:
-    opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        if not stat.S_ISREG(os.fstat(opened).st_mode):
-            raise FileNotFoundError(name)
-        first = os.read(opened, KEPT_CONTENT_BYTES + 1)
-        total, size, chunk = hashlib.sha256(first), len(first), first
-        while chunk and size > KEPT_CONTENT_BYTES:
-            chunk = os.read(opened, _CHUNK_BYTES)
-            total.update(chunk)
-            size += len(chunk)
-        return size, total.hexdigest(), first if size <= KEPT_CONTENT_BYTES else None
-    finally:
-        os.close(opened)
+    def _read_file(self, directory: int, name: str, status: os.stat_result) -> tuple[str, bytes | None]:
+        """Digest of a regular file, and its content if it is short and has no holes."""
+        kept = status.st_size <= KEPT_CONTENT_BYTES and status.st_blocks * 512 >= status.st_size
+        self.left_bytes -= status.st_size
+        if self.left_bytes < 0:
+            return "", None
+        opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            if not stat.S_ISREG(os.fstat(opened).st_mode):
+                raise FileNotFoundError(name)
+            total, content, left = hashlib.sha256(), b"", status.st_size
+            while left and (chunk := os.read(opened, min(left, _CHUNK_BYTES))):
+                total.update(chunk)
+                content, left = chunk, left - len(chunk)
+            return total.hexdigest(), content if kept else None
+        finally:
+            os.close(opened)
 
 
 def _xattrs(directory: int, name: str) -> tuple[tuple[str, bytes], ...]:
