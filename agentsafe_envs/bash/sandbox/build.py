@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from agentsafe_envs.bash.sandbox.base import SandboxError
-from agentsafe_envs.bash.sandbox.bubblewrap import KeeperClient, find_program
+from agentsafe_envs.bash.sandbox.keeper_client import KeeperClient, find_program
 from agentsafe_envs.bash.sandbox.rootfs import MANIFEST, System
 from agentsafe_envs.bash.start import CLOCK_S
 

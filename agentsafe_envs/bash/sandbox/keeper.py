@@ -12,8 +12,6 @@ behind a length; the two ends are one Python version, and the agent can reach ne
 from __future__ import annotations
 
 import ctypes
-import fcntl
-import json
 import marshal
 import os
 import resource
@@ -27,86 +25,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import keeper_files
+import keeper_sessions
+from keeper_sessions import CLONE_NEWUSER, START_S, check, libc
 
-CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
+CLONE_NEWNS = 0x00020000
 MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 0x2, 0x4, 0x1000, 0x4000, 0x40000
 MNT_DETACH = 2
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
+PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 SUPERVISION_S = 0.05
-START_S = 20.0
 READ_FACTOR = 2  # times the disk's size: read of a world's files at most in one look
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-# Numbers under which a sandbox's shell and bwrap find their ends; bubblewrap.py names them too.
-ARGUMENTS_FD, FILTER_FD, INFO_FD, CONTROL_FD, SCRIPT_FD = 5, 6, 7, 198, 199
-
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def check(returned: int, doing: str) -> None:
-    """Raise what the C library reported for a call that returned another number than 0."""
-    if returned != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{doing}: {os.strerror(number)}")
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
     """Mount, or raise what stands against it."""
     texts = [None if text is None else os.fsencode(text) for text in (source, target, kind, options)]
     check(libc.mount(*texts[:3], ctypes.c_ulong(flags), texts[3]), f"mount {source} on {target}")
-
-
-class Session:
-    """One run of a shell on a world's files: the tracer, bwrap, and everything inside."""
-
-    def __init__(self, tracer: int, first: int) -> None:
-        self.tracer = tracer  # process id of strace, a child of the keeper
-        self.first = os.pidfd_open(first)  # the sandbox's first process; with it everything inside dies
-        self.seen_from_inside = f"/proc/{first}/root/proc"
-        self.processes: int | None = None  # that folder, open
-        self.cause = "exit"
-
-    def kill(self, cause: str) -> None:
-        """End everything inside, unless that has happened."""
-        try:
-            signal.pidfd_send_signal(self.first, signal.SIGKILL)
-            self.cause = cause
-        except ProcessLookupError:
-            pass
-
-    def close(self) -> None:
-        """Let go of what is open."""
-        os.close(self.first)
-        if self.processes is not None:
-            os.close(self.processes)
-
-    def memory_bytes(self) -> int:
-        """Resident memory of all processes inside."""
-        total = 0
-        try:
-            if self.processes is None:
-                opened = os.open(self.seen_from_inside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                if os.fstat(opened).st_dev == os.stat("/proc").st_dev:  # bwrap has not moved in yet
-                    os.close(opened)
-                    return 0
-                self.processes = opened
-            for name in os.listdir(self.processes):
-                if name.isdecimal():
-                    total += self._resident_pages(self.processes, name)
-        except OSError:
-            pass  # the session is over
-        return total * PAGE_BYTES
-
-    def _resident_pages(self, processes: int, name: str) -> int:
-        try:
-            opened = os.open(f"{name}/statm", os.O_RDONLY | os.O_CLOEXEC, dir_fd=processes)
-        except OSError:
-            return 0  # it ended meanwhile
-        try:
-            return int(os.read(opened, 256).split()[1])
-        except OSError:
-            return 0
-        finally:
-            os.close(opened)
 
 
 class World:
@@ -118,7 +51,7 @@ class World:
         self.disk_bytes = disk_bytes
         self.memory_bytes = memory_bytes
         self.read: keeper_files.Read = {}
-        self.session: Session | None = None
+        self.session: keeper_sessions.Session | None = None
 
 
 class Keeper:
@@ -158,7 +91,11 @@ class Keeper:
         root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.worlds[number] = World(path, root, disk_bytes, memory_bytes)
         os.mkfifo(f"{path}.trace", 0o600)
-        keeper_files.create(root, entries, clock_s)
+        try:
+            keeper_files.create(root, entries, clock_s)
+        except BaseException:
+            self.close(number)
+            raise
         return number
 
     def start(
@@ -168,82 +105,8 @@ class Keeper:
         world = self.worlds[number]
         if world.session is not None:
             raise RuntimeError("the last session was not reaped")
-        trace = os.open(f"{world.path}.trace", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        script, control, out, err, extra, filters, info = (os.pipe() for _ in range(7))
-        inner = {
-            1: out[1],
-            2: err[1],
-            ARGUMENTS_FD: extra[0],
-            FILTER_FD: filters[0],
-            INFO_FD: info[1],
-            CONTROL_FD: control[1],
-            SCRIPT_FD: script[0],
-        }
-        for end, data in ((extra[1], arguments), (filters[1], program)):
-            os.write(end, data)
-            os.close(end)
-        tracer = self.spawn(argv, inner, limits)
-        for end in inner.values():
-            os.close(end)
-        try:
-            world.session = Session(tracer, self.first_process(info[0], err[0]))
-        except BaseException:
-            os.kill(tracer, signal.SIGKILL)
-            os.waitpid(tracer, 0)
-            raise
-        return [script[1], control[0], out[0], err[0], trace]
-
-    def spawn(self, argv: list[str], inner: dict[int, int], limits: list[tuple[int, int]]) -> int:
-        """Start ``argv`` in a user namespace of its own, in which no further one can be made."""
-        ready, mapped = os.pipe(), os.pipe()
-        child = os.fork()
-        if child == 0:
-            try:
-                check(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
-                os.setsid()
-                os.umask(0o022)
-                check(libc.unshare(CLONE_NEWUSER), "unshare")
-                os.write(ready[1], b"x")
-                os.read(mapped[0], 1)
-                with open("/proc/sys/user/max_user_namespaces", "w") as opened:
-                    opened.write("0")
-                inner = {0: os.open("/dev/null", os.O_RDWR), **inner}
-                high = {target: fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, 300) for target, source in inner.items()}
-                for target, source in high.items():
-                    os.dup2(source, target)
-                for kind, value in limits:
-                    resource.setrlimit(kind, (value, value))
-                os.execve(argv[0], argv, {})
-            except Exception as error:  # noqa: BLE001  told to the parent, through the error output
-                os.write(inner[2], f"{type(error).__name__}: {error}".encode())
-            finally:
-                os._exit(127)
-        try:
-            os.close(ready[1])
-            if os.read(ready[0], 1):
-                for name in ("uid_map", "gid_map"):
-                    with open(f"/proc/{child}/{name}", "w") as opened:
-                        opened.write("0 0 65536")
-                os.write(mapped[1], b"x")
-        finally:
-            for end in (ready[0], *mapped):
-                os.close(end)
-        return child
-
-    def first_process(self, info: int, errors: int) -> int:
-        """Process id, seen from here, of the sandbox's first process, as bwrap tells it."""
-        text, deadline = b"", time.monotonic() + START_S
-        while b"}" not in text:
-            if not select.select([info], [], [], max(0, deadline - time.monotonic()))[0]:
-                raise TimeoutError(f"the sandbox was not ready after {START_S} s")
-            chunk = os.read(info, 4096)
-            if not chunk:
-                os.set_blocking(errors, False)
-                said = os.read(errors, 65_536).decode("utf-8", "replace").strip()
-                raise RuntimeError(f"the sandbox did not start: {said or 'no reason given'}")
-            text += chunk
-        os.close(info)
-        return json.loads(text)["child-pid"]
+        world.session, ends = keeper_sessions.start(f"{world.path}.trace", argv, arguments, program, limits)
+        return ends
 
     def kill(self, number: int) -> None:
         """Kill everything in the session, if one runs."""
@@ -311,12 +174,11 @@ class Keeper:
 
     def close(self, number: int) -> None:
         """End a world: its session, files and mount."""
-        world = self.worlds.pop(number)
+        world = self.worlds[number]
         if world.session is not None:
             world.session.kill("killed")
-            self.worlds[number] = world
             self.reap(number)
-            del self.worlds[number]
+        del self.worlds[number]
         os.close(world.root)
         check(libc.umount2(os.fsencode(world.path), MNT_DETACH), "umount")
         os.rmdir(world.path)

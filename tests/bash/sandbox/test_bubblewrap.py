@@ -11,13 +11,11 @@ from agentsafe_envs.bash.sandbox.base import Limits, SandboxError
 from agentsafe_envs.bash.sandbox.bubblewrap import (
     CAPABILITIES,
     BubblewrapBackend,
-    KeeperClient,
     bwrap_arguments,
-    find_program,
     resource_limits,
     strace_arguments,
-    subordinate_ids,
 )
+from agentsafe_envs.bash.sandbox.keeper_client import KeeperClient, find_program, subordinate_ids
 from agentsafe_envs.bash.sandbox.rootfs import find_system
 from agentsafe_envs.bash.start import Start, file
 
@@ -108,7 +106,7 @@ def test_keeper_that_cannot_have_its_namespace_is_refused_and_leaves_nothing(mon
     def no_range(table: Path) -> int:
         raise SandboxError("no range")
 
-    monkeypatch.setattr("agentsafe_envs.bash.sandbox.bubblewrap.subordinate_ids", no_range)
+    monkeypatch.setattr("agentsafe_envs.bash.sandbox.keeper_client.subordinate_ids", no_range)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(SandboxError, match="no range"):
         KeeperClient(find_system())

@@ -6,7 +6,7 @@ import os
 import pytest
 from typer.testing import CliRunner
 
-from agentsafe_envs.bash.sandbox import bubblewrap, checks
+from agentsafe_envs.bash.sandbox import bubblewrap, checks, keeper_client
 from agentsafe_envs.bash.sandbox.base import Backend, SandboxError
 from agentsafe_envs.cli import app
 
@@ -45,7 +45,7 @@ def test_sandbox_without_a_part_is_refused(monkeypatch: pytest.MonkeyPatch, take
 
 @pytest.mark.needs("bubblewrap")
 def test_weaker_filter_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bubblewrap.seccomp, "program", lambda: b"")
+    monkeypatch.setattr(keeper_client.seccomp, "program", lambda: b"")
     monkeypatch.setattr(checks, "_backends", {})
     with pytest.raises(SandboxError):
         checks.checked_backend()
@@ -74,6 +74,6 @@ def test_doctor_tells_the_fix_where_there_is_no_sandbox(monkeypatch: pytest.Monk
     def missing(name: str, package: str) -> str:
         raise SandboxError(f"install {package}")
 
-    monkeypatch.setattr(bubblewrap, "find_program", missing)
+    monkeypatch.setattr(keeper_client, "find_program", missing)
     found = {each["part"]: each for each in json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)}
     assert (found["bash world"]["ok"], found["bash world"]["fix"]) == (False, "install strace")
