@@ -30,11 +30,12 @@ ARGUMENTS = bwrap_arguments("/mnt", 7, Start(variables=(("KEY", "v"),), working_
 
 def test_every_namespace_is_its_own() -> None:
     assert {"--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"} <= set(ARGUMENTS)
-    assert not {"--share-net", "--dev-bind", "--bind-try"} & set(ARGUMENTS)
+    assert not {"--share-net", "--bind-try"} & set(ARGUMENTS)
 
 
 def test_only_the_world_and_the_system_are_bound() -> None:
     assert pairs(ARGUMENTS, "--ro-bind", 2) == [("/mnt/usr", "/usr")]
+    assert pairs(ARGUMENTS, "--dev-bind", 2) == [("/mnt/dev", "/dev")]
     writable = [("/mnt/7", "/"), ("/mnt/7/usr/local", "/usr/local"), ("/mnt/7/dev/shm", "/dev/shm")]
     assert pairs(ARGUMENTS, "--bind", 2) == writable
 

@@ -20,7 +20,6 @@ def test_every_promise_is_kept(backend: Backend) -> None:
     ("taken", "promise"),
     [
         ("--unshare-net", "only its own network"),
-        ("--remount-ro", "a closed /usr and /dev"),
         ("--cap-drop", "four capabilities and no way to more"),
         ("--unshare-uts", "nothing of the machine"),
     ],

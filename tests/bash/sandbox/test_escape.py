@@ -153,9 +153,7 @@ PROCESSES = {
     "real-time priority": python("os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50)); escaped()"),
     "negative niceness": python("os.setpriority(0, 0, -20); escaped()"),
     "higher limits": "for o in '-u 10000' '-v unlimited' '-n 9999' '-f unlimited'; do ulimit $o && echo ESCAPED; done",
-    "typing on a terminal": python(
-        "import fcntl; f = os.open('/dev/ptmx', 2); fcntl.ioctl(f, 0x5412, b'x'); escaped()"
-    ),
+    "typing on a terminal": python("import fcntl; f = os.open('/dev/tty', 2); fcntl.ioctl(f, 0x5412, b'x'); escaped()"),
     "the controlling terminal": "echo x > /dev/tty && echo ESCAPED",
 }
 
