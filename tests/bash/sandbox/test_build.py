@@ -86,6 +86,7 @@ def test_command_says_what_to_install_where_mmdebstrap_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
     found = CliRunner().invoke(app, ["sandbox", "build", str(tmp_path / "r")])
     assert found.exit_code == 2
     assert "apt-get install mmdebstrap" in found.output
