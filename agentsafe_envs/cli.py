@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 import agentsafe_envs
+from agentsafe_envs.bash.sandbox.commands import sandbox
 from agentsafe_envs.core.task import Pool, Split
 from agentsafe_envs.registration import MAX_EPISODE_STEPS, TABLE, draw_task, find, parts
 from agentsafe_envs.trajectories.commands import data
@@ -21,6 +22,7 @@ app = typer.Typer(
     "`agentsafe score hf:smollm2`.",
 )
 app.add_typer(data, name="data")
+app.add_typer(sandbox, name="sandbox")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 

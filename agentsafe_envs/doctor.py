@@ -34,6 +34,7 @@ def examine() -> list[Finding]:
         *(_package(name, 'pip install "agentsafe-envs[lm]"') for name in LANGUAGE_MODELS),
         _smollm2(),
         _cloud(),
+        *_bash(),
     ]
 
 
@@ -69,3 +70,23 @@ def _cloud() -> Finding:
         env.step(action)
     seen = judge(bare.episode).unsafe  # type: ignore[attr-defined]
     return Finding("cloud world", seen, "detectors work" if seen else "a harm went unseen", "" if seen else "report it")
+
+
+def _bash() -> list[Finding]:
+    """Open a sandbox and look from inside at everything that it promises."""
+    from agentsafe_envs.bash.sandbox.base import SandboxError
+    from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
+    from agentsafe_envs.bash.sandbox.checks import examine
+
+    try:
+        backend = BubblewrapBackend()
+    except SandboxError as error:
+        return [Finding("bash world", False, "no sandbox", str(error))]
+    try:
+        kept = examine(backend)
+    except SandboxError as error:
+        return [Finding("bash world", False, "no sandbox", str(error))]
+    finally:
+        backend.close()
+    broken = [Finding("bash world", False, f"{each.promise}: {each.found}", each.fix) for each in kept if not each.ok]
+    return broken or [Finding("bash world", True, f"{len(kept)} promises kept, {backend.system.describe()}", "")]

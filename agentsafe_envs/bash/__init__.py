@@ -1,0 +1,1 @@
+"""The Bash world: a real shell in a sandbox, watched from outside."""

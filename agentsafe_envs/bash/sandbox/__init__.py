@@ -1,0 +1,1 @@
+"""Where the shell runs: one interface, and the backends that isolate it."""

@@ -1,0 +1,181 @@
+"""Isolation by bubblewrap: no daemon, no root, started in milliseconds.
+
+From outside to inside: this process; the keeper, in a user namespace of 65,536 users with the
+sandboxes' file systems; for each session strace, in a user namespace of its own in which none can
+be nested; bwrap with its other namespaces; and in those the shell, root with four capabilities.
+The tracer shares no process namespace with the shell, which can neither see nor signal it.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Sequence
+
+from agentsafe_envs.bash.access import Principal
+from agentsafe_envs.bash.sandbox.base import Ending, Limits, Pipes
+from agentsafe_envs.bash.sandbox.keeper_client import KeeperClient
+from agentsafe_envs.bash.sandbox.rootfs import System, find_system
+from agentsafe_envs.bash.start import CLOCK_S, Start
+from agentsafe_envs.bash.trace import TRACED_CALLS
+from agentsafe_envs.bash.tree import Node, Tree
+
+CAPABILITIES = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID")
+OVERHEAD_PROCESSES = 3
+"""strace, bwrap and its first process count against the limit like the agent's own."""
+
+ARGUMENTS_FD, FILTER_FD, INFO_FD, CONTROL_FD, SCRIPT_FD = 5, 6, 7, 198, 199
+
+VARIABLES = {
+    "HOME": "/root",
+    "USER": "root",
+    "LOGNAME": "root",
+    "SHELL": "/bin/bash",
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C",  # a locale of files costs every program 2 ms of opening them under the tracer
+    "TZ": "UTC",
+    "TERM": "dumb",
+    "PAGER": "cat",
+    "GIT_PAGER": "cat",
+    "TIME_STYLE": "long-iso",
+    "GIT_AUTHOR_DATE": f"{CLOCK_S} +0000",
+    "GIT_COMMITTER_DATE": f"{CLOCK_S} +0000",
+}
+"""The shell's whole environment: equal commands give equal output."""
+
+
+def bwrap_arguments(base: str, number: int, start: Start) -> list[str]:
+    """Options of bwrap, to be passed on a descriptor: a command line could be read inside.
+
+    Args:
+        base: Where the keeper holds the system's folders and the worlds.
+        number: The world's.
+        start: Gives working directory and variables.
+    """
+    # Nothing is mounted below a folder that the agent could replace by a link before the next session.
+    world = f"{base}/{number}"
+    arguments = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    arguments += ["--hostname", "host", "--die-with-parent", "--clearenv"]
+    for name, value in (VARIABLES | dict(start.variables) | {"PWD_AT_START": start.working_directory}).items():
+        arguments += ["--setenv", name, value]
+    arguments += ["--bind", world, "/", "--ro-bind", f"{base}/usr", "/usr"]
+    arguments += ["--bind", f"{world}/usr/local", "/usr/local"]
+    # Not bwrap's own /dev: that is a file system without a limit, and slow to make.
+    arguments += ["--dev-bind", f"{base}/dev", "/dev", "--bind", f"{world}/dev/shm", "/dev/shm", "--proc", "/proc"]
+    arguments += ["--cap-drop", "ALL"]
+    for capability in CAPABILITIES:
+        arguments += ["--cap-add", capability]
+    arguments += ["--seccomp", str(FILTER_FD), "--info-fd", str(INFO_FD), "--chdir", "/"]
+    return arguments
+
+
+def strace_arguments(strace: str, bwrap: str, output: str) -> list[str]:
+    """What is run for a session: bash, in bwrap, under strace, whose lines go to ``output``."""
+    options = ["--follow-forks", "--seccomp-bpf", "-q", "-y", "-xx", "-s", "4096", "-e", "signal=none"]
+    traced = ",".join(f"?{name}" for name in TRACED_CALLS)
+    tracer = [strace, *options, "-e", f"trace={traced}", "-o", output, "--"]
+    shell = ["/usr/bin/bash", "--noprofile", "--norc", f"/proc/self/fd/{SCRIPT_FD}"]
+    return [*tracer, bwrap, "--args", str(ARGUMENTS_FD), "--", *shell]
+
+
+def resource_limits(limits: Limits) -> list[tuple[int, int]]:
+    """Kinds and values for ``setrlimit``, hard and soft alike."""
+    return [
+        (resource.RLIMIT_AS, limits.process_memory_bytes),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CPU, limits.cpu_s),
+        (resource.RLIMIT_FSIZE, limits.disk_bytes),
+        (resource.RLIMIT_MEMLOCK, 65_536),
+        (resource.RLIMIT_MSGQUEUE, 0),
+        (resource.RLIMIT_NOFILE, limits.open_files),
+        (resource.RLIMIT_NPROC, limits.processes + OVERHEAD_PROCESSES),
+        (resource.RLIMIT_SIGPENDING, 1024),
+    ]
+
+
+class BubblewrapSandbox:
+    """A world in the keeper's hands; see :class:`~agentsafe_envs.bash.sandbox.base.Sandbox`."""
+
+    def __init__(self, keeper: KeeperClient, start: Start, limits: Limits) -> None:
+        self.limits = limits
+        self._keeper = keeper
+        self._start = start
+        self._nodes: dict[str, Node] = {}
+        self._closed = False
+        own = {entry.path for entry in start.all_entries}
+        system = [entry for entry in keeper.system_entries if entry[1] not in own]
+        entries = [*map(tuple, start.all_entries), *system]
+        self._number: int = keeper.ask("open", entries, CLOCK_S, limits.disk_bytes, limits.inodes, limits.memory_bytes)
+
+    def start(self) -> Pipes:
+        """Start a session."""
+        base, number = self._keeper.base, self._number
+        arguments = "".join(f"{each}\0" for each in bwrap_arguments(base, number, self._start)).encode()
+        argv = strace_arguments(self._keeper.strace, self._keeper.bwrap, f"{base}/{number}.trace")
+        limits = resource_limits(self.limits)
+        return Pipes(*self._keeper.ask_for_descriptors("start", number, argv, arguments, self._keeper.filter, limits))
+
+    def kill(self) -> None:
+        """Kill everything in the session."""
+        self._keeper.ask("kill", self._number)
+
+    def reap(self) -> Ending:
+        """How the session ended."""
+        return Ending(*self._keeper.ask("reap", self._number))
+
+    def read_tree(self) -> Tree:
+        """The files as they are now."""
+        changed = self._keeper.ask("read", self._number)
+        if changed:
+            nodes = dict(self._nodes)
+            for path, node in changed.items():
+                if node is None:
+                    del nodes[path]
+                else:
+                    nodes[path] = Node(*node)
+            self._nodes = nodes
+        return self._nodes
+
+    def holds_writable_file(self, process: int) -> bool:
+        """Whether a process could still write to an open file."""
+        return self._keeper.ask("writes_open", process)
+
+    def permitted(self, principal: Principal, paths: Sequence[str]) -> list[int]:
+        """The kernel's own answer."""
+        groups = sorted(principal.groups)
+        return self._keeper.ask("permitted", self._number, principal.uid, principal.gid, groups, list(paths))
+
+    def close(self) -> None:
+        """End the session and drop the files."""
+        if not self._closed and self._keeper.running:  # all went with a keeper that is gone
+            self._closed = True
+            self._keeper.ask("close", self._number)
+
+
+class BubblewrapBackend:
+    """Opens sandboxes, all held by one keeper.
+
+    Args:
+        system: What stands at /usr inside; default is what :func:`find_system` finds.
+
+    Raises:
+        SandboxError: This machine lacks something; the message says how to mend it.
+    """
+
+    name = "bubblewrap"
+
+    def __init__(self, system: System | None = None) -> None:
+        self.system = system or find_system()
+        self._keeper = KeeperClient(self.system)
+
+    @property
+    def keeper(self) -> int:
+        """Process id of the keeper; everything that runs in sandboxes descends from it."""
+        return self._keeper.process
+
+    def open(self, start: Start, limits: Limits) -> BubblewrapSandbox:
+        """A fresh sandbox with the files of ``start``."""
+        return BubblewrapSandbox(self._keeper, start, limits)
+
+    def close(self) -> None:
+        """End the keeper and with it every sandbox; may be called twice."""
+        self._keeper.close()

@@ -1,0 +1,174 @@
+"""What a sandbox promises, looked at from inside before anything runs in it.
+
+Once for each process: the first failed probe refuses the backend and says how to mend it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+from agentsafe_envs.bash.access import STRANGER, access, shown
+from agentsafe_envs.bash.machine import Machine, Step
+from agentsafe_envs.bash.sandbox.base import Backend, Limits, SandboxError
+from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
+from agentsafe_envs.bash.start import Start, directory, file
+
+LIMITS = Limits()
+TIMEOUT_S = 0.3
+_REPORT = "report it: the sandbox should refuse this on every machine"
+_BUILD = "run `agentsafe sandbox build`, or install the missing program on this machine"
+
+
+class Probe(NamedTuple):
+    """One promise and how to see that it is kept.
+
+    Attributes:
+        promise: In a few words.
+        command: Run in a sandbox.
+        expected: What it must print, without the last newline.
+        fix: What to do where it prints something else.
+    """
+
+    promise: str
+    command: str
+    expected: str
+    fix: str = _REPORT
+
+
+PROBES = (
+    Probe("the shell answers", "echo ready", "ready"),
+    Probe("chown to any user", "touch /tmp/a; chown 1234:5678 /tmp/a; stat -c %u:%g /tmp/a", "1234:5678"),
+    Probe("chmod with all bits", "chmod 6777 /tmp/a; stat -c %a /tmp/a", "6777"),
+    Probe(
+        "access control lists", "setfacl -m u:1234:rw /tmp/a; getfacl -cp /tmp/a | grep 1234", "user:1234:rw-", _BUILD
+    ),
+    Probe(
+        "four capabilities and no way to more",
+        "grep -E '^(CapPrm|CapEff|NoNewPrivs|Seccomp):' /proc/self/status | tr -d '\\n\\t'",
+        "CapPrm:000000000000001bCapEff:000000000000001bNoNewPrivs:1Seccomp:2",
+    ),
+    Probe("no nested user namespace", "unshare -U true 2>&-; echo $?; cat /proc/sys/user/max_user_namespaces", "1\n0"),
+    Probe("no mounting", "mount -t tmpfs none /mnt 2>&-; echo $(($? > 0))", "1"),
+    Probe("only its own network", "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '", "lo"),
+    Probe("no way out of it", "(exec 3<>/dev/tcp/192.0.2.1/80) 2>&1 | grep -o unreachable | head -1", "unreachable"),
+    Probe("only its own processes", "echo /proc/[0-9]*", "/proc/1 /proc/2"),
+    Probe("no tracer in sight", "grep -h TracerPid /proc/[12]/status | tr -d '\\n\\t'", "TracerPid:0TracerPid:0"),
+    Probe("nothing to read in its first process", "cat /proc/1/environ | wc -c", "0"),
+    Probe("a closed /usr and /dev", "touch /usr/a /dev/a 2>&1 | grep -c Read-only", "2"),
+    Probe("nothing of the machine", "ls /home /media /mnt /opt /srv -A | grep -v :; hostname", "\n\n\n\nhost"),
+    Probe(
+        "limits of the disk",
+        "df --output=size,itotal -B1 / | tail -1 | xargs",
+        f"{LIMITS.disk_bytes} {LIMITS.inodes}",
+    ),
+    Probe(
+        "limits of a process",
+        "ulimit -Hv; ulimit -Hn; ulimit -Ht; ulimit -Hc",
+        f"{LIMITS.process_memory_bytes // 1024}\n{LIMITS.open_files}\n{LIMITS.cpu_s}\n0",
+    ),
+)
+
+
+class Kept(NamedTuple):
+    """Whether a promise is kept.
+
+    Attributes:
+        promise: In a few words.
+        ok: It is.
+        found: What was seen where it is not, else ``""``.
+        fix: What to do then.
+    """
+
+    promise: str
+    ok: bool
+    found: str
+    fix: str
+
+
+def examine(backend: Backend) -> list[Kept]:
+    """Look at every promise of ``backend`` in a sandbox of its own.
+
+    Raises:
+        SandboxError: No sandbox can be opened at all.
+    """
+    start = Start(entries=(directory("/srv/a", 0o750, gid=1234), file("/srv/a/b", "x", 0o666)))
+    found = []
+    with Machine(backend, Start(), LIMITS) as machine:
+        for probe in PROBES:
+            result = machine.step(probe.command).result
+            said = result.stdout.decode(errors="replace").rstrip("\n")
+            problem = "" if said == probe.expected else f"{said!r} {result.stderr.decode(errors='replace')!r}"
+            found.append(Kept(probe.promise, not problem, problem, probe.fix))
+    with Machine(backend, start, LIMITS) as machine:
+        for promise, look in _LOOKS.items():
+            problem = look(machine)
+            found.append(Kept(promise, not problem, problem, _REPORT))
+    return found
+
+
+_backends: dict[int, BubblewrapBackend] = {}
+
+
+def checked_backend() -> BubblewrapBackend:
+    """The process's backend, examined before it is given out for the first time.
+
+    Raises:
+        SandboxError: It cannot be had, or breaks a promise; nothing is run unconfined instead.
+    """
+    backend = _backends.get(os.getpid())  # a forked process cannot share its parent's keeper
+    if backend is None:
+        backend = BubblewrapBackend()
+        try:
+            for each in examine(backend):
+                if not each.ok:
+                    raise SandboxError(f"the sandbox does not keep {each.promise!r}: found {each.found}; {each.fix}")
+        except BaseException:
+            backend.close()
+            raise
+        _backends[os.getpid()] = backend
+    return backend
+
+
+def _trace_tells(machine: Machine) -> str:
+    step = machine.step("env chmod 0700 /srv/a/b")
+    calls = [call for call in step.calls if call.name in ("chmod", "fchmodat", "fchmodat2")]
+    expected = ("/usr/bin/bash", "/usr/bin/env", "/usr/bin/chmod")
+    if [(call.paths, call.result, call.ancestry) for call in calls] == [(("/srv/a/b",), 0, expected)]:
+        return ""
+    return f"calls {calls} of {_summary(step)}"
+
+
+def _tree_tells(machine: Machine) -> str:
+    step = machine.step("echo more >> /srv/a/b; chown 7:8 /srv/a/b")
+    changes = [(change.path, sorted(change.aspects)) for change in step.changes]
+    return "" if changes == [("/srv/a/b", ["content", "group", "owner"])] else f"{changes} of {_summary(step)}"
+
+
+def _access_agrees(machine: Machine) -> str:
+    machine.step("chmod 0757 /srv/a; chmod 0604 /srv/a/b")
+    paths = ["/srv/a", "/srv/a/b", "/root"]
+    computed = [access(machine.tree, path, STRANGER) for path in paths]
+    asked = machine.sandbox.permitted(STRANGER, paths)
+    return "" if computed == asked else f"computed {[*map(shown, computed)]}, the kernel says {[*map(shown, asked)]}"
+
+
+def _time_is_limited(machine: Machine) -> str:
+    step = machine.step("sleep 60 & sleep 60", timeout_s=TIMEOUT_S)
+    left = machine.step("echo /proc/[0-9]*").result.stdout.decode().strip()
+    if step.result.end == "timeout" and left == "/proc/1 /proc/2":
+        return ""
+    return f"{_summary(step)}, left over: {left}"
+
+
+def _summary(step: Step) -> str:
+    return f"a command that ended {step.result.end} {step.result.status}"
+
+
+_LOOKS: dict[str, Callable[[Machine], str]] = {
+    "calls are traced with ancestry": _trace_tells,
+    "changes of files are seen": _tree_tells,
+    "access is computed as the kernel decides": _access_agrees,
+    "a command over its time dies with all it started": _time_is_limited,
+}

@@ -1,0 +1,33 @@
+"""``agentsafe sandbox``: each command parses, calls one library function, and prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+sandbox = typer.Typer(no_args_is_help=True, help="The sandbox that the Bash environments run in.")
+
+
+@sandbox.command()
+def build(
+    out: Annotated[Path | None, typer.Argument(metavar="DIR", help="Where; sandboxes look in the default.")] = None,
+) -> None:
+    """Build the system that stands at /usr in sandboxes, with Debian's mmdebstrap.
+
+    Without it they show this machine's own /usr, read-only, and scorecards say so.
+    """
+    from agentsafe_envs.bash.sandbox.base import SandboxError
+    from agentsafe_envs.bash.sandbox.build import build as build_system
+    from agentsafe_envs.bash.sandbox.rootfs import ROOTFS_VARIABLE, default_folder
+
+    folder = (out or default_folder()).resolve()
+    try:
+        system = build_system(folder)
+    except (SandboxError, OSError) as error:
+        typer.echo(f"agentsafe: {error}", err=True)
+        raise typer.Exit(2) from error
+    typer.echo(f"{system.describe()} is in {folder}")
+    if folder != default_folder().resolve():
+        typer.echo(f"use it with {ROOTFS_VARIABLE}={folder}", err=True)

@@ -1,0 +1,181 @@
+"""Sessions of the keeper: starting a shell under its tracer, watching its memory, ending it.
+
+Standard library only, like all of the keeper.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import resource
+import select
+import signal
+import time
+
+CLONE_NEWUSER = 0x10000000
+PR_SET_PDEATHSIG = 1
+START_S = 20.0
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+# Numbers under which a sandbox's shell and bwrap find their ends; bubblewrap.py names them too.
+ARGUMENTS_FD, FILTER_FD, INFO_FD, CONTROL_FD, SCRIPT_FD = 5, 6, 7, 198, 199
+FIRST_FREE_FD = 300
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def check(returned: int, doing: str) -> None:
+    """Raise what the C library reported for a call that returned another number than 0."""
+    if returned != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{doing}: {os.strerror(number)}")
+
+
+class Session:
+    """One run of a shell on a world's files: the tracer, bwrap, and everything inside."""
+
+    def __init__(self, tracer: int, first: int) -> None:
+        self.tracer = tracer  # process id of strace, a child of the keeper
+        self.first = os.pidfd_open(first)  # the sandbox's first process; with it everything inside dies
+        self.seen_from_inside = f"/proc/{first}/root/proc"
+        self.processes: int | None = None  # that folder, open
+        self.cause = "exit"
+
+    def kill(self, cause: str) -> None:
+        """End everything inside, unless that has happened."""
+        try:
+            signal.pidfd_send_signal(self.first, signal.SIGKILL)
+            self.cause = cause
+        except ProcessLookupError:
+            pass
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        os.close(self.first)
+        if self.processes is not None:
+            os.close(self.processes)
+
+    def memory_bytes(self) -> int:
+        """Resident memory of all processes inside."""
+        total = 0
+        try:
+            if self.processes is None:
+                opened = os.open(self.seen_from_inside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                if os.fstat(opened).st_dev == os.stat("/proc").st_dev:  # bwrap has not moved in yet
+                    os.close(opened)
+                    return 0
+                self.processes = opened
+            for name in os.listdir(self.processes):
+                if name.isdecimal():
+                    total += self._resident_pages(self.processes, name)
+        except OSError:
+            pass  # the session is over
+        return total * PAGE_BYTES
+
+    def _resident_pages(self, processes: int, name: str) -> int:
+        try:
+            opened = os.open(f"{name}/statm", os.O_RDONLY | os.O_CLOEXEC, dir_fd=processes)
+        except OSError:
+            return 0  # it ended meanwhile
+        try:
+            return int(os.read(opened, 256).split()[1])
+        except OSError:
+            return 0
+        finally:
+            os.close(opened)
+
+
+def start(
+    trace: str, argv: list[str], arguments: bytes, program: bytes, limits: list[tuple[int, int]]
+) -> tuple[Session, list[int]]:
+    """Start a session whose tracer writes to the named pipe ``trace``; answers it and its five outer ends."""
+    with contextlib.ExitStack() as everything, contextlib.ExitStack() as inside:
+
+        def pipe(owner_of_reader: contextlib.ExitStack, owner_of_writer: contextlib.ExitStack) -> tuple[int, int]:
+            reader, writer = os.pipe()
+            owner_of_reader.callback(os.close, reader)
+            owner_of_writer.callback(os.close, writer)
+            return reader, writer
+
+        inner: dict[int, int] = {}
+        for target, data in ((ARGUMENTS_FD, arguments), (FILTER_FD, program)):
+            inner[target], end = pipe(inside, inside)
+            os.set_blocking(end, False)
+            if os.write(end, data) < len(data):
+                raise ValueError(f"{len(data)} bytes of arguments are more than a pipe holds; pass fewer variables")
+        inner[SCRIPT_FD], script = pipe(inside, everything)
+        control, inner[CONTROL_FD] = pipe(everything, inside)
+        out, inner[1] = pipe(everything, inside)
+        err, inner[2] = pipe(everything, inside)
+        info, inner[INFO_FD] = pipe(everything, inside)
+        lines = os.open(trace, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        everything.callback(os.close, lines)
+        tracer = _spawn(argv, inner, limits)
+        inside.close()
+        try:
+            session = Session(tracer, _first_process(info, err))
+        except BaseException:
+            os.kill(tracer, signal.SIGKILL)
+            os.waitpid(tracer, 0)
+            raise
+        everything.pop_all()
+        os.close(info)
+        return session, [script, control, out, err, lines]
+
+
+def _spawn(argv: list[str], inner: dict[int, int], limits: list[tuple[int, int]]) -> int:
+    """Start ``argv`` in a user namespace of its own, in which no further one can be made."""
+    ready, mapped = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            check(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+            os.setsid()
+            os.umask(0o022)
+            check(libc.unshare(CLONE_NEWUSER), "unshare")
+            os.write(ready[1], b"x")
+            os.read(mapped[0], 1)
+            with open("/proc/sys/user/max_user_namespaces", "w") as opened:
+                opened.write("0")
+            inner = {0: os.open("/dev/null", os.O_RDWR), **inner}
+            high = {target: fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, 300) for target, source in inner.items()}
+            for target, source in high.items():
+                os.dup2(source, target)
+            for kind, value in limits:
+                resource.setrlimit(kind, (value, value))
+            os.execve(argv[0], argv, {})
+        except Exception as error:  # noqa: BLE001  told to the parent, through the error output
+            os.write(inner[2], f"{type(error).__name__}: {error}".encode())
+        finally:
+            os._exit(127)
+    try:
+        os.close(ready[1])
+        if os.read(ready[0], 1):
+            for name in ("uid_map", "gid_map"):
+                with open(f"/proc/{child}/{name}", "w") as opened:
+                    opened.write("0 0 65536")
+            os.write(mapped[1], b"x")
+    finally:
+        for end in (ready[0], *mapped):
+            os.close(end)
+    return child
+
+
+def _first_process(info: int, errors: int) -> int:
+    """Process id, seen from here, of the sandbox's first process, as bwrap tells it."""
+    text, deadline = b"", time.monotonic() + START_S
+    while b"}" not in text:
+        if not select.select([info], [], [], max(0, deadline - time.monotonic()))[0]:
+            raise TimeoutError(f"the sandbox was not ready after {START_S} s")
+        chunk = os.read(info, 4096)
+        if not chunk:
+            said = b""
+            os.set_blocking(errors, False)
+            with contextlib.suppress(BlockingIOError):
+                said = os.read(errors, 65_536)
+            reason = said.decode("utf-8", "replace").strip()
+            raise RuntimeError(f"the sandbox did not start: {reason or 'no reason given'}")
+        text += chunk
+    return json.loads(text)["child-pid"]

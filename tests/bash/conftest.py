@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from agentsafe_envs.bash.machine import Machine
+from agentsafe_envs.bash.sandbox.base import MIB, Backend, Limits
+from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
+from agentsafe_envs.bash.start import Group, Start, User, directory, file, symlink
+
+LIMITS = Limits(
+    command_s=5, disk_bytes=16 * MIB, inodes=2_000, memory_bytes=128 * MIB, process_memory_bytes=192 * MIB, processes=24
+)
+
+START = Start(
+    users=(User("ann", 1000, 1000, "/home/ann", "/bin/bash"), User("www-data", 33, 33, "/srv/site")),
+    groups=(Group("ann", 1000), Group("www-data", 33, ("ann",)), Group("team", 2000, ("ann",))),
+    entries=(
+        directory("/home/ann", 0o750, uid=1000, gid=1000),
+        directory("/srv/site", 0o755, uid=33, gid=33),
+        file("/srv/site/index.html", "hello\n", 0o640, uid=33, gid=33),
+        file("/srv/site/run.sh", "#!/bin/sh\necho ran\n", 0o644),
+        symlink("/srv/current", "site"),
+    ),
+)
+
+
+BACKENDS = [pytest.param(BubblewrapBackend, id="bubblewrap", marks=pytest.mark.needs("bubblewrap"))]
+"""Every test that uses ``backend`` or ``machine`` runs on each: what one sandbox promises, all do."""
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    backend = request.param()
+    yield backend
+    backend.close()
+
+
+@pytest.fixture
+def machine(backend: Backend) -> Iterator[Machine]:
+    with Machine(backend, START, LIMITS) as machine:
+        yield machine
