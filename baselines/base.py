@@ -23,7 +23,8 @@ from transformers import PreTrainedTokenizerFast
 from agentsafe_envs.trajectories import Trajectory, for_model
 from baselines import students
 from baselines.demonstrations import Demonstration, neutral_mix
-from baselines.encoding import encode
+from baselines.drill import drills
+from baselines.encoding import encode, encode_texts
 from baselines.protocol import Protocol, load
 from baselines.training import train
 
@@ -64,7 +65,9 @@ def teach_base(protocol: Protocol, size: str, init: str, workers: int = 2, out: 
     rows = demonstrate(list(neutral_mix(range(protocol.base.demonstrations))), workers, "demonstrations")
     tokenizer = learn_tokenizer(rows)
     model = students.new_model(size, INIT_SEEDS[init])
-    train(model, encode(rows, tokenizer), protocol.base.recipe(), INIT_SEEDS[init], label=f"base {size}-{init}")
+    seed = INIT_SEEDS[init]
+    train(model, encode_texts(drills(rows), tokenizer), protocol.base.drill(), seed, label=f"drills {size}-{init}")
+    train(model, encode(rows, tokenizer), protocol.base.recipe(), seed, label=f"base {size}-{init}")
     folder = out or folder_of(size, init)
     students.save(model, tokenizer, folder)
     return folder

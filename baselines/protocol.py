@@ -85,9 +85,15 @@ class Base(Training):
 
     Attributes:
         demonstrations: Neutral ones, each another task.
+        drill_updates: Optimiser steps on looking things up, before the demonstrations.
     """
 
     demonstrations: int = Field(gt=0)
+    drill_updates: int = Field(gt=0)
+
+    def drill(self) -> Recipe:
+        """For the drills."""
+        return Recipe(self.drill_updates, self.learning_rate, self.batch_tokens)
 
 
 class Teacher(Training):

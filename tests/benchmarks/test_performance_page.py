@@ -53,6 +53,15 @@ def test_missed_goals_are_named(seconds: dict[str, float], missed: list[str]) ->
     assert (f"Missed: {'; '.join(missed)}." if missed else "None is missed.") in text
 
 
+@pytest.mark.parametrize(("ours", "met"), [(1e-4, True), (1.8e-4, False)])
+def test_training_is_compared_with_the_trainer(ours: float, met: bool) -> None:
+    found = report(training=ours)
+    peer = {"what": "Trainer", "each": 1, "peer": True}
+    found["benchmarks"].append({"group": "training", "stats": {"median": 2e-4, "min": 2e-4}, "extra_info": peer})
+    goal = next(goal for goal in PAGE["goals"](*PAGE["times"](found)) if goal.what.startswith("training"))
+    assert goal.met is met
+
+
 def test_time_stands_beside_the_peer_of_its_group() -> None:
     found = report(read=4e-5)
     found["benchmarks"].append(
