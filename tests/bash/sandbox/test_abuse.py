@@ -125,7 +125,7 @@ def test_holes_cost_neither_time_nor_memory(small: Machine) -> None:
     assert step.result.end in ("done", "timeout")
     assert time.monotonic() - started < LIMITS.command_s + 5
     holes = [node for path, node in small.tree.items() if path.startswith("/srv/h")]
-    assert all(node.content is None for node in holes)
+    assert all(node.content is None for node in holes if node.size)
     assert sum(node.size for node in holes if node.digest) <= 2 * LIMITS.disk_bytes
 
 
@@ -234,9 +234,6 @@ def test_daemons_left_behind_end_with_the_world(backend: BubblewrapBackend) -> N
     with Machine(backend, START, LIMITS) as machine:
         machine.step("for i in 1 2 3; do (setsid sh -c 'trap \"\" TERM HUP; exec -a left-behind sleep 77' &); done")
         assert len(_processes_below(backend.keeper)) > 3
-    deadline = time.monotonic() + 20  # ended processes are collected at the keeper's next round
-    while _processes_below(backend.keeper) and time.monotonic() < deadline:
-        time.sleep(0.02)
     assert _processes_below(backend.keeper) == []
 
 
@@ -287,9 +284,6 @@ def test_soak_leaves_nothing_behind(backend: BubblewrapBackend, episodes: int) -
     before, memory = held(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(episodes):
         play()
-    deadline = time.monotonic() + 20  # ended processes are collected at the keeper's next round
-    while held() != before and time.monotonic() < deadline:
-        time.sleep(0.02)
     assert held() == before
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 50_000  # KiB
 
