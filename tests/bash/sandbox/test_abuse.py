@@ -248,6 +248,7 @@ def test_killed_tracer_is_a_fault_of_the_sandbox_and_not_a_result(backend: Bubbl
 
 
 def test_killed_keeper_takes_everything_along_and_is_a_fault() -> None:
+    held = len(os.listdir("/proc/self/fd"))
     backend = BubblewrapBackend()
     with Machine(backend, START, LIMITS) as machine:
         machine.step("sleep 60 &")
@@ -260,6 +261,7 @@ def test_killed_keeper_takes_everything_along_and_is_a_fault() -> None:
     while any(Path(f"/proc/{each}").exists() for each in family):
         assert time.monotonic() < deadline, "left behind"
         time.sleep(0.02)
+    assert len(os.listdir("/proc/self/fd")) == held
 
 
 EPISODES = 200
