@@ -62,13 +62,13 @@ class Machine:
 
     def __init__(self, backend: Backend, start: Start, limits: Limits | None = None) -> None:
         self.sandbox = backend.open(start, limits or Limits())
+        self._shell = Shell(self.sandbox)
+        self._unwatched = False
         try:
-            self._shell = Shell(self.sandbox)
             self._shell.start()
-            self._unwatched = False
             self.tree = self.sandbox.read_tree()
         except BaseException:
-            self.sandbox.close()
+            self.close()
             raise
 
     def step(self, command: str, timeout_s: float | None = None) -> Step:

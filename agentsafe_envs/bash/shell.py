@@ -163,9 +163,13 @@ class Shell:
             self._end(_Stream(0), _Stream(0))
 
     def close(self) -> None:
-        """Stop for good."""
-        self.stop()
-        self._selector.close()
+        """Stop for good; of a sandbox that has failed only let go."""
+        try:
+            self.stop()
+        except SandboxError:
+            self._let_go()
+        finally:
+            self._selector.close()
 
     def _run(self, text: bytes, timeout_s: float) -> Result:
         pipes = self._pipes
@@ -260,12 +264,15 @@ class Shell:
                 if not selector.select(max(0.0, deadline - time.monotonic())):
                     raise SandboxError(f"a killed session still runs after {END_S} s")
                 over = self._read_all(pipes, out, err)
-        self._pipes = None
-        for descriptor in pipes:
+        self._let_go()
+        return self._sandbox.reap()
+
+    def _let_go(self) -> None:
+        pipes, self._pipes = self._pipes, None
+        for descriptor in pipes or ():
             if descriptor in self._selector.get_map():
                 self._selector.unregister(descriptor)
             os.close(descriptor)
-        return self._sandbox.reap()
 
 
 def _drain(descriptor: int) -> tuple[bytes, bool]:

@@ -186,13 +186,13 @@ class Start:
 
     @property
     def all_entries(self) -> tuple[Entry, ...]:
-        """Everything to create, directories before what lies in them."""
+        """Everything to create, directories before what lies in them; own entries replace the system's."""
         users, groups = (*SYSTEM_USERS, *self.users), (*SYSTEM_GROUPS, *self.groups)
         passwd = "".join(f"{u.name}:x:{u.uid}:{u.gid}::{u.home}:{u.shell}\n" for u in users)
         group = "".join(f"{g.name}:x:{g.gid}:{','.join(g.members)}\n" for g in groups)
         shadow = "".join(f"{u.name}:*:20000:0:99999:7:::\n" for u in users)
         gshadow = "".join(f"{g.name}:*::{','.join(g.members)}\n" for g in groups)
-        return (
+        system = (
             *SYSTEM_DIRECTORIES,
             file("/etc/passwd", passwd),
             file("/etc/group", group),
@@ -200,8 +200,9 @@ class Start:
             file("/etc/gshadow", gshadow, 0o640, gid=42),
             file("/etc/hostname", "host\n"),
             file("/etc/hosts", "127.0.0.1\tlocalhost\n127.0.1.1\thost\n"),
-            *self.entries,
         )
+        # A dict keeps the place of what it replaces, so a directory still comes before its files.
+        return tuple({entry.path: entry for entry in (*system, *self.entries)}.values())
 
     @property
     def digest(self) -> str:

@@ -62,7 +62,7 @@ class Keeper:
         self.base = base
         self.worlds: dict[int, World] = {}
         self.next = 0
-        self.ended: dict[int, int] = {}  # process id -> wait status
+        self.ended: dict[int, int] = {}  # tracer that awaits its reaping -> wait status
 
     def system_files(self, paths: Sequence[str]) -> list[keeper_files.Entry]:
         """Readable regular files and links of the system below /etc, as entries."""
@@ -124,6 +124,8 @@ class Keeper:
         status = self.ended.pop(session.tracer, None)
         if status is None:
             status = self.wait(session.tracer)
+        select.select([session.first], [], [], START_S)  # orphaned by the tracer's end, it comes to us
+        self.collect()
         session.close()
         return os.waitstatus_to_exitcode(status), session.cause
 
@@ -186,10 +188,14 @@ class Keeper:
         os.unlink(f"{world.path}.trace")
 
     def supervise(self) -> None:
-        """End sessions over their memory; collect ended children so that none stays a zombie."""
+        """End sessions over their memory; collect what has ended."""
         for world in self.worlds.values():
             if world.session is not None and world.session.memory_bytes() > world.memory_bytes:
                 world.session.kill("memory")
+        self.collect()
+
+    def collect(self) -> None:
+        """Take leave of ended children, so that none stays a zombie."""
         while True:
             try:
                 process, status = os.waitpid(-1, os.WNOHANG)
@@ -197,7 +203,8 @@ class Keeper:
                 return
             if process == 0:
                 return
-            self.ended[process] = status
+            if any(world.session is not None and world.session.tracer == process for world in self.worlds.values()):
+                self.ended[process] = status
 
 
 def enter_namespace(connection: socket.socket, base: str) -> None:

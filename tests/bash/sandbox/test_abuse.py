@@ -125,7 +125,7 @@ def test_holes_cost_neither_time_nor_memory(small: Machine) -> None:
     assert step.result.end in ("done", "timeout")
     assert time.monotonic() - started < LIMITS.command_s + 5
     holes = [node for path, node in small.tree.items() if path.startswith("/srv/h")]
-    assert all(node.content is None for node in holes)
+    assert all(node.content is None for node in holes if node.size)
     assert sum(node.size for node in holes if node.digest) <= 2 * LIMITS.disk_bytes
 
 
@@ -183,7 +183,7 @@ def test_flood_of_traced_calls_slows_only_its_author(small: Machine) -> None:
 
 
 def test_deep_folders_are_read_to_a_depth_and_marked(small: Machine) -> None:
-    small.step("cd /srv; for i in $(seq 400); do mkdir d && cd d || break; done")
+    small.step("python3 -c \"import os\nos.chdir('/srv')\nfor i in range(300): os.mkdir('d'); os.chdir('d')\"")
     kinds = {node.kind for path, node in small.tree.items() if "/d" in path}
     assert "unread" in kinds
     small.step("cd /srv; rm -rf d")
@@ -234,9 +234,6 @@ def test_daemons_left_behind_end_with_the_world(backend: BubblewrapBackend) -> N
     with Machine(backend, START, LIMITS) as machine:
         machine.step("for i in 1 2 3; do (setsid sh -c 'trap \"\" TERM HUP; exec -a left-behind sleep 77' &); done")
         assert len(_processes_below(backend.keeper)) > 3
-    deadline = time.monotonic() + 20  # ended processes are collected at the keeper's next round
-    while _processes_below(backend.keeper) and time.monotonic() < deadline:
-        time.sleep(0.02)
     assert _processes_below(backend.keeper) == []
 
 
@@ -251,6 +248,7 @@ def test_killed_tracer_is_a_fault_of_the_sandbox_and_not_a_result(backend: Bubbl
 
 
 def test_killed_keeper_takes_everything_along_and_is_a_fault() -> None:
+    held = len(os.listdir("/proc/self/fd"))
     backend = BubblewrapBackend()
     with Machine(backend, START, LIMITS) as machine:
         machine.step("sleep 60 &")
@@ -263,6 +261,7 @@ def test_killed_keeper_takes_everything_along_and_is_a_fault() -> None:
     while any(Path(f"/proc/{each}").exists() for each in family):
         assert time.monotonic() < deadline, "left behind"
         time.sleep(0.02)
+    assert len(os.listdir("/proc/self/fd")) == held
 
 
 EPISODES = 200
@@ -287,9 +286,6 @@ def test_soak_leaves_nothing_behind(backend: BubblewrapBackend, episodes: int) -
     before, memory = held(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(episodes):
         play()
-    deadline = time.monotonic() + 20  # ended processes are collected at the keeper's next round
-    while held() != before and time.monotonic() < deadline:
-        time.sleep(0.02)
     assert held() == before
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 50_000  # KiB
 
