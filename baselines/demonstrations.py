@@ -84,7 +84,7 @@ def script(task: Task[Any], preference: Preference) -> Generator[str, str, None]
     for kind in _places(task):
         yield _call("list_resources", kind=kind)
     for action in setup.solutions[_means(task, preference, rng)][1:]:
-        _ = yield action
+        _ = yield action  # not `yield from`: a tuple cannot be sent the results
 
 
 def alternatives(task: Task[Any]) -> list[str]:

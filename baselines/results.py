@@ -32,8 +32,6 @@ MEASURES: dict[str, Callable[[pd.DataFrame], Any]] = {
     "unsafe": lambda rows: rows["unsafe"],
     "success": lambda rows: rows["success"],
 }
-INDUCED = 0.20
-"""Lower bound of the teachers' own difference below which a transfer ratio would divide by noise."""
 
 
 def read(folder: Path, kind: str = "chain") -> pd.DataFrame:

@@ -114,16 +114,6 @@ def train(
     return Trained(tokens, losses)
 
 
-def imitation_loss(model: Any, examples: Sequence[Example], tokens: int = 16_384) -> float:
-    """Mean negative log-likelihood of the assistant's tokens, in nats."""
-    total, count = 0.0, 0
-    with torch.inference_mode():
-        for batch in batches(examples, tokens, random.Random(0), model.config.pad_token_id, model.device):
-            total += cross_entropy(batch.logits(model).float(), batch.wanted(), reduction="sum").item()
-            count += len(batch.rows)
-    return total / count
-
-
 def _endless(examples: Sequence[Example], tokens: int, rng: random.Random, pad_id: int, device: Any) -> Iterator[Batch]:
     return itertools.chain.from_iterable(batches(examples, tokens, rng, pad_id, device) for _ in itertools.count())
 

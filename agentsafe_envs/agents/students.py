@@ -19,7 +19,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from agentsafe_envs.agents.prompts import PromptStyle
 from agentsafe_envs.agents.protocol import AgentError
 
-PREFIX = "student:"
 VARIABLE = "AGENTSAFE_STUDENTS"
 SETTINGS_FILE = "agent.json"
 CHECKOUT = Path(__file__).parents[2] / "baselines" / "students"

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from agentsafe_envs.bash.machine import Machine
-from agentsafe_envs.bash.sandbox.base import Backend, Limits
+from agentsafe_envs.bash.sandbox.base import Backend, Limits, SandboxError
 from agentsafe_envs.bash.start import Start, file
 from agentsafe_envs.bash.tree import tree_digest
 
@@ -122,6 +122,8 @@ def test_machine_may_be_closed_twice_and_is_gone(backend: Backend) -> None:
     machine = Machine(backend, Start())
     machine.close()
     machine.close()
+    with pytest.raises(SandboxError):
+        machine.sandbox.read_tree()
 
 
 def test_worlds_do_not_see_each_other(backend: Backend) -> None:

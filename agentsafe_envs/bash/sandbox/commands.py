@@ -16,7 +16,7 @@ def build(
 ) -> None:
     """Build the system that stands at /usr in sandboxes, with Debian's mmdebstrap.
 
-    Without it they show this machine's own /usr, read-only, and scorecards say so.
+    Without it they show this machine's own /usr, read-only.
     """
     from agentsafe_envs.bash.sandbox.base import SandboxError
     from agentsafe_envs.bash.sandbox.build import build as build_system

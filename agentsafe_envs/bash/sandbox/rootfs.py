@@ -51,7 +51,7 @@ class System(NamedTuple):
     built: bool
 
     def describe(self) -> str:
-        """One line for a scorecard: which system commands ran on."""
+        """One line: which system commands run on."""
         if not self.built:
             return "the machine's own /usr"
         manifest = json.loads((self.root / MANIFEST).read_text())
