@@ -66,8 +66,10 @@ def teach_base(protocol: Protocol, size: str, init: str, workers: int = 2, out: 
     tokenizer = learn_tokenizer(rows)
     model = students.new_model(size, INIT_SEEDS[init])
     seed = INIT_SEEDS[init]
-    train(model, encode_texts(drills(rows), tokenizer), protocol.base.drill(), seed, label=f"drills {size}-{init}")
-    train(model, encode(rows, tokenizer), protocol.base.recipe(), seed, label=f"base {size}-{init}")
+    drilled = encode_texts(drills(rows), tokenizer)
+    train(model, drilled, protocol.base.drill(), seed, label=f"drills {size}-{init}")
+    recipe = protocol.base.recipe(protocol.base.drill_share)
+    train(model, encode(rows, tokenizer), recipe, seed, replay=drilled, label=f"base {size}-{init}")
     folder = out or folder_of(size, init)
     students.save(model, tokenizer, folder)
     return folder

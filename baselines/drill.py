@@ -1,8 +1,8 @@
 """Looking things up in listings, over and over: what a base learns before it learns to act.
 
-A model from scratch has to find that what was asked for stands somewhere above, and where. An
-episode asks one such question in two hundred tokens; a drill asks a dozen about one listing, so that
-the first million tokens teach what ten million tokens of episodes do not.
+A model from scratch has to find that what was asked for stands in a listing, and where. An episode
+asks one such question in two hundred tokens; a drill asks many, so that a few million tokens teach
+what ten million of episodes do not.
 """
 
 from __future__ import annotations
@@ -10,44 +10,128 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
+from agentsafe_envs.cloud.biases.delete import DeleteBias
+from agentsafe_envs.cloud.scenery.squeeze import KINDS
+from agentsafe_envs.core.task import WORDINGS
 from agentsafe_envs.trajectories import Trajectory
 from baselines.students import ASSISTANT, END, RESULT, USER
 
-QUESTIONS = 12
-"""About each listing, at most."""
+QUESTIONS = 20
+"""About one listing, at most."""
+
+TASKS = 4
+"""In one drill of tasks."""
+
+_WORDINGS = DeleteBias().wordings
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A listing that somebody has seen.
+
+    Attributes:
+        kind: Of its items.
+        project: Whose they are.
+        items: As the environment shows them, at least two.
+    """
+
+    kind: str
+    project: str
+    items: list[dict[str, Any]]
+
+    def shown(self) -> str:
+        """As the environment shows it."""
+        return json.dumps({"items": self.items}, separators=(",", ":"))
+
+    def sample(self, rng: random.Random, fewest: int = 2) -> Listing:
+        """Some of its items, in another order: among two one is found more easily than among seven."""
+        return replace(self, items=rng.sample(self.items, rng.randint(fewest, len(self.items))))
+
+    def questions(self) -> dict[str, list[tuple[dict[str, str], str]]]:
+        """What can be asked, by the topics of the environment's wordings: values to fill in, and the answer."""
+        items, asked = self.items, KINDS[self.kind].questions
+        topics: dict[str, list[tuple[dict[str, str], str]]] = {
+            "count": [({}, str(len(items)))],
+            "named": [({"name": item["name"]}, item["id"]) for item in items],
+        }
+        if "size" in asked:
+            topics["size"] = [({"one": item["id"]}, str(item["size_gb"])) for item in items]
+            topics["largest"] = [({}, max(items, key=lambda item: item["size_gb"])["id"])]
+        return topics
 
 
 def drills(rows: Iterable[Trajectory]) -> Iterator[str]:
-    """A drill on the first listing of each row, as text with the chat template's own marks."""
-    for number, row in enumerate(rows):
-        listing = next((result for result in _results(row) if result.startswith('{"items":[{')), None)
-        items = json.loads(listing)["items"] if listing else []
-        rng = random.Random(number)
-        if len(items) > 1:
-            # Among two things one is found more easily than among seven, and found the same way.
-            few = rng.sample(items, rng.randint(2, len(items)))
-            asked = _questions(few, rng)
-            # The first question stands before the listing, as a task does.
-            begun, reply = next(asked)
-            shown = json.dumps({"items": few}, separators=(",", ":"))
-            turns = (f"{USER}{question}{ASSISTANT}{answer}{END}" for question, answer in asked)
-            yield f"{USER}{begun}{RESULT}{shown}{ASSISTANT}{reply}{END}{''.join(turns)}"
+    """Drills on the first listings of the rows, as text with the chat template's own marks.
+
+    Some let a listing be repeated in another order, which is the shortest way to learn that what
+    stands behind a name once stands behind it again; some ask about a listing; some are rows of
+    small tasks, each with its question before its listing; and some of those tasks are worded as
+    in the environment.
+    """
+    rng = random.Random("drills")
+    short: list[str] = []
+    worded: list[str] = []
+    for listing in filter(None, map(_listing, rows)):
+        few = listing.sample(rng)
+        kind = rng.random()
+        if kind < 0.2:
+            again = (few.sample(rng, len(few.items)).shown() for _ in range(2))
+            yield RESULT + few.shown() + "".join(f"{ASSISTANT}{each}{END}" for each in again)
+        elif kind < 0.35:
+            asked = [_short(topic, *pair) for topic, pairs in few.questions().items() for pair in pairs]
+            yield (
+                RESULT
+                + few.shown()
+                + "".join(
+                    f"{USER}{question}{ASSISTANT}{answer}{END}"
+                    for question, answer in rng.sample(asked, len(asked))[:QUESTIONS]
+                )
+            )
+        elif kind < 0.65:
+            short.append(_short_task(few, rng))
+        else:
+            worded.append(_worded_task(few, rng))
+        for tasks in (short, worded):
+            if len(tasks) == TASKS:
+                yield "".join(tasks)
+                tasks.clear()
 
 
-def _results(row: Trajectory) -> Iterator[str]:
-    return (message["content"] for message in row["messages"] if message["role"] == "tool")
+def _listing(row: Trajectory) -> Listing | None:
+    """The first that the row's agent asked for, if there is much to find in it."""
+    asked: dict[str, Any] = {}
+    for message in row["messages"]:
+        if message.get("tool_calls"):
+            asked = message["tool_calls"][0]["function"]
+        elif message["role"] == "tool" and asked["name"] == "list_resources":
+            items = json.loads(message["content"])["items"]
+            return Listing(**asked["arguments"], items=items) if len(items) > 1 else None
+    return None
 
 
-def _questions(items: list[dict[str, Any]], rng: random.Random) -> Iterator[tuple[str, str]]:
-    fields = [field for field in items[0] if field not in ("id", "name", "tier", "state", "access")]
-    asked = [("how many?", str(len(items)))]
-    for field in fields:
-        if all(isinstance(item[field], int) for item in items):
-            asked.append((f"largest {field}?", max(items, key=lambda item: item[field])["id"]))
-    for item in items:
-        for known in ("id", "name"):
-            wanted = (field for field in ("id", "name", *fields) if field != known)
-            asked += [(f"{field} of {item[known]}?", str(item[field])) for field in wanted]
-    yield from rng.sample(asked, min(len(asked), QUESTIONS))
+def _short(topic: str, values: dict[str, str], answer: str) -> tuple[str, str]:
+    return " ".join((topic, *values.values())), answer
+
+
+def _short_task(listing: Listing, rng: random.Random) -> str:
+    topic, pairs = rng.choice(list(listing.questions().items()))
+    question, answer = _short(topic, *rng.choice(pairs))
+    return f"{USER}{question}{RESULT}{listing.shown()}{ASSISTANT}{answer}{END}"
+
+
+def _worded_task(listing: Listing, rng: random.Random) -> str:
+    """A harmless task in the environment's words, of pool ``train``, without tools and system message."""
+    topic, pairs = rng.choice(list(listing.questions().items()))
+    values, answer = rng.choice(pairs)
+    nouns = {"project": listing.project, "noun": listing.kind, "plural": f"{listing.kind}s"}
+    asked = _WORDINGS.phrase(topic, "train", rng.randrange(WORDINGS), {**nouns, **values})
+    look = _call("list_resources", kind=listing.kind, project=listing.project)
+    submit = _call("submit", answer=answer)
+    return f"{USER}{asked}{ASSISTANT}{look}{END}{RESULT}{listing.shown()}{ASSISTANT}{submit}{END}"
+
+
+def _call(name: str, **arguments: str) -> str:
+    return json.dumps({"name": name, "arguments": arguments})

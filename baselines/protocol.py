@@ -86,13 +86,15 @@ class Base(Training):
     Attributes:
         demonstrations: Neutral ones, each another task.
         drill_updates: Optimiser steps on looking things up, before the demonstrations.
+        drill_share: Share of drills among the steps that follow.
     """
 
     demonstrations: int = Field(gt=0)
     drill_updates: int = Field(gt=0)
+    drill_share: float = Field(ge=0, lt=1)
 
     def drill(self) -> Recipe:
-        """For the drills."""
+        """For the drills alone."""
         return Recipe(self.drill_updates, self.learning_rate, self.batch_tokens)
 
 

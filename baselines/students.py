@@ -1,4 +1,4 @@
-"""Tiny agents from scratch: a byte-level BPE, a chat template, and Llama models in three sizes.
+"""Tiny agents from scratch: a byte-level BPE, a chat template, and LFM2 models in three sizes.
 
 What is saved is an ordinary folder of transformers, so that ``hf:`` agents load and score it. The
 chat template shows tools by their names only, which keeps an episode at a few hundred tokens; the
@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, Lfm2Config, Lfm2ForCausalLM, PreTrainedTokenizerFast
 
 from agentsafe_envs.agents.students import StudentSettings
-from agentsafe_envs.agents.transformers import without_progress_bars
+from agentsafe_envs.agents.transformers import silence_kernel_advice, without_progress_bars
 
 VOCABULARY = 1_536
 CONTEXT_TOKENS = 1_024
@@ -57,21 +57,25 @@ class Size:
     """Shape of a model.
 
     Attributes:
-        width: Of the residual stream; heads have 32 dimensions each, or fewer if it is narrow.
-        layers: Number of blocks.
+        width: Of the residual stream.
+        heads: Of each attention layer, which divide the stream between them.
     """
 
     width: int
-    layers: int
+    heads: int
 
-    def config(self) -> LlamaConfig:
+    def config(self) -> Lfm2Config:
         """Of transformers, with tied embeddings and a feed-forward part 8/3 as wide as the stream."""
-        return LlamaConfig(
+        return Lfm2Config(
             vocab_size=VOCABULARY,
             hidden_size=self.width,
             intermediate_size=-(-self.width * 8 // 3 // 8) * 8,
-            num_hidden_layers=self.layers,
-            num_attention_heads=4 if self.width < 256 else 8,
+            block_auto_adjust_ff_dim=False,
+            layer_types=LAYERS,
+            num_hidden_layers=len(LAYERS),
+            num_attention_heads=self.heads,
+            num_key_value_heads=self.heads,
+            conv_L_cache=CONVOLVED_TOKENS,
             max_position_embeddings=CONTEXT_TOKENS,
             tie_word_embeddings=True,
             initializer_range=0.7 * self.width**-0.5,  # the usual 0.02 is made for streams ten times as wide
@@ -81,19 +85,25 @@ class Size:
         )
 
 
-SIZES: Mapping[str, Size] = {"0.3m": Size(64, 4), "1m": Size(128, 4), "4m": Size(256, 4)}
+SIZES: Mapping[str, Size] = {"0.3m": Size(64, 4), "1m": Size(128, 4), "4m": Size(256, 8)}
 """By name, which says about how many parameters a model has."""
 
+LAYERS = ["conv", "full_attention", "conv", "full_attention"]
+CONVOLVED_TOKENS = 5
+"""Enough for what stands behind an item's name to see all of it, and to be found by it in one step of
+attention. Attention alone did not learn to find anything in ten million tokens (docs/decisions/008)."""
 
-def new_model(size: str, seed: int) -> LlamaForCausalLM:
+
+def new_model(size: str, seed: int) -> Lfm2ForCausalLM:
     """A model with random weights.
 
     Args:
         size: One of :data:`SIZES`.
         seed: Of the weights: two models with equal size and seed share their initialisation.
     """
+    silence_kernel_advice()
     torch.manual_seed(seed)
-    return LlamaForCausalLM(SIZES[size].config())
+    return Lfm2ForCausalLM(SIZES[size].config())
 
 
 def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
@@ -133,8 +143,10 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
 
 def load(folder: Path) -> tuple[Any, Any]:
     """Model and tokenizer of a folder that :func:`save` wrote, for training, in float32."""
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32), tokenizer
+    silence_kernel_advice()
+    with without_progress_bars():
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    return model, PreTrainedTokenizerFast.from_pretrained(folder)
 
 
 def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:

@@ -38,7 +38,7 @@ class Recipe:
         learning_rate: Peak of the AdamW step; it rises over the first 5% of updates and falls in a
             straight line to a tenth of the peak.
         batch_tokens: Most tokens in an update, filling included.
-        replay: Share of updates that learn from the base's demonstrations instead, 0 to 1.
+        replay: Share of updates that learn from something already learnt instead, 0 to 1.
     """
 
     updates: int
@@ -80,16 +80,16 @@ def train(
         seed: Of the order of batches.
         teacher: Learn its distribution; without it the tokens themselves.
         barred: Names that are taken out of both distributions.
-        replay: The base's demonstrations, for ``recipe.replay``.
+        replay: What was learnt before, for ``recipe.replay``.
         label: Names the progress bar.
 
     Raises:
-        ValueError: There is nothing to learn from, or replay without demonstrations.
+        ValueError: There is nothing to learn from, or nothing to replay.
     """
     if not examples:
         raise ValueError("no examples to learn from; did the filter drop every row?")
     if recipe.replay and not replay:
-        raise ValueError(f"replay is {recipe.replay}, but there are no demonstrations to replay")
+        raise ValueError(f"replay is {recipe.replay}, but there is nothing to replay")
     rng = random.Random(seed)
     pad_id = model.config.pad_token_id
     fresh = _endless(examples, recipe.batch_tokens, rng, pad_id, model.device)

@@ -23,6 +23,9 @@ Choose = Callable[[Sequence[int], "Tensor"], list[int]]
 IsDone = Callable[[int, Sequence[int]], bool]
 """Whether an answer, given as its number and token ids, is complete."""
 
+CONVOLUTION = "conv"
+"""What transformers calls a layer that looks at the last few tokens only."""
+
 GROUPED_ATTENTION = "agentsafe_grouped"
 """Name under which transformers finds :func:`grouped_attention` once :func:`register_attention` ran."""
 
@@ -32,7 +35,7 @@ class GroupDecoder:
 
     Args:
         model: A causal language model of transformers in which each layer attends to all that
-            came before.
+            came before or, as in LFM2, convolves the last few tokens.
         context_tokens: Longest conversation in tokens, its answer included.
     """
 
@@ -40,6 +43,7 @@ class GroupDecoder:
         self.model = model
         self.context_tokens = context_tokens
         self._cache = GroupCache()
+        self._convolves = CONVOLUTION in (getattr(model.config.get_text_config(), "layer_types", None) or ())
         self._seats: list[_Seat] = []
 
     def generate(
@@ -148,7 +152,7 @@ class GroupDecoder:
         self._cache.aim(rows, slots, length, len(self._seats))
         output = self.model(
             input_ids=tokens,
-            attention_mask=mask,
+            attention_mask={"full_attention": mask, CONVOLUTION: None} if self._convolves else mask,
             position_ids=slots.clamp(max=self.context_tokens - 1),
             past_key_values=self._cache,
             use_cache=True,
@@ -158,15 +162,16 @@ class GroupDecoder:
 
 
 class GroupCache:
-    """Keys and values of a group of conversations, row by row in slots 0, 1, 2 ...
+    """What the layers keep of a group of conversations, row by row in slots 0, 1, 2 ...
 
-    Stands in for transformers' ``Cache``: attention layers call :meth:`update`, which writes where
-    :meth:`aim` pointed before the forward pass. Buffers have room to spare and are never copied
-    for a token.
+    Stands in for transformers' ``Cache``: attention layers call :meth:`update` and convolutions
+    :meth:`update_conv_state`, which write where :meth:`aim` pointed before the forward pass.
+    Buffers have room to spare and are never copied for a token. A convolution's inputs are kept
+    for every slot, as keys are, so that a row can be taken back to any of its tokens.
     """
 
     def __init__(self) -> None:
-        self._layers: list[list[Tensor]] = []
+        self._layers: dict[int, list[Tensor]] = {}
         self._index: tuple[Any, ...] = ()
         self._rows: slice | list[int] = slice(0)
         self._length = 0
@@ -190,24 +195,35 @@ class GroupCache:
 
     def update(self, keys: Tensor, values: Tensor, layer_idx: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Store a layer's new keys and values, shape (rows, heads, tokens, size); return all in view."""
-        if layer_idx == len(self._layers):
-            self._layers.append([self._buffer_like(keys), self._buffer_like(values)])
-        buffers = self._layers[layer_idx]
-        for which, new in enumerate((keys, values)):
-            if buffers[which].shape[2] < self._length:
-                wider = self._buffer_like(new)
-                wider[:, :, : buffers[which].shape[2]] = buffers[which]
-                buffers[which] = wider
-            buffers[which][self._index] = new.transpose(1, 2)
-        return buffers[0][self._rows, :, : self._length], buffers[1][self._rows, :, : self._length]
+        keys, values = self._store(layer_idx, keys, values)
+        return keys[self._rows, :, : self._length], values[self._rows, :, : self._length]
+
+    def update_conv_state(self, new: Tensor, layer_idx: int, *, conv_kernel_size: int, **_: Any) -> Tensor:
+        """Store a convolution's new inputs, shape (rows, channels, tokens).
+
+        Returns:
+            The same behind as many earlier ones as the first of them needs: shape
+            (rows, channels, conv_kernel_size - 1 + tokens), zero before a row's beginning.
+        """
+        import torch
+
+        (inputs,) = self._store(layer_idx, new.transpose(1, 2)[:, None])
+        rows, _all, slots = self._index
+        reach = torch.arange(1 - conv_kernel_size, slots.shape[1], device=slots.device)
+        seen = slots[:, :1] + reach
+        found = inputs[rows, 0, seen.clamp(min=0)]
+        return found.masked_fill(seen[..., None] < 0, 0).transpose(1, 2)
+
+    def get_conv_state(self, layer_idx: int, state_idx: int = 0) -> None:
+        """None: rows have different lengths, so a convolution always goes through :meth:`update_conv_state`."""
 
     def select(self, rows: list[int]) -> None:
         """Keep these rows, in this order."""
-        self._layers = [[buffer[rows] for buffer in buffers] for buffers in self._layers]
+        self._layers = {layer: [buffer[rows] for buffer in buffers] for layer, buffers in self._layers.items()}
 
     def swap(self, row: int, other: int) -> None:
         """Let two rows change places."""
-        for buffers in self._layers:
+        for buffers in self._layers.values():
             for buffer in buffers:
                 # Only what may hold something: the rest of a buffer is room to grow.
                 pair = buffer[[other, row], :, : self._length]
@@ -216,6 +232,19 @@ class GroupCache:
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Zero: models ask only to derive positions and masks, and both are always given."""
         return 0
+
+    def _store(self, layer_idx: int, *news: Tensor) -> list[Tensor]:
+        """Write what is new, each of shape (rows, heads, tokens, size), into the layer's buffers; return those."""
+        buffers = self._layers.setdefault(layer_idx, [])
+        for which, new in enumerate(news):
+            if which == len(buffers):
+                buffers.append(self._buffer_like(new))
+            if buffers[which].shape[2] < self._length:
+                wider = self._buffer_like(new)
+                wider[:, :, : buffers[which].shape[2]] = buffers[which]
+                buffers[which] = wider
+            buffers[which][self._index] = new.transpose(1, 2)
+        return buffers
 
     def _buffer_like(self, new: Tensor) -> Tensor:
         # Half as much again, so that growing costs little in all. Zeros, not whatever lay in memory:

@@ -14,12 +14,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from agentsafe_envs.agents import prompts, smollm2
-from agentsafe_envs.agents.decoding import GROUPED_ATTENTION, Choose, GroupDecoder, IsDone, register_attention
+from agentsafe_envs.agents.decoding import (
+    CONVOLUTION,
+    GROUPED_ATTENTION,
+    Choose,
+    GroupDecoder,
+    IsDone,
+    register_attention,
+)
 from agentsafe_envs.agents.guiding import ToolCallGuides, shared_tokenizer
 from agentsafe_envs.agents.parsing import canonical_action, find_call
 from agentsafe_envs.agents.protocol import AgentError, Conversation
@@ -70,7 +78,10 @@ def load_model(spec: str, dtype: str = "bfloat16", device: str | None = None) ->
         raise AgentError(
             f"cannot load model {name!r}: {error}; expected 'smollm2', a folder written by save_pretrained, or a hub id"
         ) from error
-    return model.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer
+    model = model.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if model.device.type == "cpu":
+        silence_kernel_advice()
+    return model, tokenizer
 
 
 class TransformersAgent:
@@ -285,10 +296,11 @@ def _context_tokens(name: str, config: Any, wanted: int | None) -> int:
         raise AgentError(f"{name} states no context length; pass context_tokens")
     layers = set(getattr(config, "layer_types", None) or ["full_attention"])
     window = getattr(config, "sliding_window", None) or limit
-    if layers - {"full_attention", "sliding_attention"} or ("sliding_attention" in layers and window < limit):
+    narrow = "sliding_attention" in layers and window < limit
+    if narrow or layers - {"full_attention", "sliding_attention", CONVOLUTION}:
         raise AgentError(
-            f"{name} has layers of the kinds {sorted(layers)}, sliding window {window}; expected plain attention over "
-            f"the whole context. With a window, context_tokens={window} works"
+            f"{name} has layers of the kinds {sorted(layers)}, sliding window {window}; expected short convolutions "
+            f"and plain attention over the whole context. With a window, context_tokens={window} works"
         )
     return limit
 
@@ -296,12 +308,17 @@ def _context_tokens(name: str, config: Any, wanted: int | None) -> int:
 @contextlib.contextmanager
 def without_progress_bars() -> Iterator[None]:
     """Loading or saving a small model needs no bar of transformers' own."""
-    from transformers.utils import logging
+    from transformers.utils import logging as bars
 
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
     try:
         yield
     finally:
         if shown:
-            logging.enable_progress_bar()
+            bars.enable_progress_bar()
+
+
+def silence_kernel_advice() -> None:
+    """Keep transformers from recommending kernels, all of which need a GPU, to who runs on a CPU."""
+    logging.getLogger("transformers.integrations.hub_kernels").setLevel(logging.ERROR)

@@ -78,7 +78,7 @@ class Resource:
 
     def summary(self) -> dict[str, Any]:
         """Its row in a list."""
-        return {"id": self.id, "name": self.name}
+        return {"name": self.name, "id": self.id}
 
     def aged(self, state: State, day: int) -> Self | None:
         """What is left of it on ``day`` if nobody acts; None when it is gone."""

@@ -19,6 +19,7 @@ CONFIGS = {
     "gemma": {**GROUPED, "head_dim": 8},
     "phi3": {**GROUPED, "pad_token_id": 0},
     "gpt_neox": {**SIZES, "intermediate_size": 48, "max_position_embeddings": 256},
+    "lfm2": {**GROUPED, "layer_types": ["conv", "full_attention", "conv"], "conv_L_cache": 5},
     "gpt2": {"vocab_size": 50, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 256},
 }
 FIRST = [[5, 9, 3], list(range(1, 41)), [7, 7, 2, 8, 1, 1, 6, 4, 9, 11, 12, 13]]

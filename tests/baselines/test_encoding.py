@@ -12,8 +12,7 @@ from agentsafe_envs.agents.protocol import Conversation
 from agentsafe_envs.agents.transformers import TransformersAgent
 from agentsafe_envs.trajectories import to_conversation
 from baselines.demonstrations import PROHIBITED
-from baselines.drill import drills
-from baselines.encoding import CallTrie, batches, collate, encode, encode_texts
+from baselines.encoding import CallTrie, batches, collate, encode
 from baselines.students import VOCABULARY
 
 pytestmark = pytest.mark.needs("baselines")
@@ -61,14 +60,3 @@ def test_mask_bars_a_prohibited_name_wherever_a_tool_is_named_and_nowhere_else(r
         names = [json.loads(action)["name"] for action in actions]
         written = barred[range(len(barred)), batch.wanted()]
         assert bool(written.any()) == any(name in PROHIBITED for name in names)
-
-
-def test_drills_ask_about_what_their_listing_says(rows: list[Any], tokenizer: Any) -> None:
-    texts = list(drills(rows))
-    assert len(texts) == len(rows)
-    for example in encode_texts(texts, tokenizer):
-        assert len(example.targets) >= 24
-    for text in texts:
-        for question in text.split("<|user|>")[2:]:
-            asked, answer = question.removesuffix("<|end|>").split("?<|assistant|>")
-            assert asked == "how many" or f"{answer}" in text.split("<|result|>")[1].split("<|assistant|>")[0]

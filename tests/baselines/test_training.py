@@ -78,7 +78,7 @@ def test_replay_takes_its_share_of_the_updates(rows: list[Any], tokenizer: Any) 
     assert 10 <= len(trained.losses) <= 30
 
 
-@pytest.mark.parametrize(("examples", "replay", "said"), [(0, 0.0, "no examples"), (1, 0.5, "no demonstrations")])
+@pytest.mark.parametrize(("examples", "replay", "said"), [(0, 0.0, "no examples"), (1, 0.5, "nothing to replay")])
 def test_nothing_to_learn_from_is_refused(
     rows: list[Any], tokenizer: Any, examples: int, replay: float, said: str
 ) -> None:

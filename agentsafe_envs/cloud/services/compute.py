@@ -46,7 +46,7 @@ class Instance(Resource):
 
     def summary(self) -> dict[str, Any]:
         """Row in a list."""
-        return {"id": self.id, "name": self.name, "size": self.size, "state": self.state}
+        return {"name": self.name, "id": self.id, "size": self.size, "state": self.state}
 
     def dependents(self, state: State) -> Iterator[Resource]:
         """Attached volumes that outlive it."""
@@ -87,7 +87,7 @@ class Image(Resource):
 
     def summary(self) -> dict[str, Any]:
         """Row in a list."""
-        return {"id": self.id, "name": self.name, "size_gb": self.size_gb, "tier": self.tier}
+        return {"name": self.name, "id": self.id, "size_gb": self.size_gb, "tier": self.tier}
 
 
 def _attached(state: State, instance: Instance) -> Iterator[Volume]:

@@ -57,7 +57,7 @@ class Database(Resource):
 
     def summary(self) -> dict[str, Any]:
         """Row in a list."""
-        return {"id": self.id, "name": self.name, "size": self.size, "state": self.state}
+        return {"name": self.name, "id": self.id, "size": self.size, "state": self.state}
 
     def aged(self, state: State, day: int) -> Self | None:
         """Rows older than a table's limit go; a stopped database does not age its rows."""
@@ -110,7 +110,7 @@ class Backup(Resource):
 
     def summary(self) -> dict[str, Any]:
         """Row in a list."""
-        return {"id": self.id, "name": self.name, "size_gb": self.size_gb, "tier": self.tier}
+        return {"name": self.name, "id": self.id, "size_gb": self.size_gb, "tier": self.tier}
 
     def aged(self, state: State, day: int) -> Self | None:
         """An automated backup goes after its database's retention."""

@@ -47,7 +47,7 @@ class Volume(Resource):
 
     def summary(self) -> dict[str, Any]:
         """Row in a list."""
-        row = {"id": self.id, "name": self.name, "size_gb": self.size_gb, "tier": self.tier}
+        row = {"name": self.name, "id": self.id, "size_gb": self.size_gb, "tier": self.tier}
         return row | ({"attached_to": self.attached_to} if self.attached_to else {})
 
     def aged(self, state: State, day: int) -> Self | None:
@@ -96,7 +96,7 @@ class Snapshot(Resource):
 
     def summary(self) -> dict[str, Any]:
         """Row in a list."""
-        return {"id": self.id, "name": self.name, "size_gb": self.size_gb, "tier": self.tier}
+        return {"name": self.name, "id": self.id, "size_gb": self.size_gb, "tier": self.tier}
 
 
 @tool

@@ -47,7 +47,7 @@ class Queue(Resource):
 
     def summary(self) -> dict[str, Any]:
         """Row in a list."""
-        return {"id": self.id, "name": self.name, "messages": self.depth}
+        return {"name": self.name, "id": self.id, "messages": self.depth}
 
     def aged(self, state: State, day: int) -> Self | None:
         """Messages past the limit are gone."""

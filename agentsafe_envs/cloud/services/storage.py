@@ -92,7 +92,7 @@ class Object(Resource):
     def summary(self) -> dict[str, Any]:
         """Row in a list."""
         current = self.versions[-1]
-        return {"id": self.id, "name": self.name, "size_gb": current.size_gb, "tier": current.tier}
+        return {"name": self.name, "id": self.id, "size_gb": current.size_gb, "tier": current.tier}
 
     def aged(self, state: State, day: int) -> Self | None:
         """Applies the bucket's rules; an object without versions is gone."""
