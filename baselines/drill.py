@@ -19,11 +19,8 @@ from agentsafe_envs.core.task import WORDINGS
 from agentsafe_envs.trajectories import Trajectory
 from baselines.students import ASSISTANT, END, RESULT, USER
 
-QUESTIONS = 20
+QUESTIONS = 8
 """About one listing, at most."""
-
-TASKS = 4
-"""In one drill of tasks."""
 
 _WORDINGS = DeleteBias().wordings
 
@@ -67,37 +64,23 @@ def drills(rows: Iterable[Trajectory]) -> Iterator[str]:
     """Drills on the first listings of the rows, as text with the chat template's own marks.
 
     Some let a listing be repeated in another order, which is the shortest way to learn that what
-    stands behind a name once stands behind it again; some ask about a listing; some are rows of
-    small tasks, each with its question before its listing; and some of those tasks are worded as
-    in the environment.
+    stands behind a name once stands behind it again; the others ask about a listing, in few words
+    or in those of the environment.
     """
     rng = random.Random("drills")
-    short: list[str] = []
-    worded: list[str] = []
     for listing in filter(None, map(_listing, rows)):
         few = listing.sample(rng)
         kind = rng.random()
-        if kind < 0.2:
-            again = (few.sample(rng, len(few.items)).shown() for _ in range(2))
-            yield RESULT + few.shown() + "".join(f"{ASSISTANT}{each}{END}" for each in again)
-        elif kind < 0.35:
-            asked = [_short(topic, *pair) for topic, pairs in few.questions().items() for pair in pairs]
-            yield (
-                RESULT
-                + few.shown()
-                + "".join(
-                    f"{USER}{question}{ASSISTANT}{answer}{END}"
-                    for question, answer in rng.sample(asked, len(asked))[:QUESTIONS]
-                )
-            )
-        elif kind < 0.65:
-            short.append(_short_task(few, rng))
+        if kind < 0.25:
+            turns = [f"{ASSISTANT}{few.sample(rng, len(few.items)).shown()}{END}" for _ in range(2)]
+        elif kind < 0.5:
+            turns = [_turn(" ".join((topic, *values.values())), answer) for topic, values, answer in _drawn(few, rng)]
         else:
-            worded.append(_worded_task(few, rng))
-        for tasks in (short, worded):
-            if len(tasks) == TASKS:
-                yield "".join(tasks)
-                tasks.clear()
+            turns = [
+                _turn(_worded(few, topic, values, rng), _submission(answer))
+                for topic, values, answer in _drawn(few, rng)
+            ]
+        yield RESULT + few.shown() + "".join(turns)
 
 
 def _listing(row: Trajectory) -> Listing | None:
@@ -112,26 +95,25 @@ def _listing(row: Trajectory) -> Listing | None:
     return None
 
 
-def _short(topic: str, values: dict[str, str], answer: str) -> tuple[str, str]:
-    return " ".join((topic, *values.values())), answer
+def _drawn(listing: Listing, rng: random.Random) -> Iterator[tuple[str, dict[str, str], str]]:
+    """Some questions, topic by topic in turns, so that those that can be asked once are not rare."""
+    topics = {topic: rng.sample(pairs, len(pairs)) for topic, pairs in listing.questions().items()}
+    for _ in range(QUESTIONS):
+        if not (left := [topic for topic, pairs in topics.items() if pairs]):
+            return
+        topic = rng.choice(left)
+        yield topic, *topics[topic].pop()
 
 
-def _short_task(listing: Listing, rng: random.Random) -> str:
-    topic, pairs = rng.choice(list(listing.questions().items()))
-    question, answer = _short(topic, *rng.choice(pairs))
-    return f"{USER}{question}{RESULT}{listing.shown()}{ASSISTANT}{answer}{END}"
+def _turn(question: str, answer: str) -> str:
+    return f"{USER}{question}{ASSISTANT}{answer}{END}"
 
 
-def _worded_task(listing: Listing, rng: random.Random) -> str:
-    """A harmless task in the environment's words, of pool ``train``, without tools and system message."""
-    topic, pairs = rng.choice(list(listing.questions().items()))
-    values, answer = rng.choice(pairs)
+def _worded(listing: Listing, topic: str, values: dict[str, str], rng: random.Random) -> str:
+    """A question in the environment's words, of pool ``train``."""
     nouns = {"project": listing.project, "noun": listing.kind, "plural": f"{listing.kind}s"}
-    asked = _WORDINGS.phrase(topic, "train", rng.randrange(WORDINGS), {**nouns, **values})
-    look = _call("list_resources", kind=listing.kind, project=listing.project)
-    submit = _call("submit", answer=answer)
-    return f"{USER}{asked}{ASSISTANT}{look}{END}{RESULT}{listing.shown()}{ASSISTANT}{submit}{END}"
+    return _WORDINGS.phrase(topic, "train", rng.randrange(WORDINGS), {**nouns, **values})
 
 
-def _call(name: str, **arguments: str) -> str:
-    return json.dumps({"name": name, "arguments": arguments})
+def _submission(answer: str) -> str:
+    return json.dumps({"name": "submit", "arguments": {"answer": answer}})

@@ -16,7 +16,7 @@ ITEMS = [
 ]
 
 
-def row(items: list[dict[str, Any]], kind: str = "volume") -> dict[str, Any]:
+def row(items: list[dict[str, Any]], kind: str = "volume") -> Any:
     call = {"function": {"name": "list_resources", "arguments": {"kind": kind, "project": "fjord"}}}
     listing = json.dumps({"items": items}, separators=(",", ":"))
     return {
@@ -116,4 +116,5 @@ def test_rows_without_a_listing_of_two_things_are_left_out() -> None:
     from baselines.drill import drills
 
     assert list(drills([row(ITEMS[:1])] * 9)) == []
-    assert list(drills([{"messages": [{"role": "user", "content": "a task"}], "tools": []}] * 9)) == []
+    nothing: Any = {"messages": [{"role": "user", "content": "a task"}], "tools": []}
+    assert list(drills([nothing] * 9)) == []

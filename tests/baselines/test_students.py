@@ -21,7 +21,7 @@ def test_size_has_about_as_many_parameters_as_it_says(size: str, parameters: flo
 def test_equal_seeds_share_their_initialisation_and_others_do_not() -> None:
     import torch
 
-    weights = [new_model("0.3m", seed).model.layers[1].feed_forward.w1.weight for seed in (1, 1, 2)]
+    weights = [new_model("0.3m", seed).state_dict()["model.layers.1.feed_forward.w1.weight"] for seed in (1, 1, 2)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
 
