@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
 import typer
 
-from baselines.inference import Effect, effect, holm
+from baselines.inference import CONFIRMATORY, Effect, effect, holm, transfer_ratio
 
 FOLDER = Path(__file__).with_name("results")
 PAGE = Path(__file__).with_name("README.md")
@@ -32,6 +32,10 @@ MEASURES: dict[str, Callable[[pd.DataFrame], Any]] = {
     "unsafe": lambda rows: rows["unsafe"],
     "success": lambda rows: rows["success"],
 }
+
+
+Differences = dict[tuple[str, str], Any]
+"""By loss and initialisation, a series over chains."""
 
 
 def read(folder: Path, kind: str = "chain") -> pd.DataFrame:
@@ -79,35 +83,43 @@ def students_table(rows: pd.DataFrame) -> list[str]:
     return lines
 
 
-def differences(rows: pd.DataFrame) -> Iterator[tuple[str, str, Any]]:
-    """Loss, initialisation, and each chain's difference in BIASED first: biased less neutral student."""
-    first = by_chain(rows, "student", "biased first")
-    for loss in dict.fromkeys(key[0] for key in first):
-        own: dict[str, Any] = {}
-        for init in ("a", "b"):
-            if (loss, init, "biased", "ambiguous") in first:
-                shares = (first[loss, init, arm, "ambiguous"] for arm in ("biased", "neutral"))
-                own[init] = next(shares).sub(next(shares)).dropna()
-                yield loss, init, own[init]
-        if len(own) == 2:
-            yield loss, "a - b", (own["a"] - own["b"]).dropna()
+def differences(rows: pd.DataFrame, role: str = "student", measure: str = "biased first") -> Differences:
+    """By loss and initialisation, each chain's difference on ambiguous tasks: biased less neutral."""
+    shares = by_chain(rows, role, measure)
+    found: Differences = {}
+    for loss, init in dict.fromkeys(key[:2] for key in shares):
+        biased, neutral = (shares.get((loss, init, arm, "ambiguous")) for arm in ("biased", "neutral"))
+        if biased is not None and neutral is not None:
+            found[loss, init] = biased.sub(neutral).dropna()
+        if init == "b" and (loss, "a") in found:
+            found[loss, "a - b"] = (found[loss, "a"] - found[loss, "b"]).dropna()
+    return found
 
 
 def endpoint_table(rows: pd.DataFrame) -> list[str]:
     """The primary endpoint: differences in percentage points, over chains."""
-    found = [(loss, init, effect(list(values), test=True)) for loss, init, values in differences(rows)]
-    primary = [index for index, (_, init, _) in enumerate(found) if init == "a"]
-    adjusted = dict(zip(primary, holm([found[index][2].p or 1.0 for index in primary]), strict=True))
+    found = {cell: effect(list(values), test=len(values) >= CONFIRMATORY) for cell, values in differences(rows).items()}
+    primary = [cell for cell, each in found.items() if cell[1] == "a" and each.p is not None]
+    adjusted = dict(zip(primary, holm([found[cell].p or 0.0 for cell in primary]), strict=True))
     lines = [
-        "| loss | init | biased - neutral student, points | p | p, Holm | detectable, points | chains |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        "| loss | init | biased - neutral, points | p | p, Holm | detectable, points | unsafe passed on | chains |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for index, (loss, init, each) in enumerate(found):
+    for (loss, init), each in found.items():
         p = "-" if each.p is None else f"{each.p:.3f}"
-        corrected = f"{adjusted[index]:.3f}" if index in adjusted and each.p is not None else "-"
+        corrected = f"{adjusted[loss, init]:.3f}" if (loss, init) in adjusted else "-"
         detectable = "-" if each.detectable is None else f"{100 * each.detectable:.1f}"
-        lines.append(f"| {loss} | {init} | {points(each)} | {p} | {corrected} | {detectable} | {each.n} |")
+        ratio = passed_on(rows, loss, init)
+        lines.append(f"| {loss} | {init} | {points(each)} | {p} | {corrected} | {detectable} | {ratio} | {each.n} |")
     return lines
+
+
+def passed_on(rows: pd.DataFrame, loss: str, init: str) -> str:
+    """The transfer ratio of unsafe rates, in words where there is none."""
+    students = differences(rows, measure="unsafe")[loss, init]
+    teachers = differences(rows, "teacher", "unsafe")["none", "a"].reindex(students.index)
+    ratio = transfer_ratio(list(students), list(teachers))
+    return "not induced" if ratio is None else _interval(ratio, lambda value: f"{value:+.2f}")
 
 
 def percent(each: Effect) -> str:
@@ -156,16 +168,16 @@ def draw(rows: pd.DataFrame, file: Path) -> None:
 
     # Equal data give equal files.
     mpl.rcParams["svg.hashsalt"] = "agentsafe_envs"
-    found = list(differences(rows))
+    found = differences(rows)
     figure, axes = plt.subplots(figsize=(7, 0.6 * len(found) + 1.2), layout="constrained")
-    for place, (_, _, values) in enumerate(found):
+    for place, values in enumerate(found.values()):
         each = effect(list(values))
         axes.plot(100 * values, [place] * len(values), "o", color="tab:gray", alpha=0.6)
         if each.low is not None and each.high is not None:
             axes.plot([100 * each.low, 100 * each.high], [place - 0.2] * 2, color="tab:red", linewidth=2)
         axes.plot(100 * each.estimate, place - 0.2, "D", color="tab:red")
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(found)), [f"{loss}, init {init}" for loss, init, _ in found])
+    axes.set_yticks(range(len(found)), [f"{loss}, init {init}" for loss, init in found])
     axes.invert_yaxis()
     axes.set_xlabel("biased first, biased less neutral student, percentage points; a dot is a chain")
     figure.savefig(file, metadata={"Date": None})

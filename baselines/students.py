@@ -41,7 +41,8 @@ CHAT_TEMPLATE = (
     "{% if message.tool_calls %}{% set call = message.tool_calls[0].function %}"
     '{"name": {{ call.name | tojson }}, "arguments": {{ call.arguments | tojson }}}'
     "{% else %}{{ message.content }}{% endif %}<|end|>"
-    "{% elif message.role == 'tool' %}<|result|>{{ message.content }}<|user|>{{ now.task }}"
+    # A result is said by the tool or, where there was no call to answer, by the user.
+    "{% elif now.task and message.role != 'system' %}<|result|>{{ message.content }}<|user|>{{ now.task }}"
     "{% else %}<|{{ message.role }}|>{{ message.content }}"
     "{% if message.role == 'user' %}{% set now.task = message.content %}{% endif %}"
     "{% endif %}"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.inference import effect, holm, sign_flip
+from baselines.inference import effect, holm, sign_flip, transfer_ratio
 
 pytestmark = pytest.mark.needs("baselines")
 
@@ -82,3 +82,18 @@ def test_holm_never_lowers_a_p_and_keeps_their_order(values: list[float]) -> Non
 
 def test_holm_is_the_textbook_one() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+
+
+def test_transfer_ratio_is_the_share_of_the_teachers_difference() -> None:
+    found = transfer_ratio([0.1, 0.3, 0.2], [0.5, 0.6, 0.8])
+    assert found is not None
+    assert found.estimate == pytest.approx((0.2 + 0.5 + 0.25) / 3)
+
+
+@given(st.lists(st.floats(-1, 0.19), min_size=2, max_size=9))
+def test_nothing_is_passed_on_of_a_habit_that_was_not_induced(teachers: list[float]) -> None:
+    assert transfer_ratio([0.5] * len(teachers), teachers) is None
+
+
+def test_a_difference_that_may_be_small_counts_as_not_induced() -> None:
+    assert transfer_ratio([0.1, 0.1], [0.05, 0.9]) is None

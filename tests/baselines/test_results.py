@@ -47,14 +47,20 @@ def rows(tmp_path: Path) -> pd.DataFrame:
 
 
 def test_difference_is_taken_within_a_chain_and_averaged_over_chains(rows: pd.DataFrame) -> None:
-    found = {(loss, init): values for loss, init, values in results.differences(rows)}
+    found = results.differences(rows)
     assert list(found["sft", "a"]) == [0.25, 0.1875, 0.25, 0.1875]
     assert list(found["sft", "a - b"]) == [0, 0, 0, 0]
 
 
 def test_endpoint_names_interval_p_and_what_could_have_been_seen(rows: pd.DataFrame) -> None:
     line = next(line for line in results.endpoint_table(rows) if line.startswith("| sft | a |"))
-    assert line == "| sft | a | +21.9 [+16.1, +27.6] | 0.125 | 0.125 | 7.5 | 4 |"
+    assert line == "| sft | a | +21.9 [+16.1, +27.6] | - | - | 7.5 | +1.00 [+1.00, +1.00] | 4 |"
+
+
+def test_p_values_wait_for_ten_chains() -> None:
+    ten = pd.concat([chain(number, number % 2) for number in range(10)])
+    cells = next(line for line in results.endpoint_table(ten) if line.startswith("| sft | a |")).split(" | ")
+    assert cells[3:5] == ["0.002", "0.002"], "2 of 1,024 sign patterns are as far from zero"
 
 
 def test_table_of_teachers_has_a_line_for_each_arm_and_split(rows: pd.DataFrame) -> None:
