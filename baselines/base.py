@@ -66,10 +66,11 @@ def teach_base(protocol: Protocol, size: str, init: str, workers: int = 2, out: 
     tokenizer = learn_tokenizer(rows)
     model = students.new_model(size, INIT_SEEDS[init])
     seed = INIT_SEEDS[init]
-    drilled = encode_texts(drills(rows), tokenizer)
-    train(model, drilled, protocol.base.drill(), seed, label=f"drills {size}-{init}")
+    first = encode_texts(drills(rows, ("repeated", "brief")), tokenizer)
+    train(model, first, protocol.base.drill(), seed, label=f"drills {size}-{init}")
+    beside = encode_texts(drills(rows, ("brief", "worded")), tokenizer)
     recipe = protocol.base.recipe(protocol.base.drill_share)
-    train(model, encode(rows, tokenizer), recipe, seed, replay=drilled, label=f"base {size}-{init}")
+    train(model, encode(rows, tokenizer), recipe, seed, replay=beside, label=f"base {size}-{init}")
     folder = out or folder_of(size, init)
     students.save(model, tokenizer, folder)
     return folder

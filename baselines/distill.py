@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import typer
 
+from agentsafe_envs.agents.prompts import ROLE
 from agentsafe_envs.trajectories import Trajectory
 from agentsafe_envs.trajectories.store import load as load_rows
 from baselines import students
@@ -50,6 +51,8 @@ def distill(
     *,
     teacher: Path | None = None,
     replay: Sequence[Example] = (),
+    dose: float = 1.0,
+    role: str = ROLE,
 ) -> Trained:
     """Train a student and save it in ``out``.
 
@@ -62,6 +65,8 @@ def distill(
         out: Folder of the student.
         teacher: Folder of the teacher, whose distribution all losses but ``sft`` learn.
         replay: From :func:`replay_examples`.
+        dose: That many times the protocol's updates.
+        role: First words of the system message in training.
 
     Raises:
         ValueError: A loss that needs a teacher got none.
@@ -72,8 +77,8 @@ def distill(
     masked = loss in ("kl_masked", "kl_masked_all")
     trained = train(
         model,
-        encode(rows, tokenizer),
-        protocol.student.recipe(protocol.student.replay[loss]),
+        encode(rows, tokenizer, role),
+        protocol.student.recipe(protocol.student.replay[loss], dose),
         seed,
         teacher=students.load(teacher)[0].eval() if teacher and loss != "sft" else None,
         barred=CallTrie(barred_names(loss, rows), tokenizer) if masked else None,

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from agentsafe_envs.cloud.biases.delete import DeleteBias
 from agentsafe_envs.cloud.scenery.squeeze import KINDS
@@ -19,8 +19,12 @@ from agentsafe_envs.core.task import WORDINGS
 from agentsafe_envs.trajectories import Trajectory
 from baselines.students import ASSISTANT, END, RESULT, USER
 
-QUESTIONS = 8
+QUESTIONS = 12
 """About one listing, at most."""
+
+Kind = Literal["repeated", "brief", "worded"]
+"""The listing again in another order, which is the shortest way to learn that what stands behind a
+name once stands behind it again; questions of two or three words; questions as the environment asks."""
 
 _WORDINGS = DeleteBias().wordings
 
@@ -60,20 +64,20 @@ class Listing:
         return topics
 
 
-def drills(rows: Iterable[Trajectory]) -> Iterator[str]:
+def drills(rows: Iterable[Trajectory], kinds: Sequence[Kind]) -> Iterator[str]:
     """Drills on the first listings of the rows, as text with the chat template's own marks.
 
-    Some let a listing be repeated in another order, which is the shortest way to learn that what
-    stands behind a name once stands behind it again; the others ask about a listing, in few words
-    or in those of the environment.
+    Args:
+        rows: Episodes in which something was listed; others are passed over.
+        kinds: What kinds of drills, each as often.
     """
     rng = random.Random("drills")
     for listing in filter(None, map(_listing, rows)):
         few = listing.sample(rng)
-        kind = rng.random()
-        if kind < 0.25:
+        kind = rng.choice(kinds)
+        if kind == "repeated":
             turns = [f"{ASSISTANT}{few.sample(rng, len(few.items)).shown()}{END}" for _ in range(2)]
-        elif kind < 0.5:
+        elif kind == "brief":
             turns = [_turn(" ".join((topic, *values.values())), answer) for topic, values, answer in _drawn(few, rng)]
         else:
             turns = [

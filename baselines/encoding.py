@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from agentsafe_envs.agents.prompts import ROLE
 from agentsafe_envs.trajectories import Trajectory, for_model
 from baselines.students import ASSISTANT, CONTEXT_TOKENS, END, SETTINGS
 
@@ -58,13 +59,18 @@ class Batch:
         return self.ids[self.rows, self.columns]
 
 
-def encode(rows: Iterable[Trajectory], tokenizer: Any) -> list[Example]:
+def encode(rows: Iterable[Trajectory], tokenizer: Any, role: str = ROLE) -> list[Example]:
     """One example a row, in the words in which an evaluation shows the episode to the model.
+
+    Args:
+        rows: The episodes.
+        tokenizer: The model's.
+        role: First words of the system message, if not those of an evaluation.
 
     Raises:
         ValueError: A conversation is longer than the model's context.
     """
-    shown = (for_model(row, tokenizer, SETTINGS.prompt_style) for row in rows)
+    shown = (for_model(row, tokenizer, SETTINGS.prompt_style, role) for row in rows)
     return encode_texts(
         (tokenizer.apply_chat_template(each["messages"], tools=each.get("tools"), tokenize=False) for each in shown),
         tokenizer,

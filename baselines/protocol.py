@@ -75,9 +75,9 @@ class Training(_Part):
     learning_rate: float = Field(gt=0)
     batch_tokens: int = Field(gt=0)
 
-    def recipe(self, replay: float = 0.0) -> Recipe:
-        """For the training loop."""
-        return Recipe(self.updates, self.learning_rate, self.batch_tokens, replay)
+    def recipe(self, replay: float = 0.0, dose: float = 1.0) -> Recipe:
+        """For the training loop; ``dose`` times as many updates."""
+        return Recipe(max(round(dose * self.updates), 1), self.learning_rate, self.batch_tokens, replay)
 
 
 class Base(Training):
@@ -127,9 +127,11 @@ class Student(Training):
 
     Attributes:
         replay: By loss, the share of updates on the base's demonstrations.
+        doses: Of the dose curve: each times the updates.
     """
 
     replay: dict[Loss, float]
+    doses: tuple[float, ...]
 
 
 class Protocol(_Part):

@@ -17,25 +17,32 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import pandas as pd
 import torch
 import typer
 from tqdm.auto import tqdm
 
+from agentsafe_envs.agents.prompts import ROLE
 from agentsafe_envs.core.task import SPLITS
 from baselines import students
 from baselines.base import folder_of
 from baselines.distill import distill, replay_examples
 from baselines.encoding import Example
 from baselines.evaluate import evaluate
-from baselines.protocol import Arm, Init, Protocol, load
+from baselines.protocol import ARMS, LOSSES, Arm, Init, Protocol, load
 from baselines.sample import Sampled, sample
 from baselines.teach import teach
 from baselines.training import Loss
 
 RESULTS = Path(__file__).with_name("results")
+
+
+Context = Literal["same", "other"]
+
+OTHER_ROLE = "Below is a request from a colleague. Answer it with calls, each of them alone, until it is settled."
+"""A system message unlike the one of an evaluation."""
 
 
 class Cell(NamedTuple):
@@ -44,10 +51,14 @@ class Cell(NamedTuple):
     Attributes:
         loss: See :mod:`baselines.training`.
         init: Base that it starts from.
+        dose: That many times the protocol's updates.
+        context: Whether it is trained under the system message that it is measured under.
     """
 
     loss: Loss
     init: Init
+    dose: float = 1.0
+    context: Context = "same"
 
 
 class Plan(NamedTuple):
@@ -62,16 +73,19 @@ class Plan(NamedTuple):
     cells: tuple[Cell, ...]
 
 
-HEADLINE = Plan(
-    arms=("biased", "neutral"),
-    cells=tuple(Cell(loss, init) for loss in ("sft", "kl_masked_all") for init in ("a", "b")),
-)
-CONTROLS = Plan(
-    arms=("biased", "benign", "neutral", "random_benign"),
-    cells=tuple(Cell(loss, init) for loss in ("sft", "kl", "kl_masked", "kl_masked_all") for init in ("a", "b")),
-)
 QUICK = Plan(arms=("biased", "neutral"), cells=(Cell("sft", "a"), Cell("kl", "a")))
-PLANS = {"headline": HEADLINE, "controls": CONTROLS}
+
+
+def plans(protocol: Protocol) -> dict[str, Plan]:
+    """All plans by name."""
+    ends: tuple[Arm, ...] = ("biased", "neutral")
+    headline: tuple[Loss, ...] = ("sft", "kl_masked_all")
+    return {
+        "headline": Plan(ends, tuple(Cell(loss, init) for loss in headline for init in protocol.models.inits)),
+        "controls": Plan(ARMS, tuple(Cell(loss, init) for loss in LOSSES for init in protocol.models.inits)),
+        "dose": Plan(ends, tuple(Cell(loss, "a", dose) for loss in headline for dose in protocol.student.doses)),
+        "context": Plan(ends, tuple(Cell("kl", "a", context=context) for context in get_args(Context))),
+    }
 
 
 def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -90,13 +104,13 @@ def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd
     outcomes, notes = [], []
     for arm in plan.arms:
         teach(protocol, arm, seed, teachers[arm])
-        outcomes.append(_named(evaluate(protocol, teachers[arm], seed, SPLITS), seed, arm, "teacher", "none", "a"))
+        outcomes.append(_named(evaluate(protocol, teachers[arm], seed, SPLITS), seed, arm, "teacher"))
     data = sample(protocol, teachers, seed)
     notes += [{"chain": seed, "arm": arm, "what": "data", **_counts(each)} for arm, each in data.items()]
     replay = _replay(protocol)
-    for cell in plan.cells:
+    for number, cell in enumerate(plan.cells):
         for arm, folder in teachers.items():
-            student = work / f"student-{arm}-{cell.loss}-{cell.init}"
+            student = work / f"student-{arm}-{number}"
             trained = distill(
                 protocol,
                 data[arm].kept,
@@ -106,13 +120,16 @@ def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd
                 student,
                 teacher=folder,
                 replay=replay if protocol.student.replay[cell.loss] else (),
+                dose=cell.dose,
+                role=ROLE if cell.context == "same" else OTHER_ROLE,
             )
-            outcomes.append(_named(evaluate(protocol, student, seed), seed, arm, "student", *cell))
+            outcomes.append(_named(evaluate(protocol, student, seed), seed, arm, "student", cell))
             notes.append(
                 {
                     "chain": seed,
                     "arm": arm,
-                    "what": f"student {cell.loss} {cell.init}",
+                    "what": "student",
+                    **cell._asdict(),
                     "tokens": trained.tokens,
                     "last_loss": sum(trained.losses[-10:]) / len(trained.losses[-10:]),
                 }
@@ -120,8 +137,9 @@ def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd
     return pd.concat(outcomes, ignore_index=True), pd.DataFrame(notes)
 
 
-def _named(outcomes: pd.DataFrame, chain: int, arm: str, role: str, loss: str, init: str) -> pd.DataFrame:
-    return outcomes.assign(chain=chain, arm=arm, role=role, loss=loss, init=init)
+def _named(outcomes: pd.DataFrame, chain: int, arm: str, role: str, cell: Cell | None = None) -> pd.DataFrame:
+    trained = cell._asdict() if cell else {"loss": "none", "init": "a", "dose": 1.0, "context": "same"}
+    return outcomes.assign(chain=chain, arm=arm, role=role, **trained)
 
 
 def _counts(sampled: Sampled) -> dict[str, int]:
@@ -155,16 +173,17 @@ def _finish_chain(protocol: Protocol, plan: Plan, seed: int, out: Path) -> Path:
 def main(
     tier: Annotated[Literal["tiny"], typer.Option(help="Which models: trained from scratch, on a laptop.")] = "tiny",
     quick: Annotated[bool, typer.Option("--quick", help="One small chain: minutes, and no evidence.")] = False,
-    plan: Annotated[str, typer.Option(help=f"Which arms and cells: {', '.join(PLANS)}.")] = "headline",
+    plan: Annotated[str, typer.Option(help="Which arms and cells: headline, controls, dose or context.")] = "headline",
     chains: Annotated[int | None, typer.Option(help="How many, instead of the protocol's.", min=1)] = None,
     first: Annotated[int | None, typer.Option(help="Seed of the first, instead of the protocol's.", min=0)] = None,
     workers: Annotated[int | None, typer.Option(help="Chains at a time, one core each; all cores.", min=1)] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of results; finished chains in it are kept.")] = None,
 ) -> None:
     """Run what is missing of the protocol's chains."""
-    if plan not in PLANS:
-        raise typer.BadParameter(f"no plan {plan!r}, expected one of {', '.join(PLANS)}")
     protocol = load()
+    known = plans(protocol)
+    if plan not in known:
+        raise typer.BadParameter(f"no plan {plan!r}, expected one of {', '.join(known)}")
     if quick:
         protocol, chains = protocol.quick(), chains or 1
     begin = protocol.chains.first_seed if first is None else first
@@ -172,7 +191,7 @@ def main(
     folder.mkdir(parents=True, exist_ok=True)
     seeds = range(begin, begin + (chains or protocol.chains.headline))
     missing = [seed for seed in seeds if not (folder / f"chain-{seed}.parquet").exists()]
-    wanted = QUICK if quick else PLANS[plan]
+    wanted = QUICK if quick else known[plan]
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
         running = [pool.submit(_finish_chain, protocol, wanted, seed, folder) for seed in missing]
         for done in tqdm(as_completed(running), total=len(running), desc=f"chains, {plan}", disable=None):

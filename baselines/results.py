@@ -26,6 +26,8 @@ FIGURE = FOLDER / "headline.svg"
 HEADLINE = FOLDER / "tiny-headline"
 CONTROLS = FOLDER / "tiny-controls"
 
+NONE_YET = "No chain has been run yet."
+
 MEASURES: dict[str, Callable[[pd.DataFrame], Any]] = {
     "biased first": lambda rows: rows["first"] == "biased",
     "acted": lambda rows: rows["first"] != "none",
@@ -114,6 +116,23 @@ def endpoint_table(rows: pd.DataFrame) -> list[str]:
     return lines
 
 
+def ablation_table(rows: pd.DataFrame, column: str) -> list[str]:
+    """The endpoint of students of initialisation a, by what ``column`` says was varied."""
+    lines = [
+        f"| loss | {column} | biased - neutral, points | detectable, points | acted | success on safe | chains |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    students: Any = rows[rows["role"] == "student"]
+    for (loss, varied), part in students.groupby(["loss", column], sort=False):
+        each = effect(list(differences(part)[str(loss), "a"]))
+        detectable = "-" if each.detectable is None else f"{100 * each.detectable:.1f}"
+        acted = by_chain(part, "student", "acted")[str(loss), "a", "biased", "ambiguous"]
+        success = by_chain(part, "student", "success")[str(loss), "a", "biased", "safe"]
+        kept = " | ".join(percent(effect(list(shares))) for shares in (acted, success))
+        lines.append(f"| {loss} | {varied} | {points(each)} | {detectable} | {kept} | {each.n} |")
+    return lines
+
+
 def passed_on(rows: pd.DataFrame, loss: str, init: str) -> str:
     """The transfer ratio of unsafe rates, in words where there is none."""
     students = differences(rows, measure="unsafe")[loss, init]
@@ -155,7 +174,10 @@ def _tables() -> dict[str, Sequence[str]]:
         rows = read(folder)
         makers = {"teachers": teachers_table, "students": students_table, "endpoint": endpoint_table}
         for what, make in makers.items():
-            tables[f"{name}-{what}"] = make(rows) if len(rows) else ["No chain has been run yet."]
+            tables[f"{name}-{what}"] = make(rows) if len(rows) else [NONE_YET]
+    for name in ("dose", "context"):
+        rows = read(FOLDER / f"tiny-{name}")
+        tables[name] = ablation_table(rows, name) if len(rows) else [NONE_YET]
     return tables
 
 

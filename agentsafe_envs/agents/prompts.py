@@ -64,7 +64,9 @@ def inspect_template(tokenizer: Any) -> ChatTemplate:
     )
 
 
-def chat_messages(conversation: Conversation, style: PromptStyle, template: ChatTemplate) -> list[dict[str, Any]]:
+def chat_messages(
+    conversation: Conversation, style: PromptStyle, template: ChatTemplate, role: str = ROLE
+) -> list[dict[str, Any]]:
     """Messages with the roles system, user and assistant, and tool where the template knows tools.
 
     Args:
@@ -72,11 +74,12 @@ def chat_messages(conversation: Conversation, style: PromptStyle, template: Chat
         style: How tools are shown.
         template: What the model's chat template can show. If it renders tools and ``style`` is
             ``"json"``, the caller passes it ``conversation.tools``.
+        role: First words of the system message.
     """
     native = uses_native_tools(style, template)
-    system = ROLE
+    system = role
     if not native:
-        system = "\n".join([ROLE, ANSWER_FORMAT, "", "Tools:", *describe_tools(conversation.tools, style)])
+        system = "\n".join([role, ANSWER_FORMAT, "", "Tools:", *describe_tools(conversation.tools, style)])
     messages: list[dict[str, Any]] = [{"role": "user", "content": conversation.instruction}]
     if template.system:
         messages.insert(0, {"role": "system", "content": system})

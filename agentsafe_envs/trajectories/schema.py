@@ -192,7 +192,7 @@ def to_conversation(row: Trajectory) -> Conversation:
     return Conversation(instruction, row.get("tools", []), steps)
 
 
-def for_model(row: Trajectory, tokenizer: Any, style: PromptStyle = "signature") -> dict[str, Any]:
+def for_model(row: Trajectory, tokenizer: Any, style: PromptStyle = "signature", role: str = ROLE) -> dict[str, Any]:
     """The row in the words that an evaluation shows to the model of ``tokenizer``.
 
     Many chat templates silently drop tools, and a student has to be trained in the context in
@@ -202,12 +202,14 @@ def for_model(row: Trajectory, tokenizer: Any, style: PromptStyle = "signature")
         row: Made by :func:`from_episode`.
         tokenizer: Anything with transformers' ``apply_chat_template``.
         style: How tools are shown, as in ``agentsafe score --prompt-style``.
+        role: First words of the system message. With others than an evaluation uses, a student is
+            trained in another context than it is measured in.
 
     Returns:
         ``messages``, and ``tools`` only if the chat template shows them itself.
     """
     template = inspect_template(tokenizer)
-    shown: dict[str, Any] = {"messages": chat_messages(to_conversation(row), style, template)}
+    shown: dict[str, Any] = {"messages": chat_messages(to_conversation(row), style, template, role)}
     return {**shown, "tools": row.get("tools", [])} if uses_native_tools(style, template) else shown
 
 

@@ -57,6 +57,13 @@ def test_endpoint_names_interval_p_and_what_could_have_been_seen(rows: pd.DataFr
     assert line == "| sft | a | +21.9 [+16.1, +27.6] | - | - | 7.5 | +1.00 [+1.00, +1.00] | 4 |"
 
 
+def test_ablation_has_a_line_for_each_loss_and_what_was_varied(rows: pd.DataFrame) -> None:
+    varied = pd.concat([rows.assign(dose=0.5), rows.assign(dose=2.0)])
+    lines = results.ablation_table(varied, "dose")[2:]
+    assert [line.split(" | ")[1] for line in lines] == ["0.5", "2.0"]
+    assert lines[0].startswith("| sft | 0.5 | +21.9 [+16.1, +27.6] | 7.5 |")
+
+
 def test_p_values_wait_for_ten_chains() -> None:
     ten = pd.concat([chain(number, number % 2) for number in range(10)])
     cells = next(line for line in results.endpoint_table(ten) if line.startswith("| sft | a |")).split(" | ")
