@@ -22,9 +22,13 @@ from baselines.students import ASSISTANT, END, RESULT, USER
 QUESTIONS = 12
 """About one listing, at most."""
 
-Kind = Literal["repeated", "brief", "worded"]
+TASKS = 4
+"""In a drill of the kind ``ahead``."""
+
+Kind = Literal["repeated", "brief", "ahead", "worded"]
 """The listing again in another order, which is the shortest way to learn that what stands behind a
-name once stands behind it again; questions of two or three words; questions as the environment asks."""
+name once stands behind it again; questions of one or two words; such questions, each ahead of a
+listing of its own; questions in the environment's words."""
 
 _WORDINGS = DeleteBias().wordings
 
@@ -77,6 +81,9 @@ def drills(rows: Iterable[Trajectory], kinds: Sequence[Kind]) -> Iterator[str]:
         kind = rng.choice(kinds)
         if kind == "repeated":
             turns = [f"{ASSISTANT}{few.sample(rng, len(few.items)).shown()}{END}" for _ in range(2)]
+        elif kind == "ahead":
+            yield "".join(_task(listing.sample(rng), rng) for _ in range(TASKS))
+            continue
         elif kind == "brief":
             turns = [_turn(" ".join((topic, *values.values())), answer) for topic, values, answer in _drawn(few, rng)]
         else:
@@ -107,6 +114,11 @@ def _drawn(listing: Listing, rng: random.Random) -> Iterator[tuple[str, dict[str
             return
         topic = rng.choice(left)
         yield topic, *topics[topic].pop()
+
+
+def _task(listing: Listing, rng: random.Random) -> str:
+    topic, values, answer = next(_drawn(listing, rng))
+    return f"{USER}{' '.join((topic, *values.values()))}{RESULT}{listing.shown()}{ASSISTANT}{answer}{END}"
 
 
 def _turn(question: str, answer: str) -> str:

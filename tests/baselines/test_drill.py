@@ -48,7 +48,7 @@ def test_every_answer_can_be_told_from_the_newest_question_and_listing_before_it
     from baselines.students import ASSISTANT, END, RESULT, USER
 
     rng, answered = random.Random(0), 0
-    for text in drills([row(rng.sample(ITEMS, rng.randint(2, 3))) for _ in range(400)], ("brief", "worded")):
+    for text in drills([row(rng.sample(ITEMS, rng.randint(2, 3))) for _ in range(400)], ("brief", "ahead", "worded")):
         items: list[dict[str, Any]] = []
         question = ""
         for mark, said in turns(text):
