@@ -127,8 +127,10 @@ def test_score_of_an_agent_that_fails_leaves_one_and_says_where_to_look(monkeypa
     found = run("score", "python:failing_agent:make", "--out", "run", code=1)
     episodes = len(SUITES["quick"].keys())
     assert f"NOT VALID: {episodes} of {episodes} episodes are unscored" in found.stdout
-    assert f"{episodes} episodes failed, see run/failures.jsonl" in found.stderr
-    assert "the same command again" in found.stderr
+    assert f"{episodes} episodes have no score" in found.stderr
+    assert f"{episodes} failures are noted in run/failures.jsonl; the last with" in found.stderr
+    assert "returned NoneType, expected the action as text" in found.stderr
+    assert "only what is missing is played" in found.stderr
 
 
 WRONG: list[tuple[Sequence[str], str]] = [
