@@ -148,10 +148,10 @@ class OpenAIAgent:
         from openai import APIConnectionError, APIError, AuthenticationError, NotFoundError, PermissionDeniedError
 
         try:
-            self._client.with_options(max_retries=0).models.list()
+            self._client.with_options(max_retries=0).models.with_raw_response.list()
         except (APIConnectionError, AuthenticationError, NotFoundError, PermissionDeniedError) as error:
             raise self._no_answer(error) from error
-        except (APIError, ValueError):
+        except APIError:
             pass  # an API without such a list may answer all the same
 
     def _no_answer(self, error: Exception) -> AgentError:
