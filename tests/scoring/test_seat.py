@@ -119,11 +119,12 @@ def test_result_is_shown_for_people(result: str, shown: str) -> None:
     assert readable(result) == shown
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    )
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
+
+
+@given(JSON)
 def test_any_result_can_be_shown(value: object) -> None:
     assert isinstance(readable(json.dumps(value)), str)
