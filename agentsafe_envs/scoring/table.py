@@ -114,10 +114,17 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
     for environment in dict.fromkeys(cell.id for cell in comparison.cells):
         cells = [cell for cell in comparison.cells if cell.id == environment]
         title = f"{comparison.second.name} minus {comparison.first.name} on {environment}"
-        table = Table("points", *(cell.split for cell in cells), title=escape(title), box=SIMPLE, pad_edge=False)
+        table = Table(
+            *("points", *(cell.split for cell in cells)),
+            title=escape(title),
+            box=SIMPLE,
+            pad_edge=False,
+            show_edge=False,
+            padding=(0, 0),  # the box itself puts a space between columns, and the longest cells need the room
+        )
         table.add_row("pairs", *(str(cell.pairs) for cell in cells))
         if any(cell.unpaired for cell in cells):
-            table.add_row("without a pair", *(str(cell.unpaired) for cell in cells))
+            table.add_row("unpaired", *(str(cell.unpaired) for cell in cells))
         for name in dict.fromkeys(name for cell in cells for name in cell.rates):
             table.add_row(name.replace("_", " "), *(points(cell.rates.get(name)) for cell in cells))
         tables.append(table)
