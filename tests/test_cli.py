@@ -154,7 +154,7 @@ def test_merge_that_lacks_a_part_leaves_one_and_says_how_to_go_on() -> None:
 def test_shard_of_an_agent_that_fails_leaves_one() -> None:
     found = run("score", "process:false", "--shard", "1/2", "--out", "run", code=1)
     assert "7 episodes have no score" in found.stderr
-    assert "process:false left with 1 unasked" in found.stderr
+    assert "process:false left with status 1" in found.stderr
 
 
 def test_compare_shows_differences_as_a_table_and_as_json() -> None:
@@ -232,6 +232,7 @@ WRONG: list[tuple[Sequence[str], str]] = [
     (("score", "scripted:null", "--pool", "private"), "AGENTSAFE_TEMPLATES"),
     (("score", "scripted:null", "--workers", "0"), "--workers"),
     (("score", "scripted:null", "--shard", "3/2"), "shard is '3/2', expected I/N with I from 1 to N"),
+    (("score", "scripted:null", "--shard", "1/2", "--json"), "leave --json to `agentsafe merge`"),
     (("score", "scripted:null", "--temperature", "1"), "scripted:null takes no temperature; it takes none"),
     (("score", "process:no-such-program"), "names no program that can be run"),
     (("merge", "nowhere"), "no shards in nowhere"),

@@ -191,7 +191,8 @@ class _Program:
             status = self._process.wait(1.0)
         except subprocess.TimeoutExpired:
             return "closed its output before it answered"
-        return f"was killed by signal {-status} before it answered" if status < 0 else f"left with {status} unasked"
+        how = f"was killed by signal {-status}" if status < 0 else f"left with status {status}"
+        return f"{how} before it answered"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -92,6 +92,8 @@ def score(
         timeout_s=timeout,
     )
     part = Shard.parse(shard) if shard else None
+    if part and as_json:
+        raise ValueError("a part has no scorecard; leave --json to `agentsafe merge`")
     chosen = choose(suite, environments=env or (), split=split, episodes=episodes, first_seed=seed, pool=pool)
     run = out or default_directory(agent, chosen, options)
     directory = run / part.folder if part else run

@@ -102,7 +102,7 @@ def test_program_gets_few_variables_and_no_secret(hire: Any, monkeypatch: pytest
 
 BROKEN = {
     "no JSON": ("for line in messages: say('hello')", "answered b'hello'; expected {\"action\":"),
-    "half a line": ("messages.readline(); sys.stdout.write('{\"acti'); sys.stdout.flush()", "left with 0"),
+    "half a line": ("messages.readline(); sys.stdout.write('{\"acti'); sys.stdout.flush()", "left with status 0"),
     "an array": ("for line in messages: say('[]')", "answered b'[]'"),
     "no action": ("for line in messages: say('{}')", "answered b'{}'"),
     "a number": ("for line in messages: say('{\"action\": 3}')", "answered"),
@@ -110,8 +110,11 @@ BROKEN = {
     "not UTF-8": ('messages.readline(); os.write(1, b\'{"action": "\\xff"}\\n\'); time.sleep(60)', "answered"),
     "nested too deep": ("for line in messages: say('['*99999)", "answered"),
     "an empty line": ("for line in messages: say('')", "answered b''"),
-    "early exit": ("print('out of luck', file=sys.stderr); sys.exit(3)", "left with 3 unasked; it said: out of luck"),
-    "exit at a message": ("messages.readline()", "left with 0 unasked"),
+    "early exit": (
+        "print('out of luck', file=sys.stderr); sys.exit(3)",
+        "left with status 3 before it answered; it said: out of luck",
+    ),
+    "exit at a message": ("messages.readline()", "left with status 0"),
     "a signal": ("messages.readline(); os.kill(os.getpid(), 9)", "was killed by signal 9"),
     "closed output": ("messages.readline(); os.close(1); time.sleep(60)", "closed its output"),
     "silence": ("messages.readline(); time.sleep(60)", "did not answer within 1.5 s"),
@@ -223,7 +226,7 @@ def test_crash_in_one_episode_leaves_that_one_unscored(hire: Any, tmp_path: Path
     assert play_suite(spec, suite, tmp_path / "run").unscored == 1
     (failure,) = read_failures(tmp_path / "run")
     assert failure["key"] == suite.keys()[1]._asdict()
-    assert "left with 7 unasked" in failure["message"]
+    assert "left with status 7" in failure["message"]
     # Its count begins anew, so the one that is missing is its first.
     assert play_suite(spec, suite, tmp_path / "run").unscored == 0
 

@@ -51,7 +51,8 @@ def test_person_sees_what_an_agent_sees(env_id: str, split: str) -> None:
 def test_call_is_understood_however_it_is_written(seat: Seat, line: str) -> None:
     shown = seat.take(line)
     assert actions(seat) == ['{"name": "list_resources", "arguments": {"kind": "volume"}}']
-    assert shown.startswith("items:\n  id vol-")
+    assert shown.startswith("items:\n  ")
+    assert "id vol-" in shown
 
 
 def test_name_of_a_tool_alone_is_a_call(seat: Seat) -> None:
