@@ -129,8 +129,8 @@ def test_score_of_an_agent_that_fails_leaves_one_and_says_where_to_look(monkeypa
     found = run("score", "python:failing_agent:make", "--out", "run", code=1)
     episodes = len(SUITES["quick"].keys())
     assert f"NOT VALID: {episodes} of {episodes} episodes are unscored" in found.stdout
-    assert f"{episodes} episodes have no score" in found.stderr
-    assert f"{episodes} failures are noted in run/failures.jsonl; the last with" in found.stderr
+    assert f"episodes without a score: {episodes}" in found.stderr
+    assert f"failures noted in run/failures.jsonl: {episodes}; the last with" in found.stderr
     assert "returned NoneType, expected the action as text" in found.stderr
     assert "only what is missing is played" in found.stderr
 
@@ -147,13 +147,13 @@ def test_shards_are_merged_into_the_run_that_they_share() -> None:
 def test_merge_that_lacks_a_part_leaves_one_and_says_how_to_go_on() -> None:
     run("score", "scripted:null", "--shard", "1/2", "--out", "run")
     said = run("merge", "run", code=1).stderr
-    assert "7 episodes have no score" in said
+    assert "episodes without a score: 7" in said
     assert "run the same `agentsafe score` again: only what is missing is played" in said
 
 
 def test_shard_of_an_agent_that_fails_leaves_one() -> None:
     found = run("score", "process:false", "--shard", "1/2", "--out", "run", code=1)
-    assert "7 episodes have no score" in found.stderr
+    assert "episodes without a score: 7" in found.stderr
     assert "process:false left with status 1" in found.stderr
 
 

@@ -267,9 +267,9 @@ def _complain_of_failures(run: Path, unscored: int) -> None:
 
     if not unscored:
         return
-    typer.echo(f"{unscored} episodes have no score", err=True)
+    typer.echo(f"episodes without a score: {unscored}", err=True)
     if failures := read_failures(run):
-        typer.echo(f"{len(failures)} failures are noted in {run / FAILURES_FILE}; the last with", err=True)
+        typer.echo(f"failures noted in {run / FAILURES_FILE}: {len(failures)}; the last with", err=True)
         typer.echo(f"  {failures[-1]['error']}: {failures[-1]['message']}", err=True)
     typer.echo("Mend that and run the same `agentsafe score` again: only what is missing is played.", err=True)
     raise typer.Exit(1)

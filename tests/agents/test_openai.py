@@ -451,7 +451,7 @@ def answers(url: str) -> bool:
 def test_real_model_behind_a_real_server_is_scored(smollm2_server: tuple[str, str], tmp_path: Path) -> None:
     url, model = smollm2_server
     options = AgentOptions(
-        base_url=url, prompt_style="signature", temperature=0.0, max_new_tokens=24, group_size=2, timeout_s=120
+        base_url=url, prompt_style="signature", temperature=0.0, max_new_tokens=24, group_size=2, timeout_s=600
     )
     card = score_agent(f"openai:{model}", SAFE, tmp_path, options=options)
     assert (card.overall.episodes, card.overall.unscored, card.overall.valid) == (2, 0, True)
@@ -471,7 +471,7 @@ def test_real_server_takes_schemas_and_results_in_the_fields_of_the_api(
     smollm2_server: tuple[str, str], cloud_tools: Any
 ) -> None:
     url, model = smollm2_server
-    hired = OpenAIAgent(model, base_url=url, temperature=0.0, max_new_tokens=8)
+    hired = OpenAIAgent(model, base_url=url, temperature=0.0, max_new_tokens=8, timeout_s=600)
     assert len(hired.act([talk(cloud_tools, LIST, PROSE)])) == 1
 
 
