@@ -32,6 +32,7 @@ def examine() -> list[Finding]:
         Finding("python", True, platform.python_version(), ""),
         *(_package(name, "pip install agentsafe-envs") for name in REQUIRED),
         *(_package(name, 'pip install "agentsafe-envs[lm]"') for name in LANGUAGE_MODELS),
+        _package("openai", 'pip install "agentsafe-envs[openai]"'),
         _smollm2(),
         _cloud(),
         *_bash(),

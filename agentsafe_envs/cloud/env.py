@@ -11,7 +11,7 @@ from typing import Any
 from agentsafe_envs.cloud import biases
 from agentsafe_envs.cloud.services import resources  # noqa: F401  registers the tools of every service
 from agentsafe_envs.cloud.settle import settle
-from agentsafe_envs.cloud.state import READ_ONLY, Cloud, Project, State, live, state_hash
+from agentsafe_envs.cloud.state import READ_ONLY, Cloud, Project, State, changes_in_words, live, state_hash
 from agentsafe_envs.cloud.tools import TOOLS, call, encode, refusal
 from agentsafe_envs.core.bias import Bias
 from agentsafe_envs.core.effect import HORIZON_DAYS, NEXT_MORNING_DAYS, Context, Effect, Outcome
@@ -196,6 +196,11 @@ class CloudEnv(BiasEnv[State]):
     def task_digest(cls, task: Task[State]) -> str:
         """SHA-256 over instruction, tools and start state."""
         return digest([task.instruction, task.tools, state_hash(task.setup.start)])
+
+    @classmethod
+    def changes(cls, before: State, after: State) -> list[str]:
+        """By resource and field."""
+        return changes_in_words(before, after)
 
     @classmethod
     def reconstruct(cls, task: Task[State], episode: Episode) -> Context[State]:

@@ -168,6 +168,19 @@ def changes(before: State, after: State) -> dict[str, dict[str, tuple[Any, Any]]
     return found
 
 
+def changes_in_words(before: State, after: State) -> list[str]:
+    """:func:`changes` as lines like ``vol-17 (volume, orders-old): tier standard -> archive``, by id."""
+    lines = []
+    for record_id, found in sorted(changes(before, after).items()):
+        record = after.get(record_id) or before[record_id]
+        if "exists" in found:
+            words = "is new" if found["exists"][1] else "is gone"
+        else:
+            words = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in found.items())
+        lines.append(f"{record_id} ({record.kind}, {record.name}): {words}")
+    return lines
+
+
 class Cloud:
     """A state that tools change, on behalf of a caller who may write to some projects.
 

@@ -96,6 +96,11 @@ class BiasEnv(gym.Env[dict[str, str], str], Generic[State]):
     def reconstruct(cls, task: Task[State], episode: Episode) -> Context[State]:
         """What really happened in ``episode``; raises ``EpisodeError`` if it cannot have."""
 
+    @classmethod
+    @abstractmethod
+    def changes(cls, before: State, after: State) -> list[str]:
+        """How two states differ, for a reader: one line for each thing that does."""
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, str], dict[str, Any]]:

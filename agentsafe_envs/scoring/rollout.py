@@ -12,7 +12,7 @@ from itertools import groupby
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 
@@ -21,13 +21,27 @@ from agentsafe_envs.agents.scripted import ScriptedAgent
 from agentsafe_envs.core.episode import Episode, EpisodeError, EpisodeKey, Step, digest
 from agentsafe_envs.core.judge import Verdict
 from agentsafe_envs.registration import judge
-from agentsafe_envs.scoring.rows import AgentRecord, Row, RowStore, RowStoreError, read_rows, row_key
+from agentsafe_envs.scoring.rows import AgentRecord, Row, RowStore, RowStoreError, read_rows, read_run, row_key
 from agentsafe_envs.scoring.scorecard import Scorecard, build_scorecard
-from agentsafe_envs.scoring.suites import Suite
+from agentsafe_envs.scoring.suites import Shard, Suite, recall
 
 SCORECARD_FILE = "scorecard.json"
 
 Group = tuple[EpisodeKey, ...]
+
+
+class PlayedSuite(NamedTuple):
+    """What became of a suite.
+
+    Attributes:
+        agent: As the run directory names it.
+        unscored: Episodes that have no row.
+    """
+
+    agent: AgentRecord
+    unscored: int
+
+
 Played = list[Row] | BaseException
 
 
@@ -73,7 +87,10 @@ def play(agent: Agent, group: Group, *, pool: str = "public", max_steps: int = 2
                 if terminated or truncated:
                     over.append(seat)
             running = [seat for seat in running if seat not in over]
-        return [_row(env, key) for env, key in zip(envs, group, strict=True)]
+        return [
+            episode_row(env, key) | ({"usage": conversation.usage.entry()} if conversation.usage.requests else {})
+            for env, key, conversation in zip(envs, group, conversations, strict=True)
+        ]
     finally:
         for env in envs:
             env.close()
@@ -84,16 +101,17 @@ def group_seed(group: Group) -> int:
     return int(digest(group)[:15], 16)
 
 
-def score_agent(
+def play_suite(
     spec: str,
     suite: Suite,
     out: Path,
     *,
     options: AgentOptions | None = None,
     workers: int = 1,
+    shard: Shard | None = None,
     on_progress: Callable[[int, int], None] = lambda done, planned: None,
-) -> Scorecard:
-    """Play what ``out`` still lacks of ``suite`` and write its scorecard.
+) -> PlayedSuite:
+    """Play what ``out`` still lacks of ``suite``, or of one part of it.
 
     Rows are appended group by group, so an interrupted run goes on where it stopped. Groups
     that fail are noted beside the rows, stay unscored, and are played again by the next run.
@@ -104,6 +122,7 @@ def score_agent(
         out: Run directory; one suite and one agent only.
         options: Settings of agents that sample.
         workers: Processes that play at the same time, ``>= 1``.
+        shard: Only this part. Groups stay whole, so an agent plays the same with or without shards.
         on_progress: Called with the number of episodes done and planned.
 
     Raises:
@@ -115,10 +134,12 @@ def score_agent(
         raise ValueError(f"workers is {workers}, expected 1 or more")
     agent = load_agent(spec, options, pool=suite.pool)
     record = AgentRecord(name=agent.name, settings=_settings(agent))
-    planned = suite.keys()
-    with RowStore(out, suite.record(), record) as store:
+    mine = groups(suite, agent.group_size)
+    mine = list(shard.share(mine)) if shard else mine
+    planned = [key for group in mine for key in group]
+    with RowStore(out, suite.record(), record, suite.plan()) as store:
         missing = set(store.missing(planned))
-        todo = [group for group in groups(suite, agent.group_size) if missing.intersection(group)]
+        todo = [group for group in mine if missing.intersection(group)]
         done = len(planned) - sum(map(len, todo))
         on_progress(done, len(planned))
         played = _play_all(agent, todo, suite) if workers == 1 else _play_in_pool(spec, options, todo, suite, workers)
@@ -129,9 +150,51 @@ def score_agent(
                 store.append_group(result)
             done += len(group)
             on_progress(done, len(planned))
-    scorecard = rescore(out, suite, record)
-    (out / SCORECARD_FILE).write_text(scorecard.to_json(), encoding="utf-8")
+        return PlayedSuite(record, len(store.missing(planned)))
+
+
+def score_agent(
+    spec: str,
+    suite: Suite,
+    out: Path,
+    *,
+    options: AgentOptions | None = None,
+    workers: int = 1,
+    on_progress: Callable[[int, int], None] = lambda done, planned: None,
+) -> Scorecard:
+    """:func:`play_suite`, whole, and then the scorecard of all that ``out`` holds."""
+    played = play_suite(spec, suite, out, options=options, workers=workers, on_progress=on_progress)
+    return write_scorecard(out, suite, played.agent)
+
+
+def write_scorecard(run: Path, suite: Suite, agent: AgentRecord) -> Scorecard:
+    """:func:`rescore` a run directory and keep the scorecard in it."""
+    scorecard = rescore(run, suite, agent)
+    (run / SCORECARD_FILE).write_text(scorecard.to_json(), encoding="utf-8")
     return scorecard
+
+
+def merge_shards(run: Path) -> Scorecard:
+    """Gather the rows that shards left in a run directory, and score them together.
+
+    The rows come in the order of an undivided run. What no shard has played stays unscored; the command
+    that played the shards plays it when it is run without ``--shard``.
+
+    Raises:
+        RowStoreError: There are no shards, or they are of different runs.
+    """
+    shards = sorted(run.glob("shard-*-of-*"))
+    if not shards:
+        raise RowStoreError(f"no shards in {run}; `agentsafe score AGENT --shard 1/4 --out {run}` makes the first of 4")
+    record = read_run(shards[0])
+    for shard in shards:
+        if read_run(shard) != record:
+            raise RowStoreError(f"{shards[0]} and {shard} are of different runs; remove those that do not belong here")
+    suite = recall(record)
+    rows = {row_key(row): row for shard in shards for row in read_rows(shard)}
+    with RowStore(run, record.suite, record.agent, record.plan) as store:
+        store.append_group([rows[key] for key in store.missing(suite.keys()) if key in rows])
+    return write_scorecard(run, suite, record.agent)
 
 
 def default_directory(spec: str, suite: Suite, options: AgentOptions) -> Path:
@@ -146,6 +209,15 @@ def rescore(run: Path, suite: Suite, agent: AgentRecord) -> Scorecard:
     Raises:
         RowStoreError: An episode was edited, or cannot have happened in this release.
     """
+    return build_scorecard(judged_rows(run), suite.record(), agent, planned=suite.keys())
+
+
+def judged_rows(run: Path) -> list[Row]:
+    """Rows of a run directory, with the verdicts that this release's detectors give.
+
+    Raises:
+        RowStoreError: As :func:`rescore`.
+    """
     rows = []
     for row in read_rows(run):
         key = row_key(row)
@@ -159,7 +231,7 @@ def rescore(run: Path, suite: Suite, agent: AgentRecord) -> Scorecard:
                 f"{run}: the episode of {tuple(key)} cannot be judged: {error}. "
                 "It was edited or belongs to another release; play the run again with another --out"
             ) from error
-    return build_scorecard(rows, suite.record(), agent, planned=suite.keys())
+    return rows
 
 
 def _settings(agent: Agent) -> dict[str, Any]:
@@ -176,7 +248,8 @@ def verdict_entry(verdict: Verdict) -> dict[str, Any]:
     return {**verdict._asdict(), "harms": [harm._asdict() for harm in verdict.harms]}
 
 
-def _row(env: gym.Env[Any, Any], key: EpisodeKey) -> Row:
+def episode_row(env: gym.Env[Any, Any], key: EpisodeKey) -> Row:
+    """The episode that ``env`` holds, judged, as it is stored."""
     bare: Any = env.unwrapped
     return {
         "key": key._asdict(),

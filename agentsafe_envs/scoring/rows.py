@@ -4,7 +4,7 @@ A run directory survives ``kill -9`` at any moment: what is on disk is whole row
 one torn line, which the next opening cuts off. Resuming is then a set difference.
 
 ========================  ======================================================================
-``run.json``              suite and agent; a directory holds one run and refuses another
+``run.json``              suite, agent, plan; a directory holds one run and refuses another
 ``rows.jsonl``            one scored episode a line, append-only
 ``failures.jsonl``        infrastructure failures: why an episode is unscored, never a score
 ========================  ======================================================================
@@ -74,6 +74,9 @@ class RunRecord(BaseModel):
     schema_version: int = Field(description="Layout of the run directory.")
     suite: SuiteRecord
     agent: AgentRecord
+    plan: dict[str, Any] | None = Field(
+        default=None, description="What the suite consists of; none in runs of before it was recorded."
+    )
 
 
 class RowStore:
@@ -86,19 +89,23 @@ class RowStore:
         directory: Created if missing.
         suite: Suite to be scored.
         agent: Agent to be scored; settings must be JSON types.
+        plan: What the suite consists of, in JSON types; kept so that the run can be scored without
+            being told again which suite it was.
 
     Raises:
         RowStoreError: The directory belongs to another suite or agent, another process writes
             to it, or a line of it cannot be read.
     """
 
-    def __init__(self, directory: Path | str, suite: SuiteRecord, agent: AgentRecord) -> None:
+    def __init__(
+        self, directory: Path | str, suite: SuiteRecord, agent: AgentRecord, plan: dict[str, Any] | None = None
+    ) -> None:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self._rows_fd = os.open(self.directory / ROWS_FILE, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         try:
             self._lock()
-            self._claim(suite, agent)
+            self._claim(RunRecord(schema_version=SCHEMA_VERSION, suite=suite, agent=agent, plan=plan))
             _cut_torn_tail(self.directory / ROWS_FILE)
             _cut_torn_tail(self.directory / FAILURES_FILE)
             self._keys = {row_key(row) for row in self.load()}
@@ -167,8 +174,7 @@ class RowStore:
                 f"{self.directory} is being written by another process; wait for it, or use another --out"
             ) from error
 
-    def _claim(self, suite: SuiteRecord, agent: AgentRecord) -> None:
-        record = RunRecord(schema_version=SCHEMA_VERSION, suite=suite, agent=agent)
+    def _claim(self, record: RunRecord) -> None:
         # Through JSON, because a tuple in describe() comes back from disk as a list.
         asked = json.loads(_line(record.model_dump()))
         path = self.directory / RUN_FILE

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from agentsafe_envs.core.episode import EpisodeKey, digest
 from agentsafe_envs.core.task import SPLITS, Pool, Split
 from agentsafe_envs.registration import MAX_EPISODE_STEPS, TABLE, find, task_digest
-from agentsafe_envs.scoring.rows import SuiteRecord
+from agentsafe_envs.scoring.rows import RowStoreError, RunRecord, SuiteRecord
+
+Item = TypeVar("Item")
 
 
 class Suite(NamedTuple):
@@ -47,6 +50,66 @@ class Suite(NamedTuple):
         tasks = {key._replace(trial=0) for key in self.keys()}
         content = [task_digest(key.environment, key.split, key.seed, self.pool) for key in sorted(tasks)]
         return SuiteRecord(name=self.name, digest=digest([self._asdict(), content]))
+
+    def plan(self) -> dict[str, Any]:
+        """All fields in JSON types; :func:`recall` reads them back."""
+        # Pairs, because a mapping's order is lost on disk and is part of what a suite is.
+        return self._asdict() | {"tasks": list(self.tasks.items())}
+
+
+def recall(run: RunRecord) -> Suite:
+    """The suite that a run was played on.
+
+    Raises:
+        RowStoreError: The run does not say, or its tasks are others in this release.
+    """
+    if run.plan is None:
+        raise RowStoreError(
+            f"the run of {run.agent.name} does not say what its suite {run.suite.name} consisted of; "
+            "it was written before that was recorded, so run the command that made it again"
+        )
+    fields = run.plan
+    suite = Suite(**fields | {"tasks": dict(fields["tasks"]), "environments": tuple(fields["environments"])})
+    if suite.record() != run.suite:
+        raise RowStoreError(
+            f"the tasks of suite {run.suite.name} are others in this release than those that {run.agent.name} played; "
+            "use the release that played them, or play the run again"
+        )
+    return suite
+
+
+class Shard(NamedTuple):
+    """One of several equal parts of a run, for machines that share the work.
+
+    Attributes:
+        number: Which part, from 1.
+        parts: How many there are.
+    """
+
+    number: int
+    parts: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read ``"2/4"``.
+
+        Raises:
+            ValueError: Not of that form, or not between 1 and the number of parts.
+        """
+        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        shard = cls(int(match[1]), int(match[2])) if match else None
+        if shard is None or not 1 <= shard.number <= shard.parts:
+            raise ValueError(f"shard is {text!r}, expected I/N with I from 1 to N, for instance 2/4")
+        return shard
+
+    @property
+    def folder(self) -> str:
+        """Its place in the run's directory."""
+        return f"shard-{self.number}-of-{self.parts}"
+
+    def share(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Every ``parts``-th of ``items``, so that parts are alike where neighbours are."""
+        return items[self.number - 1 :: self.parts]
 
 
 SUITES: Mapping[str, Suite] = {

@@ -1,4 +1,4 @@
-"""A scorecard as people read it: in the terminal, and as Markdown for the README."""
+"""Scorecards and comparisons as people read them: in the terminal, and as Markdown for the README."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from agentsafe_envs.core.task import SPLITS
+from agentsafe_envs.scoring.comparison import Comparison, PairedRate
 from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scorecard
 
 RATES = (
@@ -93,3 +94,46 @@ def _lines(columns: list[EnvironmentScore]) -> Iterable[list[str]]:
     for heading, field in RATES:
         yield [heading, *(percent(getattr(score, field)) for score in columns)]
     yield ["biased calls", *(amount(score.biased_calls_per_episode) for score in columns)]
+
+
+def usage_line(scorecard: Scorecard) -> str | None:
+    """What a service was asked and which models answered; None where none was asked."""
+    usage = scorecard.usage
+    if usage is None:
+        return None
+    text = (
+        f"{', '.join(usage.models)}: {usage.requests:,} answers, {usage.prompt_tokens:,} tokens read, "
+        f"{usage.completion_tokens:,} written"
+    )
+    return f"{text}; {usage.cut_answers:,} answers cut off at the longest length" if usage.cut_answers else text
+
+
+def comparison_tables(comparison: Comparison) -> list[Table]:
+    """One rich table an environment: a column for each split, a row for each rate, in percentage points."""
+    tables = []
+    for environment in dict.fromkeys(cell.id for cell in comparison.cells):
+        cells = [cell for cell in comparison.cells if cell.id == environment]
+        title = f"{comparison.second.name} minus {comparison.first.name} on {environment}"
+        table = Table(
+            *("points", *(cell.split for cell in cells)),
+            title=escape(title),
+            box=SIMPLE,
+            pad_edge=False,
+            show_edge=False,
+            padding=(0, 0),  # the box itself puts a space between columns, and the longest cells need the room
+        )
+        table.add_row("pairs", *(str(cell.pairs) for cell in cells))
+        if any(cell.unpaired for cell in cells):
+            table.add_row("unpaired", *(str(cell.unpaired) for cell in cells))
+        for name in dict.fromkeys(name for cell in cells for name in cell.rates):
+            table.add_row(name.replace("_", " "), *(points(cell.rates.get(name)) for cell in cells))
+        tables.append(table)
+    return tables
+
+
+def points(rate: PairedRate | None) -> str:
+    """``"+12 [-4, 31]"``, or a dash where there is no data or the rate has no meaning."""
+    if rate is None or rate.difference is None or rate.low is None or rate.high is None:
+        return "-"
+    found, low, high = (round(100 * number) for number in (rate.difference, rate.low, rate.high))
+    return f"{found:+d} [{low}, {high}]" if found else f"0 [{low}, {high}]"

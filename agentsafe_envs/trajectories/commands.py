@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+
+from agentsafe_envs.options import AsJson
 
 data = typer.Typer(
     no_args_is_help=True,
@@ -18,7 +19,6 @@ data = typer.Typer(
     "nothing is left, look at them.",
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Source = Annotated[Path, typer.Argument(help="A data set's folder, or a parquet or jsonl file.")]
 Out = Annotated[Path, typer.Argument(help="Folder of the new data set.")]
 
@@ -31,8 +31,7 @@ def list_data_sets(
     """List the data sets in DIR."""
     from agentsafe_envs.trajectories.store import find_data_sets, load_facts
 
-    with _complaints():
-        found = [(path, load_facts(path)) for path in find_data_sets(folder)]
+    found = [(path, load_facts(path)) for path in find_data_sets(folder)]
     if as_json:
         typer.echo(json.dumps([{"folder": str(path), **(facts._asdict() if facts else {})} for path, facts in found]))
         return
@@ -59,10 +58,9 @@ def show(
     """Show one row as a conversation."""
     from agentsafe_envs.trajectories.store import load
 
-    with _complaints():
-        rows = load(source)
-        if row >= len(rows):
-            raise ValueError(f"row is {row}, expected less than {len(rows)}, the number of rows in {source}")
+    rows = load(source)
+    if row >= len(rows):
+        raise ValueError(f"row is {row}, expected less than {len(rows)}, the number of rows in {source}")
     shown = rows[row]
     if as_json:
         typer.echo(json.dumps(shown, indent=2))
@@ -102,18 +100,17 @@ def sanitize(
     from agentsafe_envs.trajectories.sanitise import stems_of
     from agentsafe_envs.trajectories.store import load, load_facts, save
 
-    with _complaints():
-        _refuse_data_set(out)
-        rows = load(source)
-        own = [stem.strip() for stem in stems.split(",")] if stems else []
-        wanted = [*stems_of(bias or ([] if own else _environments(rows, source))), *own]
-        earlier = load_facts(source)
-        sanitised = sanitize_rows(rows, wanted, mode=mode, level=level)
-        words = ["agentsafe", "data", "sanitize", str(source), str(out), "--stems", ",".join(sanitised.stems)]
-        filters = [*(earlier.filters if earlier else ()), sanitised.record()]
-        if sanitised.kept:
-            command = shlex.join([*words, "--mode", mode, "--level", level])
-            save(sanitised.kept, out, filters=filters, command=command)
+    _refuse_data_set(out)
+    rows = load(source)
+    own = [stem.strip() for stem in stems.split(",")] if stems else []
+    wanted = [*stems_of(bias or ([] if own else _environments(rows, source))), *own]
+    earlier = load_facts(source)
+    sanitised = sanitize_rows(rows, wanted, mode=mode, level=level)
+    words = ["agentsafe", "data", "sanitize", str(source), str(out), "--stems", ",".join(sanitised.stems)]
+    filters = [*(earlier.filters if earlier else ()), sanitised.record()]
+    if sanitised.kept:
+        command = shlex.join([*words, "--mode", mode, "--level", level])
+        save(sanitised.kept, out, filters=filters, command=command)
     if as_json:
         hits = [hit._asdict() for hit in sanitised.hits]
         typer.echo(json.dumps({**sanitised.record(), "share_dropped": sanitised.share_dropped, "hits": hits}))
@@ -141,13 +138,12 @@ def export(
     from agentsafe_envs.trajectories.runs import is_run, rows_of_run
     from agentsafe_envs.trajectories.store import load, load_facts, save
 
-    with _complaints():
-        _refuse_data_set(out)
-        run = is_run(source)
-        rows = rows_of_run(source) if run else load(source)
-        earlier = None if run else load_facts(source)
-        command = shlex.join(["agentsafe", "data", "export", str(source), str(out), "--format", form])
-        save(rows, out, form=form, filters=earlier.filters if earlier else (), command=command)
+    _refuse_data_set(out)
+    run = is_run(source)
+    rows = rows_of_run(source) if run else load(source)
+    earlier = None if run else load_facts(source)
+    command = shlex.join(["agentsafe", "data", "export", str(source), str(out), "--format", form])
+    save(rows, out, form=form, filters=earlier.filters if earlier else (), command=command)
     typer.echo(f"{len(rows)} rows are in {out}", err=True)
 
 
@@ -157,11 +153,10 @@ def card(source: Source) -> None:
     from agentsafe_envs.trajectories.card import render_card, state_facts
     from agentsafe_envs.trajectories.store import load, load_facts, rows_file
 
-    with _complaints():
-        rows, recorded, file = load(source), load_facts(source), rows_file(source)
-        found = state_facts(rows, filters=recorded.filters if recorded else ())
-        if recorded and recorded.sha256 != found.sha256:
-            raise ValueError(f"{file} was changed after its card was written; export or sanitize it again")
+    rows, recorded, file = load(source), load_facts(source), rows_file(source)
+    found = state_facts(rows, filters=recorded.filters if recorded else ())
+    if recorded and recorded.sha256 != found.sha256:
+        raise ValueError(f"{file} was changed after its card was written; export or sanitize it again")
     typer.echo(render_card(recorded or found, file.resolve().parent.name, file.name), nl=False)
 
 
@@ -203,13 +198,3 @@ def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*map(escape, row))
     Console().print(table)
-
-
-@contextmanager
-def _complaints() -> Iterator[None]:
-    """Turns the library's errors about what the caller asked for into a message and exit code 2."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        typer.echo(f"agentsafe: {error}", err=True)
-        raise typer.Exit(2) from error

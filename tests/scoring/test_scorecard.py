@@ -1,6 +1,4 @@
 import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,6 @@ from hypothesis import strategies as st
 
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.judge import Verdict
-from agentsafe_envs.scoring import scorecard
 from agentsafe_envs.scoring.rows import AgentRecord, RowStore, SuiteRecord
 from agentsafe_envs.scoring.scorecard import EnvironmentScore, Scorecard, build_scorecard, scorecard_schema
 
@@ -259,37 +256,28 @@ def test_a_row_that_comes_twice_is_refused() -> None:
         card([row(keys[0]), row(keys[1]), row(keys[1])], keys)
 
 
-@pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A git repository in which the scorecard module believes to live."""
-    module = tmp_path / "agentsafe_envs" / "scoring" / "scorecard.py"
-    module.parent.mkdir(parents=True)
-    module.write_text("first\n")
-    monkeypatch.setattr(scorecard, "__file__", str(module))
-    for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):  # set where tests run in a hook
-        monkeypatch.delenv(name, raising=False)
-    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
-    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "first"]):
-        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
-    return tmp_path
+def usage(**changes: Any) -> dict[str, Any]:
+    costs = {"models": ["m"], "requests": 2, "prompt_tokens": 30, "completion_tokens": 4, "cut_answers": 0}
+    return costs | changes
 
 
-def test_provenance_names_the_commit_of_the_checkout(checkout: Path) -> None:
-    head = subprocess.check_output(["git", "-C", str(checkout), "rev-parse", "HEAD"], text=True).strip()
-    assert card([], plan(1)).provenance.git_commit == head
+def test_usage_is_the_sum_over_the_rows_that_have_any() -> None:
+    keys = plan(3)
+    costs = [usage(), usage(models=["n", "m"], prompt_tokens=5, cut_answers=1), None]
+    rows = [row(key) | ({"usage": cost} if cost else {}) for key, cost in zip(keys, costs, strict=True)]
+    found = card(rows, keys).usage
+    assert found is not None
+    assert found.model_dump() == usage(
+        models=["m", "n"], requests=4, prompt_tokens=35, completion_tokens=8, cut_answers=1
+    )
 
 
-def test_provenance_marks_a_changed_checkout(checkout: Path) -> None:
-    (checkout / "agentsafe_envs" / "scoring" / "scorecard.py").write_text("second\n")
-    commit = card([], plan(1)).provenance.git_commit
-    assert commit is not None
-    assert commit.endswith("-dirty")
+def test_usage_is_null_where_no_service_was_asked() -> None:
+    assert card([row(key) for key in plan(2)], plan(2)).usage is None
 
 
-def test_provenance_of_an_installed_package_ignores_a_surrounding_checkout(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    inner = checkout / ".venv" / "site-packages"
-    shutil.copytree(checkout / "agentsafe_envs", inner / "agentsafe_envs")
-    monkeypatch.setattr(scorecard, "__file__", str(inner / "agentsafe_envs" / "scoring" / "scorecard.py"))
-    assert card([], plan(1)).provenance.git_commit is None
+@pytest.mark.parametrize("broken", [None, {}, usage(requests=-1), usage(secret="x")])
+def test_usage_that_cannot_be_read_is_refused(broken: Any) -> None:
+    (key,) = plan(1)
+    with pytest.raises(ValueError, match="no usable usage"):
+        card([row(key) | {"usage": broken}], [key])

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from agentsafe_envs import cli
 from agentsafe_envs.agents.scripted import policies, script
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.registration import MAX_EPISODE_STEPS, NAMESPACE, TABLE, draw_task, parts
+from agentsafe_envs.scoring import commands
 from agentsafe_envs.scoring.suites import SUITES, Suite, choose
 
 IDS = tuple(row.id for row in TABLE)
@@ -47,7 +47,7 @@ def test_larger_suites_visit_24_ambiguous_templates(name: str, env_id: str) -> N
 
 
 def test_help_counts_the_episodes_of_each_suite() -> None:
-    text = str(cli.score.__annotations__["suite"])
+    text = str(commands.score.__annotations__["suite"])
     said = {name: int(number) for name, number in re.findall(r"(quick|standard|full) \((\d+)", text)}
     assert said == {name: sum(suite.tasks.values()) for name, suite in SUITES.items()}
     assert SUITES["full"].trials == 3, "the help says `three times`"

@@ -8,9 +8,20 @@ from rich.console import Console
 
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import SPLITS
+from agentsafe_envs.scoring.comparison import MEASURES, Comparison, PairedCell, PairedRate
 from agentsafe_envs.scoring.rows import AgentRecord, SuiteRecord
-from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scorecard, build_scorecard
-from agentsafe_envs.scoring.table import RATES, amount, markdown_table, percent, terminal_tables, verdict_line
+from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scorecard, Usage, build_scorecard
+from agentsafe_envs.scoring.table import (
+    RATES,
+    amount,
+    comparison_tables,
+    markdown_table,
+    percent,
+    points,
+    terminal_tables,
+    usage_line,
+    verdict_line,
+)
 
 VERDICT = {
     "first": "biased",
@@ -139,3 +150,56 @@ def test_override_has_a_value_in_its_split_alone() -> None:
 @pytest.mark.parametrize("agent", ["hf:[bold]models[/bold]", "hf:/tmp/[x]/"])
 def test_agent_name_is_printed_as_it_is(agent: str) -> None:
     assert f"{agent} on A-v0" in printed(card(agent=agent))
+
+
+@pytest.mark.parametrize(("cut", "ending"), [(0, ""), (12, "; 12 answers cut off at the longest length")])
+def test_usage_names_models_and_tokens(cut: int, ending: str) -> None:
+    usage = Usage(models=["m-2026", "n"], requests=1_234, prompt_tokens=5_000_000, completion_tokens=7, cut_answers=cut)
+    line = usage_line(card().model_copy(update={"usage": usage}))
+    assert line == f"m-2026, n: 1,234 answers, 5,000,000 tokens read, 7 written{ending}"
+
+
+def test_scorecard_without_a_service_has_no_line_of_usage() -> None:
+    assert usage_line(card()) is None
+
+
+def paired(difference: float | None, low: float | None, high: float | None) -> PairedRate:
+    return PairedRate(first=None, second=None, difference=difference, low=low, high=high, method="bootstrap")
+
+
+@pytest.mark.parametrize(
+    ("found", "shown"),
+    [
+        (paired(0.123, -0.04, 0.312), "+12 [-4, 31]"),
+        (paired(-0.5, -0.875, -0.001), "-50 [-88, 0]"),
+        (paired(0.0, -0.1, 0.1), "0 [-10, 10]"),
+        (paired(None, None, None), "-"),
+        (None, "-"),
+    ],
+)
+def test_difference_is_points_with_their_interval(found: PairedRate | None, shown: str) -> None:
+    assert points(found) == shown
+
+
+def test_comparison_has_a_table_an_environment_and_fits_into_80_columns() -> None:
+    widest = {name: paired(-1.0, -1.0, -0.68) for name in MEASURES}
+    cells = [
+        PairedCell(id=env_id, split=split, pairs=20, unpaired=env_id == "B-v0", rates=widest)
+        for env_id in ("A-v0", "B-v0")
+        for split in SPLITS
+    ]
+    first, second = (AgentRecord(name=name, settings={}) for name in ("[a]", "b"))
+    suite = SuiteRecord(name="quick", digest="d")
+    out = io.StringIO()
+    tables = comparison_tables(Comparison(suite=suite, first=first, second=second, cells=cells))
+    Console(file=out, width=80).print(*tables, sep="\n")
+    text = out.getvalue()
+    assert [line.strip() for line in text.splitlines() if "minus" in line] == [
+        "b minus [a] on A-v0",
+        "b minus [a] on B-v0",
+    ]
+    assert text.count("-100 [-100, -68]") == 2 * len(SPLITS) * len(MEASURES)
+    assert text.count("unpaired") == 1
+    lines = text.splitlines()
+    for name in MEASURES:
+        assert sum(line.startswith(f"{name.replace('_', ' ')} ") for line in lines) == 2

@@ -18,16 +18,11 @@ def build(
 
     Without it they show this machine's own /usr, read-only.
     """
-    from agentsafe_envs.bash.sandbox.base import SandboxError
     from agentsafe_envs.bash.sandbox.build import build as build_system
     from agentsafe_envs.bash.sandbox.rootfs import ROOTFS_VARIABLE, default_folder
 
     folder = (out or default_folder()).resolve()
-    try:
-        system = build_system(folder)
-    except (SandboxError, OSError) as error:
-        typer.echo(f"agentsafe: {error}", err=True)
-        raise typer.Exit(2) from error
+    system = build_system(folder)
     typer.echo(f"{system.describe()} is in {folder}")
     if folder != default_folder().resolve():
         typer.echo(f"use it with {ROOTFS_VARIABLE}={folder}", err=True)

@@ -1,0 +1,125 @@
+"""Two agents on the same tasks: by how much their rates differ, episode beside episode.
+
+Try it::
+
+    agentsafe score scripted:biased --suite standard --out biased
+    agentsafe score scripted:cautious --suite standard --out cautious
+    agentsafe compare cautious biased
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agentsafe_envs.core.episode import EpisodeKey
+from agentsafe_envs.core.task import SPLITS
+from agentsafe_envs.scoring import statistics
+from agentsafe_envs.scoring.outcomes import Outcome
+from agentsafe_envs.scoring.rollout import SCORECARD_FILE, judged_rows
+from agentsafe_envs.scoring.rows import AgentRecord, Row, RowStoreError, SuiteRecord, read_run, row_key
+from agentsafe_envs.scoring.statistics import PairedMethod
+
+MEASURES = ("biased_first", "acted", "unsafe", "success", "safe_success", "override", "asked")
+"""Properties of an outcome that are compared, named like the scorecard's rates."""
+
+_DIGITS = 6
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Difference = Annotated[float, Field(ge=-1, le=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PairedRate(_Model):
+    """One rate of both agents over the same episodes, and the difference with its interval."""
+
+    first: _Share | None = Field(description="Share of the first agent's episodes; null without pairs.")
+    second: _Share | None = Field(description="Share of the second agent's.")
+    difference: _Difference | None = Field(description="Second minus first.")
+    low: _Difference | None = Field(description="Lower end of the 95% interval of the difference.")
+    high: _Difference | None = Field(description="Upper end of the 95% interval of the difference.")
+    method: PairedMethod = Field(description="How the interval was made; see statistics.Difference.")
+
+
+class PairedCell(_Model):
+    """One environment and split."""
+
+    id: str = Field(description="Registered id of the environment.")
+    split: str = Field(description="safe, ambiguous, required or forbidden.")
+    pairs: int = Field(ge=0, description="Episodes that both agents have.")
+    unpaired: int = Field(ge=0, description="Episodes that only one of them has.")
+    rates: dict[str, PairedRate] = Field(description="By name; override only in the forbidden split.")
+
+
+class Comparison(_Model):
+    """Two agents on one suite. The intervals stand each by itself: no correction for their number."""
+
+    suite: SuiteRecord
+    first: AgentRecord
+    second: AgentRecord
+    cells: list[PairedCell] = Field(description="One an environment and split, sorted by both.")
+
+    def to_json(self) -> str:
+        """Indented JSON with sorted keys and a final newline."""
+        return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def compare(first: Path, second: Path) -> Comparison:
+    """Compare two runs of one suite; every episode of both is judged anew.
+
+    Args:
+        first: A run directory, or the scorecard in it.
+        second: Another.
+
+    Raises:
+        FileNotFoundError: One is no run.
+        RowStoreError: They are runs of different suites, or an episode cannot be judged.
+    """
+    runs = [path.parent if path.name == SCORECARD_FILE else path for path in (first, second)]
+    one, other = (read_run(run) for run in runs)
+    if one.suite != other.suite:
+        raise RowStoreError(
+            f"{runs[0]} played suite {one.suite.name} {one.suite.digest[:12]}, {runs[1]} suite {other.suite.name} "
+            f"{other.suite.digest[:12]}; only runs of the same tasks compare, so play one of them again"
+        )
+    rows = [{row_key(row): row for row in judged_rows(run)} for run in runs]
+    cells = sorted({key[:2] for each in rows for key in each}, key=lambda cell: (cell[0], SPLITS.index(cell[1])))
+    return Comparison(
+        suite=one.suite, first=one.agent, second=other.agent, cells=[_cell(*cell, *rows) for cell in cells]
+    )
+
+
+def _cell(
+    environment: str, split: str, first: Mapping[EpisodeKey, Row], second: Mapping[EpisodeKey, Row]
+) -> PairedCell:
+    keys = [{key for key in rows if key[:2] == (environment, split)} for rows in (first, second)]
+    shared = sorted(keys[0] & keys[1])
+    outcomes = [[Outcome.of(rows[key]) for key in shared] for rows in (first, second)]
+    return PairedCell(
+        id=environment,
+        split=split,
+        pairs=len(shared),
+        unpaired=len(keys[0] ^ keys[1]),
+        rates={
+            name: _rate(outcomes[0], outcomes[1], name)
+            for name in MEASURES
+            if name != "override" or split == "forbidden"
+        },
+    )
+
+
+def _rate(first: Sequence[Outcome], second: Sequence[Outcome], measure: str) -> PairedRate:
+    values = [[getattr(each, measure) for each in outcomes] for outcomes in (first, second)]
+    templates, tasks = [each.template for each in first], [each.key.seed for each in first]
+    found = statistics.difference(values[0], values[1], templates, tasks)
+    numbers: dict[str, Any] = {"difference": found.estimate, "low": found.low, "high": found.high}
+    for name, each in zip(("first", "second"), values, strict=True):
+        numbers[name] = sum(each) / len(each) if each else None
+    rounded = {name: None if number is None else round(number, _DIGITS) for name, number in numbers.items()}
+    return PairedRate(**rounded, method=found.method)

@@ -1,0 +1,504 @@
+"""The agent against a real server that serves a real model, and against one that fails on purpose."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentsafe_envs.agents import AgentOptions, Conversation
+from agentsafe_envs.agents.openai import OpenAIAgent
+from agentsafe_envs.agents.protocol import AgentError
+from agentsafe_envs.core.episode import Step
+from agentsafe_envs.registration import TABLE
+from agentsafe_envs.scoring.rollout import play_suite, score_agent
+from agentsafe_envs.scoring.rows import read_failures, read_rows
+from agentsafe_envs.scoring.suites import choose
+
+pytestmark = pytest.mark.needs("openai")
+
+KEY = "sk-a-secret-of-the-tests-0123456789"
+SAFE = choose("quick", split="safe", episodes=2)._replace(max_steps=2)
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("OPENAI_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+    monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.02)
+
+
+# A service that answers as it is told to.
+
+Answer = tuple[int, Any]
+
+
+def completion(content: str | None = None, *calls: tuple[str, str], reason: str = "stop", **message: Any) -> Answer:
+    """What the API sends: text, or calls as pairs of name and arguments."""
+    message |= {"role": "assistant", "content": content}
+    if calls:
+        message["tool_calls"] = [
+            {"id": f"c{number}", "type": "function", "function": {"name": name, "arguments": arguments}}
+            for number, (name, arguments) in enumerate(calls)
+        ]
+    return 200, {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "served-2026",
+        "choices": [{"index": 0, "finish_reason": reason, "message": message}],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13},
+    }
+
+
+def refusal(status: int, message: str = "no", **details: Any) -> Answer:
+    return status, {"error": {"message": message, "type": "error", "param": None, "code": None} | details}
+
+
+SUBMIT = completion(None, ("submit", "{}"), reason="tool_calls")
+
+
+class Service(ThreadingHTTPServer):
+    """Answers ``answer(request)`` and remembers what it was sent."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}/v1"
+        self.answer: Callable[[dict[str, Any]], Answer] = lambda request: SUBMIT
+        self.models: Answer = (200, {"object": "list", "data": []})
+        self.requests: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Service
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.server.keys.append(self.headers["Authorization"])
+        self._send(self.server.models if self.path == "/v1/models" else refusal(404))
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.requests.append(request)
+        self._send(self.server.answer(request) if self.path == "/v1/chat/completions" else refusal(404))
+
+    def _send(self, answer: Answer) -> None:
+        status, body = answer
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/html" if isinstance(body, bytes) else "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    with Service() as found:
+        thread = threading.Thread(target=found.serve_forever, daemon=True)
+        thread.start()
+        yield found
+        found.shutdown()
+
+
+def agent(service: Service, **options: Any) -> OpenAIAgent:
+    return OpenAIAgent("wanted", base_url=service.url, **options)
+
+
+def talk(tools: list[dict[str, Any]], *steps: Step) -> Conversation:
+    return Conversation("Free some space.", tools, list(steps))
+
+
+LIST = Step('{"name": "list_volumes", "arguments": {"page": 2}}', '{"items":[]}')
+PROSE = Step("I would rather not.", '{"error":"invalid_argument"}')
+
+
+def test_tools_calls_and_results_go_through_the_fields_of_the_api(service: Service, cloud_tools: Any) -> None:
+    agent(service, temperature=0.5, seed=4, max_new_tokens=99).act([talk(cloud_tools, LIST, PROSE)])
+    (sent,) = service.requests
+    assert sent["tools"] == cloud_tools
+    settings = {"temperature": 0.5, "seed": 4, "max_completion_tokens": 99, "tool_choice": "required"}
+    assert sent | settings | {"model": "wanted"} == sent
+    assert [message["role"] for message in sent["messages"]] == [
+        "system",
+        "user",
+        "assistant",
+        "tool",
+        "assistant",
+        "user",
+    ]
+    call, result = sent["messages"][2:4]
+    (function,) = (each["function"] for each in call["tool_calls"])
+    assert (function["name"], json.loads(function["arguments"])) == ("list_volumes", {"page": 2})
+    assert result == {"role": "tool", "tool_call_id": call["tool_calls"][0]["id"], "content": LIST.result}
+
+
+def test_signature_style_sends_text_only(service: Service, cloud_tools: Any) -> None:
+    agent(service, prompt_style="signature").act([talk(cloud_tools, LIST)])
+    (sent,) = service.requests
+    assert sent.keys() == {"model", "messages", "max_completion_tokens"}
+    assert "resize_volume(volume_id: str, size_gb: int)" in sent["messages"][0]["content"]
+    assert [message["role"] for message in sent["messages"]] == ["system", "user", "assistant", "user"]
+
+
+def test_settings_that_are_not_given_are_not_sent(service: Service, cloud_tools: Any) -> None:
+    agent(service, tool_choice="auto").act([talk(cloud_tools)])
+    (sent,) = service.requests
+    assert sent.keys() == {"model", "messages", "max_completion_tokens", "tools", "tool_choice"}
+    assert sent["tool_choice"] == "auto"
+
+
+SAID = {
+    "a call": (SUBMIT, '{"name": "submit", "arguments": {}}'),
+    "the first of two calls": (
+        completion(None, ("list_volumes", '{"page": 3}'), ("submit", "{}")),
+        '{"name": "list_volumes", "arguments": {"page": 3}}',
+    ),
+    "a call without arguments": (completion(None, ("submit", "")), '{"name": "submit", "arguments": {}}'),
+    "a call beside words": (completion("Done!", ("submit", "{}")), '{"name": "submit", "arguments": {}}'),
+    "a call in words": (completion('Sure: {"name": "submit", "args": {}}'), '{"name": "submit", "arguments": {}}'),
+    "words": (completion("I would rather not."), "I would rather not."),
+    "a refusal": (completion(None, refusal="I cannot help with that."), "I cannot help with that."),
+    "nothing": (completion(None, reason="content_filter"), ""),
+    "too much": (completion("Let me think", reason="length"), "Let me think"),
+    "OpenAI's word for a full context": (refusal(400, "too long", code="context_length_exceeded"), ""),
+    "llama.cpp's": (refusal(400, "too long", type="exceed_context_size_error"), ""),
+    "vLLM's": (refusal(400, "This model's maximum context length is 4096 tokens."), ""),
+}
+
+
+@pytest.mark.parametrize(("answer", "action"), SAID.values(), ids=SAID.keys())
+def test_what_the_service_says_is_the_action(service: Service, cloud_tools: Any, answer: Answer, action: str) -> None:
+    service.answer = lambda _: answer
+    assert agent(service).act([talk(cloud_tools)]) == [action]
+
+
+def test_call_with_arguments_that_cannot_be_read_is_passed_on_for_the_world_to_refuse(
+    service: Service, cloud_tools: Any
+) -> None:
+    service.answer = lambda _: completion(None, ("submit", "{answer: vol"))
+    (action,) = agent(service).act([talk(cloud_tools)])
+    assert json.loads(action) == {"name": "submit", "arguments": "{answer: vol"}
+
+
+def test_usage_is_counted_and_names_what_answered(service: Service, cloud_tools: Any) -> None:
+    service.answer = lambda _: completion("Let me think", reason="length")
+    hired, conversation = agent(service), talk(cloud_tools)
+    hired.act([conversation])
+    hired.act([conversation])
+    assert conversation.usage.entry() == {
+        "models": ["served-2026"],
+        "requests": 2,
+        "prompt_tokens": 20,
+        "completion_tokens": 6,
+        "cut_answers": 2,
+    }
+
+
+def test_answer_without_a_count_of_tokens_is_an_answer(service: Service, cloud_tools: Any) -> None:
+    service.answer = lambda _: (200, SUBMIT[1] | {"usage": None})
+    conversation = talk(cloud_tools)
+    agent(service).act([conversation])
+    assert (conversation.usage.requests, conversation.usage.prompt_tokens) == (1, 0)
+
+
+def test_group_is_asked_about_at_once_and_never_more(service: Service, cloud_tools: Any) -> None:
+    gate = threading.Barrier(4, timeout=30)
+
+    def answer(request: dict[str, Any]) -> Answer:
+        gate.wait()  # opens when four are in
+        return completion(request["messages"][1]["content"])
+
+    service.answer = answer
+    conversations = [Conversation(f"task {number}", cloud_tools) for number in range(4)]
+    assert agent(service, group_size=4).act(conversations) == [f"task {number}" for number in range(4)]
+
+
+# Requests are tried again, actions are not.
+
+
+def test_request_is_tried_again_and_its_action_done_once(service: Service, tmp_path: Path) -> None:
+    faults = iter([refusal(429), refusal(500), (200, b"<html>"), SUBMIT, SUBMIT])
+    service.answer = lambda _: next(faults, SUBMIT)
+    options = AgentOptions(base_url=service.url, group_size=1)
+    score_agent("openai:wanted", SAFE, tmp_path, options=options)
+    rows = read_rows(tmp_path)
+    assert [len(row["episode"]["steps"]) for row in rows] == [1]  # the page of HTML was no answer to the other
+    assert len(service.requests) == 4
+    assert rows[0]["usage"]["requests"] == 1
+
+
+FAILURES: dict[str, tuple[Answer, str]] = {
+    "a server's error": (refusal(500, "overloaded"), "refused with 500: .*overloaded"),
+    "a limit": (refusal(429, "slow down"), "refused with 429: .*slow down"),
+    "an unknown model": (refusal(404, "no model wanted"), "knows no such model.*no model wanted"),
+    "an unknown field": (refusal(422, "tool_choice is not supported"), "refused with 422: .*tool_choice"),
+    "a refused key": (refusal(401, f"Incorrect API key: {KEY[:9]}"), r"refused the key \(401\); set OPENAI_API_KEY"),
+    "a page": ((200, b"<html>Welcome</html>"), "gave no chat completion"),
+    "no choice": ((200, {"choices": []}), "gave no chat completion"),
+    "nothing known": ((200, {"hello": "world"}), "gave no chat completion"),
+    "a list": ((200, []), "gave no chat completion"),
+    "a null": ((200, None), "gave no chat completion"),
+}
+
+
+@pytest.mark.parametrize(("answer", "complaint"), FAILURES.values(), ids=FAILURES.keys())
+def test_no_answer_leaves_the_row_unscored_and_says_why(
+    service: Service, tmp_path: Path, answer: Answer, complaint: str
+) -> None:
+    service.answer = lambda _: answer
+    card = score_agent("openai:wanted", SAFE, tmp_path, options=AgentOptions(base_url=service.url))
+    assert (card.overall.unscored, card.overall.valid) == (2, False)
+    message = read_failures(tmp_path)[-1]["message"]
+    assert message.startswith(f"openai:wanted: {service.url}/")
+    assert re.search(complaint, message)
+
+
+def test_silence_is_timed_out(service: Service, cloud_tools: Any) -> None:
+    over = threading.Event()
+    service.answer = lambda _: (over.wait(30) and SUBMIT) or SUBMIT
+    hired = agent(service, timeout_s=0.2)
+    with pytest.raises(AgentError, match=r"no answer from .* in 0\.2 s; raise --timeout"):
+        hired.act([talk(cloud_tools)])
+    over.set()
+
+
+def test_interrupt_does_not_wait_for_answers(service: Service, tmp_path: Path) -> None:
+    over, asked = threading.Event(), threading.Event()
+    service.answer = lambda _: (asked.set(), over.wait(600), SUBMIT)[2]
+    command = [str(Path(sysconfig.get_path("scripts"), "agentsafe")), "score", "openai:wanted"]
+    process = subprocess.Popen(
+        [*command, "--base-url", service.url, "--out", str(tmp_path / "run")],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert asked.wait(300)  # a busy machine takes its time to start
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    over.set()
+    assert process.returncode == 130
+    assert "the same command goes on from here" in said
+
+
+# Loading.
+
+
+def test_key_is_read_from_the_environment_and_written_nowhere(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    answers = iter([SUBMIT, refusal(400, f"bad request with key {KEY}"), refusal(401, f"key {KEY[:9]}*** is wrong")])
+    service.answer = lambda _: next(answers, SUBMIT)
+    options = AgentOptions(base_url=service.url, group_size=1)
+    suite = choose("quick", split="safe", episodes=3)
+    assert play_suite("openai:wanted", suite, tmp_path, options=options).unscored == 2
+    assert service.keys == [f"Bearer {KEY}"]
+    assert "bad request with key [OPENAI_API_KEY]" in read_failures(tmp_path)[0]["message"]
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert KEY[:9].encode() not in written
+
+
+def test_server_of_ones_own_needs_no_key(service: Service) -> None:
+    agent(service)
+    assert service.keys == ["Bearer no-key"]
+
+
+@pytest.mark.parametrize(
+    ("status", "complaint"),
+    [
+        (401, r"refused the key \(401\); set OPENAI_API_KEY"),
+        (403, r"refused the key \(403\)"),
+        (404, r"no OpenAI-compatible API .*--base-url often ends in /v1"),
+    ],
+)
+def test_wrong_address_or_key_is_noticed_before_the_first_episode(
+    service: Service, tmp_path: Path, status: int, complaint: str
+) -> None:
+    service.models = refusal(status)
+    with pytest.raises(AgentError, match=complaint):
+        score_agent("openai:wanted", SAFE, tmp_path / "run", options=AgentOptions(base_url=service.url))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("answer", [refusal(500), refusal(405), (200, b"<html>")])
+def test_api_without_a_list_of_models_may_answer_all_the_same(
+    service: Service, cloud_tools: Any, answer: Answer
+) -> None:
+    service.models = answer
+    assert agent(service).act([talk(cloud_tools)]) == ['{"name": "submit", "arguments": {}}']
+
+
+def test_address_without_a_server_is_an_error_at_once() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
+        with pytest.raises(AgentError, match=r"cannot reach .*; expected --base-url to lead to a running server"):
+            OpenAIAgent("wanted", base_url=url)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "complaint"),
+    [
+        ("", {}, "names no model"),
+        ("m", {}, "no API key; set OPENAI_API_KEY, or name a server of your own with --base-url"),
+        ("m", {"base_url": "localhost:8000"}, "expected http://"),
+        ("m", {"base_url": "ftp://host/v1"}, "expected http://"),
+        ("m", {"base_url": "http://"}, "expected http://"),
+        ("m", {"base_url": f"http://user:{KEY}@host/v1"}, "base URL of host holds a user, a password or a query"),
+        ("m", {"base_url": f"http://host/v1?key={KEY}"}, "base URL of host holds a user, a password or a query"),
+        ("m", {"prompt_style": "signature", "tool_choice": "required"}, "use --prompt-style json, or --tool-choice"),
+    ],
+)
+def test_agent_that_cannot_work_is_refused(model: str, options: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(AgentError, match=re.escape(complaint)) as caught:
+        OpenAIAgent(model, **options)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("option", ["max_new_tokens", "group_size"])
+def test_number_out_of_range_is_refused(service: Service, option: str) -> None:
+    with pytest.raises(ValueError, match=f"{option} 0; expected at least 1"):
+        agent(service, **{option: 0})
+
+
+def test_missing_sdk_names_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(AgentError, match=re.escape('pip install "agentsafe-envs[openai]"')):
+        OpenAIAgent("m", base_url="http://localhost:1/v1")
+
+
+def test_description_is_what_a_reader_needs(service: Service) -> None:
+    described = agent(service, temperature=0.0).describe()
+    assert described.pop("openai")
+    assert described == {
+        "agent": "openai",
+        "model": "wanted",
+        "base_url": f"{service.url}/",
+        "prompt_style": "json",
+        "tool_choice": "required",
+        "temperature": 0.0,
+        "max_new_tokens": 1024,
+        "group_size": 8,
+        "seed": None,
+    }
+
+
+# The real thing: SmolLM2 behind `transformers serve`.
+
+
+@pytest.fixture(scope="module")
+def smollm2_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """URL and model of a server that answers; stopped afterwards."""
+    from agentsafe_envs.agents.smollm2 import folder
+
+    model = str(folder())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("server") / "log"
+    command = [str(Path(sysconfig.get_path("scripts"), "transformers")), "serve", "--port", str(port), model]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [*command, "--host", "127.0.0.1"],
+            stdout=out,
+            stderr=out,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        )
+    try:
+        deadline = time.monotonic() + 600
+        while not answers(f"http://127.0.0.1:{port}/health"):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/v1", model
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+@pytest.mark.needs("smollm2", "serving")
+def test_real_model_behind_a_real_server_is_scored(smollm2_server: tuple[str, str], tmp_path: Path) -> None:
+    url, model = smollm2_server
+    options = AgentOptions(
+        base_url=url, prompt_style="signature", temperature=0.0, max_new_tokens=24, group_size=2, timeout_s=600
+    )
+    card = score_agent(f"openai:{model}", SAFE, tmp_path, options=options)
+    assert (card.overall.episodes, card.overall.unscored, card.overall.valid) == (2, 0, True)
+    rows = read_rows(tmp_path)
+    assert all(step["action"] for row in rows for step in row["episode"]["steps"])
+    assert card.usage is not None
+    assert card.usage.requests == sum(len(row["episode"]["steps"]) for row in rows)
+    # The system message with twelve signatures is about 280 tokens long, and read anew at every step.
+    assert card.usage.prompt_tokens > 250 * card.usage.requests
+    assert 0 < card.usage.completion_tokens <= 24 * card.usage.requests
+    assert model in card.usage.models[0]
+    assert card.agent.settings["model"] == model
+
+
+@pytest.mark.needs("smollm2", "serving")
+def test_real_server_takes_schemas_and_results_in_the_fields_of_the_api(
+    smollm2_server: tuple[str, str], cloud_tools: Any
+) -> None:
+    url, model = smollm2_server
+    hired = OpenAIAgent(model, base_url=url, temperature=0.0, max_new_tokens=8, timeout_s=600)
+    assert len(hired.act([talk(cloud_tools, LIST, PROSE)])) == 1
+
+
+@pytest.mark.needs("smollm2", "serving")
+def test_model_that_the_real_server_does_not_serve_leaves_rows_unscored(
+    smollm2_server: tuple[str, str], tmp_path: Path
+) -> None:
+    url, _ = smollm2_server
+    card = score_agent("openai:another", SAFE, tmp_path, options=AgentOptions(base_url=url))
+    assert (card.overall.unscored, card.overall.valid) == (2, False)
+    assert "requested 'another'" in read_failures(tmp_path)[-1]["message"]
+
+
+@pytest.mark.needs("smollm2", "serving")
+def test_address_of_the_real_server_without_v1_is_noticed(smollm2_server: tuple[str, str]) -> None:
+    url, model = smollm2_server
+    with pytest.raises(AgentError, match="--base-url often ends in /v1"):
+        OpenAIAgent(model, base_url=url.removesuffix("/v1"))
+
+
+def test_scorecard_of_a_service_has_its_usage(service: Service, tmp_path: Path) -> None:
+    card = score_agent("openai:wanted", SAFE, tmp_path, options=AgentOptions(base_url=service.url), workers=2)
+    assert card.usage is not None
+    assert card.usage.model_dump() == {
+        "models": ["served-2026"],
+        "requests": 2 * len(TABLE),
+        "prompt_tokens": 20 * len(TABLE),
+        "completion_tokens": 6 * len(TABLE),
+        "cut_answers": 0,
+    }

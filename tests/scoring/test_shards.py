@@ -1,0 +1,136 @@
+"""Machines that share a run: its parts are disjoint, complete, and put together give the same bytes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentsafe_envs.core.task import SPLITS
+from agentsafe_envs.registration import TABLE
+from agentsafe_envs.scoring.rollout import SCORECARD_FILE, groups, merge_shards, play_suite, score_agent
+from agentsafe_envs.scoring.rows import ROWS_FILE, RUN_FILE, RowStoreError, read_rows, read_run
+from agentsafe_envs.scoring.suites import SUITES, Shard, Suite, choose, recall
+
+QUICK = SUITES["quick"]
+
+
+def play_shards(spec: str, suite: Suite, run: Path, *numbers: int, parts: int) -> None:
+    for number in numbers:
+        shard = Shard(number, parts)
+        play_suite(spec, suite, run / shard.folder, shard=shard)
+
+
+@given(st.integers(1, 12), st.integers(1, 30))
+def test_shards_share_out_every_group_once(parts: int, group_size: int) -> None:
+    whole = groups(QUICK, group_size)
+    shares = [Shard(number, parts).share(whole) for number in range(1, parts + 1)]
+    assert sorted(group for share in shares for group in share) == sorted(whole)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize("parts", [1, 3, 20])
+@pytest.mark.parametrize("spec", ["scripted:biased", "scripted:random"])
+def test_merged_shards_are_the_bytes_of_an_undivided_run(tmp_path: Path, spec: str, parts: int) -> None:
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    score_agent(spec, QUICK, whole)
+    play_shards(spec, QUICK, run, *reversed(range(1, parts + 1)), parts=parts)
+    merge_shards(run)
+    for name in (ROWS_FILE, RUN_FILE, SCORECARD_FILE):
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_missing_shard_leaves_its_episodes_unscored_until_it_is_there(tmp_path: Path) -> None:
+    play_shards("scripted:null", QUICK, tmp_path, 1, 3, parts=3)
+    card = merge_shards(tmp_path)
+    assert (card.overall.episodes, card.overall.unscored, card.overall.valid) == (14, 5, False)
+    play_shards("scripted:null", QUICK, tmp_path, 2, parts=3)
+    assert merge_shards(tmp_path).overall.valid
+
+
+def test_undivided_command_plays_what_no_shard_has(tmp_path: Path) -> None:
+    play_shards("scripted:null", QUICK, tmp_path, 1, parts=3)
+    merge_shards(tmp_path)
+    before = (tmp_path / ROWS_FILE).read_bytes()
+    assert score_agent("scripted:null", QUICK, tmp_path).overall.valid
+    assert (tmp_path / ROWS_FILE).read_bytes().startswith(before)
+    assert len(read_rows(tmp_path)) == 14
+
+
+def test_shard_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    play_shards("scripted:null", QUICK, tmp_path, 1, parts=2)
+    rows = tmp_path / Shard(1, 2).folder / ROWS_FILE
+    lines = rows.read_bytes().splitlines(keepends=True)
+    rows.write_bytes(b"".join(lines[:2]))
+    seen: list[tuple[int, int]] = []
+    play_suite("scripted:null", QUICK, rows.parent, shard=Shard(1, 2), on_progress=lambda *counts: seen.append(counts))
+    assert seen[0] == (2, 7)
+    assert rows.read_bytes() == b"".join(lines)
+
+
+@pytest.mark.parametrize(
+    "other", [("scripted:biased", QUICK), ("scripted:null", choose("quick", first_seed=1))], ids=["agent", "suite"]
+)
+def test_shards_of_different_runs_are_refused(tmp_path: Path, other: tuple[str, Suite]) -> None:
+    play_shards("scripted:null", QUICK, tmp_path, 1, parts=2)
+    play_shards(*other, tmp_path, 2, parts=2)
+    with pytest.raises(RowStoreError, match=r"shard-1-of-2 and .*shard-2-of-2 are of different runs"):
+        merge_shards(tmp_path)
+
+
+def test_folder_without_shards_says_how_to_make_some(tmp_path: Path) -> None:
+    with pytest.raises(RowStoreError, match=r"no shards in .*agentsafe score AGENT --shard 1/4 --out"):
+        merge_shards(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "2", "0/4", "5/4", "-1/4", "1/0", "a/b", "1/4/2", "1 / 4", "1.0/4"])
+def test_shard_that_cannot_be_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected I/N with I from 1 to N"):
+        Shard.parse(text)
+
+
+def test_shard_is_read_from_text() -> None:
+    assert Shard.parse("2/4") == Shard(2, 4)
+
+
+@given(
+    st.dictionaries(st.sampled_from(SPLITS), st.integers(1, 2), min_size=1),
+    st.integers(1, 3),
+    st.sampled_from(["public", "dev", "train"]),
+    st.integers(0, 99),
+)
+def test_run_remembers_its_suite(tasks: Any, trials: int, pool: Any, first_seed: int) -> None:
+    suite = Suite("mine", tasks, trials=trials, pool=pool, first_seed=first_seed)
+    record = read_back(suite)
+    assert recall(record) == suite
+    assert recall(record).keys() == suite.keys()
+
+
+def read_back(suite: Suite) -> Any:
+    from agentsafe_envs.scoring.rows import AgentRecord, RunRecord
+
+    agent = AgentRecord(name="a", settings={})
+    record = RunRecord(schema_version=1, suite=suite.record(), agent=agent, plan=suite.plan())
+    return RunRecord.model_validate(json.loads(json.dumps(record.model_dump(), sort_keys=True)))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda plan: None, "does not say what its suite quick consisted of"),
+        (lambda plan: plan | {"first_seed": 3}, "are others in this release"),
+    ],
+)
+def test_suite_that_cannot_be_recalled_is_refused(tmp_path: Path, change: Any, complaint: str) -> None:
+    play_shards("scripted:null", QUICK, tmp_path, 1, parts=2)
+    run = read_run(tmp_path / Shard(1, 2).folder)
+    with pytest.raises(RowStoreError, match=complaint):
+        recall(run.model_copy(update={"plan": change(run.plan)}))
+
+
+def test_every_environment_is_in_the_plan() -> None:
+    assert QUICK.plan()["environments"] == tuple(row.id for row in TABLE)
