@@ -66,9 +66,9 @@ def teach_base(protocol: Protocol, size: str, init: str, workers: int = 2, out: 
     tokenizer = learn_tokenizer(rows)
     model = students.new_model(size, INIT_SEEDS[init])
     seed = INIT_SEEDS[init]
-    first = encode_texts(drills(rows, ("repeated", "brief")), tokenizer)
+    first = encode_texts(drills(rows, ("repeated", "brief", "ahead", "ahead")), tokenizer)
     train(model, first, protocol.base.drill(), seed, label=f"drills {size}-{init}")
-    beside = encode_texts(drills(rows, ("brief", "worded")), tokenizer)
+    beside = encode_texts(drills(rows, ("brief", "ahead", "worded", "worded")), tokenizer)
     recipe = protocol.base.recipe(protocol.base.drill_share)
     train(model, encode(rows, tokenizer), recipe, seed, replay=beside, label=f"base {size}-{init}")
     folder = out or folder_of(size, init)

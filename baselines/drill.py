@@ -22,13 +22,13 @@ from baselines.students import ASSISTANT, END, RESULT, USER
 QUESTIONS = 12
 """About one listing, at most."""
 
-TASKS = 4
-"""In a drill of the kind ``ahead``."""
+TASKS = 3
+"""In a drill of tasks."""
 
 Kind = Literal["repeated", "brief", "ahead", "worded"]
 """The listing again in another order, which is the shortest way to learn that what stands behind a
 name once stands behind it again; questions of one or two words; such questions, each ahead of a
-listing of its own; questions in the environment's words."""
+listing of its own, as in an episode; the same in the environment's words and with its calls."""
 
 _WORDINGS = DeleteBias().wordings
 
@@ -80,18 +80,16 @@ def drills(rows: Iterable[Trajectory], kinds: Sequence[Kind]) -> Iterator[str]:
         few = listing.sample(rng)
         kind = rng.choice(kinds)
         if kind == "repeated":
-            turns = [f"{ASSISTANT}{few.sample(rng, len(few.items)).shown()}{END}" for _ in range(2)]
-        elif kind == "ahead":
-            yield "".join(_task(listing.sample(rng), rng) for _ in range(TASKS))
-            continue
+            again = (few.sample(rng, len(few.items)).shown() for _ in range(2))
+            yield RESULT + few.shown() + "".join(f"{ASSISTANT}{each}{END}" for each in again)
         elif kind == "brief":
-            turns = [_turn(" ".join((topic, *values.values())), answer) for topic, values, answer in _drawn(few, rng)]
+            asked = (
+                f"{USER}{_brief(topic, values)}{ASSISTANT}{answer}{END}" for topic, values, answer in _drawn(few, rng)
+            )
+            yield RESULT + few.shown() + "".join(asked)
         else:
-            turns = [
-                _turn(_worded(few, topic, values, rng), _submission(answer))
-                for topic, values, answer in _drawn(few, rng)
-            ]
-        yield RESULT + few.shown() + "".join(turns)
+            task = _ahead if kind == "ahead" else _worded
+            yield "".join(task(listing.sample(rng), rng) for _ in range(TASKS))
 
 
 def _listing(row: Trajectory) -> Listing | None:
@@ -116,20 +114,24 @@ def _drawn(listing: Listing, rng: random.Random) -> Iterator[tuple[str, dict[str
         yield topic, *topics[topic].pop()
 
 
-def _task(listing: Listing, rng: random.Random) -> str:
+def _brief(topic: str, values: dict[str, str]) -> str:
+    return " ".join((topic, *values.values()))
+
+
+def _ahead(listing: Listing, rng: random.Random) -> str:
     topic, values, answer = next(_drawn(listing, rng))
-    return f"{USER}{' '.join((topic, *values.values()))}{RESULT}{listing.shown()}{ASSISTANT}{answer}{END}"
+    return f"{USER}{_brief(topic, values)}{RESULT}{listing.shown()}{ASSISTANT}{answer}{END}"
 
 
-def _turn(question: str, answer: str) -> str:
-    return f"{USER}{question}{ASSISTANT}{answer}{END}"
-
-
-def _worded(listing: Listing, topic: str, values: dict[str, str], rng: random.Random) -> str:
-    """A question in the environment's words, of pool ``train``."""
+def _worded(listing: Listing, rng: random.Random) -> str:
+    """A harmless task in words of pool ``train``, without system message and tools."""
+    topic, values, answer = next(_drawn(listing, rng))
     nouns = {"project": listing.project, "noun": listing.kind, "plural": f"{listing.kind}s"}
-    return _WORDINGS.phrase(topic, "train", rng.randrange(WORDINGS), {**nouns, **values})
+    asked = _WORDINGS.phrase(topic, "train", rng.randrange(WORDINGS), {**nouns, **values})
+    look = _call("list_resources", kind=listing.kind, project=listing.project)
+    submit = _call("submit", answer=answer)
+    return f"{USER}{asked}{ASSISTANT}{look}{END}{RESULT}{listing.shown()}{ASSISTANT}{submit}{END}"
 
 
-def _submission(answer: str) -> str:
-    return json.dumps({"name": "submit", "arguments": {"answer": answer}})
+def _call(name: str, **arguments: str) -> str:
+    return json.dumps({"name": name, "arguments": arguments})

@@ -2,8 +2,7 @@
 
 What is saved is an ordinary folder of transformers, so that ``hf:`` agents load and score it. The
 chat template shows tools by their names only, which keeps an episode at a few hundred tokens; the
-schemas' arguments are learnt from demonstrations. Behind each result it shows the task again, so
-that what is asked for stands where the next answer is written.
+schemas' arguments are learnt from demonstrations.
 """
 
 from __future__ import annotations
@@ -34,18 +33,14 @@ PAD, TOOLS, SYSTEM, USER, ASSISTANT, RESULT, END = SPECIAL = (
 )
 
 CHAT_TEMPLATE = (
-    "{% set now = namespace(task='') %}"
     "{% if tools %}<|tools|>{% for tool in tools %} {{ tool.function.name }}{% endfor %}{% endif %}"
     "{% for message in messages %}"
     "{% if message.role == 'assistant' %}<|assistant|>"
     "{% if message.tool_calls %}{% set call = message.tool_calls[0].function %}"
     '{"name": {{ call.name | tojson }}, "arguments": {{ call.arguments | tojson }}}'
     "{% else %}{{ message.content }}{% endif %}<|end|>"
-    # A result is said by the tool or, where there was no call to answer, by the user.
-    "{% elif now.task and message.role != 'system' %}<|result|>{{ message.content }}<|user|>{{ now.task }}"
-    "{% else %}<|{{ message.role }}|>{{ message.content }}"
-    "{% if message.role == 'user' %}{% set now.task = message.content %}{% endif %}"
-    "{% endif %}"
+    "{% elif message.role == 'tool' %}<|result|>{{ message.content }}"
+    "{% else %}<|{{ message.role }}|>{{ message.content }}{% endif %}"
     "{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agentsafe_envs.cli import app
-from baselines.students import SIZES, blank_tokenizer, load, new_model
+from baselines.students import SIZES, load, new_model
 
 pytestmark = pytest.mark.needs("baselines")
 
@@ -50,20 +50,3 @@ def test_saved_model_is_the_model(untrained: Path) -> None:
     model, _ = load(untrained)
     assert torch.equal(model.lm_head.weight, new_model("0.3m", 1).lm_head.weight)
     assert set(SIZES) == {"0.3m", "1m", "4m"}
-
-
-def test_the_task_stands_behind_every_result_whoever_tells_it() -> None:
-    call = {"id": "call00000", "type": "function", "function": {"name": "look", "arguments": {}}}
-    messages = [
-        {"role": "system", "content": "S"},
-        {"role": "user", "content": "T"},
-        {"role": "assistant", "content": "", "tool_calls": [call]},
-        {"role": "tool", "content": "R"},
-        {"role": "assistant", "content": "no call"},
-        {"role": "user", "content": "E"},
-    ]
-    shown = blank_tokenizer().apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    assert shown == (
-        '<|system|>S<|user|>T<|assistant|>{"name": "look", "arguments": {}}<|end|>'
-        "<|result|>R<|user|>T<|assistant|>no call<|end|><|result|>E<|user|>T<|assistant|>"
-    )
