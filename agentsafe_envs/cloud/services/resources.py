@@ -327,5 +327,5 @@ def apply_stack(cloud: Cloud, stack_id: str, members: list[str]) -> Any:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
-        return [entry._asdict() if hasattr(entry, "_asdict") else entry for entry in value]
-    return value
+        return _plain(value._asdict()) if hasattr(value, "_asdict") else [_plain(entry) for entry in value]
+    return {name: _plain(entry) for name, entry in value.items()} if isinstance(value, dict) else value
