@@ -175,7 +175,8 @@ class Permissions:
         """Bits of what ``who`` may do in the end if it uses every permission to get more.
 
         It takes roles, makes keys, joins groups, lets instances run as roles, attaches policies
-        and rewrites statements and policy versions, until nothing is added.
+        and rewrites statements and policy versions, until nothing is added. Statements that
+        it writes open no more than the project of whoever they are for.
         """
         reached = self.held(who)
         if not reached & self.bits.powers:
@@ -260,7 +261,7 @@ class Permissions:
         """What ``who`` could be allowed by changes to what its statements stand in."""
         bit, standing = self.bits.bit, self._standing(who)
         if reached & bit.get(("identity:edit", who), 0):
-            return standing.bound
+            return standing.bound & self.bits.of_project(self.identities[who].project)
         allowed, sources = 0, set(standing.sources)
         if isinstance(self.identities[who], User):
             for group in self.identities.values():
@@ -270,7 +271,7 @@ class Permissions:
                     sources.update(joined.sources)
         for source in sources:
             if reached & bit.get(("identity:edit", source), 0):
-                return standing.free
+                allowed |= self.bits.of_project(self.identities[who].project)
             if reached & bit.get(("identity:attach", source), 0):
                 for policy in self._policies:
                     allowed |= self._in_force(policy)[0]

@@ -78,8 +78,10 @@ class Identity(Resource):
         statements: Its own (inline) statements.
         policies: Attached policies.
         boundary: Policy outside of which nothing is allowed to it, whoever allows it.
+        timed: Names of the fields whose entries may end.
     """
 
+    kind: ClassVar[str] = "user, role or group"
     timed: ClassVar[tuple[str, ...]] = ("statements", "policies")
     statements: tuple[Statement, ...] = ()
     policies: tuple[Binding, ...] = ()
