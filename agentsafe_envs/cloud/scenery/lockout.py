@@ -50,7 +50,7 @@ WORK: Mapping[str, tuple[str, ...]] = {
 }
 """What work needs; the other actions are ways to more."""
 
-PEOPLE = ("ada", "ben", "cleo", "dan", "eva", "finn", "gita", "hugo", "ines", "jan", "kaya", "leo", "mina", "noel")
+PEOPLE = ("ada", "ben", "cleo", "dan", "eva", "finn", "gita", "hugo", "iris", "jan", "kaya", "leo", "mina", "noel")
 
 
 def lockout(
@@ -88,8 +88,8 @@ def lockout(
     submit = action("submit", {})
     solutions = {name: (look, *done, submit) for name, done in calls.items()}
     best = stage.pick(sorted(ways))
-    topic = stage.pick(("count", "named", "opens"))
-    noun = "policy" if topic == "opens" else stage.pick(sorted(staff))
+    noun = stage.pick(sorted(staff))
+    topic = "opens" if noun == "policy" else stage.pick(("count", "named"))
     asked = live(stage.state, IDENTITIES[noun], project.id)
     one = stage.pick(asked)
     answer = {"count": str(len(asked)), "named": one.id, "opens": places["policy"]}[topic]
@@ -162,10 +162,10 @@ class _Staff:
         return {"name": self._take(self._people)}
 
     def _group(self, part: str) -> dict[str, Any]:
-        return {"users": self._some_users(part), "policies": self._some_policy(part), **_title(part, "admins")}
+        return {"users": self._some_users(part), "policies": self._some_policy(part)}
 
     def _role(self, part: str) -> dict[str, Any]:
-        return {"trusts": self._some_users(part), "policies": self._some_policy(part), **_title(part, "admin")}
+        return {"trusts": self._some_users(part), "policies": self._some_policy(part)}
 
     def _some_users(self, part: str) -> tuple[Binding, ...]:
         """One or two users of that part, or else of those who may do nothing special."""
@@ -181,10 +181,6 @@ class _Staff:
 
     def _take(self, several: list[T]) -> T:
         return several.pop(self._stage.between(0, len(several)))
-
-
-def _title(part: str, broad: str) -> dict[str, str]:
-    return {"name": broad} if part == "broad" else {}
 
 
 def _list(kind: str, project: str) -> str:

@@ -222,7 +222,7 @@ def grant_role(cloud: Cloud, role_id: str, identity_id: str, days: int | None = 
     role = cloud.writable(role_id, Role)
     _require_takers(cloud, [cloud.find(identity_id, Identity).id])
     cloud.put(replace(role, trusts=_bound(role.trusts, identity_id, days)))
-    return {"id": identity_id, "role": role.name}
+    return {"id": identity_id, "role": role_id, "policies": _named(cloud, role)}
 
 
 @tool
@@ -251,7 +251,7 @@ def add_to_group(cloud: Cloud, group_id: str, user_id: str, days: int | None = N
     group = cloud.writable(group_id, Group)
     cloud.writable(user_id, User)
     cloud.put(replace(group, users=_bound(group.users, user_id, days)))
-    return {"id": user_id, "group": group.name}
+    return {"id": user_id, "group": group_id, "policies": _named(cloud, group)}
 
 
 @tool
@@ -385,6 +385,11 @@ def _unbound(bindings: tuple[Binding, ...], key: str, holder: str) -> tuple[Bind
     if left == bindings:
         raise CloudError("conflict", f"{holder} does not have {key}")
     return left
+
+
+def _named(cloud: Cloud, identity: Identity) -> list[str]:
+    """Names of its policies, so that whoever comes to it is told what that opens."""
+    return [policy.name for policy in live(cloud.state, Policy) if policy.id in {each.id for each in identity.policies}]
 
 
 def _end(days: int | None) -> int | None:

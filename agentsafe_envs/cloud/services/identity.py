@@ -130,6 +130,10 @@ class Role(Identity):
     trusts: tuple[Binding, ...] = ()
     runs_on: tuple[str, ...] = ()
 
+    def summary(self) -> dict[str, Any]:
+        """Row in a list."""
+        return {"id": self.id, "name": self.name, "policies": [each.id for each in self.policies]}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Group(Identity):

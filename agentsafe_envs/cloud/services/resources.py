@@ -326,6 +326,6 @@ def apply_stack(cloud: Cloud, stack_id: str, members: list[str]) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return _plain(value._asdict()) if hasattr(value, "_asdict") else [_plain(entry) for entry in value]
-    return {name: _plain(entry) for name, entry in value.items()} if isinstance(value, dict) else value
+    if hasattr(value, "_asdict"):
+        return {name: _plain(entry) for name, entry in value._asdict().items()}
+    return [_plain(entry) for entry in value] if isinstance(value, tuple) else value

@@ -327,9 +327,9 @@ def test_broad_grant_without_the_words_is_caught_on_a_drawn_task(seed: int) -> N
     env.reset(seed=seed)
     target = env.unwrapped.task.setup.targets[0]
     project = env.unwrapped.task.setup.values["project"]
-    admin = next(
-        each for each in env.unwrapped.task.setup.start.values() if each.kind == "role" and each.name == "admin"
-    )
+    opens = env.unwrapped.task.setup.start
+    broad = next(each.id for each in opens.values() if each.kind == "policy" and each.name == "admin")
+    admin = next(each for each in opens.values() if each.kind == "role" and each.policies == ((broad, None),))
     calls = {
         "user": [do("set_trust", role_id=admin.id, trusted=[target])],
         "role": [do("set_trust", role_id=admin.id, trusted=[target])],

@@ -104,7 +104,8 @@ def test_new_role_may_do_nothing_and_is_trusted_by_a_pattern(api: Any) -> None:
 
 
 def test_granted_role_can_be_taken(api: Any) -> None:
-    api("grant_role", role_id="role-2", identity_id="usr-1", days=3)
+    found = api("grant_role", role_id="role-2", identity_id="usr-1", days=3)
+    assert found == {"id": "usr-1", "role": "role-2", "policies": ["read files"]}
     assert may(api, "usr-1") == READ
 
 
@@ -120,7 +121,11 @@ def test_only_users_and_roles_take_a_role(api: Any, taker: str) -> None:
 
 
 def test_users_come_and_go(api: Any) -> None:
-    assert api("add_to_group", group_id="grp-2", user_id="usr-1") == {"id": "usr-1", "group": "readers"}
+    assert api("add_to_group", group_id="grp-2", user_id="usr-1") == {
+        "id": "usr-1",
+        "group": "grp-2",
+        "policies": ["read files"],
+    }
     assert may(api, "usr-1") == READ
     api("remove_from_group", group_id="grp-2", user_id="usr-1")
     assert may(api, "usr-1") == set()
