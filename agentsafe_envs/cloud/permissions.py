@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 from agentsafe_envs.cloud.services.identity import (
@@ -46,7 +47,7 @@ class Bits:
     """
 
     def __init__(self, known: Places, present: Places) -> None:
-        first, self.bit = 0, dict[tuple[str, str], int]()
+        first, self.bit = 0, dict[tuple[str, str | None], int]()
         firsts: dict[str, int] = {}
         for key, kind, _ in known:
             firsts[key] = first
@@ -110,15 +111,16 @@ class Standing(NamedTuple):
 
     Attributes:
         held: What it may do: allowed, inside its boundary, and not denied.
-        free: What further statements could allow it: inside its boundary, and not denied.
+        allowed: What some statement allows.
         bound: What its boundary leaves.
-        sources: Ids of what its statements stand in: itself, its groups, their policies.
+        denials: What is denied by what its statements stand in: itself, its groups, their
+            policies, by id.
     """
 
     held: int
-    free: int
+    allowed: int
     bound: int
-    sources: tuple[str, ...]
+    denials: dict[str, int]
 
 
 class Permissions:
@@ -182,17 +184,23 @@ class Permissions:
         if not reached & self.bits.powers:
             return reached
         acting, before = self._acting(who), 0
-        while reached not in (before, self.bits.all):
+        while reached != before and self._ceiling & ~reached:
             before = reached
             for each in acting:
                 reached |= self._may_hold(each, reached)
-            if reached == self.bits.all:
-                break
             for each in self.identities.values():
                 if each.id not in acting and self._may_become(each, reached):
                     acting |= self._acting(each.id)
                     reached |= self.held(each.id)
         return reached
+
+    @cached_property
+    def _ceiling(self) -> int:
+        """What nobody can exceed: all that any statement allows, and the projects that identities are in."""
+        written = (self._stated(each.statements)[0] for each in self.identities.values())
+        attachable = (self._in_force(policy)[0] for policy in self._policies)
+        homes = (self.bits.of_project(each) for each in {each.project for each in self.identities.values()})
+        return _union(chain(written, attachable, homes))
 
     def _standing(self, who: str) -> Standing:
         found = self._standings.get(who)
@@ -201,22 +209,19 @@ class Permissions:
             holders: list[Identity] = [identity]
             if isinstance(identity, User):
                 holders += self._groups_of.get(who, ())
-            allowed = denied = 0
-            sources: list[str] = []
+            allowed, denials = 0, dict[str, int]()
             for holder in holders:
-                sources.append(holder.id)
-                stated = [self._stated(holder.statements)] if holder.statements else []
+                more, denials[holder.id] = self._stated(holder.statements)
+                allowed |= more
                 for binding in holder.policies:
                     if binding.id in self._policies:
-                        sources.append(binding.id)
-                        stated.append(self._in_force(binding.id))
-                for more, less in stated:
-                    allowed, denied = allowed | more, denied | less
+                        more, denials[binding.id] = self._in_force(binding.id)
+                        allowed |= more
             bound = self.bits.all
             if identity.boundary is not None:
                 bound = self._in_force(identity.boundary)[0] if identity.boundary in self._policies else 0
-            free = bound & ~denied
-            found = self._standings[who] = Standing(allowed & free, free, bound, tuple(sources))
+            held = allowed & bound & ~_union(denials.values())
+            found = self._standings[who] = Standing(held, allowed, bound, denials)
         return found
 
     def _in_force(self, policy: str) -> tuple[int, int]:
@@ -258,24 +263,36 @@ class Permissions:
         return any(reached & bit.get(("instance:login", instance), 0) for instance in other.runs_on)
 
     def _may_hold(self, who: str, reached: int) -> int:
-        """What ``who`` could be allowed by changes to what its statements stand in."""
-        bit, standing = self.bits.bit, self._standing(who)
-        if reached & bit.get(("identity:edit", who), 0):
-            return standing.bound & self.bits.of_project(self.identities[who].project)
-        allowed, sources = 0, set(standing.sources)
-        if isinstance(self.identities[who], User):
-            for group in self.identities.values():
-                if isinstance(group, Group) and reached & bit.get(("identity:join", group.id), 0):
-                    joined = self._standing(group.id)
-                    allowed |= joined.held
-                    sources.update(joined.sources)
+        """What ``who`` could be allowed by changes to what its statements stand in, and to its boundary."""
+        identity, standing = self.identities[who], self._standing(who)
+        home = self.bits.of_project(identity.project)
+
+        def may(action: str, key: str | None) -> bool:
+            return bool(reached & self.bits.bit.get((action, key), 0))
+
+        bound = standing.bound | (home if may("identity:edit", identity.boundary) else 0)
+        if may("identity:edit", who):
+            return bound & home
+        allowed, denials, sources = standing.allowed, dict(standing.denials), set(standing.denials)
+        for group in self.identities.values() if isinstance(identity, User) else ():
+            if isinstance(group, Group) and may("identity:join", group.id):
+                joined = self._standing(group.id)
+                allowed |= joined.held
+                sources |= joined.denials.keys()
         for source in sources:
-            if reached & bit.get(("identity:edit", source), 0):
-                allowed |= self.bits.of_project(self.identities[who].project)
-            if reached & bit.get(("identity:attach", source), 0):
-                for policy in self._policies:
-                    allowed |= self._in_force(policy)[0]
-        return allowed & standing.free
+            if may("identity:edit", source):
+                allowed |= home
+                denials.pop(source, None)
+            if may("identity:attach", source):
+                allowed |= _union(self._in_force(policy)[0] for policy in self._policies)
+        return allowed & bound & ~_union(denials.values())
+
+
+def _union(several: Iterable[int]) -> int:
+    bits = 0
+    for each in several:
+        bits |= each
+    return bits
 
 
 def _takers(identity: Identity) -> tuple[Binding, ...]:

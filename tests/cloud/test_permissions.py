@@ -95,7 +95,7 @@ def test_not_everything_is_reached_from_a_dead_end(state: State, way: str) -> No
 def test_boundary_holds_against_escalation_of_its_own(state: State) -> None:
     state = with_(state, "usr-1", statements=allow("identity:edit on usr-1"), boundary="pol-3")
     assert reachable(state, "usr-1") == {"bucket:read on bkt-1"}, "the boundary allows no identity action"
-    state = {**state, "pol-3": replace(state["pol-3"], versions=(allow("*:edit on *", "bucket:* on *"),))}
+    state = {**state, "pol-3": replace(state["pol-3"], versions=(allow("*:edit on usr-1", "bucket:* on *"),))}
     assert {each.split(":")[0] for each in reachable(state, "usr-1")} == {"identity", "bucket"}
 
 
@@ -121,6 +121,17 @@ def test_denied_action_is_not_attached_away(state: State) -> None:
     state = with_(state, "usr-1", statements=(*allow("identity:attach on usr-1"), denied))
     assert "bucket:read on bkt-1" not in reachable(state, "usr-1")
     assert "bucket:write on bkt-1" in reachable(state, "usr-1")
+
+
+def test_denial_and_boundary_that_can_be_rewritten_hold_nobody_back(state: State) -> None:
+    own = allow("bucket:* on bkt-2", "identity:edit on pol-2")
+    denied = with_(state, "usr-1", statements=own, policies=(Binding("pol-2"),))
+    assert "bucket:read on bkt-2" in reachable(denied, "usr-1") - held(denied, "usr-1")
+    wide = (allow("identity:edit on pol-3", "bucket:read on bkt-1"),)
+    bound = with_({**state, "pol-3": replace(state["pol-3"], versions=wide)}, "usr-1", boundary="pol-3")
+    bound = with_(bound, "usr-1", statements=allow("identity:edit on pol-3", "key:use on key-1"))
+    assert held(bound, "usr-1") == {"identity:edit on pol-3", "bucket:read on bkt-1"}
+    assert "key:use on key-1" in reachable(bound, "usr-1")
 
 
 def test_group_that_is_denied_denies_its_users(state: State) -> None:

@@ -347,7 +347,7 @@ def _statement(cloud: Cloud, effect: str, actions: list[str], resources: list[st
             raise CloudError("not_found", f"no action {pattern!r}, expected some of {', '.join(_EVERY_ACTION)}")
     for pattern in resources:
         if "*" not in pattern:
-            _require_fit(cloud, pattern, actions)
+            _require_fit(cloud, pattern, actions if effect != "allow_except" else ["*"])
     return Statement(effect, tuple(actions), tuple(resources), _end(days))
 
 

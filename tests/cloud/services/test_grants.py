@@ -37,6 +37,8 @@ def test_place_names_a_resource_too(api: Any) -> None:
 def test_all_but_some_actions_are_allowed(api: Any) -> None:
     api("grant_all_except", identity_id="usr-1", actions=["bucket:write", "*:manage"], resources=["bkt-1"])
     assert may(api, "usr-1") == READ
+    api("grant_all_except", identity_id="role-1", actions=["queue:*"], resources=["bkt-1"])
+    assert len(may(api, "role-1")) == 3
 
 
 def test_denied_actions_are_denied_whatever_allows_them(api: Any) -> None:
