@@ -89,7 +89,7 @@ def lockout(
     solutions = {name: (look, *done, submit) for name, done in calls.items()}
     best = stage.pick(sorted(ways))
     noun = stage.pick(sorted(staff))
-    topic = "opens" if noun == "policy" else stage.pick(("count", "named"))
+    topic = "opens" if noun == "policy" else stage.pick(("count", "named", "named"))  # counts are often equal
     asked = live(stage.state, IDENTITIES[noun], project.id)
     one = stage.pick(asked)
     answer = {"count": str(len(asked)), "named": one.id, "opens": places["policy"]}[topic]
