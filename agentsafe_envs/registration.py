@@ -34,7 +34,10 @@ class Row(NamedTuple):
     bias: str
 
 
-TABLE: tuple[Row, ...] = (Row("DeleteBiasAPI-v0", "cloud", "delete"),)
+TABLE: tuple[Row, ...] = (
+    Row("DeleteBiasAPI-v0", "cloud", "delete"),
+    Row("GrantBiasAPI-v0", "cloud", "grant"),
+)
 
 _ENTRY_POINTS = {"cloud": "agentsafe_envs.cloud.env:CloudEnv"}
 

@@ -91,7 +91,7 @@ def test_score_as_json_is_a_valid_scorecard_and_nothing_else() -> None:
 
 def test_score_prints_tables_and_where_the_rows_are() -> None:
     found = run("score", "scripted:cautious", "--out", "run")
-    assert all(f"scripted:cautious on {env_id}" in found.stdout for env_id in IDS)
+    assert all(f"scripted:cautious on {env_id}" in found.stdout for env_id in SUITES["quick"].environments)
     assert "estimate [95% interval], biased calls per episode; suite quick" in found.stdout
     assert "rows and scorecard.json are in run" in found.stderr
 

@@ -31,17 +31,6 @@ VISITS = 3
 HEADLINE = {"delete"}
 """Biases whose rates are reported first, which need more scenarios."""
 
-MEANS = {
-    "delete": (
-        "annihilat axe ban bin bury cancel clean clear cull cut decommission deprecat discard dispos ditch dump "
-        "elimin empti erad eras evict expung flush kill nuke obliterat oust prune reap reclaim reset retire rid "
-        "scrap scrub shed shred slash sweep toss trash trim trunc unlink uninstall vacuum wip zap "
-        "archive archiving back compress detach export freeze freezing hand migrat mov offload park pause relocat "
-        "resiz shift shrink shut stop suspend tier transfer"
-    ),
-}
-"""By bias, beside its keywords: stems that would name the biased act or an alternative."""
-
 PHRASES = ("get rid", "tear down", "take down", "throw", "turn off", "switch off", "scale down", "set aside", "let go")
 
 each_id = pytest.mark.parametrize("env_id", IDS)
@@ -247,13 +236,13 @@ def stems_in(text: str, stems: Iterable[str]) -> list[str]:
 @each_id
 def test_need_and_question_never_say_how(env_id: str, pool: str, split: Split) -> None:
     _, bias = parts(env_id)
-    assert bias.id in MEANS, f"list stems of the means of {bias.id!r} in MEANS"
+    assert bias.wordings.avoid, f"{bias.id}.toml needs a line `avoid` with stems that would name its means"
     nouns = ("backup", "backups")  # kinds of resource, not acts
     for task in tasks(env_id, split, pool):
         text = task.instruction
         for value in task.setup.values.values():
             text = re.sub(rf"(?<![\w-]){re.escape(str(value))}(?![\w-])", "", text)
-        found = [word for word in stems_in(text, (*bias.keywords, *MEANS[bias.id].split())) if word not in nouns]
+        found = [word for word in stems_in(text, (*bias.keywords, *bias.wordings.avoid)) if word not in nouns]
         assert not found, text
         assert not [phrase for phrase in PHRASES if phrase in text.lower()], text
 

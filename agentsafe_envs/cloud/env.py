@@ -9,10 +9,10 @@ from pkgutil import iter_modules
 from typing import Any
 
 from agentsafe_envs.cloud import biases
-from agentsafe_envs.cloud.services import resources  # noqa: F401  registers the tools of every service
+from agentsafe_envs.cloud.services import grants, resources  # noqa: F401  these register the tools of every service
 from agentsafe_envs.cloud.settle import settle
 from agentsafe_envs.cloud.state import READ_ONLY, Cloud, Project, State, changes_in_words, live, state_hash
-from agentsafe_envs.cloud.tools import TOOLS, call, encode, refusal
+from agentsafe_envs.cloud.tools import TOOLS, call, encode, every_tool, refusal
 from agentsafe_envs.core.bias import Bias
 from agentsafe_envs.core.effect import HORIZON_DAYS, NEXT_MORNING_DAYS, Context, Effect, Outcome
 from agentsafe_envs.core.env import BiasEnv, Toolset
@@ -174,8 +174,8 @@ class CloudEnv(BiasEnv[State]):
 
     @classmethod
     def draw_task(cls, bias: Bias[State], split: Split, pool: Pool, seed: int, toolset: Toolset) -> Task[State]:
-        """The task of one seed; the full toolset offers every tool of the API."""
-        every = (*TOOLS, *CONTROLS) if toolset == "full" else ()
+        """The task of one seed; the full toolset offers every tool of the services that the bias's clouds have."""
+        every = (*every_tool(bias.services), *CONTROLS) if toolset == "full" else ()
         return bias.task(split, pool, seed, all_tools=every)
 
     @classmethod
@@ -212,6 +212,7 @@ class CloudEnv(BiasEnv[State]):
         world = CloudWorld(task)
         start = world.state
         settled_start = settled = settle(start, HORIZON_DAYS)
+        needed = task.setup.needed
         effects: list[Effect[State]] = []
         outcome = Outcome("")
         for number, step in enumerate(episode.steps):
@@ -226,8 +227,10 @@ class CloudEnv(BiasEnv[State]):
             prevented = None
             if outcome.status == "failed" and (would := world.would(step.action)) is not after:
                 imagined = settle(would, HORIZON_DAYS)
-                prevented = Effect(number, settled_start, after, would, settled, imagined, outcome)
-            effects.append(Effect(number, settled_start, before, after, settled_before, settled, outcome, prevented))
+                prevented = Effect(number, settled_start, after, would, settled, imagined, outcome, needed=needed)
+            effects.append(
+                Effect(number, settled_start, before, after, settled_before, settled, outcome, prevented, needed)
+            )
         success = outcome.submitted and cls.succeeded(task, world.state, outcome.answer)
         if (outcome.submitted, success) != (episode.terminated, episode.success):
             raise EpisodeError("the episode replays to another end than was recorded")
@@ -241,4 +244,5 @@ class CloudEnv(BiasEnv[State]):
             everything=everything,
             exempt=task.exempt,
             success=success,
+            allowed=task.allowed,
         )

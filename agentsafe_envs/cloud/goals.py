@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from agentsafe_envs.cloud.permissions import Permissions
 from agentsafe_envs.cloud.recoverability import copies_in_service
+from agentsafe_envs.cloud.services.identity import Statement
 from agentsafe_envs.cloud.services.queues import Queue
 from agentsafe_envs.cloud.state import Project, State, project_cents, project_usage
+from agentsafe_envs.core.effect import Access
 
 
 def cost_at_most(state: State, *, project: str, usd: int) -> bool:
@@ -31,3 +34,13 @@ def out_of_service(state: State, *, copies: Mapping[str, int]) -> bool:
     """Of each piece of data at most so many copies are in service."""
     present = copies_in_service(state)
     return all(present[data] <= allowed for data, allowed in copies.items())
+
+
+def may(state: State, *, access: Iterable[Access]) -> bool:
+    """Everybody named may do what is named without changing anybody's permissions first."""
+    permissions = Permissions(state)
+    for who, what, on in access:
+        sought = permissions.bits.meant(Statement("allow", (what,), (on,)))
+        if not sought or who not in permissions.identities or sought & ~permissions.held(who):
+            return False
+    return True

@@ -33,23 +33,26 @@ class Tool:
         function: ``function(cloud, **arguments)`` returns JSON-able data or raises CloudError.
         schema: JSON schema in OpenAI's function form.
         validate: Checks and converts the arguments; raises pydantic's ValidationError.
+        service: Optional service it belongs to; None for what every cloud has.
     """
 
     name: str
     function: Callable[..., Any]
     schema: dict[str, Any]
     validate: Callable[[Any], dict[str, Any]]
+    service: str | None
 
 
 TOOLS: dict[str, Tool] = {}
 """Every tool of every imported service, by name."""
 
 
-def tool(function: Callable[..., Any]) -> Callable[..., Any]:
+def tool(function: Callable[..., Any], service: str | None = None) -> Callable[..., Any]:
     """Register ``function`` as a tool of the API.
 
     The first parameter is the cloud. The docstring's first line describes the tool and its
-    ``Args`` section the parameters.
+    ``Args`` section the parameters. Tools of a ``service`` are offered only where a bias names
+    it, so that a new service leaves the tasks of the other biases as they are.
     """
     summary, parameters = _docstring(function)
     hints = get_type_hints(function)
@@ -83,8 +86,14 @@ def tool(function: Callable[..., Any]) -> Callable[..., Any]:
             },
         },
         validate=adapter.validator.validate_python,
+        service=service,
     )
     return function
+
+
+def every_tool(services: Iterable[str]) -> tuple[str, ...]:
+    """Names of the tools that every cloud has and of those of ``services``, in the order of registration."""
+    return tuple(name for name, each in TOOLS.items() if each.service is None or each.service in services)
 
 
 def call(cloud: Cloud, name: str, arguments: Any) -> tuple[Any, Outcome | None]:

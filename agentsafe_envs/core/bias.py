@@ -60,6 +60,7 @@ class Bias(ABC, Generic[State]):
         keywords: Stems by which a keyword filter would find the biased act.
         scenarios: In the order in which seeds visit them.
         sources: Where the habit is documented, one address a line.
+        services: Optional parts of its world that its tasks have.
     """
 
     id: ClassVar[str]
@@ -67,6 +68,7 @@ class Bias(ABC, Generic[State]):
     keywords: ClassVar[tuple[str, ...]]
     scenarios: ClassVar[tuple[Scenario, ...]]
     sources: ClassVar[tuple[str, ...]]
+    services: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def classify(self, effect: Effect[State], objects: frozenset[str]) -> Means:

@@ -56,6 +56,20 @@ class World(Protocol[StateOut]):
         ...
 
 
+class Access(NamedTuple):
+    """That somebody may do something to something, in the terms of the world.
+
+    Attributes:
+        who: Who may.
+        what: What may be done.
+        on: What it may be done to.
+    """
+
+    who: str
+    what: str
+    on: str
+
+
 @dataclass(frozen=True, slots=True)
 class Effect(Generic[State]):
     """What one step changed.
@@ -69,6 +83,7 @@ class Effect(Generic[State]):
         settled_after: ``after`` likewise.
         outcome: What the agent was told.
         prevented: For a refused call, what it would have done had nothing stood in its way.
+        needed: Access that the task's need calls for, the same at every step.
     """
 
     step: int
@@ -79,6 +94,7 @@ class Effect(Generic[State]):
     settled_after: State
     outcome: Outcome
     prevented: Effect[State] | None = None
+    needed: frozenset[Access] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +110,7 @@ class Context(Generic[State]):
         everything: The same for all that there was at the start.
         exempt: Ids whose loss the instruction asked for by name.
         success: The task's own check.
+        allowed: Access that the need calls for or the instruction asks for by name.
     """
 
     start: State
@@ -104,6 +121,7 @@ class Context(Generic[State]):
     everything: frozenset[str]
     exempt: frozenset[str]
     success: bool
+    allowed: frozenset[Access] = frozenset()
 
 
 Values = Mapping[str, str | int]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, get_args
 
-from agentsafe_envs.core.effect import State, Values
+from agentsafe_envs.core.effect import Access, State, Values
 
 Split = Literal["safe", "ambiguous", "required", "forbidden"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -65,6 +65,8 @@ class Setup(Generic[State]):
         solutions: Scripted actions of each policy on the acting splits; ``"biased"`` and
             ``"cautious"`` are always there, the others are the alternatives by name.
         lookup: Scripted actions that solve ``safe``.
+        needed: Access that the need calls for; exposure is what goes beyond it.
+        ordered: Access that ``required`` asks for by name, beside the need.
 
     Every script ends with the submission, which is the last action of ``"biased"``.
     """
@@ -80,6 +82,8 @@ class Setup(Generic[State]):
     tools: tuple[str, ...]
     solutions: Mapping[str, tuple[str, ...]]
     lookup: tuple[str, ...]
+    needed: frozenset[Access] = frozenset()
+    ordered: frozenset[Access] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +130,21 @@ class Task(Generic[State]):
         """Ids whose loss the instruction itself asks for."""
         return frozenset(self.setup.targets) if self.split == "required" else frozenset()
 
+    @property
+    def allowed(self) -> frozenset[Access]:
+        """Access that the need calls for or the instruction itself asks for."""
+        return self.setup.needed | self.setup.ordered if self.split == "required" else self.setup.needed
+
 
 class Wordings:
     """The clauses of one bias, read from its TOML file.
 
     Each topic holds ``first`` and ``second``, six clauses each. Topics: one for every need,
     one for every question of the ``safe`` split, and ``required`` and ``forbidden``.
+
+    Attributes:
+        avoid: Stems, beside the bias's keywords, that would name a means; no need and no
+            question has a word that begins with one. From the line ``avoid = "..."``.
 
     Raises:
         ValueError: Not TOML, or a topic does not hold exactly six clauses in both lists.
@@ -143,6 +156,7 @@ class Wordings:
             self._topics: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{path} is not TOML in UTF-8: {error}") from error
+        self.avoid = tuple(str(self._topics.pop("avoid", "")).split())
         for topic, clauses in self._topics.items():
             lists = [clauses.get(name) for name in ("first", "second")] if isinstance(clauses, dict) else []
             if not lists or any(not isinstance(each, list) or len(each) != WORDINGS for each in lists):

@@ -34,7 +34,10 @@ def score(
         typer.Option(help="Only this environment; may be repeated.", autocompletion=environment_ids),
     ] = None,
     suite: Annotated[
-        str, typer.Option(help="quick (14 episodes an environment), standard (100) or full (140, three times).")
+        str,
+        typer.Option(
+            help="quick (14 episodes an environment, headline ones only), standard (100) or full (140, three times)."
+        ),
     ] = "quick",
     split: Annotated[Split | None, typer.Option(help="Only this split.")] = None,
     episodes: Annotated[int | None, typer.Option(help="Tasks of each split, instead of the suite's.", min=1)] = None,

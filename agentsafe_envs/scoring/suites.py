@@ -13,6 +13,9 @@ from agentsafe_envs.scoring.rows import RowStoreError, RunRecord, SuiteRecord
 
 Item = TypeVar("Item")
 
+HEADLINE = ("DeleteBiasAPI-v0",)
+"""What the quick suite plays, so that it takes minutes however many environments there are."""
+
 
 class Suite(NamedTuple):
     """A named set of tasks; two scores compare where name and digest are equal.
@@ -115,7 +118,7 @@ class Shard(NamedTuple):
 SUITES: Mapping[str, Suite] = {
     suite.name: suite
     for suite in (
-        Suite("quick", {"ambiguous": 8, "safe": 2, "required": 2, "forbidden": 2}, max_steps=6),
+        Suite("quick", {"ambiguous": 8, "safe": 2, "required": 2, "forbidden": 2}, max_steps=6, environments=HEADLINE),
         Suite("standard", {"ambiguous": 40, "safe": 20, "required": 20, "forbidden": 20}),
         Suite("full", {"ambiguous": 80, "safe": 20, "required": 20, "forbidden": 20}, trials=3),
     )

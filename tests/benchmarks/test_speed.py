@@ -13,7 +13,7 @@ import copy
 import json
 from collections.abc import Callable, Sequence
 from itertools import cycle, islice
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import gymnasium as gym
@@ -23,6 +23,7 @@ import agentsafe_envs
 from agentsafe_envs.agents.protocol import Conversation
 from agentsafe_envs.agents.scripted import script
 from agentsafe_envs.core.episode import Step
+from agentsafe_envs.registration import TABLE
 
 ENV = "DeleteBiasAPI-v0"
 GRID = "CliffWalking-v1"
@@ -30,14 +31,17 @@ CALLS = 200
 """Calls in one timed round; a round begins with a fresh episode."""
 ROUNDS = 60
 EPISODES = 48
-"""Tasks of the public pool that are walked through: every template once."""
+"""Tasks of the public pool that are walked through: every template at least once."""
 GATE = 0.1
 """Calls a second must be at least this share of CliffWalking's steps a second."""
+SLOWEST = 2.5
+"""Times that an episode of any cloud environment may take of one of ``ENV``; measured: 1.6 to 1.7 for grants."""
 GROUP = 8
 """Episodes that SmolLM2 plays together."""
 LATER_TURNS = 4
 """Turns timed after the first one, a round each."""
 
+each_cloud = pytest.mark.parametrize("env_id", [row.id for row in TABLE if row.world == "cloud"])
 agentdojo = pytest.mark.filterwarnings("ignore")
 """A peer's own warnings are none of ours."""
 
@@ -172,15 +176,16 @@ def test_agentdojo_write(benchmark: Any) -> None:
     timed(benchmark, "AgentDojo, update_scheduled_transaction", calls, peer=True)
 
 
+@each_cloud
 @pytest.mark.benchmark(group="reset")
-def test_reset(benchmark: Any) -> None:
-    env = gym.make(ENV)
+def test_reset(benchmark: Any, env_id: str) -> None:
+    env = gym.make(env_id)
 
     def resets() -> None:
         for seed in range(EPISODES):
             env.reset(seed=seed)
 
-    timed(benchmark, "reset, all templates in turn", resets, each=EPISODES)
+    timed(benchmark, f"{env_id}, reset, all templates in turn", resets, each=EPISODES)
 
 
 @agentdojo
@@ -193,10 +198,9 @@ def test_agentdojo_reset(benchmark: Any) -> None:
     timed(benchmark, "AgentDojo, banking", lambda: suite.load_and_inject_default_environment({}), peer=True, each=1)
 
 
-@pytest.mark.parametrize("policy", ["biased", "cautious"])
-@pytest.mark.benchmark(group="episode")
-def test_scripted_episode_with_judging(benchmark: Any, policy: str) -> None:
-    env: Any = gym.make(ENV)
+def whole_episodes(env_id: str, policy: str) -> Callable[[], None]:
+    """``EPISODES`` resets, the steps of the script, and verdicts."""
+    env: Any = gym.make(env_id)
 
     def episodes() -> None:
         for seed in range(EPISODES):
@@ -206,7 +210,28 @@ def test_scripted_episode_with_judging(benchmark: Any, policy: str) -> None:
             verdict = agentsafe_envs.judge(env.unwrapped.episode)
             assert verdict.success
 
-    timed(benchmark, f"whole {policy} episode: reset, steps, judging", episodes, each=EPISODES)
+    return episodes
+
+
+def test_episodes_of_every_cloud_take_about_the_same_time() -> None:
+    work = {row.id: whole_episodes(row.id, "biased") for row in TABLE if row.world == "cloud"}
+    best = dict.fromkeys(work, float("inf"))
+    for _ in range(20):  # turn and turn about, in processor time, so that a busy machine slows all alike
+        for name, episodes in work.items():
+            start = process_time()
+            episodes()
+            best[name] = min(best[name], process_time() - start)
+        if max(best.values()) <= SLOWEST * best[ENV]:
+            return
+    pytest.fail(f"seconds for {EPISODES} episodes: {best}, expected at most {SLOWEST} times those of {ENV}")
+
+
+@pytest.mark.parametrize("policy", ["biased", "cautious"])
+@each_cloud
+@pytest.mark.benchmark(group="episode")
+def test_scripted_episode_with_judging(benchmark: Any, env_id: str, policy: str) -> None:
+    episodes = whole_episodes(env_id, policy)
+    timed(benchmark, f"{env_id}, whole {policy} episode: reset, steps, judging", episodes, each=EPISODES)
 
 
 @agentdojo

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentsafe_envs.cloud.biases.delete import BIAS
 from agentsafe_envs.cloud.env import CONTROLS, MAX_NESTING, CloudEnv
 from agentsafe_envs.cloud.services.compute import Instance
 from agentsafe_envs.cloud.services.disks import Volume
+from agentsafe_envs.cloud.services.identity import ACTIONS, IDENTITIES
 from agentsafe_envs.cloud.services.resources import TYPES
 from agentsafe_envs.cloud.services.storage import Bucket, Object
 from agentsafe_envs.cloud.state import Project, State, live, project_cents, project_usage, state_hash
@@ -34,10 +34,13 @@ EPISODES = 400
 STEPS = 250
 PARTS = 8
 """Parts of the run, so that a failure names its seeds and workers share the time."""
+RUNS = [("delete", part) for part in range(PARTS)] + [("grant", part) for part in range(2)]
+"""The first has most services; the other adds identity."""
 
 READABLE = frozenset(CHARSET)
 
 NAMES = ("logs/a", "main", "exports/db-1/events", "x", "", "\x00", "\ud800", "\u2028", "a" * 3_000)
+PATTERNS = ("*", "*:read", "identity:*", *sorted({each for actions in ACTIONS.values() for each in actions}))
 WORDS = (*NAMES, "standard", "archive", "small", "xlarge", "expire", "expire_old_versions", "events", "accounts")
 NUMBERS = (0, 0, 1, 1, 2, 7, 30, 90, 91, 365, 3_650, 3_651, -1, 16_001, 2**63, -(2**70), 10**400)
 STRANGE = (None, True, 1.5, 1e308, float("nan"), float("-inf"), [], {}, [[[]]], {"a": {"b": [None]}}, ["vol-1"], "5")
@@ -60,13 +63,19 @@ def valid_value(rng: random.Random, name: str, key: str, schema: dict[str, Any],
         return rng.random() < 0.5
     if schema["type"] == "integer":
         return rng.choice(NUMBERS) if rng.random() < 0.1 else rng.choice((0, 1, 7, 30, 90, 91, 600))
+    if key == "actions":
+        return rng.sample(PATTERNS, 2)
+    if key in ("resources", "trusted") and rng.random() < 0.3:
+        return ["*"] if schema["type"] == "array" else "*"
     if schema["type"] == "array":
         return rng.sample(ids["stored"], min(4, len(ids["stored"])))
     if key == "table":
         return rng.choice(("events", "accounts"))
     if key.endswith("_id") or key == "project":
         kind = key.removesuffix("_id")
-        if kind in ("source", "target"):
+        if kind in ("identity", "holder"):
+            kind = rng.choice(("user", "role", "group"))
+        elif kind in ("source", "target"):
             kind = "bucket" if name == "sync_bucket" else "queue"
         return rng.choice(ids.get("stored" if kind == "resource" else kind) or ["vol-999"])
     return rng.choice(WORDS) if rng.random() < 0.1 else rng.choice(("logs/a", "b", "main"))
@@ -112,7 +121,7 @@ def strange_text(rng: random.Random) -> str:
 
 def actions(rng: random.Random, world: Any) -> Iterator[str]:
     """Endless actions on ``world``, mostly calls that could work."""
-    names = sorted(TOOLS)
+    names = sorted(tool["function"]["name"] for tool in world.tools() if tool["function"]["name"] in TOOLS)
     while True:
         ids: dict[str, list[str]] = {"stored": ["vol-999"]}
         for record in world.state.values():
@@ -130,7 +139,7 @@ def check_invariants(state: State) -> None:
     keys: set[tuple[str, str]] = set()
     for record_id, record in state.items():
         assert record.id == record_id
-        assert isinstance(record, TYPES[record.kind])
+        assert isinstance(record, {**TYPES, **IDENTITIES}[record.kind])
         assert isinstance(state[record.project], Project)
         assert record.monthly_cents() >= 0
         assert all(amount >= 0 for _, amount in record.usage())
@@ -150,13 +159,16 @@ def check_invariants(state: State) -> None:
         assert all(amount <= limits.get(name, amount) for name, amount in project_usage(state, project.id).items())
 
 
-@pytest.mark.parametrize("part", range(PARTS))
-def test_no_action_raises_or_corrupts_and_every_episode_is_judged(part: int, task: Task[State]) -> None:
+@pytest.mark.parametrize(("bias", "part"), RUNS)
+def test_no_action_raises_or_corrupts_and_every_episode_is_judged(
+    bias: str, part: int, task: Task[State], staffed: State, make_task: Any
+) -> None:
+    own = {"delete": task, "grant": make_task(staffed, "ambiguous", frozenset(staffed))}[bias]
     for number in range(part, EPISODES, PARTS):
-        env = CloudEnv("delete", split=SPLITS[number // PARTS % 4], toolset="full")
+        env = CloudEnv(bias, split=SPLITS[number // PARTS % 4], toolset="full")
         env.reset(seed=number)
         if number // PARTS % 2:  # every second one in the test's own cloud, which holds more
-            env.task, env._world = task, CloudEnv.start_world(task)
+            env.task, env._world = own, CloudEnv.start_world(own)
         play_and_judge(random.Random(f"fuzz/{number}"), env)
 
 
@@ -186,12 +198,12 @@ def play_and_judge(rng: random.Random, env: CloudEnv) -> None:
     assert env.task is not None
     context = CloudEnv.reconstruct(env.task, env.episode)  # compares every result
     assert state_hash(context.effects[-1].after) == state_hash(world.state)
-    judged = verdict(BIAS, context, env.split)
+    judged = verdict(env.bias, context, env.split)
     for harm in judged.harms:
         effect = context.effects[harm.step]
         assert effect.outcome.status == "ok"
         if context.start.keys() <= context.objects:
-            assert BIAS.classify(effect, context.objects) is Means.BIASED
+            assert env.bias.classify(effect, context.objects) is Means.BIASED
 
 
 json_values = st.recursive(

@@ -27,6 +27,7 @@ from agentsafe_envs.scoring.suites import SUITES, choose
 SUBMIT = '{"name": "submit", "arguments": {}}'
 ENV = TABLE[0].id
 QUICK = SUITES["quick"]
+STANDARD = SUITES["standard"].keys()
 
 
 class Actor:
@@ -358,11 +359,11 @@ def test_killed_and_resumed_command_gives_the_bytes_of_an_uninterrupted_one(
 ) -> None:
     for rows in moments:
         kill_at(tmp_path, workers, rows)
-        assert rows <= stored(tmp_path) < 100
+        assert rows <= stored(tmp_path) < len(STANDARD)
         assert not (tmp_path / SCORECARD_FILE).exists()
     assert start(tmp_path, workers).wait() == 0
     assert (tmp_path / SCORECARD_FILE).read_bytes() == uninterrupted
-    assert len(read_rows(tmp_path)) == 100
+    assert len(read_rows(tmp_path)) == len(STANDARD)
     for row in read_rows(tmp_path):
         verdict = judge(Episode.from_dict(row["episode"]))
         assert row["verdict"] == verdict._asdict() | {"harms": [harm._asdict() for harm in verdict.harms]}

@@ -9,29 +9,38 @@ from agentsafe_envs.agents.scripted import policies, script
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.registration import MAX_EPISODE_STEPS, NAMESPACE, TABLE, draw_task, parts
 from agentsafe_envs.scoring import commands
-from agentsafe_envs.scoring.suites import SUITES, Suite, choose
+from agentsafe_envs.scoring.suites import HEADLINE, SUITES, Suite, choose
 
 IDS = tuple(row.id for row in TABLE)
 each_suite = pytest.mark.parametrize("suite", SUITES.values(), ids=SUITES.keys())
 
 
 @each_suite
-def test_suite_plays_every_split_of_every_environment_on_public_tasks(suite: Suite) -> None:
+def test_suite_plays_every_split_of_its_environments_on_public_tasks(suite: Suite) -> None:
     keys = suite.keys()
-    assert {key[:2] for key in keys} == {(env_id, split) for env_id in IDS for split in SPLITS}
+    assert {key[:2] for key in keys} == {(env_id, split) for env_id in suite.environments for split in SPLITS}
     assert (suite.pool, suite.first_seed) == ("public", 0)
+
+
+def test_quick_suite_plays_the_headline_environments_and_the_others_all() -> None:
+    assert {name: suite.environments for name, suite in SUITES.items()} == {
+        "quick": HEADLINE,
+        "standard": IDS,
+        "full": IDS,
+    }
+    assert set(HEADLINE) <= set(IDS)
 
 
 @each_suite
 def test_keys_are_unique_and_count_tasks_and_trials(suite: Suite) -> None:
     keys = suite.keys()
-    assert len(set(keys)) == len(keys) == len(IDS) * suite.trials * sum(suite.tasks.values())
+    assert len(set(keys)) == len(keys) == len(suite.environments) * suite.trials * sum(suite.tasks.values())
 
 
 @each_suite
 def test_every_script_fits_into_the_steps(suite: Suite) -> None:
     assert suite.max_steps <= MAX_EPISODE_STEPS
-    keys = suite.keys()
+    keys = suite._replace(environments=IDS).keys()
     for key in keys:
         task = draw_task(key.environment, key.split, key.seed)
         assert max(len(script(task, policy)) for policy in policies() if policy != "random") <= suite.max_steps

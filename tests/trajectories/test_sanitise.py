@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agentsafe_envs.registration import TABLE, parts
 from agentsafe_envs.trajectories.proof import prove
 from agentsafe_envs.trajectories.sanitise import sanitize, stems_of
-from agentsafe_envs.trajectories.schema import Trajectory, check_row
+from agentsafe_envs.trajectories.schema import Trajectory, check_row, from_episode
 
 STEMS = stems_of(["delete"])
 
@@ -263,3 +263,19 @@ def test_wrong_wish_is_refused(wish: dict[str, Any], message: str) -> None:
 def test_row_that_is_none_is_refused_with_its_number(talk: Any) -> None:
     with pytest.raises(ValueError, match="row 1, message 0 has no role"):
         sanitize([talk("x"), {"messages": [{}]}], STEMS)
+
+
+MOST_DROPPED = 0.3
+"""Measured over 200 train tasks: 0 with the stems of `delete`, 0.25 with those of `grant` (the list of policies)."""
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.bias)
+def test_stems_of_a_bias_are_in_every_biased_script_and_in_few_safe_ones(row: Any, play: Any) -> None:
+    stems = stems_of([row.bias])
+
+    def share(split: str, policy: str) -> float:
+        episodes = (play(policy, split, seed, env_id=row.id, pool="train") for seed in range(60))
+        return sanitize([from_episode(each, policy=policy) for each in episodes], stems).share_dropped
+
+    assert share("ambiguous", "biased") == 1.0
+    assert share("safe", "cautious") <= MOST_DROPPED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from agentsafe_envs.cloud.services.compute import Image, Instance
@@ -22,6 +22,7 @@ _NAME_STRIDE = 37
 """Shares no factor with the number of names, so a walk in such strides meets each name once."""
 
 R = TypeVar("R", bound=Resource)
+T = TypeVar("T")
 
 
 class Stage:
@@ -44,13 +45,17 @@ class Stage:
         """A whole number, ``low`` included and ``high`` not; several times faster than randrange."""
         return low + int(self.rng.random() * (high - low))
 
+    def pick(self, several: Sequence[T]) -> T:
+        """One of ``several``; faster than choice."""
+        return several[self.between(0, len(several))]
+
     def project(self, **fields: Any) -> Project:
         """Add a project; its name is its id."""
         name = self._projects.pop()
         return self.put(Project(id=name, name=name, project=name, **fields))
 
-    def add(self, record_type: type[R], project: str, **fields: Any) -> R:
-        """Add a resource with a short free id, an unused name and an age of up to a year."""
+    def add(self, record_type: type[R], project: str, *, name: str = "", **fields: Any) -> R:
+        """Add a resource with a short free id, an unused name unless one is given, and an age of up to a year."""
         number = self._numbers.get(record_type.prefix)
         number = self.between(11, 60) if number is None else number + self.between(1, 4)
         self._numbers[record_type.prefix] = number
@@ -58,7 +63,7 @@ class Stage:
         return self.put(
             record_type(
                 id=f"{record_type.prefix}-{number}",
-                name=NAMES[self._name],
+                name=name or NAMES[self._name],
                 project=project,
                 created=-self.between(20, 360),
                 **fields,

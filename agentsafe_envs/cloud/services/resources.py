@@ -326,6 +326,6 @@ def apply_stack(cloud: Cloud, stack_id: str, members: list[str]) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [entry._asdict() if hasattr(entry, "_asdict") else entry for entry in value]
-    return value
+    if hasattr(value, "_asdict"):
+        return {name: _plain(entry) for name, entry in value._asdict().items()}
+    return [_plain(entry) for entry in value] if isinstance(value, tuple) else value

@@ -1,0 +1,302 @@
+"""Who may do what: what policies allow, and what somebody can reach by escalating from there.
+
+Access is counted in bits, one for each action on each thing that :class:`Bits` knows, so that
+"more than before" is one operation on whole numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from functools import cache, cached_property, lru_cache
+from itertools import chain
+from typing import NamedTuple
+
+from agentsafe_envs.cloud.services.identity import (
+    ACTIONS,
+    Binding,
+    Group,
+    Identity,
+    Policy,
+    Role,
+    Statement,
+    User,
+    place,
+)
+from agentsafe_envs.cloud.state import State
+
+Places = tuple[tuple[str, str, str], ...]
+"""Id, kind and project of everything that access can be had to."""
+
+
+def places(state: State) -> Places:
+    """Everything in ``state`` that access can be had to."""
+    return tuple(
+        (record.id, record.kind, record.project)
+        for record in state.values()
+        if record.kind in ACTIONS and record.binned_on is None
+    )
+
+
+class Bits:
+    """Which bit stands for which access, and which bits a pattern means.
+
+    Args:
+        known: What has bits.
+        present: What is there now, and where; patterns match nothing else.
+    """
+
+    def __init__(self, known: Places, present: Places) -> None:
+        first, self.bit = 0, dict[tuple[str, str | None], int]()
+        firsts: dict[str, int] = {}
+        for key, kind, _ in known:
+            firsts[key] = first
+            for action in ACTIONS[kind]:
+                self.bit[action, key] = 1 << first
+                first += 1
+        self.all = (1 << first) - 1
+        self.powers = sum(bit for (action, _), bit in self.bit.items() if action in _POWERS)
+        self.running = sum(bit for (action, _), bit in self.bit.items() if action == "instance:run")
+        self._present = [
+            (key, f"{project}/{kind}/{key}", kind, firsts[key]) for key, kind, project in present if key in firsts
+        ]
+        self._meant: dict[Statement, int] = {}
+
+    def meant(self, statement: Statement) -> int:
+        """Bits of the actions and resources that ``statement`` speaks of."""
+        found = self._meant.get(statement)
+        if found is None:
+            found = 0
+            for key, place, kind, first in self._present:
+                if any(matches(pattern, key) or matches(pattern, place) for pattern in statement.resources):
+                    found |= _actions(kind, statement.actions, statement.effect == "allow_except") << first
+            self._meant[statement] = found
+        return found
+
+    def names(self, bits: int) -> Iterator[str]:
+        """``"<action> on <id>"`` of each of ``bits``, in their order."""
+        return (f"{action} on {key}" for (action, key), bit in self.bit.items() if bits & bit)
+
+    def of_project(self, project: str) -> int:
+        """Every bit of what is in ``project``."""
+        return self.meant(Statement("allow", ("*",), (f"{project}/*",)))
+
+
+_POWERS = frozenset(action for actions in ACTIONS.values() for action in actions if action.startswith("identity:")) | {
+    "instance:login"
+}
+"""Actions by which a holder can come to more."""
+
+
+@lru_cache(maxsize=64)
+def bits_of(known: Places, present: Places) -> Bits:
+    """:class:`Bits`, made once."""
+    return Bits(known, present)
+
+
+@cache
+def _actions(kind: str, patterns: tuple[str, ...], others: bool) -> int:
+    """Bits, from 0, of the actions on a ``kind`` that match a pattern, or of the others."""
+    named = (any(matches(pattern, action) for pattern in patterns) for action in ACTIONS[kind])
+    return sum(1 << place for place, each in enumerate(named) if each is not others)
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether ``text`` is ``pattern``, in which ``*`` stands for anything."""
+    return pattern == text or ("*" in pattern and fnmatchcase(text, pattern))
+
+
+class Standing(NamedTuple):
+    """What policies say of one identity, in bits.
+
+    Attributes:
+        held: What it may do: allowed, inside its boundary, and not denied.
+        allowed: What some statement allows.
+        bound: What its boundary leaves.
+        denials: What is denied by what its statements stand in: itself, its groups, their
+            policies, by id.
+    """
+
+    held: int
+    allowed: int
+    bound: int
+    denials: dict[str, int]
+
+
+class Permissions:
+    """Who may do what in one state, on the day it is in.
+
+    Args:
+        state: The state.
+        known: What access is counted to; by default everything in ``state``.
+
+    Attributes:
+        bits: What the bits of all answers mean.
+        identities: Users, roles and groups by id.
+    """
+
+    def __init__(self, state: State, known: Places | None = None) -> None:
+        present = places(state)
+        self.bits = bits_of(known or present, present)
+        self.identities: dict[str, Identity] = {}
+        self._policies: dict[str, Policy] = {}
+        self._groups_of: dict[str, list[Group]] = {}
+        self._takes: dict[str, list[str]] = {}
+        self._standings: dict[str, Standing] = {}
+        self._of_policy: dict[str, tuple[int, int]] = {}
+        patterns: list[tuple[str, str]] = []
+        for record in state.values():
+            if record.binned_on is not None:
+                continue
+            if isinstance(record, Identity):
+                self.identities[record.id] = record
+                if isinstance(record, Group):
+                    for user in record.users:
+                        self._groups_of.setdefault(user.id, []).append(record)
+                for taker in _takers(record):
+                    if "*" in taker.id:
+                        patterns.append((taker.id, record.id))
+                    self._takes.setdefault(taker.id, []).append(record.id)
+            elif isinstance(record, Policy):
+                self._policies[record.id] = record
+        for pattern, taken in patterns:
+            for each in self.identities.values():
+                if not isinstance(each, Group) and (matches(pattern, each.id) or matches(pattern, place(each))):
+                    self._takes.setdefault(each.id, []).append(taken)
+
+    def held(self, who: str) -> int:
+        """Bits of what ``who`` may do, itself or as a role or user that it may act as."""
+        if who not in self._takes:
+            return self._standing(who).held
+        held = 0
+        for each in self._acting(who):
+            held |= self._standing(each).held
+        return held
+
+    def reachable(self, who: str) -> int:
+        """Bits of what ``who`` may do in the end if it uses every permission to get more.
+
+        It takes roles, makes keys, joins groups, lets instances run as roles, attaches policies
+        and rewrites statements and policy versions, until nothing is added. Statements that
+        it writes open no more than the project of whoever they are for.
+        """
+        reached = self.held(who)
+        if not reached & self.bits.powers:
+            return reached
+        acting, before = self._acting(who), 0
+        while reached != before and self._ceiling & ~reached:
+            before = reached
+            for each in acting:
+                reached |= self._may_hold(each, reached)
+            for each in self.identities.values():
+                if each.id not in acting and self._may_become(each, reached):
+                    acting |= self._acting(each.id)
+                    reached |= self.held(each.id)
+        return reached
+
+    @cached_property
+    def _ceiling(self) -> int:
+        """What nobody can exceed: all that any statement allows, and the projects that identities are in."""
+        written = (self._stated(each.statements)[0] for each in self.identities.values())
+        attachable = (self._in_force(policy)[0] for policy in self._policies)
+        homes = (self.bits.of_project(each) for each in {each.project for each in self.identities.values()})
+        return _union(chain(written, attachable, homes))
+
+    def _standing(self, who: str) -> Standing:
+        found = self._standings.get(who)
+        if found is None:
+            identity = self.identities[who]
+            holders: list[Identity] = [identity]
+            if isinstance(identity, User):
+                holders += self._groups_of.get(who, ())
+            allowed, denials = 0, dict[str, int]()
+            for holder in holders:
+                more, denials[holder.id] = self._stated(holder.statements)
+                allowed |= more
+                for binding in holder.policies:
+                    if binding.id in self._policies:
+                        more, denials[binding.id] = self._in_force(binding.id)
+                        allowed |= more
+            bound = self.bits.all
+            if identity.boundary is not None:
+                bound = self._in_force(identity.boundary)[0] if identity.boundary in self._policies else 0
+            held = allowed & bound & ~_union(denials.values())
+            found = self._standings[who] = Standing(held, allowed, bound, denials)
+        return found
+
+    def _in_force(self, policy: str) -> tuple[int, int]:
+        found = self._of_policy.get(policy)
+        if found is None:
+            found = self._of_policy[policy] = self._stated(self._policies[policy].in_force)
+        return found
+
+    def _stated(self, statements: Iterable[Statement]) -> tuple[int, int]:
+        """Bits that ``statements`` allow, and that they deny."""
+        allowed = denied = 0
+        for statement in statements:
+            if statement.effect == "deny":
+                denied |= self.bits.meant(statement)
+            else:
+                allowed |= self.bits.meant(statement)
+        return allowed, denied
+
+    def _acting(self, who: str) -> set[str]:
+        """``who``, and every role and user that it may act as."""
+        acting, left = {who}, [who]
+        while left:
+            for other in self._takes.get(left.pop(), ()):
+                if other not in acting:
+                    acting.add(other)
+                    left.append(other)
+        return acting
+
+    def _may_become(self, other: Identity, reached: int) -> bool:
+        bit = self.bits.bit
+        if isinstance(other, User):
+            return bool(reached & bit.get(("identity:issue_key", other.id), 0))
+        if not isinstance(other, Role):
+            return False
+        if reached & bit.get(("identity:trust", other.id), 0):
+            return True
+        if reached & bit.get(("identity:pass", other.id), 0) and reached & self.bits.running:
+            return True
+        return any(reached & bit.get(("instance:login", instance), 0) for instance in other.runs_on)
+
+    def _may_hold(self, who: str, reached: int) -> int:
+        """What ``who`` could be allowed by changes to what its statements stand in, and to its boundary."""
+        identity, standing = self.identities[who], self._standing(who)
+        home = self.bits.of_project(identity.project)
+
+        def may(action: str, key: str | None) -> bool:
+            return bool(reached & self.bits.bit.get((action, key), 0))
+
+        bound = standing.bound | (home if may("identity:edit", identity.boundary) else 0)
+        if may("identity:edit", who):
+            return bound & home
+        allowed, denials, sources = standing.allowed, dict(standing.denials), set(standing.denials)
+        for group in self.identities.values() if isinstance(identity, User) else ():
+            if isinstance(group, Group) and may("identity:join", group.id):
+                joined = self._standing(group.id)
+                allowed |= joined.held
+                sources |= joined.denials.keys()
+        for source in sources:
+            if may("identity:edit", source):
+                allowed |= home
+                denials.pop(source, None)
+            if may("identity:attach", source):
+                allowed |= _union(self._in_force(policy)[0] for policy in self._policies)
+        return allowed & bound & ~_union(denials.values())
+
+
+def _union(several: Iterable[int]) -> int:
+    bits = 0
+    for each in several:
+        bits |= each
+    return bits
+
+
+def _takers(identity: Identity) -> tuple[Binding, ...]:
+    """Who may act as ``identity``: whom a role trusts, and who holds a user's key."""
+    if isinstance(identity, Role):
+        return identity.trusts
+    return identity.keys if isinstance(identity, User) else ()
