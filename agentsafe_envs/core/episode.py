@@ -167,7 +167,7 @@ _STEP_TYPES = {"action": str, "result": str, "sha256": str}
 
 
 def _require(found: Any, types: dict[str, type], place: str, optional: str = "") -> None:
-    """Refuse a ``found`` that has not exactly the fields ``types`` of exactly those types; ``optional`` may be there."""
+    """Refuse a ``found`` that has not exactly the fields ``types``, each of its type; ``optional`` may be there."""
     if not isinstance(found, dict):
         raise EpisodeError(f"{place} is a {type(found).__name__}, expected an object with {', '.join(types)}")
     wrong = [name for name in types.keys() | found.keys() - {optional} if type(found.get(name)) is not types.get(name)]
