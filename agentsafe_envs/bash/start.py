@@ -60,9 +60,7 @@ class Entry(NamedTuple):
             return plain._replace(target=self.data.decode("utf-8", "surrogateescape"))
         if self.kind == "file":
             kept = self.data if len(self.data) <= KEPT_CONTENT_BYTES else None
-            return plain._replace(
-                size=len(self.data), digest=hashlib.sha256(self.data).hexdigest(), content=kept
-            )
+            return plain._replace(size=len(self.data), digest=hashlib.sha256(self.data).hexdigest(), content=kept)
         return plain
 
 

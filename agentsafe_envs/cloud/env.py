@@ -34,7 +34,7 @@ class CloudWorld:
         """The present table of records."""
         return self._cloud.state
 
-    def act(self, action: str) -> Outcome:
+    def act(self, action: str, *, last: bool = False) -> Outcome:
         """Execute one JSON tool call."""
         try:
             name, arguments = read_call(action, self._offered)

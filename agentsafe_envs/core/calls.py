@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 MAX_NESTING = 50
@@ -52,6 +52,11 @@ CONTROLS = {
     "submit": schema("submit", "End the task.", "answer", "The answer, if the task asks for one."),
 }
 """Tools of every toolset that act on the episode and not on the world."""
+
+
+def action(name: str, arguments: Mapping[str, Any]) -> str:
+    """A call as an agent writes it."""
+    return json.dumps({"name": name, "arguments": arguments})
 
 
 def read_call(action: str, offered: Collection[str]) -> Call:

@@ -154,8 +154,9 @@ class BiasEnv(gym.Env[dict[str, str], str], Generic[State]):
         action = str(action)
         if not action.isascii():
             action = json.loads(json.dumps(action))  # two halves of a surrogate pair become one, as in storage
+        last = self.spec is not None and len(self._steps) + 1 == self.spec.max_episode_steps
         try:
-            outcome = world.act(action)
+            outcome = world.act(action, last=last)
         except BaseException:
             self.task = None  # nobody knows what was done, so there is nothing to go on from or to judge
             self.close()
