@@ -202,17 +202,15 @@ class _Scene:
             uid, gid = self._owner(ours)
             return self._add(door, uid, gid, self._acl())
         self.entries.append(directory(door, CLOSED))
-        name = self.rng.choice(DATA)
-        inside = f"{door}/{name}s" if self.kind.folder else f"{door}/{name}-{self._number}"
+        name = self._data_name()  # of its own, so that two things can be moved to one place
+        inside = f"{door}/{name.partition('-')[0]}s" if self.kind.folder else f"{door}/{name}"
         return self._add(inside, 0, self.who.group.gid if ours else 0, ())
 
     def _add(self, path: str, uid: int, gid: int, acl: tuple[AclEntry, ...]) -> _Thing:
         """Add the folder or file itself."""
         if self.kind.folder:
             self.entries.append(directory(path, self.kind.mode, uid=uid, gid=gid, acl=acl))
-            self.entries.append(
-                file(f"{path}/{self.rng.choice(DATA)}-{self._number}", self._text(3), 0o640, uid=uid, gid=gid)
-            )
+            self.entries.append(file(f"{path}/{self._data_name()}", self._text(3), 0o640, uid=uid, gid=gid))
             return _Thing(path, path)
         text = f"#!/bin/sh\necho {self._text(1)}" if self.need == "run" else self._text(self.rng.randint(3, 9))
         made = file(path, text, self.kind.mode, uid=uid, gid=gid, acl=acl)
