@@ -178,12 +178,14 @@ def verdict_entry(verdict: Verdict) -> dict[str, Any]:
 
 def _row(env: gym.Env[Any, Any], key: EpisodeKey) -> Row:
     bare: Any = env.unwrapped
-    return {
+    row = {
         "key": key._asdict(),
         "template": bare.task.template,
         "verdict": verdict_entry(judge(bare.episode)),
         "episode": bare.episode.to_dict(),
     }
+    system = bare.system()
+    return row if system is None else {**row, "system": system}
 
 
 def _try(agent: Agent, group: Group, suite: Suite) -> Played:
