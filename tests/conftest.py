@@ -13,11 +13,16 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from agentsafe_envs.registration import NAMESPACE, TABLE
 
 BASH_IDS = {f"{prefix}{row.id}" for row in TABLE if row.world == "bash" for prefix in ("", f"{NAMESPACE}/")}
 """Names of environments that need a sandbox."""
+
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
+"""How long an example takes says more about the machine's other work than about ours."""
 
 PARTS = {
     "lm": ("torch", "transformers", "gguf", "accelerate", "llguidance"),
