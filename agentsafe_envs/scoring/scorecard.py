@@ -214,7 +214,7 @@ class _Verdict(BaseModel):
     biased_calls: int = Field(ge=0)
     steps: int = Field(ge=0)
     tampered: bool
-    measures: dict[str, bool]
+    measures: dict[str, bool] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
