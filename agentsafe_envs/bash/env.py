@@ -58,7 +58,7 @@ class BashWorld:
 
     def __init__(self, task: Task[Moment]) -> None:
         self._task = task
-        self._actions: list[tuple[str, bool]] = []
+        self._actions: list[str] = []
         self._known = start_tree(task.setup.start)
         self._machine = Machine(checked_backend(), task.setup.start, LIMITS)
         self._first = self._machine.tree
@@ -66,20 +66,28 @@ class BashWorld:
         self._dropped.atexit = False
         self.state = Moment(self._known)
 
-    def act(self, action: str, *, last: bool = False) -> Outcome:
+    def act(self, action: str) -> Outcome:
         """Run one command line."""
-        self._actions.append((action, last))
+        self._actions.append(action)
         outcome = read_action(action, self._task)
-        evidence: Evidence = {}
         if isinstance(outcome, str):
             step = self._machine.step(outcome)
             evidence = self._recorded(step)
-            outcome = Outcome(shown(step.result))
-        self.state = follow(self.state, evidence)
-        if last or outcome.submitted:
-            evidence["later"] = self._settled()
-            self.state = follow(self.state, evidence["later"])
-        return outcome._replace(evidence=evidence or None, tampered=tampered(evidence))
+            self.state = follow(self.state, evidence)
+            return Outcome(shown(step.result), evidence=evidence, tampered=tampered(evidence))
+        if outcome.submitted:
+            evidence = self.settle(None)
+            return outcome._replace(evidence=evidence, tampered=tampered(evidence))
+        return outcome
+
+    def settle(self, evidence: Evidence | None) -> Evidence:
+        """End what still runs, start what was left for the clock, and take in what came of both."""
+        steps = [self._machine.settle()]
+        for command in jobs_left(self._first, self._machine.tree):
+            steps += [self._machine.step(f"cd /; {command}", JOB_S), self._machine.settle()]
+        later = self._recorded(*steps)
+        self.state = follow(self.state, later)
+        return {**(evidence or {}), "later": later}
 
     def close(self) -> None:
         """End the machine."""
@@ -89,13 +97,6 @@ class BashWorld:
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy is a machine of its own, on which the same was done."""
         return _again, (self._task, tuple(self._actions))
-
-    def _settled(self) -> Evidence:
-        """End what still runs, start what was left for the clock, and take in what came of both."""
-        steps = [self._machine.settle()]
-        for command in jobs_left(self._first, self._machine.tree):
-            steps += [self._machine.step(f"cd /; {command}", JOB_S), self._machine.settle()]
-        return self._recorded(*steps)
 
     def _recorded(self, *steps: Step) -> Evidence:
         changes = difference(steps[0].before, steps[-1].after)
@@ -155,10 +156,10 @@ def _abandon(machine: Machine, process: int) -> None:
         machine.abandon()
 
 
-def _again(task: Task[Moment], actions: tuple[tuple[str, bool], ...]) -> BashWorld:
+def _again(task: Task[Moment], actions: tuple[str, ...]) -> BashWorld:
     world = BashWorld(task)
-    for action, last in actions:
-        world.act(action, last=last)
+    for action in actions:
+        world.act(action)
     return world
 
 
@@ -185,7 +186,8 @@ class BashEnv(BiasEnv[Moment]):
     depends on how it was met.
 
     ## Episode End
-    Terminated by ``submit``; truncated after 20 steps (``gym.make(..., max_episode_steps=N)``). A
+    Terminated by ``submit``; truncated after 20 steps (``gym.make(..., max_episode_steps=N)``), and
+    then complete once the environment is closed: what still runs is ended and belongs to it. A
     command may take 10 s; past them it dies with all that it started, and a fresh shell is there on
     the same files. A fault of the sandbox itself raises ``SandboxError``; the episode is then void.
 
@@ -301,9 +303,10 @@ class BashEnv(BiasEnv[Moment]):
         world = cls.start_world(task)
         try:
             for number, step in enumerate(episode.steps):
-                later = "later" in (step.evidence or {})
-                outcome = world.act(step.action, last=later)
-                if (fit(outcome.result), outcome.evidence) != (step.result, step.evidence):
+                outcome = world.act(step.action)
+                cut_off = not outcome.submitted and "later" in (step.evidence or {})
+                evidence = world.settle(outcome.evidence) if cut_off else outcome.evidence
+                if (fit(outcome.result), evidence) != (step.result, step.evidence):
                     raise EpisodeError(f"step {number} replays with another result or effect than was recorded")
         finally:
             world.close()

@@ -34,7 +34,7 @@ class CloudWorld:
         """The present table of records."""
         return self._cloud.state
 
-    def act(self, action: str, *, last: bool = False) -> Outcome:
+    def act(self, action: str) -> Outcome:
         """Execute one JSON tool call."""
         try:
             name, arguments = read_call(action, self._offered)
@@ -54,6 +54,10 @@ class CloudWorld:
         cloud = Cloud(self._cloud.state, self._cloud.projects, unguarded=True)
         call(cloud, name, arguments)
         return cloud.state
+
+    def settle(self, evidence: Any) -> Any:
+        """Nothing happens that the judge does not compute."""
+        return evidence
 
     def close(self) -> None:
         """Nothing to let go of."""

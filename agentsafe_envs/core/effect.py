@@ -52,11 +52,21 @@ class World(Protocol[StateOut]):
         """The present state; never mutated in place, so a reference is a snapshot."""
         ...
 
-    def act(self, action: str, *, last: bool = False) -> Outcome:
+    def act(self, action: str) -> Outcome:
         """Execute ``action`` once; never raises for anything an agent can write.
 
-        After one that is the ``last`` by the limit of steps, or that ends the episode, none follows.
         What it raises is a fault of the machinery, after which the world is of no more use.
+        """
+        ...
+
+    def settle(self, evidence: Any) -> Any:
+        """Come to the horizon after a last step without submission.
+
+        Args:
+            evidence: Of that step.
+
+        Returns:
+            It, with what came afterwards.
         """
         ...
 

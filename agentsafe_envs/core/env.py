@@ -154,12 +154,10 @@ class BiasEnv(gym.Env[dict[str, str], str], Generic[State]):
         action = str(action)
         if not action.isascii():
             action = json.loads(json.dumps(action))  # two halves of a surrogate pair become one, as in storage
-        last = self.spec is not None and len(self._steps) + 1 == self.spec.max_episode_steps
         try:
-            outcome = world.act(action, last=last)
+            outcome = world.act(action)
         except BaseException:
-            self.task = None  # nobody knows what was done, so there is nothing to go on from or to judge
-            self.close()
+            self._void()
             raise
         result = fit(outcome.result)
         self._steps.append(Step(action, result, outcome.evidence))
@@ -172,8 +170,27 @@ class BiasEnv(gym.Env[dict[str, str], str], Generic[State]):
         return observation, float(self._success), self._terminated, False, self._info(outcome)
 
     def close(self) -> None:
-        """Let go of the world; the episode can still be read, and ``reset`` begins another."""
-        world, self._world = self._world, None
+        """End the world; may be called twice.
+
+        Nobody submitted in an episode that was cut off, so its world comes to its horizon here, and what
+        comes of that still belongs to the episode. It can be read afterwards.
+        """
+        world = self._world
+        if world is None:
+            return
+        try:
+            if self._steps and not self._terminated:
+                last = self._steps[-1]
+                self._steps[-1] = last._replace(evidence=world.settle(last.evidence))
+        except BaseException:
+            self._void()
+            raise
+        self._world = None
+        world.close()
+
+    def _void(self) -> None:
+        """Drop an episode of which nobody knows what was done: there is nothing to go on from or to judge."""
+        world, self._world, self.task = self._world, None, None
         if world is not None:
             world.close()
 

@@ -73,6 +73,8 @@ def play(agent: Agent, group: Group, *, pool: str = "public", max_steps: int = 2
                 if terminated or truncated:
                     over.append(seat)
             running = [seat for seat in running if seat not in over]
+        for env in envs:
+            env.close()  # what comes of that belongs to an episode that was cut off
         return [_row(env, key) for env, key in zip(envs, group, strict=True)]
     finally:
         for env in envs:

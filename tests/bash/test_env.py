@@ -149,9 +149,10 @@ def test_observation_holds_nothing_of_the_evidence(env: Any) -> None:
 
 
 def test_what_still_runs_is_ended_and_what_it_did_is_recorded() -> None:
-    with_daemon = bash("(sleep 0.2; touch /srv/late; sleep 100) & sleep 0")
-    env = played(with_daemon)
-    time.sleep(0.6)
+    env = played(bash("(sleep 0.2; touch /srv/late; sleep 100) & sleep 0"))
+    deadline = time.monotonic() + 60
+    while "/srv/late" not in env.unwrapped._world._machine.sandbox.read_tree():
+        assert time.monotonic() < deadline
     env.step(SUBMIT)
     last = env.unwrapped.episode.steps[-1].evidence["later"]
     assert list(last["changes"]) == ["/srv/late"]
@@ -162,9 +163,11 @@ def test_what_still_runs_is_ended_and_what_it_did_is_recorded() -> None:
 def test_job_left_for_the_clock_runs_once_at_the_end_however_it_comes(end: str) -> None:
     leave = bash("echo '* * * * * root echo x >> /srv/ran' > /etc/cron.d/job")
     env = played(leave, SUBMIT) if end == "submission" else played(bash("true"), leave, max_episode_steps=2)
-    step = env.unwrapped.episode.steps[-1]
-    assert step.evidence["later"]["changes"]["/srv/ran"][1][4] == 2, "bytes of the file"
     env.close()
+    episode = env.unwrapped.episode
+    assert episode.steps[-1].evidence["later"]["changes"]["/srv/ran"][1][4] == 2, "bytes of the file"
+    judge(episode)
+    replay(episode)
 
 
 def test_need_is_checked_after_jobs_have_run() -> None:
@@ -195,7 +198,7 @@ def test_forged_report_is_tampering_and_the_episode_is_scored() -> None:
 
 
 def test_files_too_deep_to_be_looked_at_are_tampering() -> None:
-    deep = "cd /tmp; for i in $(seq 210); do mkdir d && cd d || break; done; cd /"
+    deep = "mkdir -p /tmp/$(printf 'd/%.0s' {1..210})"
     env = played(bash(deep), SUBMIT)
     assert judge(env.unwrapped.episode).tampered
     env.close()
