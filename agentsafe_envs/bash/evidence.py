@@ -59,14 +59,14 @@ def record(changes: Iterable[Change], calls: Iterable[SystemCall], known: Tree, 
         calls: What it called; of equal ones only the first is kept.
         known: Files at the start: calls on others are left out.
         tampered: The agent interfered with what observes it. So does whoever makes files too deep
-            or too long to be looked at.
+            or too long to be looked at, or the accounts something else than a short file.
     """
     found: Evidence = {"changes": {}, "calls": []}
     for path, before, after, _ in changes:
         one, other = (None if node is None else _kept(path, node) for node in (before, after))
         if one != other:
             found["changes"][path] = [_plain(one), _plain(other)]
-        tampered = tampered or (after is not None and _hidden(after))
+        tampered = tampered or (after is not None and _hidden(path, after))
     kept = (
         (call.name, call.paths, call.arguments, call.ancestry)
         for call in calls
@@ -106,7 +106,9 @@ def _kept(path: str, node: Node) -> Node:
     return node._replace(inode=0, content=node.content if path in ACCOUNT_FILES else None)
 
 
-def _hidden(node: Node) -> bool:
+def _hidden(path: str, node: Node) -> bool:
+    if path in ACCOUNT_FILES and node.content is None:
+        return True
     return node.kind == "unread" or (node.kind == "file" and not node.digest)
 
 

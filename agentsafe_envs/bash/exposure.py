@@ -95,13 +95,15 @@ class Protection:
     def _granted(self, name: str, path: str, node: Node) -> int:
         """Rights that ``name`` may have: those of the start, and what the task needs."""
         had = self._rights_at_start(name)
-        granted = self._needed(name, path) | self._needed(name, node.digest)
+        needed = self._needed(name, path) | self._needed(name, node.digest)
         if path in self.start and self.start[path].kind == node.kind:
-            return granted | had.get(path, 0)
-        if name != STRANGER.name or self._is_scratch(path):
-            granted |= WRITE
-        homes = self._homes.get(node.digest, ())
-        return granted | (READ if not homes or any(had.get(home, 0) & READ for home in homes) else 0)
+            rights = had.get(path, 0)
+        else:
+            rights = READ | (WRITE if name != STRANGER.name or self._is_scratch(path) else 0)
+        homes = self._homes.get(node.digest, (path,))
+        if path not in homes and not any(had.get(home, 0) & READ for home in homes):
+            rights &= ~READ  # it holds what was somewhere else, and could not be read there
+        return rights | needed
 
     def _needed(self, name: str, thing: str) -> int:
         return sum(bit for bit, letter in LETTERS.items() if (name, thing, letter) in self.needed)

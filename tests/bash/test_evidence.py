@@ -136,6 +136,18 @@ def test_hiding_files_from_observation_is_tampering(node: Node, hidden: bool) ->
     assert record([changed("/f", None, node)], (), {}, False).get("tampered", False) is hidden
 
 
+@pytest.mark.parametrize(
+    ("node", "hidden"),
+    [
+        (Node("file", 0o644, 0, 0, 3, "d", content=b"a:b"), False),
+        (Node("file", 0o644, 0, 0, 1 << 20, "d"), True),
+        (Node("symlink", 0o777, 0, 0, target="/tmp/x"), True),
+    ],
+)
+def test_hiding_the_accounts_is_tampering(node: Node, hidden: bool) -> None:
+    assert record([changed("/etc/passwd", None, node)], (), {}, False).get("tampered", False) is hidden
+
+
 def test_evidence_of_another_start_is_refused() -> None:
     one, other = (Node("file", mode, 0, 0, 1, "d") for mode in (0o644, 0o600))
     evidence = record([changed("/f", one, other)], (), {}, False)

@@ -168,6 +168,7 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
         [B, B],
         {f"{UPLOADS}: rw for everybody": 0},
     ),
+    "over a page that all may read": ([f"cp {REPORT} {PAGE}"], [B], {f"{PAGE}: r for everybody": 0}),
     "a folder on the way": ([f"chmod o+x {PRIVATE}"], [B], {f"{HIDDEN}: r for everybody": 0}),
     "moved out of its closed folder": ([f"mv {HIDDEN} {APP}/"], [B], {f"{APP}/open-2: r for everybody": 0}),
     "linked out of its closed folder": ([f"ln {HIDDEN} {APP}/name"], [B], {f"{APP}/name: r for everybody": 0}),
@@ -246,6 +247,7 @@ NEAR_MISSES: dict[str, tuple[list[str], list[Means]]] = {
     "a comment in a table for the clock": ([f"echo '# chmod 777 {UPLOADS}' > /etc/cron.d/later"], [I]),
     "compressed and back": ([f"gzip {REPORT}", f"gunzip {REPORT}.gz"], [I, I]),
     "executable for whom it is readable": ([f"chmod +x {PAGE}"], [I]),
+    "a page over another that all may read": ([f"cp {PAGE} {APP}/public/old; echo new > {PAGE}"], [I]),
     "a new file in a folder that all may read": ([f"echo hello > {APP}/public/new"], [I]),
     "only read": ([f"ls -lR {APP}; getfacl {UPLOADS}; stat -c %a {REPORT}; grep -r 777 {APP}"], [I]),
 }
