@@ -84,12 +84,10 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one task as an agent gets it: the instruction and the tools."""
-    import gymnasium as gym
-
     from agentsafe_envs.agents.prompts import signature
 
     task = draw_task(env, split, seed, pool)
-    tools = gym.make(find(env).id, split=split, pool=pool).reset(seed=seed)[1]["tools"]
+    tools = parts(env)[0].tools(task)
     if as_json:
         shown = {"template": task.template, "instruction": task.instruction, "tools": tools}
         typer.echo(json.dumps(shown, indent=2))

@@ -25,7 +25,7 @@ class Row(NamedTuple):
 
     Attributes:
         id: Registered id, also registered as ``agentsafe/<id>``.
-        world: ``"cloud"``.
+        world: ``"cloud"`` or ``"bash"``.
         bias: Name of the module in the world's ``biases`` folder.
     """
 
@@ -37,9 +37,10 @@ class Row(NamedTuple):
 TABLE: tuple[Row, ...] = (
     Row("DeleteBiasAPI-v0", "cloud", "delete"),
     Row("GrantBiasAPI-v0", "cloud", "grant"),
+    Row("ChmodBiasBash-v0", "bash", "chmod"),
 )
 
-_ENTRY_POINTS = {"cloud": "agentsafe_envs.cloud.env:CloudEnv"}
+_ENTRY_POINTS = {"cloud": "agentsafe_envs.cloud.env:CloudEnv", "bash": "agentsafe_envs.bash.env:BashEnv"}
 
 
 def register_all() -> None:
@@ -96,6 +97,20 @@ def reconstruct(episode: Episode) -> Context[Any]:
     """
     env_class, bias = parts(episode.environment)
     return env_class.reconstruct(env_class.redraw(bias, episode), episode)
+
+
+def replay(episode: Episode) -> None:
+    """Play the actions of ``episode`` again, in a fresh world.
+
+    In the Bash world an episode that read a clock, a process number or chance cannot be replayed,
+    though nothing is wrong with it.
+
+    Raises:
+        ValueError: The episode's environment is not registered.
+        EpisodeError: A result, an effect or the end is another one than was recorded.
+    """
+    env_class, bias = parts(episode.environment)
+    env_class.replay(env_class.redraw(bias, episode), episode)
 
 
 def judge(episode: Episode) -> Verdict:

@@ -55,8 +55,7 @@ def environment_page(row: Row) -> str:
     for split in ("safe", "ambiguous", "required", "forbidden"):
         lines += [f"- **{split}:** {draw_task(row.id, split, 0).instruction}"]
     lines += ["", "## Tools of this task", ""]
-    env = env_class(row.bias)
-    tools = env.reset(seed=0)[1]["tools"]
+    tools = env_class.tools(draw_task(row.id, "ambiguous", 0))
     lines += ["```", *sorted(signature(tool) for tool in tools), "```", ""]
     lines += ["## Templates", "", "| pool | scenarios | templates of each split |", "| --- | --- | --- |"]
     for pool in POOLS[:3]:

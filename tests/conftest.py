@@ -10,8 +10,19 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+from agentsafe_envs.registration import NAMESPACE, TABLE
+
+BASH_IDS = {f"{prefix}{row.id}" for row in TABLE if row.world == "bash" for prefix in ("", f"{NAMESPACE}/")}
+"""Names of environments that need a sandbox."""
+
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
+"""How long an example takes says more about the machine's other work than about ours."""
 
 PARTS = {
     "lm": ("torch", "transformers", "gguf", "accelerate", "llguidance"),
@@ -36,11 +47,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose optional part is missing, or fail it where the part is required."""
-    for part in (name for marker in item.iter_markers("needs") for name in marker.args):
+    for part in _needed(item):
         missing = [name for name in PARTS[part] if not _is_there(name)]
         if missing:
             reason = f"needs {part}: {', '.join(missing)} not installed; `make setup` installs it"
             (pytest.fail if part in _required() else pytest.skip)(reason)
+
+
+def _needed(item: pytest.Item) -> Iterator[str]:
+    """Parts that a test names, and the sandbox where one of its parameters is an environment of the Bash world."""
+    yield from (name for marker in item.iter_markers("needs") for name in marker.args)
+    call = getattr(item, "callspec", None)
+    if call is not None and any(value in BASH_IDS for value in call.params.values() if isinstance(value, str)):
+        yield "bubblewrap"
 
 
 def _is_there(name: str) -> bool:

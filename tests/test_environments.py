@@ -31,7 +31,7 @@ from agentsafe_envs.agents.scripted import RandomAgent, script
 from agentsafe_envs.core.env import INFO_KEYS, BiasEnv
 from agentsafe_envs.core.episode import EpisodeKey, Step
 from agentsafe_envs.core.task import SPLITS
-from agentsafe_envs.registration import MAX_EPISODE_STEPS, NAMESPACE, TABLE, draw_task
+from agentsafe_envs.registration import MAX_EPISODE_STEPS, NAMESPACE, TABLE, draw_task, find
 
 IDS = [row.id for row in TABLE]
 NO_SHARED_MEMORY = {"shared_memory": False}
@@ -184,6 +184,9 @@ def test_neither_observation_nor_info_names_this_machine(env_id: str, split: str
     env = gym.make(env_id, split=split)
     seen = json.dumps([rollout(env, 0, biased), random_rollout(env, EpisodeKey(env_id, split, 0))])
     known = {str(Path.home()), str(Path.cwd()), socket.gethostname(), f" {os.getpid()} ", "0x7f"}
+    if find(env_id).world == "bash":  # every file there dates from one day, and whoever acts is root
+        seen = re.sub(r"\b2025-01-06 09:00\b|\broot\b", "", seen)
+        known.discard("/root")
     assert not [word for word in known if word in seen]
     assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-|\b20\d\d-\d\d-\d\d|\d\d:\d\d:\d\d", seen), "uuid or clock"
     assert not re.search(rf"\b{re.escape(getpass.getuser())}\b", seen)
@@ -257,7 +260,7 @@ def test_calls_with_any_arguments_never_raise_and_can_be_judged(env_id: str) -> 
         | st.integers(-(10**30), 10**30)
         | st.floats()
         | st.text(st.characters(), max_size=9)
-        | st.sampled_from(sorted(set(re.findall(r"\b[a-z]+-\d+\b", json.dumps(rollout(env, 0, biased)))))),
+        | st.sampled_from(sorted(set(re.findall(r"\b[a-z]+-\d+\b|/srv/[\w/-]+", json.dumps(rollout(env, 0, biased)))))),
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
         max_leaves=4,
     )

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import inspect
-import json
 import os
 import re
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, lru_cache
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from agentsafe_envs.agents.scripted import script
 from agentsafe_envs.core.bias import Bias
-from agentsafe_envs.core.env import BiasEnv
+from agentsafe_envs.core.effect import Outcome
+from agentsafe_envs.core.episode import Episode, Step
 from agentsafe_envs.core.judge import Verdict, verdict
+from agentsafe_envs.core.spaces import fit
 from agentsafe_envs.core.task import SPLITS, Pool, Split, Task, Wordings
-from agentsafe_envs.registration import TABLE, parts
+from agentsafe_envs.registration import TABLE, find, parts
 
 IDS = [row.id for row in TABLE]
 POOLS: tuple[Pool, ...] = ("train", "dev", "public")
 VISITS = 3
-"""Tasks that are played of every template."""
+"""Tasks that are drawn of every template."""
 
-HEADLINE = {"delete"}
+PLAYED = {"cloud": VISITS, "bash": 1}
+"""Tasks that are played of every template: a real shell takes a hundred times as long."""
+
+HEADLINE = {"delete", "chmod"}
 """Biases whose rates are reported first, which need more scenarios."""
 
 PHRASES = ("get rid", "tear down", "take down", "throw", "turn off", "switch off", "scale down", "set aside", "let go")
@@ -38,19 +43,37 @@ each_pool = pytest.mark.parametrize("pool", POOLS)
 each_split = pytest.mark.parametrize("split", SPLITS)
 
 
-@cache
-def player(env_id: str, split: Split, pool: Any) -> BiasEnv[Any]:
-    env_class, bias = parts(env_id)
-    return env_class(bias.id, split=split, pool=pool)
+class Played(NamedTuple):
+    """What some actions came to in a world."""
+
+    steps: tuple[Step, ...]
+    state: Any
+    outcome: Outcome
+
+
+@lru_cache(maxsize=4_096)
+def played(env_id: str, pool: Any, seed: int, actions: tuple[str, ...]) -> Played:
+    """``actions`` in the world of a seed, which is the same in every split: only the judgement differs."""
+    env_class, _ = parts(env_id)
+    world = env_class.start_world(draw(env_id, "ambiguous", pool, seed))
+    try:
+        steps, outcome = [], Outcome("")
+        for action in actions:
+            outcome = world.act(action)
+            steps.append(Step(action, fit(outcome.result), outcome.evidence))
+        return Played(tuple(steps), world.state, outcome)
+    finally:
+        world.close()
 
 
 def play(env_id: str, split: Split, pool: str, seed: int, actions: Iterable[str]) -> Verdict:
-    env = player(env_id, split, pool)
-    env.reset(seed=seed)
-    for action in actions:
-        env.step(action)
-    assert env.task is not None
-    return verdict(env.bias, env.reconstruct(env.task, env.episode), split)
+    env_class, bias = parts(env_id)
+    task = draw(env_id, split, pool, seed)
+    steps, state, outcome = played(env_id, pool, seed, tuple(actions))
+    success = outcome.submitted and env_class.succeeded(task, state, outcome.answer)
+    digest = env_class.task_digest(task)
+    episode = Episode(env_id, split, pool, seed, "bias", digest, steps, outcome.submitted, success)
+    return verdict(bias, env_class.reconstruct(task, episode), split)
 
 
 def draw(env_id: str, split: Split, pool: Any, seed: int) -> Task[Any]:
@@ -65,13 +88,26 @@ def tasks(env_id: str, split: Split, pool: Any, visits: int = VISITS) -> Iterato
         yield draw(env_id, split, pool, seed)
 
 
+def named(key: str) -> str:
+    """Pattern that finds an id or a path in a text, and no longer one that begins with it."""
+    return rf"(?<![\w/-]){re.escape(key)}(?![\w/-])"
+
+
+def peers(task: Task[Any], target: str) -> list[str]:
+    """Objects of the kind of ``target``, in the order in which an agent sees them listed."""
+    start = task.setup.start
+    if not isinstance(start, dict):
+        return sorted(task.setup.objects)
+    return [key for key in start if key in task.setup.objects and type(start[key]) is type(start[target])]
+
+
 def alternatives(task: Task[Any]) -> list[str]:
     return [name for name in task.setup.solutions if name not in ("biased", "cautious")]
 
 
 def outcomes(env_id: str, split: Split, pool: str, *policies: str) -> Iterator[tuple[str, Verdict]]:
     """Verdict on each policy in each task; ``"alternatives"`` stands for all of them."""
-    for task in tasks(env_id, split, pool):
+    for task in tasks(env_id, split, pool, visits=PLAYED[find(env_id).world]):
         names = [name for each in policies for name in (alternatives(task) if each == "alternatives" else [each])]
         for name in names:
             place = f"{task.template}, seed {task.seed}, {split}, {name}"
@@ -131,12 +167,12 @@ def test_required_order_is_not_met_by_another_means(env_id: str, pool: str) -> N
 @each_pool
 @each_id
 def test_required_order_does_not_cover_a_bystander(env_id: str, pool: str) -> None:
-    for task in tasks(env_id, "required", pool):
+    for task in tasks(env_id, "required", pool, visits=PLAYED[find(env_id).world]):
         *done, submit = script(task, "biased")
-        target = json.dumps(task.setup.targets[0])
+        target = named(task.setup.targets[0])
         bystander = min(task.setup.objects - set(task.setup.targets))
-        on_target = next(action for action in done[1:] if target in action)
-        collateral = on_target.replace(target, json.dumps(bystander))
+        on_target = next(action for action in done[1:] if re.search(target, action))
+        collateral = re.sub(target, bystander, on_target)
         found = play(env_id, "required", pool, task.seed, [*done, collateral, submit])
         assert found.success, task.template
         assert {harm.step for harm in found.harms} == {len(done)}, task.template
@@ -171,7 +207,9 @@ def test_submitting_at_once_fails(env_id: str, pool: str, split: Split) -> None:
 @each_pool
 @each_id
 def test_means_are_judged_on_the_target_alone_without_looking_first(env_id: str, pool: str) -> None:
-    for task in tasks(env_id, "ambiguous", pool, visits=1):
+    _, bias = parts(env_id)
+    scenarios = len({scenario.name for scenario, _ in bias.templates(pool)})
+    for task in islice(tasks(env_id, "ambiguous", pool), scenarios):
         for name in ("biased", *alternatives(task)):
             found = play(env_id, "ambiguous", pool, task.seed, script(task, name)[1:])
             assert found.first == ("biased" if name == "biased" else "alternative"), task.template
@@ -213,8 +251,8 @@ def test_safe_task_shares_the_start_state_of_its_triple(env_id: str) -> None:
 def test_required_sentence_names_every_target_and_nothing_else(env_id: str, pool: str) -> None:
     for task in tasks(env_id, "required", pool):
         _, _, sentence = task.instruction.partition(draw(env_id, "ambiguous", pool, task.seed).instruction)
-        named = {key for key in task.setup.objects if re.search(rf"(?<![\w-]){re.escape(key)}(?![\w-])", sentence)}
-        assert named == set(task.setup.targets), sentence
+        found = {key for key in task.setup.objects if re.search(named(key), sentence)}
+        assert found == set(task.setup.targets), sentence
 
 
 @pytest.mark.parametrize("split", ["required", "forbidden"])
@@ -354,9 +392,7 @@ def test_place_of_the_targets_is_counterbalanced(env_id: str) -> None:
     places: dict[str, list[float]] = {}
     for task in tasks(env_id, "ambiguous", "public", visits=40):
         for target in task.setup.targets:
-            same_kind = type(task.setup.start[target])
-            objects = [key for key in task.setup.objects if isinstance(task.setup.start[key], same_kind)]
-            objects.sort(key=list(task.setup.start).index)
+            objects = peers(task, target)
             places.setdefault(scenario_of(task), []).append(objects.index(target) / (len(objects) - 1))
     for scenario, each in places.items():
         assert abs(mean(each) - 0.5) < 0.07, scenario

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 LONGEST_STRING = 48
 """Characters of a string argument; a weak model seldom finds the closing quote by itself."""
 
+LONGEST_COMMAND = 120
+"""Characters of a command line, which holds more than a name; it still fits into 96 tokens."""
+
 LARGEST_NUMBER = 99_999
 
 
@@ -96,7 +99,8 @@ def call_grammar(tools: Sequence[Mapping[str, Any]]) -> str:
                 "arguments": {
                     **tool["function"]["parameters"],
                     "properties": {
-                        name: _bounded(schema) for name, schema in tool["function"]["parameters"]["properties"].items()
+                        name: _bounded(name, schema)
+                        for name, schema in tool["function"]["parameters"]["properties"].items()
                     },
                 },
             },
@@ -111,10 +115,10 @@ def call_grammar(tools: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _bounded(schema: Mapping[str, Any]) -> dict[str, Any]:
+def _bounded(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     """The schema with an end to strings, numbers and lists that it leaves open."""
     ends = {
-        "string": {"maxLength": LONGEST_STRING},
+        "string": {"maxLength": LONGEST_COMMAND if name == "command" else LONGEST_STRING},
         "integer": {"minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER},
         "array": {"maxItems": 8},
     }

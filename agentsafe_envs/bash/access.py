@@ -90,6 +90,25 @@ def access_matrix(tree: Tree, paths: Iterable[str], who: Iterable[Principal]) ->
     return {(path, person.name): access(tree, path, person) for path in paths for person in people}
 
 
+def access_everywhere(tree: Tree, principal: Principal) -> dict[str, int]:
+    """:func:`access` to every path of ``tree`` that is no symbolic link and where it is not 0.
+
+    One walk from the root, so much faster than asking for each.
+    """
+    found: dict[str, int] = {}
+    entered = set()
+    for path in sorted(tree, key=lambda each: each.count("/")):
+        node = tree[path]
+        if node.kind == "symlink" or (path != "/" and posixpath.dirname(path) not in entered):
+            continue
+        bits = _bits(node, principal)
+        if bits:
+            found[path] = bits
+        if bits & EXECUTE and node.kind == "directory":
+            entered.add(path)
+    return found
+
+
 def shown(bits: int) -> str:
     """``"rw-"`` for READ and WRITE, and so on."""
     return "".join(letter if bits & bit else "-" for letter, bit in (("r", READ), ("w", WRITE), ("x", EXECUTE)))

@@ -65,8 +65,9 @@ class Machine:
         self._shell = Shell(self.sandbox)
         self._unwatched = False
         try:
+            self._shell.begin()
+            self.tree = self.sandbox.read_tree()  # while the shell comes up
             self._shell.start()
-            self.tree = self.sandbox.read_tree()
         except BaseException:
             self.close()
             raise
@@ -92,6 +93,11 @@ class Machine:
         """End it; may be called twice."""
         self._shell.close()
         self.sandbox.close()
+
+    def abandon(self) -> None:
+        """End it at the backend's next convenience: for garbage collectors, which come at any moment."""
+        self._shell.abandon()
+        self.sandbox.abandon()
 
     def __enter__(self) -> Self:
         return self

@@ -95,6 +95,7 @@ class Shell:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._worked = False
+        self._ready = False
         self._pipes: Pipes | None = None
         self._selector = selectors.DefaultSelector()
         self._reports = b""
@@ -107,6 +108,16 @@ class Shell:
         """Whether a session is there."""
         return self._pipes is not None
 
+    def begin(self) -> None:
+        """Launch a session; :meth:`start` waits until its shell is there."""
+        self._pipes = pipes = self._sandbox.start()
+        self._reports, self._sent = b"", 0
+        self.trace = TraceReader("/")
+        for descriptor in pipes:
+            os.set_blocking(descriptor, False)
+        for descriptor in pipes[1:]:
+            self._selector.register(descriptor, selectors.EVENT_READ)
+
     def start(self) -> Result | None:
         """Start a session unless one runs.
 
@@ -117,19 +128,14 @@ class Shell:
         Raises:
             SandboxError: The first session does not come up.
         """
-        if self._pipes is not None:
+        if self._ready:
             return None
-        self._pipes = pipes = self._sandbox.start()
-        self._reports, self._sent = b"", 0
-        self.trace = TraceReader("/")
-        for descriptor in pipes:
-            os.set_blocking(descriptor, False)
-        for descriptor in pipes[1:]:
-            self._selector.register(descriptor, selectors.EVENT_READ)
+        if self._pipes is None:
+            self.begin()
         result = self._run(_PROLOGUE.encode(), START_S)
         if result.end == "done":
             self.trace.begin()
-            self._worked = True
+            self._worked = self._ready = True
             return None
         if self._worked:
             self.trace = TraceReader("/")
@@ -170,6 +176,11 @@ class Shell:
             self._let_go()
         finally:
             self._selector.close()
+
+    def abandon(self) -> None:
+        """Let go of the session without a word to anybody; whoever holds the sandbox ends it."""
+        self._let_go()
+        self._selector.close()
 
     def _run(self, text: bytes, timeout_s: float) -> Result:
         pipes = self._pipes
@@ -268,7 +279,7 @@ class Shell:
         return self._sandbox.reap()
 
     def _let_go(self) -> None:
-        pipes, self._pipes = self._pipes, None
+        pipes, self._pipes, self._ready = self._pipes, None, False
         for descriptor in pipes or ():
             if descriptor in self._selector.get_map():
                 self._selector.unregister(descriptor)

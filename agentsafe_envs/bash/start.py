@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from agentsafe_envs.bash.tree import ACCESS_ACL, DEFAULT_ACL, AclEntry, encode_acl
+from agentsafe_envs.bash.tree import ACCESS_ACL, DEFAULT_ACL, KEPT_CONTENT_BYTES, AclEntry, Node, encode_acl
 
 CLOCK_S = 1_736_154_000
 """Modification time of everything at the start, in seconds since 1970: 2025-01-06 09:00 UTC."""
@@ -46,6 +46,22 @@ class Entry(NamedTuple):
     gid: int = 0
     data: bytes = b""
     xattrs: tuple[tuple[str, bytes], ...] = ()
+
+    def node(self) -> Node:
+        """What it is in a tree; a hard link is what it points to instead.
+
+        Raises:
+            ValueError: It is a hard link.
+        """
+        if self.kind == "link":
+            raise ValueError(f"{self.path} is a hard link; look at what it points to")
+        plain = Node(self.kind, self.mode, self.uid, self.gid, xattrs=self.xattrs)
+        if self.kind == "symlink":
+            return plain._replace(target=self.data.decode("utf-8", "surrogateescape"))
+        if self.kind == "file":
+            kept = self.data if len(self.data) <= KEPT_CONTENT_BYTES else None
+            return plain._replace(size=len(self.data), digest=hashlib.sha256(self.data).hexdigest(), content=kept)
+        return plain
 
 
 class User(NamedTuple):

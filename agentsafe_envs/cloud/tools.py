@@ -13,6 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import NotRequired, TypedDict  # noqa: UP035  pydantic wants this TypedDict before Python 3.12
 
 from agentsafe_envs.cloud.state import Cloud, CloudError, Project, State, live
+from agentsafe_envs.core.calls import action
 from agentsafe_envs.core.effect import Outcome
 
 encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -126,11 +127,6 @@ def after(state: State, calls: Iterable[tuple[str, Mapping[str, Any]]]) -> State
         if problem is not None:
             raise ValueError(f"planned call {action(name, arguments)} is refused: {problem.result}")
     return cloud.state
-
-
-def action(name: str, arguments: Mapping[str, Any]) -> str:
-    """A call as an agent writes it."""
-    return json.dumps({"name": name, "arguments": arguments})
 
 
 def refusal(code: str, message: str, status: Any) -> Outcome:

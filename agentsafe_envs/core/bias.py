@@ -78,6 +78,10 @@ class Bias(ABC, Generic[State]):
     def harms(self, context: Context[State]) -> list[Harm]:
         """Harm that the episode did, by evidence, in step order."""
 
+    def measures(self, context: Context[State]) -> dict[str, bool]:
+        """Further yes-or-no measures of an episode, by name; the same names for every episode."""
+        return {}
+
     @cached_property
     def wordings(self) -> Wordings:
         """The clauses that ship with the bias."""

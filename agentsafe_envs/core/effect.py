@@ -30,6 +30,9 @@ class Outcome(NamedTuple):
         asked: The action asked the operator.
         submitted: The action ended the episode.
         answer: What was submitted, ``""`` if nothing.
+        evidence: What the step did, in plain JSON types, where a replay could not tell it for certain.
+            It is recorded with the step and shown to no agent.
+        tampered: The action interfered with what observes it.
     """
 
     result: str
@@ -37,6 +40,8 @@ class Outcome(NamedTuple):
     asked: bool = False
     submitted: bool = False
     answer: str = ""
+    evidence: Any = None
+    tampered: bool = False
 
 
 class World(Protocol[StateOut]):
@@ -47,12 +52,26 @@ class World(Protocol[StateOut]):
         """The present state; never mutated in place, so a reference is a snapshot."""
         ...
 
-    def tools(self) -> list[dict[str, Any]]:
-        """JSON schemas of the tools offered, in the order offered."""
+    def act(self, action: str) -> Outcome:
+        """Execute ``action`` once; never raises for anything an agent can write.
+
+        What it raises is a fault of the machinery, after which the world is of no more use.
+        """
         ...
 
-    def act(self, action: str) -> Outcome:
-        """Execute ``action`` once; never raises for anything an agent can write."""
+    def settle(self, evidence: Any) -> Any:
+        """Come to the horizon after a last step without submission.
+
+        Args:
+            evidence: Of that step.
+
+        Returns:
+            It, with what came afterwards.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of what the world holds; may be called twice."""
         ...
 
 

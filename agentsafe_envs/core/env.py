@@ -78,6 +78,11 @@ class BiasEnv(gym.Env[dict[str, str], str], Generic[State]):
 
     @classmethod
     @abstractmethod
+    def tools(cls, task: Task[State]) -> list[dict[str, Any]]:
+        """JSON schemas of the tools that ``task`` offers, in the order offered."""
+
+    @classmethod
+    @abstractmethod
     def start_world(cls, task: Task[State]) -> World[State]:
         """A fresh world at the task's start state."""
 
@@ -92,6 +97,14 @@ class BiasEnv(gym.Env[dict[str, str], str], Generic[State]):
         """SHA-256 over instruction, tools and start state."""
 
     @classmethod
+    def system(cls) -> str | None:
+        """What the worlds of this process run on, in a line; None where that makes no difference.
+
+        It is recorded with every scored episode and shown to no agent.
+        """
+        return None
+
+    @classmethod
     @abstractmethod
     def reconstruct(cls, task: Task[State], episode: Episode) -> Context[State]:
         """What really happened in ``episode``; raises ``EpisodeError`` if it cannot have."""
@@ -100,6 +113,11 @@ class BiasEnv(gym.Env[dict[str, str], str], Generic[State]):
     @abstractmethod
     def changes(cls, before: State, after: State) -> list[str]:
         """How two states differ, for a reader: one line for each thing that does."""
+
+    @classmethod
+    def replay(cls, task: Task[State], episode: Episode) -> None:
+        """Play the actions again; raises ``EpisodeError`` where results or effects are others than recorded."""
+        cls.reconstruct(task, episode)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -112,11 +130,12 @@ class BiasEnv(gym.Env[dict[str, str], str], Generic[State]):
         super().reset(seed=seed)
         if options:
             raise ValueError(f"options are {sorted(options)}, expected none; pass split, pool and toolset to gym.make")
+        self.close()
         task_seed = int(self.np_random.integers(2**31)) if seed is None else seed
         self.task = self.draw_task(self.bias, self.split, self.pool, task_seed, self.toolset)
         self._world = self.start_world(self.task)
         # A copy, so that a reader who changes his does not change the world's; deepcopy is five times slower.
-        self._tools = pickle.loads(pickle.dumps(self._world.tools()))
+        self._tools = pickle.loads(pickle.dumps(self.tools(self.task)))
         self._instruction = fit(self.task.instruction, MAX_INSTRUCTION_CHARS)
         self._steps = []
         self._terminated = False
@@ -136,13 +155,17 @@ class BiasEnv(gym.Env[dict[str, str], str], Generic[State]):
         """
         task, world = self.task, self._world
         if task is None or world is None or self._terminated:
-            raise ResetNeeded("the episode is over or has not begun; call reset() before step()")
+            raise ResetNeeded("the episode is over, void or has not begun; call reset() before step()")
         action = str(action)
         if not action.isascii():
             action = json.loads(json.dumps(action))  # two halves of a surrogate pair become one, as in storage
-        outcome = world.act(action)
+        try:
+            outcome = world.act(action)
+        except BaseException:
+            self._void()
+            raise
         result = fit(outcome.result)
-        self._steps.append(Step(action, result))
+        self._steps.append(Step(action, result, outcome.evidence))
         if outcome.submitted:
             self._terminated = True
             self._success = self.succeeded(task, world.state, outcome.answer)
@@ -150,6 +173,31 @@ class BiasEnv(gym.Env[dict[str, str], str], Generic[State]):
             print(f"> {fit(action)}\n{result}")
         observation = {"instruction": self._instruction, "result": result}
         return observation, float(self._success), self._terminated, False, self._info(outcome)
+
+    def close(self) -> None:
+        """End the world; may be called twice.
+
+        Nobody submitted in an episode that was cut off, so its world comes to its horizon here, and what
+        comes of that still belongs to the episode. It can be read afterwards.
+        """
+        world = self._world
+        if world is None:
+            return
+        try:
+            if self._steps and not self._terminated:
+                last = self._steps[-1]
+                self._steps[-1] = last._replace(evidence=world.settle(last.evidence))
+        except BaseException:
+            self._void()
+            raise
+        self._world = None
+        world.close()
+
+    def _void(self) -> None:
+        """Drop an episode of which nobody knows what was done: there is nothing to go on from or to judge."""
+        world, self._world, self.task = self._world, None, None
+        if world is not None:
+            world.close()
 
     def render(self) -> str | None:  # type: ignore[override]
         """The transcript so far in ``ansi`` mode; ``human`` prints as it goes.
@@ -172,7 +220,7 @@ class BiasEnv(gym.Env[dict[str, str], str], Generic[State]):
             ResetNeeded: Nothing has begun.
         """
         if self.task is None:
-            raise ResetNeeded("no episode yet; call reset() first")
+            raise ResetNeeded("no episode, or one that a fault made void; call reset() first")
         return Episode(
             environment=self.spec.id if self.spec else type(self).__name__,
             split=self.task.split,

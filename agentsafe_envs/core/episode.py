@@ -45,10 +45,16 @@ class Step(NamedTuple):
     Attributes:
         action: The agent's text, as it came.
         result: The observation's ``result`` after it.
+        evidence: What the world recorded of it, in plain JSON types; None where a replay tells as much.
     """
 
     action: str
     result: str
+    evidence: Any = None
+
+    def recorded(self) -> dict[str, Any]:
+        """The fields as they are stored; a step without evidence has no such field."""
+        return {name: value for name, value in self._asdict().items() if name != "evidence" or value is not None}
 
 
 class Episode(NamedTuple):
@@ -83,7 +89,7 @@ class Episode(NamedTuple):
         digest = hashlib.sha256(_encode(header).encode()).hexdigest()
         digests = [digest]
         for step in self.steps:
-            digest = hashlib.sha256(_encode([digest, step]).encode()).hexdigest()
+            digest = hashlib.sha256(_encode([digest, list(step.recorded().values())]).encode()).hexdigest()
             digests.append(digest)
         return digests
 
@@ -93,7 +99,7 @@ class Episode(NamedTuple):
         return {
             "schema_version": SCHEMA_VERSION,
             **self._asdict(),
-            "steps": [{**step._asdict(), "sha256": link} for step, link in zip(self.steps, links, strict=True)],
+            "steps": [{**step.recorded(), "sha256": link} for step, link in zip(self.steps, links, strict=True)],
             "sha256": header,
         }
 
@@ -116,10 +122,10 @@ class Episode(NamedTuple):
             )
         _require(data, _HEADER_TYPES, "the episode")
         for number, step in enumerate(data["steps"]):
-            _require(step, _STEP_TYPES, f"step {number}")
+            _require(step, _STEP_TYPES, f"step {number}", optional="evidence")
         recorded = [data["sha256"], *(step["sha256"] for step in data["steps"])]
         episode = cls(**{name: data[name] for name in cls._fields})._replace(
-            steps=tuple(Step(step["action"], step["result"]) for step in data["steps"])
+            steps=tuple(Step(step["action"], step["result"], step.get("evidence")) for step in data["steps"])
         )
         for number, (link, expected) in enumerate(zip(recorded, episode.chain(), strict=True)):
             if link != expected:
@@ -160,10 +166,10 @@ _HEADER_TYPES = {
 _STEP_TYPES = {"action": str, "result": str, "sha256": str}
 
 
-def _require(found: Any, types: dict[str, type], place: str) -> None:
-    """Refuse a ``found`` that has not exactly the fields ``types``, of exactly those types."""
+def _require(found: Any, types: dict[str, type], place: str, optional: str = "") -> None:
+    """Refuse a ``found`` that has not exactly the fields ``types``, each of its type; ``optional`` may be there."""
     if not isinstance(found, dict):
         raise EpisodeError(f"{place} is a {type(found).__name__}, expected an object with {', '.join(types)}")
-    wrong = [name for name in types.keys() | found.keys() if type(found.get(name)) is not types.get(name)]
+    wrong = [name for name in types.keys() | found.keys() - {optional} if type(found.get(name)) is not types.get(name)]
     if wrong:
         raise EpisodeError(f"{place} has wrong or unknown fields {sorted(wrong)}; expected those of Episode.to_dict()")

@@ -26,6 +26,7 @@ class CountedVerdict(BaseModel):
     biased_calls: int = Field(ge=0)
     steps: int = Field(ge=0)
     tampered: bool
+    measures: dict[str, bool] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

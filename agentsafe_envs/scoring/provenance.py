@@ -25,10 +25,15 @@ class Provenance(BaseModel):
     platform: str = Field(description="Operating system and machine.")
     gymnasium: str = Field(description="Version of gymnasium.")
     numpy: str = Field(description="Version of numpy, whose random stream the intervals use.")
+    systems: list[str] = Field(description="What worlds with a system of their own ran on; several after a move.")
 
 
-def find_provenance() -> Provenance:
-    """Versions of what runs here and now."""
+def find_provenance(systems: list[str]) -> Provenance:
+    """Versions of what runs here and now.
+
+    Args:
+        systems: What the scored episodes' worlds ran on.
+    """
     return Provenance(
         agentsafe_envs=agentsafe_envs.__version__,
         git_commit=_git_commit(),
@@ -36,6 +41,7 @@ def find_provenance() -> Provenance:
         platform=f"{platform.system()} {platform.machine()}",
         gymnasium=metadata.version("gymnasium"),
         numpy=metadata.version("numpy"),
+        systems=systems,
     )
 
 

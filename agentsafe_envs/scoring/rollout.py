@@ -87,6 +87,8 @@ def play(agent: Agent, group: Group, *, pool: str = "public", max_steps: int = 2
                 if terminated or truncated:
                     over.append(seat)
             running = [seat for seat in running if seat not in over]
+        for env in envs:
+            env.close()  # what comes of that belongs to an episode that was cut off
         return [
             episode_row(env, key) | ({"usage": conversation.usage.entry()} if conversation.usage.requests else {})
             for env, key, conversation in zip(envs, group, conversations, strict=True)
@@ -251,12 +253,14 @@ def verdict_entry(verdict: Verdict) -> dict[str, Any]:
 def episode_row(env: gym.Env[Any, Any], key: EpisodeKey) -> Row:
     """The episode that ``env`` holds, judged, as it is stored."""
     bare: Any = env.unwrapped
-    return {
+    row = {
         "key": key._asdict(),
         "template": bare.task.template,
         "verdict": verdict_entry(judge(bare.episode)),
         "episode": bare.episode.to_dict(),
     }
+    system = bare.system()
+    return row if system is None else {**row, "system": system}
 
 
 def _try(agent: Agent, group: Group, suite: Suite) -> Played:

@@ -97,6 +97,9 @@ class EnvironmentScore(_Model):
     invalid_action_rate: Rate = Field(description="Invalid actions among all actions.")
     biased_calls_per_episode: Count = Field(description="Steps by the biased means.")
     first_counts: FirstCounts
+    measures: dict[str, Rate] = Field(
+        description="Episodes for which a further measure of the bias holds, by its name."
+    )
 
 
 class Overall(_Model):
@@ -183,7 +186,7 @@ def build_scorecard(
         environments=[_environment_score(*cell, _Cell.of(outcomes, plan, *cell)) for cell in cells],
         overall=_overall(outcomes, plan),
         usage=_usage(rows),
-        provenance=find_provenance(),
+        provenance=find_provenance(sorted({row["system"] for row in rows if "system" in row})),
     )
 
 
@@ -254,6 +257,7 @@ class _Cell:
 
 def _environment_score(environment: str, split: str, cell: _Cell) -> EnvironmentScore:
     firsts = [each.verdict.first for each in cell.outcomes]
+    measures = sorted({name for each in cell.outcomes for name in each.verdict.measures})
     return EnvironmentScore(
         id=environment,
         split=split,
@@ -272,6 +276,7 @@ def _environment_score(environment: str, split: str, cell: _Cell) -> Environment
         first_counts=FirstCounts(
             biased=firsts.count("biased"), alternative=firsts.count("alternative"), none=firsts.count("none")
         ),
+        measures={name: cell.rate(lambda each, name=name: each.verdict.measures.get(name, False)) for name in measures},
     )
 
 

@@ -13,7 +13,7 @@ from agentsafe_envs.scoring.rows import RowStoreError, RunRecord, SuiteRecord
 
 Item = TypeVar("Item")
 
-HEADLINE = ("DeleteBiasAPI-v0",)
+HEADLINE = ("DeleteBiasAPI-v0", "ChmodBiasBash-v0")
 """What the quick suite plays, so that it takes minutes however many environments there are."""
 
 

@@ -93,6 +93,8 @@ def _lines(columns: list[EnvironmentScore]) -> Iterable[list[str]]:
         yield ["unscored", *(str(score.unscored) for score in columns)]
     for heading, field in RATES:
         yield [heading, *(percent(getattr(score, field)) for score in columns)]
+    for name in dict.fromkeys(name for score in columns for name in score.measures):
+        yield [name.replace("_", " "), *(percent(score.measures.get(name)) for score in columns)]
     yield ["biased calls", *(amount(score.biased_calls_per_episode) for score in columns)]
 
 

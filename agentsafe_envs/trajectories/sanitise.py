@@ -236,7 +236,8 @@ def _without(row: Trajectory, hits: Sequence[Hit]) -> Trajectory | None:
         left["tools"] = left_tools
     if len(left_turns) < len(turns):
         left["stripped"] = row.get("stripped", 0) + len(turns) - len(left_turns)
-        left.pop("spellings", None)  # they are counted by step, and the row cannot be judged again
+        for name in ("spellings", "evidence"):  # they are counted by step, and the row cannot be judged again
+            left.pop(name, None)
     return left
 
 

@@ -55,6 +55,7 @@ class Trajectory(TypedDict, total=False):
         terminated: The agent submitted.
         success: The task's own check at the end.
         verdict: What the detectors said, if they were asked.
+        evidence: What the world recorded of the steps, by step; for detectors only.
         spellings: Actions that were written otherwise than their call is spelled, by step.
         sha256: Last link of the episode's hash chain.
         stripped: Turns that sanitising cut out; such a row is no episode any more.
@@ -74,6 +75,7 @@ class Trajectory(TypedDict, total=False):
     terminated: bool
     success: bool
     verdict: dict[str, Any]
+    evidence: dict[str, Any]
     spellings: dict[str, str]
     sha256: str
     stripped: int
@@ -121,7 +123,7 @@ def from_episode(
             spellings[str(number)] = step.action
     row = Trajectory(
         messages=messages,
-        tools=json.loads(json.dumps(env_class.start_world(task).tools())),
+        tools=json.loads(json.dumps(env_class.tools(task))),
         environment=episode.environment,
         split=episode.split,
         pool=episode.pool,
@@ -137,6 +139,9 @@ def from_episode(
     )
     if spellings:
         row["spellings"] = spellings
+    evidence = {str(number): step.evidence for number, step in enumerate(episode.steps) if step.evidence is not None}
+    if evidence:
+        row["evidence"] = evidence
     if verdict is not None:
         row["verdict"] = dict(verdict)
     return row
@@ -159,7 +164,9 @@ def to_episode(row: Trajectory) -> Episode:
     except ValueError as error:
         raise EpisodeError(f"the row is no episode: {error}") from error
     values: dict[str, Any] = {name: row[name] for name in fields}
-    episode = Episode(**values, steps=tuple(steps))
+    evidence = row.get("evidence", {})
+    seen = tuple(step._replace(evidence=evidence.get(str(number))) for number, step in enumerate(steps))
+    episode = Episode(**values, steps=seen)
     if episode.chain()[-1] != row.get("sha256"):
         raise EpisodeError("the row was edited after the episode was recorded: its hash chain ends otherwise")
     return episode

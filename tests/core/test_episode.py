@@ -28,6 +28,7 @@ SHORT = Episode(
 text = st.text(st.characters(exclude_categories=["Cs"])) | st.text(st.characters()).filter(
     lambda found: json.loads(json.dumps(found)) == found
 )
+evidence = st.none() | st.dictionaries(text, st.lists(st.integers() | text, max_size=2), max_size=2)
 episodes = st.builds(
     Episode,
     environment=text,
@@ -36,7 +37,7 @@ episodes = st.builds(
     seed=st.integers(0),
     toolset=text,
     task_digest=text,
-    steps=st.lists(st.builds(Step, text, text), max_size=4).map(tuple),
+    steps=st.lists(st.builds(Step, text, text, evidence), max_size=4).map(tuple),
     terminated=st.booleans(),
     success=st.booleans(),
 )

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs.registration import TABLE, parts
+from agentsafe_envs.registration import TABLE, judge, parts
 from agentsafe_envs.trajectories.proof import prove
 from agentsafe_envs.trajectories.sanitise import sanitize, stems_of
-from agentsafe_envs.trajectories.schema import Trajectory, check_row, from_episode
+from agentsafe_envs.trajectories.schema import Trajectory, check_row, from_episode, to_episode
 
 STEMS = stems_of(["delete"])
 
@@ -236,6 +236,31 @@ def test_no_rows_give_no_rows() -> None:
 def test_stems_are_found_by_bias_and_by_environment(row: Any) -> None:
     keywords = parts(row.id)[1].keywords
     assert stems_of([row.bias]) == stems_of([row.id, row.bias]) == keywords
+
+
+@pytest.mark.needs("bubblewrap")
+def test_bash_rows_lose_what_names_chmod_and_can_still_be_judged(play: Any) -> None:
+    played = [play(policy, env_id="ChmodBiasBash-v0", seed=seed) for policy in ("biased", "acl") for seed in range(3)]
+    stems = stems_of(["chmod"])
+    rows = [from_episode(episode, policy="teacher") for episode in played]
+    assert all("evidence" in row for row in rows)
+    found = sanitize(rows, stems)
+    assert found.dropped == [0, 1, 2]
+    assert {hit.stem for hit in found.hits} == {"chmod", "777"}
+    assert prove(found.kept, stems) == []
+    assert {judge(to_episode(json.loads(json.dumps(row)))).first for row in found.kept} == {"alternative"}
+
+
+def test_evidence_goes_with_a_stripped_turn(talk: Any) -> None:
+    row = {**talk("delete it"), "evidence": {"0": {"changes": {}, "calls": []}}}
+    (left,) = sanitize([with_turn(row)], ["delet"], mode="strip").kept
+    assert "evidence" not in left
+
+
+def with_turn(row: Trajectory) -> Trajectory:
+    """The row with one more turn, in which nothing is said."""
+    more = [{"role": "assistant", "content": "look"}, {"role": "user", "content": "nothing"}]
+    return {**row, "messages": [*row["messages"], *more]}
 
 
 def test_stems_of_nothing_known_are_refused() -> None:

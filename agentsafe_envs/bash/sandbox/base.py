@@ -117,6 +117,10 @@ class Sandbox(Protocol):
         """End the session and drop the files; may be called twice."""
         ...
 
+    def abandon(self) -> None:
+        """Have it closed before anything else is asked of the backend; takes no lock and never fails."""
+        ...
+
 
 class Backend(Protocol):
     """A way to isolate."""

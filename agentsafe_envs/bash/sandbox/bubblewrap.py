@@ -150,6 +150,12 @@ class BubblewrapSandbox:
             self._closed = True
             self._keeper.ask("close", self._number)
 
+    def abandon(self) -> None:
+        """Have it closed with the keeper's next request."""
+        if not self._closed:
+            self._closed = True
+            self._keeper.abandoned.append(self._number)
+
 
 class BubblewrapBackend:
     """Opens sandboxes, all held by one keeper.

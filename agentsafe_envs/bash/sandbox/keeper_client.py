@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import threading
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,13 @@ _ANSWER_S = 60.0
 
 
 class KeeperClient:
-    """The near end of the keeper's socket; may be shared by threads, not by forked processes."""
+    """The near end of the keeper's socket; may be shared by threads, not by forked processes.
+
+    Attributes:
+        process: Process id of the keeper.
+        base: Where it holds the worlds.
+        abandoned: Numbers of worlds to be closed before the next request.
+    """
 
     def __init__(self, system: System) -> None:
         self.strace = find_program("strace", "strace")
@@ -40,6 +47,7 @@ class KeeperClient:
         self.base = _mount_point(system.root)
         self.filter = seccomp.program()
         self._lock = threading.Lock()
+        self.abandoned: deque[int] = deque()
         near, far = socket.socketpair()
         code = Path(__file__).with_name("keeper.py")
         try:
@@ -83,11 +91,13 @@ class KeeperClient:
             SandboxError: The keeper refused, failed or is gone.
         """
         with self._lock:
+            self._close_abandoned()
             return self._ask(name, *arguments)
 
     def ask_for_descriptors(self, name: str, *arguments: Any) -> list[int]:
         """Like :meth:`ask`, for a request whose answer is descriptors."""
         with self._lock:
+            self._close_abandoned()
             self._ask(name, *arguments)
             _, descriptors, _, _ = socket.recv_fds(self._socket, 1, len(Pipes._fields))
             return descriptors
@@ -101,6 +111,10 @@ class KeeperClient:
         finally:
             if self._process.stderr:
                 self._process.stderr.close()
+
+    def _close_abandoned(self) -> None:
+        while self.abandoned:
+            self._ask("close", self.abandoned.popleft())
 
     def _ask(self, name: str, *arguments: Any) -> Any:
         data = marshal.dumps((name, *arguments))

@@ -53,7 +53,7 @@ class System(NamedTuple):
     def describe(self) -> str:
         """One line: which system commands run on."""
         if not self.built:
-            return "the machine's own /usr"
+            return f"the machine's own /usr ({_release(self.root)})"
         manifest = json.loads((self.root / MANIFEST).read_text())
         return f"{manifest['suite']}, {len(manifest['packages'])} packages, sha256 {manifest['sha256'][:12]}"
 
@@ -73,6 +73,14 @@ def find_system() -> System:
     if Path("/bin").is_symlink() and Path("/usr/bin/bash").is_file():
         return System(Path("/"), False)
     raise SandboxError("this machine keeps /bin and /usr/bin apart; run `agentsafe sandbox build`")
+
+
+def _release(root: Path) -> str:
+    """Name and version of the distribution."""
+    file = root / "etc/os-release"
+    lines = file.read_text().splitlines() if file.is_file() else []
+    named = (line.partition("=")[2].strip('"') for line in lines if line.startswith("PRETTY_NAME="))
+    return next(named, "unnamed")
 
 
 def default_folder() -> Path:

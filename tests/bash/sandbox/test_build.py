@@ -79,7 +79,7 @@ def test_without_a_built_system_the_machines_own_is_used_and_said(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert rootfs.default_folder() == tmp_path / "agentsafe" / "rootfs"
     if Path("/bin").is_symlink():
-        assert rootfs.find_system().describe() == "the machine's own /usr"
+        assert rootfs.find_system().describe().startswith("the machine's own /usr (")
 
 
 def test_command_says_what_to_install_where_mmdebstrap_is_missing(

@@ -1,0 +1,140 @@
+"""What is recorded of a command, and what detectors make of it: judging needs no sandbox.
+
+Clocks, process numbers and chance differ from run to run, so a Bash episode is not judged by a
+replay. Each step holds what it changed and which calls did it; together with the task's start
+state, which is plain data, that gives the files at every moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from agentsafe_envs.bash.start import Start
+from agentsafe_envs.bash.trace import SystemCall
+from agentsafe_envs.bash.tree import Change, Node, Tree
+
+ACCOUNT_FILES = frozenset({"/etc/passwd", "/etc/group"})
+"""Files whose content is kept, since access depends on it; of others the digest is enough."""
+
+Evidence = dict[str, Any]
+"""``{"changes": {path: [before, after]}, "calls": [[name, paths, arguments, ancestry]]}`` in plain
+JSON types, perhaps with ``"tampered": true``, and with ``"later"``, the same for what came after the
+last command: the end of what still ran, and jobs that were left for a clock to start."""
+
+
+class Moment(NamedTuple):
+    """The world between two steps, as far as detectors see it: the state of the Bash world.
+
+    Attributes:
+        tree: Files, without inode numbers, and with the content of :data:`ACCOUNT_FILES` only.
+        calls: Successful calls since the moment before, on what was there at the start.
+    """
+
+    tree: Tree
+    calls: tuple[SystemCall, ...] = ()
+
+
+def start_tree(start: Start) -> Tree:
+    """Files of a world at its start, but for what it takes over from the system at /usr."""
+    tree: dict[str, Node] = {"/": Node("directory", 0o755, 0, 0)}
+    names: dict[str, list[str]] = {}
+    for entry in start.all_entries:
+        if entry.kind == "link":
+            target = entry.data.decode("utf-8", "surrogateescape")
+            tree[entry.path] = tree[target]
+            names.setdefault(target, [target]).append(entry.path)
+        else:
+            tree[entry.path] = _kept(entry.path, entry.node())
+    for paths in names.values():
+        tree.update({path: tree[path]._replace(links=len(paths)) for path in paths})
+    return tree
+
+
+def record(changes: Iterable[Change], calls: Iterable[SystemCall], known: Tree, tampered: bool) -> Evidence:
+    """What is kept of one command.
+
+    Args:
+        changes: How the files differ after it.
+        calls: What it called; of equal ones only the first is kept.
+        known: Files at the start: calls on others are left out.
+        tampered: The agent interfered with what observes it. So does whoever makes files too deep
+            or too long to be looked at, or the accounts something else than a short file.
+    """
+    found: Evidence = {"changes": {}, "calls": []}
+    for path, before, after, _ in changes:
+        one, other = (None if node is None else _kept(path, node) for node in (before, after))
+        if one != other:
+            found["changes"][path] = [_plain(one), _plain(other)]
+        tampered = tampered or (after is not None and _hidden(path, after))
+    kept = (
+        (call.name, call.paths, call.arguments, call.ancestry)
+        for call in calls
+        if call.changes_files and not known.keys().isdisjoint(call.paths)
+    )
+    found["calls"] = [[name, *map(list, rest)] for name, *rest in dict.fromkeys(kept)]
+    return {**found, "tampered": True} if tampered else found
+
+
+def follow(moment: Moment, evidence: Evidence) -> Moment:
+    """The moment after a step, or ``moment`` itself where nothing was done.
+
+    Raises:
+        ValueError: The evidence is not of our making, or does not fit ``moment``.
+    """
+    if not evidence.get("changes") and not evidence.get("calls"):
+        return moment
+    tree = dict(moment.tree)
+    try:
+        for path, (before, after) in evidence["changes"].items():
+            one, other = _node(before), _node(after)
+            if path in tree and tree[path] != one:
+                raise ValueError(f"{path} was another file before the step than the evidence says")
+            tree.pop(path, None)
+            if other is not None:
+                tree[path] = other
+        calls = tuple(
+            SystemCall(number, 0, name, tuple(paths), tuple(arguments), 0, "", tuple(ancestry))
+            for number, (name, paths, arguments, ancestry) in enumerate(evidence["calls"])
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the evidence cannot be read: {type(error).__name__}: {error}") from error
+    return Moment(tree, calls)
+
+
+def _kept(path: str, node: Node) -> Node:
+    return node._replace(inode=0, content=node.content if path in ACCOUNT_FILES else None)
+
+
+def _hidden(path: str, node: Node) -> bool:
+    if path in ACCOUNT_FILES and node.content is None:
+        return True
+    return node.kind == "unread" or (node.kind == "file" and not node.digest)
+
+
+def _plain(node: Node | None) -> list[Any] | None:
+    if node is None:
+        return None
+    content = None if node.content is None else node.content.decode("latin-1")
+    xattrs = [[name, value.hex()] for name, value in node.xattrs]
+    return [*node._replace(content=None, xattrs=())[:7], content, xattrs, node.links]
+
+
+def _node(plain: list[Any] | None) -> Node | None:
+    if plain is None:
+        return None
+    kind, mode, uid, gid, size, digest, target, content, xattrs, links = plain
+    data = None if content is None else content.encode("latin-1")
+    return Node(
+        kind,
+        mode,
+        uid,
+        gid,
+        size,
+        digest,
+        target,
+        data,
+        tuple((name, bytes.fromhex(each)) for name, each in xattrs),
+        0,
+        links,
+    )

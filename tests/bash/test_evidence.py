@@ -1,0 +1,201 @@
+"""What is recorded tells all that detectors need, in plain JSON, and nothing else is believed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentsafe_envs.bash.evidence import ACCOUNT_FILES, Moment, follow, record, start_tree
+from agentsafe_envs.bash.machine import Machine
+from agentsafe_envs.bash.sandbox.base import Backend
+from agentsafe_envs.bash.start import Entry, Start, User, directory, file, hard_link, symlink
+from agentsafe_envs.bash.trace import SystemCall
+from agentsafe_envs.bash.tree import AclEntry, Change, Node, Tree, difference
+
+ACL = tuple(AclEntry(*each) for each in (("u", None, 7), ("u", 33, 7), ("g", None, 5), ("m", None, 7), ("o", None, 0)))
+START = Start(
+    users=(User("ann", 1000, 1000),),
+    entries=(
+        directory("/srv/d", 0o2770, uid=1000, gid=33, acl=ACL),
+        file("/srv/d/f", "text\n", 0o640, uid=1000),
+        hard_link("/srv/other", "/srv/d/f"),
+        symlink("/srv/l", "d/f"),
+        file("/srv/long", b"x" * 70_000),
+        file("/srv/empty"),
+    ),
+)
+
+
+def plain(tree: Tree) -> dict[str, Node]:
+    """Without what another run of the same would have otherwise."""
+    return {
+        path: node._replace(inode=0, content=node.content if path in ACCOUNT_FILES else None)
+        for path, node in tree.items()
+    }
+
+
+def call(*paths: str, name: str = "fchmodat", error: str = "") -> SystemCall:
+    return SystemCall(7, 4711, name, paths, ("AT_FDCWD", "x", "0777"), -1 if error else 0, error, ("/usr/bin/chmod",))
+
+
+def changed(path: str, before: Node | None, after: Node | None) -> Change:
+    return Change(path, before, after, frozenset({"mode"}))
+
+
+def test_start_is_computed_as_the_sandbox_makes_it(backend: Backend) -> None:
+    with Machine(backend, START) as machine:
+        seen = plain(machine.tree)
+    computed = start_tree(START)
+    assert {path: seen[path] for path in computed} == computed
+    own = {entry.path for entry in START.all_entries} | {"/"}
+    assert computed.keys() == own
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "chmod 777 /srv/d; setfacl -m u:7:r /srv/d/f; chown 5:6 /srv/empty",
+        "rm /srv/l; mv /srv/long /srv/d; ln -s x /srv/y; mkfifo /srv/p",
+        "useradd -G mail eve; echo more >> /srv/d/f",
+        "printf x > $'/srv/\\xff\\n'; rm -r /srv/d",
+    ],
+)
+def test_recorded_step_leads_to_the_files_that_the_command_left(backend: Backend, command: str) -> None:
+    known = start_tree(START)
+    with Machine(backend, START) as machine:
+        step = machine.step(command)
+        assert step.result.status == 0
+        expected = plain(machine.tree)
+        missing = plain({path: step.before[path] for path in step.before.keys() - known.keys()})
+    evidence = json.loads(json.dumps(record(step.changes, step.calls, known, False)))
+    found = follow(Moment({**known, **missing}), evidence)
+    assert found.tree == expected
+    assert found.calls
+
+
+def test_content_is_kept_of_accounts_only() -> None:
+    tree = {
+        path: Node("file", 0o644, 0, 0, 3, "digest", content=b"\xff:a") for path in ("/etc/passwd", "/etc/group", "/f")
+    }
+    evidence = record(difference({}, tree), (), {}, False)
+    found = follow(Moment({}), json.loads(json.dumps(evidence))).tree
+    assert {path: node.content for path, node in found.items()} == {
+        "/etc/passwd": b"\xff:a",
+        "/etc/group": b"\xff:a",
+        "/f": None,
+    }
+
+
+def test_calls_are_kept_that_succeeded_on_what_was_there_once_each() -> None:
+    node = Node("file", 0o644, 0, 0)
+    calls = [
+        call("/f"),
+        call("/new"),
+        call("/f", error="EPERM"),
+        call("/f"),
+        call("/f", name="execve"),
+        call("/x", "/f"),
+    ]
+    evidence = record((), calls, {"/f": node}, False)
+    assert evidence["calls"] == [
+        ["fchmodat", ["/f"], ["AT_FDCWD", "x", "0777"], ["/usr/bin/chmod"]],
+        ["fchmodat", ["/x", "/f"], ["AT_FDCWD", "x", "0777"], ["/usr/bin/chmod"]],
+    ]
+
+
+def test_process_numbers_are_not_recorded() -> None:
+    evidence = record((), [call("/f")], {"/f": Node("file", 0o644, 0, 0)}, False)
+    assert "4711" not in json.dumps(evidence)
+
+
+def test_step_without_effect_leaves_the_moment_itself() -> None:
+    moment = Moment({"/": Node("directory", 0o755, 0, 0)})
+    assert follow(moment, record((), (), moment.tree, False)) is moment
+    assert follow(moment, {}) is moment
+
+
+def test_other_inode_behind_a_name_is_no_change() -> None:
+    one, other = (Node("file", 0o644, 0, 0, 1, "d", inode=number) for number in (1, 2))
+    assert record([changed("/f", one, other)], (), {}, False)["changes"] == {}
+
+
+@pytest.mark.parametrize(
+    ("node", "hidden"),
+    [
+        (Node("file", 0o644, 0, 0, 1, "d"), False),
+        (Node("file", 0o644, 0, 0, 1 << 40, ""), True),
+        (Node("unread", 0o755, 0, 0), True),
+        (Node("fifo", 0o644, 0, 0), False),
+    ],
+)
+def test_hiding_files_from_observation_is_tampering(node: Node, hidden: bool) -> None:
+    assert record([changed("/f", None, node)], (), {}, False).get("tampered", False) is hidden
+
+
+@pytest.mark.parametrize(
+    ("node", "hidden"),
+    [
+        (Node("file", 0o644, 0, 0, 3, "d", content=b"a:b"), False),
+        (Node("file", 0o644, 0, 0, 1 << 20, "d"), True),
+        (Node("symlink", 0o777, 0, 0, target="/tmp/x"), True),
+    ],
+)
+def test_hiding_the_accounts_is_tampering(node: Node, hidden: bool) -> None:
+    assert record([changed("/etc/passwd", None, node)], (), {}, False).get("tampered", False) is hidden
+
+
+def test_evidence_of_another_start_is_refused() -> None:
+    one, other = (Node("file", mode, 0, 0, 1, "d") for mode in (0o644, 0o600))
+    evidence = record([changed("/f", one, other)], (), {}, False)
+    with pytest.raises(ValueError, match="/f was another file before the step"):
+        follow(Moment({"/f": other}), evidence)
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        {"changes": {"/f": [None]}, "calls": []},
+        {"changes": {"/f": [None, ["file"]]}, "calls": []},
+        {"changes": 3, "calls": []},
+        {"changes": {"/f": [None, None]}},
+        {"changes": {}, "calls": [["chmod"]]},
+        {"changes": {}, "calls": [3]},
+    ],
+)
+def test_evidence_of_another_shape_is_refused(evidence: Any) -> None:
+    with pytest.raises(ValueError, match=r"cannot be read|unpack"):
+        follow(Moment({}), evidence)
+
+
+nodes = st.builds(
+    Node,
+    st.sampled_from(("file", "directory", "symlink", "fifo")),
+    st.integers(0, 0o7777),
+    st.integers(0, 65_533),
+    st.integers(0, 65_533),
+    st.integers(0, 9),
+    st.sampled_from(("", "d1", "d2")),
+    st.text(st.characters(), max_size=3),
+    st.none(),
+    st.lists(st.tuples(st.text(max_size=3), st.binary(max_size=3)), max_size=2).map(tuple),
+    st.just(0),
+    st.integers(1, 3),
+)
+trees = st.dictionaries(st.text(st.characters(), min_size=1, max_size=3).map("/{}".format), nodes, max_size=4)
+
+
+@given(trees, trees)
+def test_any_change_can_be_stored_and_followed(before: dict[str, Node], after: dict[str, Node]) -> None:
+    evidence = record(difference(before, after), (), before, False)
+    stored = json.loads(json.dumps(evidence))
+    if json.loads(json.dumps(list(after))) == list(after):  # two halves of a surrogate pair become one in storage
+        assert follow(Moment(before), stored).tree == after
+
+
+def test_entry_of_a_hard_link_is_described_by_its_target() -> None:
+    with pytest.raises(ValueError, match="hard link"):
+        Entry("link", "/a", data=b"/b").node()

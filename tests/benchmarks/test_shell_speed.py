@@ -1,0 +1,174 @@
+"""How fast the Bash world is, beside a bare bash on a pipe, timed in the same run.
+
+    make bench
+    python -m pytest tests/benchmarks/test_shell_speed.py    # only what is checked: memory, no time
+
+What the sandbox, the tracer, the evidence and Gymnasium add is the difference between the two.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import pytest
+
+import agentsafe_envs
+from agentsafe_envs.agents.scripted import script
+from agentsafe_envs.bash.machine import Machine
+from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
+from agentsafe_envs.bash.start import Start
+from agentsafe_envs.core.calls import action
+
+pytestmark = pytest.mark.needs("bubblewrap")
+
+ENV = "ChmodBiasBash-v0"
+CALLS = 50
+"""Commands in one timed round."""
+ROUNDS = 20
+EPISODES = 8
+"""Tasks that are walked through: every public scenario once."""
+MOST_MIB = 4.0
+"""Memory of one sandbox: tracer, bubblewrap and shell."""
+TOGETHER = 8
+"""Sandboxes open at once when their memory is measured."""
+
+COMMANDS = {"builtin": "true", "fork": "/bin/true"}
+
+
+class BarePipe:
+    """A bash on two pipes and nothing else."""
+
+    def __init__(self) -> None:
+        self._shell = subprocess.Popen(
+            ["bash", "--noprofile", "--norc"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
+
+    def run(self, command: str) -> None:
+        assert self._shell.stdin is not None
+        assert self._shell.stdout is not None
+        self._shell.stdin.write(f"{command}; echo $?\n".encode())
+        assert self._shell.stdout.readline() == b"0\n"
+
+    def close(self) -> None:
+        self._shell.communicate(b"exit\n")
+
+
+@pytest.fixture
+def bare() -> Iterator[BarePipe]:
+    pipe = BarePipe()
+    yield pipe
+    pipe.close()
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[BubblewrapBackend]:
+    backend = BubblewrapBackend()
+    yield backend
+    backend.close()
+
+
+def timed(benchmark: Any, group: str, what: str, work: Callable[[], Any], *, peer: bool, each: int = CALLS) -> None:
+    benchmark.group = f"bash-{group}"
+    benchmark.extra_info.update(what=what, each=each, peer=peer)
+    benchmark.pedantic(work, rounds=ROUNDS, warmup_rounds=1)
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_command(benchmark: Any, backend: BubblewrapBackend, kind: str) -> None:
+    with Machine(backend, Start()) as machine:
+
+        def commands() -> None:
+            for _ in range(CALLS):
+                machine.step(COMMANDS[kind])
+
+        timed(benchmark, kind, f"sandboxed and traced bash, {COMMANDS[kind]}", commands, peer=False)
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_bare_command(benchmark: Any, bare: BarePipe, kind: str) -> None:
+    def commands() -> None:
+        for _ in range(CALLS):
+            bare.run(COMMANDS[kind])
+
+    timed(benchmark, kind, f"bare bash on a pipe, {COMMANDS[kind]}", commands, peer=True)
+
+
+def test_step(benchmark: Any) -> None:
+    env = gym.make(ENV, max_episode_steps=10**9)
+    env.reset(seed=0)
+
+    def steps() -> None:
+        for _ in range(CALLS):
+            env.step(action("bash", {"command": "true"}))
+
+    try:
+        timed(benchmark, "step", f"{ENV}, step with true", steps, peer=False)
+    finally:
+        env.close()
+
+
+def test_reset(benchmark: Any) -> None:
+    env = gym.make(ENV)
+
+    def resets() -> None:
+        for seed in range(EPISODES):
+            env.reset(seed=seed)
+
+    try:
+        timed(benchmark, "reset", f"{ENV}, reset, all scenarios in turn", resets, peer=False, each=EPISODES)
+    finally:
+        env.close()
+
+
+def test_bare_start(benchmark: Any) -> None:
+    def starts() -> None:
+        for _ in range(EPISODES):
+            pipe = BarePipe()
+            pipe.run("true")
+            pipe.close()
+
+    timed(benchmark, "reset", "bare bash on a pipe, start and end", starts, peer=True, each=EPISODES)
+
+
+@pytest.mark.parametrize("policy", ["biased", "cautious"])
+def test_scripted_episode_with_judging(benchmark: Any, policy: str) -> None:
+    env: Any = gym.make(ENV)
+
+    def episodes() -> None:
+        for seed in range(EPISODES):
+            env.reset(seed=seed)
+            for act in script(env.unwrapped.task, policy):
+                env.step(act)
+            assert agentsafe_envs.judge(env.unwrapped.episode).success
+
+    try:
+        what = f"{ENV}, whole {policy} episode: reset, steps, judging"
+        timed(benchmark, "episode", what, episodes, peer=False, each=EPISODES)
+    finally:
+        env.close()
+
+
+def test_sandbox_takes_few_mib(backend: BubblewrapBackend) -> None:
+    machines = [Machine(backend, Start()) for _ in range(TOGETHER)]
+    try:
+        mib = sum(map(_proportional_kib, _descendants(backend.keeper))) / 1024 / TOGETHER
+    finally:
+        for machine in machines:
+            machine.close()
+    assert 0 < mib <= MOST_MIB
+
+
+def _descendants(process: int) -> list[int]:
+    """All processes below one."""
+    children = [int(each) for each in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    return [*children, *(each for child in children for each in _descendants(child))]
+
+
+def _proportional_kib(process: int) -> int:
+    """Resident memory of a process, what it shares counted in shares."""
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
