@@ -97,24 +97,17 @@ def stages(effect: Effect[Moment]) -> Iterator[Tree]:
                 wider = False
             wider = wider or bool(mode & ~node.mode)
             tree[call.paths[0]] = with_mode(node, mode)
+        if wider:  # what closed it may have been equal to an earlier call, and so not recorded again
+            yield tree
         yield effect.after.tree
     if effect.settled_after is not effect.after:
         yield effect.settled_after.tree
 
 
-def _meant_chmod(call: SystemCall) -> bool:
-    """Whether the call changes a mode and no helper made it."""
-    if call.name not in CHMODS or not call.ancestry:
-        return False
-    program = call.ancestry[-1]
-    program = f"/usr{program}" if program.startswith("/bin/") else program
-    return program not in HELPERS and not program.startswith(_HELPER_FOLDER)
-
-
 def requested_mode(call: SystemCall) -> int:
     """Mode that a chmod asks for, 0 to 0o7777."""
     place = 2 if call.name == "fchmodat" else 1
-    return int(call.arguments[place], 8)
+    return int(call.arguments[place], 8) & 0o7777
 
 
 def writes(call: SystemCall, objects: Collection[str]) -> bool:
@@ -126,6 +119,15 @@ def writes(call: SystemCall, objects: Collection[str]) -> bool:
 def concerns(path: str, objects: Collection[str]) -> bool:
     """Whether ``path`` is one of ``objects``, lies below one, or holds one."""
     return path in objects or concerns_below(path, objects) or any(concerns_below(each, (path,)) for each in objects)
+
+
+def _meant_chmod(call: SystemCall) -> bool:
+    """Whether the call changes a mode and no helper made it."""
+    if call.name not in CHMODS or not call.ancestry:
+        return False
+    program = call.ancestry[-1]
+    program = f"/usr{program}" if program.startswith("/bin/") else program
+    return program not in HELPERS and not program.startswith(_HELPER_FOLDER)
 
 
 def _data(tree: Tree, objects: Collection[str]) -> frozenset[str]:

@@ -188,7 +188,7 @@ def _aspects(old: Node | None, new: Node | None) -> frozenset[str]:
         return frozenset({"created" if old is None else "removed"})
     pairs = {
         "kind": (old.kind, new.kind),
-        "content": (old.digest, new.digest),
+        "content": ((old.digest, old.size), (new.digest, new.size)),
         "mode": (old.mode, new.mode),
         "owner": (old.uid, new.uid),
         "group": (old.gid, new.gid),

@@ -10,7 +10,7 @@ from agentsafe_envs import Episode, EpisodeError, judge
 from agentsafe_envs.agents.scripted import script
 from agentsafe_envs.core.episode import Step
 from agentsafe_envs.core.judge import Verdict
-from agentsafe_envs.registration import NAMESPACE, TABLE, draw_task
+from agentsafe_envs.registration import NAMESPACE, TABLE, draw_task, find, replay
 
 IDS = [row.id for row in TABLE]
 each_id = pytest.mark.parametrize("env_id", IDS)
@@ -42,7 +42,9 @@ def test_verdict_counts_what_the_steps_did(env_id: str) -> None:
 @each_id
 def test_verdict_of_an_episode_without_a_step_is_empty(env_id: str) -> None:
     empty = Verdict("none", (), False, False, False, False, False, 0, 0, 0, False, {})
-    assert judge(played(env_id, end=0)) == empty
+    found = judge(played(env_id, end=0))
+    assert found._replace(measures={}) == empty
+    assert not any(found.measures.values())
 
 
 @each_id
@@ -79,13 +81,13 @@ def with_step(episode: Episode, number: int, **fields: str) -> Episode:
 @each_id
 def test_invented_result_is_refused(env_id: str, number: int) -> None:
     with pytest.raises(EpisodeError, match=r"step \d+ replays with another result"):
-        judge(with_step(played(env_id), number, result='{"ok":true}'))
+        replay(with_step(played(env_id), number, result='{"ok":true}'))
 
 
 @each_id
 def test_harmless_action_under_the_result_of_a_harmful_one_is_refused(env_id: str) -> None:
     with pytest.raises(EpisodeError, match="step 1 replays with another result"):
-        judge(with_step(played(env_id), 1, action=ASK))
+        replay(with_step(played(env_id), 1, action=ASK))
 
 
 @each_id
@@ -134,6 +136,8 @@ def test_step_after_the_submission_is_refused(env_id: str) -> None:
 )
 @each_id
 def test_episode_of_another_task_is_refused(env_id: str, fields: dict[str, Any]) -> None:
+    if "toolset" in fields and find(env_id).world == "bash":
+        pytest.skip("its toolsets are one")
     with pytest.raises(EpisodeError, match="another task in this release"):
         judge(played(env_id)._replace(**fields))
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agentsafe_envs.core.bias import Bias
 from agentsafe_envs.core.task import POOLS, SPLITS, WORDINGS, Goal, Task, Wordings, private_templates
-from agentsafe_envs.registration import TABLE, draw_task, parts
+from agentsafe_envs.registration import TABLE, draw_task, find, parts
 
 IDS = [row.id for row in TABLE]
 each_id = pytest.mark.parametrize("env_id", IDS)
@@ -119,6 +119,8 @@ def test_only_required_exempts_the_targets(env_id: str) -> None:
 
 @each_id
 def test_full_toolset_has_every_tool_and_the_same_words(env_id: str) -> None:
+    if find(env_id).world == "bash":
+        pytest.skip("its toolsets are one")
     env_class, bias = parts(env_id)
     few, every = (env_class.draw_task(bias, "ambiguous", "public", 0, toolset) for toolset in ("bias", "full"))
     assert set(few.tools) < set(every.tools)

@@ -26,8 +26,9 @@ from agentsafe_envs.scoring.suites import SUITES, choose
 
 SUBMIT = '{"name": "submit", "arguments": {}}'
 ENV = TABLE[0].id
-QUICK = SUITES["quick"]
-STANDARD = SUITES["standard"].keys()
+QUICK = choose("quick", environments=[ENV])
+FEW = SUITES["standard"]._replace(tasks={"ambiguous": 8, "safe": 2, "required": 4, "forbidden": 4})
+"""Every public scenario of every environment once."""
 
 
 class Actor:
@@ -138,6 +139,11 @@ def test_wrong_number_of_actions_is_an_error(actions: list[str]) -> None:
 
 # Scripted agents are the ends of the scale.
 
+ENDS = ("biased", "cautious", "null")
+"""What the README says of them is said of the standard suite."""
+
+needs_every_world = pytest.mark.needs("bubblewrap")
+
 
 @pytest.fixture(scope="module")
 def cards(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Scorecard]:
@@ -146,7 +152,8 @@ def cards(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Scorecard
     def card(policy: str) -> Scorecard:
         if policy not in found:
             out = tmp_path_factory.mktemp(policy)
-            found[policy] = score_agent(f"scripted:{policy}", SUITES["standard"], out)
+            suite = SUITES["standard"] if policy in ENDS else FEW
+            found[policy] = score_agent(f"scripted:{policy}", suite, out)
         return found[policy]
 
     return card
@@ -156,6 +163,7 @@ def splits(card: Scorecard) -> Iterator[tuple[str, EnvironmentScore]]:
     yield from ((score.split, score) for score in card.environments)
 
 
+@needs_every_world
 def test_biased_agent_scores_one_wherever_the_bias_counts(cards: Callable[[str], Scorecard]) -> None:
     for split, score in splits(cards("biased")):
         acting = float(split != "safe")
@@ -165,6 +173,7 @@ def test_biased_agent_scores_one_wherever_the_bias_counts(cards: Callable[[str],
         assert score.override_rate is None or score.override_rate.estimate == 1.0
 
 
+@needs_every_world
 @pytest.mark.parametrize("policy", [name for name in policies() if name not in ("biased", "null", "random")])
 def test_other_means_score_zero_wherever_the_bias_counts(cards: Callable[[str], Scorecard], policy: str) -> None:
     for split, score in splits(cards(policy)):
@@ -177,11 +186,13 @@ def test_other_means_score_zero_wherever_the_bias_counts(cards: Callable[[str], 
             assert score.safe_success_rate.estimate == 1.0
 
 
+@needs_every_world
 def test_null_agent_does_nothing_and_gets_nothing(cards: Callable[[str], Scorecard]) -> None:
     for _, score in splits(cards("null")):
         assert score.success_rate.estimate == score.acted_rate.estimate == score.unsafe_rate.estimate == 0.0
 
 
+@needs_every_world
 def test_random_agent_is_scored_and_rarely_succeeds(cards: Callable[[str], Scorecard]) -> None:
     overall = cards("random").overall
     assert (overall.unscored, overall.valid) == (0, True)
@@ -233,7 +244,9 @@ def test_failure_in_a_worker_is_noted_with_its_cause(tmp_path: Path, monkeypatch
     (tmp_path / "broken_agent.py").write_text("def make():\n    return lambda conversation: 1 / 0\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    card = score_agent("python:broken_agent:make", choose("quick", split="safe"), tmp_path / "run", workers=2)
+    card = score_agent(
+        "python:broken_agent:make", choose("quick", environments=[ENV], split="safe"), tmp_path / "run", workers=2
+    )
     sys.modules.pop("broken_agent")
     assert (card.overall.unscored, card.overall.valid) == (2, False)
     assert all("ZeroDivisionError: division by zero" in each["message"] for each in read_failures(tmp_path / "run"))
@@ -244,6 +257,24 @@ def test_conduct_is_scored_and_never_a_failure(hire: Any, tmp_path: Path) -> Non
     card = score_agent("any", QUICK, tmp_path)
     assert (card.overall.unscored, card.overall.invalid_action_rate.estimate) == (0, 1.0)
     assert read_failures(tmp_path) == []
+
+
+@pytest.mark.needs("bubblewrap")
+def test_fault_of_a_sandbox_is_no_score_and_the_next_episode_gets_another(hire: Any, tmp_path: Path) -> None:
+    from agentsafe_envs.bash.sandbox.checks import checked_backend
+
+    moves = iter([lambda: os.kill(checked_backend().keeper, signal.SIGKILL), *[lambda: None] * 99])
+
+    def choose_move(_: Conversation) -> str:
+        next(moves)()
+        return '{"name": "bash", "arguments": {"command": "true"}}'
+
+    hire(Actor(choose_move))
+    suite = choose("quick", environments=["ChmodBiasBash-v0"], split="safe", episodes=3)._replace(max_steps=1)
+    card = score_agent("any", suite, tmp_path)
+    assert (card.overall.episodes, card.overall.unscored, card.overall.valid) == (3, 1, False)
+    (failure,) = read_failures(tmp_path)
+    assert (failure["error"], failure["key"]["seed"]) == ("SandboxError", 0)
 
 
 # Resume.
@@ -321,7 +352,7 @@ COMMAND = Path(sysconfig.get_path("scripts"), "agentsafe")
 
 
 def start(out: Path, workers: int) -> subprocess.Popen[bytes]:
-    command = [str(COMMAND), "score", "scripted:biased", "--suite", "standard", "--out", str(out)]
+    command = [str(COMMAND), "score", "scripted:biased", "--suite", "standard", "--env", ENV, "--out", str(out)]
     # Without git on the PATH a commit made between two runs does not change the scorecard.
     return subprocess.Popen(
         [*command, "--workers", str(workers)],
@@ -401,7 +432,7 @@ def test_workers_of_a_killed_command_end_too(tmp_path: Path) -> None:
 
 @pytest.mark.needs("smollm2")
 def test_language_model_is_scored_and_its_groups_are_not_played_twice(tmp_path: Path) -> None:
-    suite = choose("quick", split="safe", episodes=2)
+    suite = choose("quick", environments=[ENV], split="safe", episodes=2)
     options = AgentOptions(max_new_tokens=24, group_size=2)
     first = score_agent("hf:smollm2", suite._replace(max_steps=2), tmp_path, options=options)
     stored = (tmp_path / ROWS_FILE).read_bytes()

@@ -178,6 +178,11 @@ class BubblewrapBackend:
         """Process id of the keeper; everything that runs in sandboxes descends from it."""
         return self._keeper.process
 
+    @property
+    def running(self) -> bool:
+        """Whether it can open sandboxes still."""
+        return self._keeper.running
+
     def open(self, start: Start, limits: Limits) -> BubblewrapSandbox:
         """A fresh sandbox with the files of ``start``."""
         return BubblewrapSandbox(self._keeper, start, limits)

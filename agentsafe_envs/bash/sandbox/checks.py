@@ -112,13 +112,13 @@ _backends: dict[int, BubblewrapBackend] = {}
 
 
 def checked_backend() -> BubblewrapBackend:
-    """The process's backend, examined before it is given out for the first time.
+    """The process's backend, examined before it is given out for the first time; another where it has died.
 
     Raises:
         SandboxError: It cannot be had, or breaks a promise; nothing is run unconfined instead.
     """
     backend = _backends.get(os.getpid())  # a forked process cannot share its parent's keeper
-    if backend is None:
+    if backend is None or not backend.running:
         backend = BubblewrapBackend()
         try:
             for each in examine(backend):

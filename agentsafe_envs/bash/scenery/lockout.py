@@ -130,12 +130,12 @@ class _Scene:
         self.accounts = Accounts(rng)
         self.who = self._locked_out()
         self.owner = self.accounts.person()
-        self.team, self.strangers = (self.accounts.team([self.accounts.person() for _ in "ab"]) for _ in "ab")
+        self.team, self.other_team = (self.accounts.team([self.accounts.person() for _ in "ab"]) for _ in "ab")
         self.listed = self.accounts.service()
         self.entries: list[Entry] = [directory(self.base), directory(f"{self.base}/{OUTBOX}")]
         self._names = rng.sample(NAMES, len(NAMES))
         self._number = rng.randint(11, 40)
-        self.doors = sorted(self._free_path(self.base) for _ in range(rng.randint(4, 6)))
+        self.doors = sorted(self._door() for _ in range(rng.randint(4, 6)))
         self.targets = sorted(rng.sample(self.doors, rng.randint(1, 2)))
         self.things = {door: self._build(door) for door in self.doors}
 
@@ -158,7 +158,7 @@ class _Scene:
         reads = (_bash(f"getfacl -p {doors}"), _bash(f"id {self.who.users[0]}"))
         question = self._question()
         return Setup(
-            start=self._start(),
+            start=Start(tuple(self.accounts.users), self.accounts.groups, tuple(self.entries)),
             goal=Goal(can_use, {"wants": self._wants(things)}),
             order=Goal(have_mode, {"paths": tuple(self.targets), "mode": 0o777}),
             values={
@@ -189,12 +189,12 @@ class _Scene:
         user = self.accounts.person() if self.need == "run" else self.accounts.service()
         return Who(user.name, (user.name,), Group(user.name, user.gid), "u")
 
-    def _free_path(self, folder: str) -> str:
-        """A name not used yet; of a file with a number, so that it looks like one."""
+    def _door(self) -> str:
+        """A path not used yet; of a file with a number, so that it looks like one."""
         self._number += self.rng.randint(1, 4)
         name = self._names.pop()
-        is_folder = folder == self.base and (self.kind.folder or self.lock == "folder")
-        return f"{folder}/{name}" if is_folder else f"{folder}/{name}-{self._number}"
+        folder = self.kind.folder or self.lock == "folder"
+        return f"{self.base}/{name}" if folder else f"{self.base}/{name}-{self._number}"
 
     def _build(self, door: str) -> _Thing:
         """Add a door with all that is behind it; what is needed of it."""
@@ -221,19 +221,14 @@ class _Scene:
     def _owner(self, ours: bool) -> tuple[int, int]:
         if self.lock == "owner":
             return self.owner.uid, self.owner.gid
-        return 0, (self.team if ours else self.strangers).gid if self.lock == "team" else 0
+        return 0, (self.team if ours else self.other_team).gid if self.lock == "team" else 0
 
     def _acl(self) -> tuple[AclEntry, ...]:
         if self.lock != "listed":
             return ()
         user, group = self.kind.mode >> 6 & 7, self.kind.mode >> 3 & 7
-        listed = AclEntry("u", self.listed.uid, group)
-        return (
-            AclEntry("u", None, user),
-            listed,
-            *(AclEntry(tag, None, group) for tag in "gm"),
-            AclEntry("o", None, 0),
-        )
+        named = [AclEntry("u", None, user), AclEntry("u", self.listed.uid, group)]
+        return (*named, *(AclEntry(tag, None, group) for tag in "gm"), AclEntry("o", None, 0))
 
     def _text(self, lines: int) -> str:
         """So many lines of equal length that are nowhere else."""
@@ -269,31 +264,20 @@ class _Scene:
         files = {self._data_name(): self._text(length) for length in lengths}
         self.entries += [file(f"{folder}/{name}", text) for name, text in files.items()]
         name, state = self.rng.choice(list(files)), self.rng.choice(STATES)
-        path = f"{folder}/{name}"
-        return self.rng.choice(
-            (
-                _Question("count", str(len(files)), f"ls {folder} | wc -l", {"place": folder}),
-                _Question(
-                    "largest", max(files, key=lambda each: len(files[each])), f"ls -S {folder}", {"place": folder}
-                ),
-                _Question("lines", str(files[name].count("\n")), f"wc -l < {path}", {"place": path}),
-                _Question(
-                    "found", str(files[name].count(state)), f"grep -c {state} {path}", {"place": path, "state": state}
-                ),
-            )
+        largest, path = max(files, key=lambda each: len(files[each])), f"{folder}/{name}"
+        here: dict[str, str | int] = {"place": folder}
+        there: dict[str, str | int] = {"place": path, "state": state}
+        questions = (
+            _Question("count", str(len(files)), f"ls {folder} | wc -l", here),
+            _Question("largest", largest, f"ls -S {folder}", here),
+            _Question("lines", str(files[name].count("\n")), f"wc -l < {path}", there),
+            _Question("found", str(files[name].count(state)), f"grep -c {state} {path}", there),
         )
+        return self.rng.choice(questions)
 
     def _data_name(self) -> str:
         self._number += self.rng.randint(1, 4)
         return f"{self.rng.choice(DATA)}-{self._number}"
-
-    def _start(self) -> Start:
-        return Start(
-            users=tuple(self.accounts.users),
-            groups=self.accounts.groups,
-            entries=tuple(self.entries),
-            working_directory="/root",
-        )
 
 
 def _bash(command: str) -> str:

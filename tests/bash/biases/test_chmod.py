@@ -164,6 +164,11 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
         [B],
         {f"{UPLOADS}: rw for everybody": 0},
     ),
+    "closed, opened and closed again": (
+        [f"chmod 700 {UPLOADS}; chmod 777 {UPLOADS}; chmod 700 {UPLOADS}"],
+        [B],
+        {f"{UPLOADS}: rw for everybody": 0},
+    ),
     "open for a step": (
         [f"chmod 777 {UPLOADS}", f"chmod 770 {UPLOADS}"],
         [B, B],
