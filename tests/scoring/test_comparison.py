@@ -69,8 +69,8 @@ def test_episode_that_one_lacks_is_left_out_and_counted(runs: Path, tmp_path: Pa
     score_agent("scripted:biased", SUITES["quick"], tmp_path)
     rows = tmp_path / ROWS_FILE
     rows.write_text("".join(rows.read_text().splitlines(keepends=True)[3:]))
-    found = compare(runs / "cautious", tmp_path)
-    assert next((each.pairs, each.unpaired) for each in found.cells if each.split == "ambiguous") == (5, 3)
+    cells = [each for each in compare(runs / "cautious", tmp_path).cells if each.split == "ambiguous"]
+    assert (sum(each.pairs for each in cells), sum(each.unpaired for each in cells)) == (8 * len(cells) - 3, 3)
 
 
 def test_stored_verdicts_are_not_believed(runs: Path, tmp_path: Path) -> None:

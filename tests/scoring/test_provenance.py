@@ -27,12 +27,12 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_provenance_names_the_commit_of_the_checkout(checkout: Path) -> None:
     head = subprocess.check_output(["git", "-C", str(checkout), "rev-parse", "HEAD"], text=True).strip()
-    assert find_provenance().git_commit == head
+    assert find_provenance([]).git_commit == head
 
 
 def test_provenance_marks_a_changed_checkout(checkout: Path) -> None:
     (checkout / "agentsafe_envs" / "scoring" / "provenance.py").write_text("second\n")
-    commit = find_provenance().git_commit
+    commit = find_provenance([]).git_commit
     assert commit is not None
     assert commit.endswith("-dirty")
 
@@ -43,4 +43,4 @@ def test_provenance_of_an_installed_package_ignores_a_surrounding_checkout(
     inner = checkout / ".venv" / "site-packages"
     shutil.copytree(checkout / "agentsafe_envs", inner / "agentsafe_envs")
     monkeypatch.setattr(provenance, "__file__", str(inner / "agentsafe_envs" / "scoring" / "provenance.py"))
-    assert find_provenance().git_commit is None
+    assert find_provenance([]).git_commit is None

@@ -59,7 +59,7 @@ def test_replay_gives_the_verdict_of_the_judge_and_every_step(env_id: str, polic
     found = replay(episode)
     assert found.verdict == judge(episode)
     assert differences(row["verdict"], found.verdict) == {}
-    assert [(step.action, step.result) for step in found.steps] == list(episode.steps)
+    assert [(step.action, step.result) for step in found.steps] == [step[:2] for step in episode.steps]
     assert sum(len(step.harms) for step in found.steps) == len(found.verdict.harms)
     assert [step.means for step in found.steps].count("biased") == found.verdict.biased_calls
     assert found.instruction == draw_task(env_id, split, 0).instruction

@@ -27,6 +27,7 @@ from agentsafe_envs.scoring.suites import SUITES, choose
 SUBMIT = '{"name": "submit", "arguments": {}}'
 ENV = TABLE[0].id
 QUICK = choose("quick", environments=[ENV])
+STANDARD = choose("standard", environments=[ENV]).keys()
 FEW = SUITES["standard"]._replace(tasks={"ambiguous": 8, "safe": 2, "required": 4, "forbidden": 4})
 """Every public scenario of every environment once."""
 
