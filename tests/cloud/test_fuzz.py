@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -120,9 +120,9 @@ def strange_text(rng: random.Random) -> str:
     )
 
 
-def actions(rng: random.Random, world: Any) -> Iterator[str]:
+def actions(rng: random.Random, world: Any, tools: Sequence[str]) -> Iterator[str]:
     """Endless actions on ``world``, mostly calls that could work."""
-    names = sorted(tool["function"]["name"] for tool in world.tools() if tool["function"]["name"] in TOOLS)
+    names = sorted(name for name in tools if name in TOOLS)
     while True:
         ids: dict[str, list[str]] = {"stored": ["vol-999"]}
         for record in world.state.values():
@@ -176,7 +176,7 @@ def test_no_action_raises_or_corrupts_and_every_episode_is_judged(
 def play_and_judge(rng: random.Random, env: CloudEnv) -> None:
     world: Any = env._world
     issued = set(world.state)
-    source = actions(rng, world)
+    source = actions(rng, world, env.task.tools)
     digest = state_hash(world.state)
     for _ in range(STEPS):
         before = world.state
