@@ -32,7 +32,8 @@ def run(*arguments: str, code: int = 0) -> Any:
 
 
 def test_scored_run_becomes_a_data_set_that_is_filtered_proved_and_listed() -> None:
-    CliRunner().invoke(app, ["score", "scripted:biased", "--split", "ambiguous", "--episodes", "4", "--out", "run"])
+    wish = ["--env", "DeleteBiasAPI-v0", "--split", "ambiguous", "--episodes", "4", "--out", "run"]
+    CliRunner().invoke(app, ["score", "scripted:biased", *wish])
     assert "4 rows are in teacher" in run("export", "run", "teacher").stderr
     run("sanitize", "teacher", "stripped", "--mode", "strip")
     assert all("delet" not in json.dumps(row["messages"]) for row in load("stripped"))
