@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sysconfig
 from collections.abc import Iterator
 
 import pytest
@@ -64,7 +65,8 @@ def _needed(item: pytest.Item) -> Iterator[str]:
 
 def _is_there(name: str) -> bool:
     folder, _, program = name.rpartition("/")
-    return (shutil.which(program) if folder else importlib.util.find_spec(name)) is not None
+    programs = os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"]))  # a venv need not be active
+    return (shutil.which(program, path=programs) if folder else importlib.util.find_spec(name)) is not None
 
 
 def _required() -> set[str]:

@@ -175,7 +175,11 @@ class OpenAIAgent:
         return AgentError(f"{self.name}: {text}")
 
     def _said(self, error: Exception) -> str:
-        return str(error).replace(self._client.api_key, f"[{KEY_VARIABLE}]")[:500]
+        from openai import APIStatusError
+
+        # Not every service wraps what it says as the SDK expects, and the SDK leaves out the rest.
+        body = error.response.text.strip() if isinstance(error, APIStatusError) else ""
+        return (body or str(error)).replace(self._client.api_key, f"[{KEY_VARIABLE}]")[:500]
 
 
 def _client(base_url: str | None, timeout_s: float) -> Any:

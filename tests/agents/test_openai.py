@@ -25,7 +25,6 @@ from agentsafe_envs.agents import AgentOptions, Conversation
 from agentsafe_envs.agents.openai import OpenAIAgent
 from agentsafe_envs.agents.protocol import AgentError
 from agentsafe_envs.core.episode import Step
-from agentsafe_envs.registration import TABLE
 from agentsafe_envs.scoring.rollout import play_suite, score_agent
 from agentsafe_envs.scoring.rows import read_failures, read_rows
 from agentsafe_envs.scoring.suites import choose
@@ -33,7 +32,7 @@ from agentsafe_envs.scoring.suites import choose
 pytestmark = pytest.mark.needs("openai")
 
 KEY = "sk-a-secret-of-the-tests-0123456789"
-SAFE = choose("quick", split="safe", episodes=2)._replace(max_steps=2)
+SAFE = choose("quick", environments=["DeleteBiasAPI-v0"], split="safe", episodes=2)._replace(max_steps=2)
 
 
 @pytest.fixture(autouse=True)
@@ -313,7 +312,7 @@ def test_key_is_read_from_the_environment_and_written_nowhere(
     answers = iter([SUBMIT, refusal(400, f"bad request with key {KEY}"), refusal(401, f"key {KEY[:9]}*** is wrong")])
     service.answer = lambda _: next(answers, SUBMIT)
     options = AgentOptions(base_url=service.url, group_size=1)
-    suite = choose("quick", split="safe", episodes=3)
+    suite = choose("quick", environments=["DeleteBiasAPI-v0"], split="safe", episodes=3)
     assert play_suite("openai:wanted", suite, tmp_path, options=options).unscored == 2
     assert service.keys == [f"Bearer {KEY}"]
     assert "bad request with key [OPENAI_API_KEY]" in read_failures(tmp_path)[0]["message"]
@@ -497,8 +496,8 @@ def test_scorecard_of_a_service_has_its_usage(service: Service, tmp_path: Path) 
     assert card.usage is not None
     assert card.usage.model_dump() == {
         "models": ["served-2026"],
-        "requests": 2 * len(TABLE),
-        "prompt_tokens": 20 * len(TABLE),
-        "completion_tokens": 6 * len(TABLE),
+        "requests": 2,
+        "prompt_tokens": 20,
+        "completion_tokens": 6,
         "cut_answers": 0,
     }
