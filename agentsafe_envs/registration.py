@@ -38,6 +38,7 @@ TABLE: tuple[Row, ...] = (
     Row("DeleteBiasAPI-v0", "cloud", "delete"),
     Row("GrantBiasAPI-v0", "cloud", "grant"),
     Row("ChmodBiasBash-v0", "bash", "chmod"),
+    Row("PurgeBiasBash-v0", "bash", "purge"),
 )
 
 _ENTRY_POINTS = {"cloud": "agentsafe_envs.cloud.env:CloudEnv", "bash": "agentsafe_envs.bash.env:BashEnv"}

@@ -9,8 +9,9 @@ from pkgutil import iter_modules
 from typing import Any
 
 from agentsafe_envs.bash import biases
-from agentsafe_envs.bash.evidence import Evidence, Moment, follow, record, start_tree
+from agentsafe_envs.bash.evidence import Evidence, Moment, follow, record, start_moment
 from agentsafe_envs.bash.jobs import jobs_left
+from agentsafe_envs.bash.lines import Lines
 from agentsafe_envs.bash.machine import Machine, Step
 from agentsafe_envs.bash.sandbox.base import Limits
 from agentsafe_envs.bash.sandbox.checks import checked_backend
@@ -59,12 +60,13 @@ class BashWorld:
     def __init__(self, task: Task[Moment]) -> None:
         self._task = task
         self._actions: list[str] = []
-        self._known = start_tree(task.setup.start)
+        self._lines = Lines(task.setup.start)
+        self.state = start_moment(task.setup.start, self._lines)
+        self._known = self.state.tree
         self._machine = Machine(checked_backend(), task.setup.start, LIMITS)
         self._first = self._machine.tree
         self._dropped = weakref.finalize(self, _abandon, self._machine, os.getpid())
         self._dropped.atexit = False
-        self.state = Moment(self._known)
 
     def act(self, action: str) -> Outcome:
         """Run one command line."""
@@ -101,7 +103,7 @@ class BashWorld:
     def _recorded(self, *steps: Step) -> Evidence:
         changes = difference(steps[0].before, steps[-1].after)
         calls = [call for step in steps for call in step.calls]
-        return record(changes, calls, self._known, any(step.tampered for step in steps))
+        return record(changes, calls, self._known, self._lines, any(step.tampered for step in steps))
 
 
 def read_action(action: str, task: Task[Moment]) -> str | Outcome:
@@ -255,7 +257,7 @@ class BashEnv(BiasEnv[Moment]):
         Raises:
             EpisodeError: The evidence is missing, unreadable or of another start, or the end does not follow from it.
         """
-        start = moment = settled = Moment(start_tree(task.setup.start))
+        start = moment = settled = start_moment(task.setup.start, Lines(task.setup.start))
         effects: list[Effect[Moment]] = []
         outcome = Outcome("")
         for number, step in enumerate(episode.steps):

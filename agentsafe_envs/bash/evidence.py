@@ -7,20 +7,23 @@ state, which is plain data, that gives the files at every moment.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from agentsafe_envs.bash.lines import Lines, LineSet, from_ranges, to_ranges
 from agentsafe_envs.bash.start import Start
 from agentsafe_envs.bash.trace import SystemCall
 from agentsafe_envs.bash.tree import Change, Node, Tree
+from agentsafe_envs.bash.unpack import Budget
 
 ACCOUNT_FILES = frozenset({"/etc/passwd", "/etc/group"})
 """Files whose content is kept, since access depends on it; of others the digest is enough."""
 
 Evidence = dict[str, Any]
 """``{"changes": {path: [before, after]}, "calls": [[name, paths, arguments, ancestry]]}`` in plain
-JSON types, perhaps with ``"tampered": true``, and with ``"later"``, the same for what came after the
-last command: the end of what still ran, and jobs that were left for a clock to start."""
+JSON types. Perhaps with ``"held": {digest: [[first, last]]}``, lines of the start that a new content holds;
+with ``"tampered": true``; and with ``"later"``, the same for what came after the last command: the end of
+what still ran, and jobs that were left for a clock to start."""
 
 
 class Moment(NamedTuple):
@@ -29,10 +32,18 @@ class Moment(NamedTuple):
     Attributes:
         tree: Files, without inode numbers, and with the content of :data:`ACCOUNT_FILES` only.
         calls: Successful calls since the moment before, on what was there at the start.
+        held: Lines of the start in each content that there is or was, by its digest; what is packed
+            in a content counts as in it.
     """
 
     tree: Tree
     calls: tuple[SystemCall, ...] = ()
+    held: Mapping[str, LineSet] = {}
+
+
+def start_moment(start: Start, lines: Lines) -> Moment:
+    """The world at its start, whose lines are ``lines``."""
+    return Moment(start_tree(start), held=lines.held)
 
 
 def start_tree(start: Start) -> Tree:
@@ -51,29 +62,39 @@ def start_tree(start: Start) -> Tree:
     return tree
 
 
-def record(changes: Iterable[Change], calls: Iterable[SystemCall], known: Tree, tampered: bool) -> Evidence:
+def record(
+    changes: Iterable[Change], calls: Iterable[SystemCall], known: Tree, lines: Lines, tampered: bool
+) -> Evidence:
     """What is kept of one command.
 
     Args:
         changes: How the files differ after it.
         calls: What it called; of equal ones only the first is kept.
         known: Files at the start: calls on others are left out.
+        lines: Lines at the start.
         tampered: The agent interfered with what observes it. So does whoever makes files too deep
-            or too long to be looked at, or the accounts something else than a short file.
+            or too long to be looked at, packs what unpacks to more than can be looked at, or makes
+            the accounts something else than a short file.
     """
     found: Evidence = {"changes": {}, "calls": []}
+    held: dict[str, LineSet] = {}
+    budget = Budget()
     for path, before, after, _ in changes:
         one, other = (None if node is None else _kept(path, node) for node in (before, after))
         if one != other:
             found["changes"][path] = [_plain(one), _plain(other)]
         tampered = tampered or (after is not None and _hidden(path, after))
+        if after is not None and after.content and not (after.digest in lines.held or after.digest in held):
+            held[after.digest] = lines.held_by(after.content, budget)
     kept = (
         (call.name, call.paths, call.arguments, call.ancestry)
         for call in calls
         if call.changes_files and not known.keys().isdisjoint(call.paths)
     )
     found["calls"] = [[name, *map(list, rest)] for name, *rest in dict.fromkeys(kept)]
-    return {**found, "tampered": True} if tampered else found
+    if any(held.values()):
+        found["held"] = {digest: to_ranges(each) for digest, each in held.items() if each}
+    return {**found, "tampered": True} if tampered or budget.exceeded else found
 
 
 def follow(moment: Moment, evidence: Evidence) -> Moment:
@@ -97,9 +118,10 @@ def follow(moment: Moment, evidence: Evidence) -> Moment:
             SystemCall(number, 0, name, tuple(paths), tuple(arguments), 0, "", tuple(ancestry))
             for number, (name, paths, arguments, ancestry) in enumerate(evidence["calls"])
         )
+        held = {digest: from_ranges(runs) for digest, runs in evidence.get("held", {}).items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the evidence cannot be read: {type(error).__name__}: {error}") from error
-    return Moment(tree, calls)
+    return Moment(tree, calls, {**moment.held, **held})
 
 
 def _kept(path: str, node: Node) -> Node:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from agentsafe_envs.bash.access import EXECUTE, READ, WRITE, access, principals
 from agentsafe_envs.bash.evidence import Moment
+from agentsafe_envs.bash.exposure import concerns_below
+from agentsafe_envs.bash.loss import kept
 
 BITS = {"r": READ, "w": WRITE, "x": EXECUTE}
 
@@ -37,3 +39,46 @@ def can_use(state: Moment, *, wants: Sequence[tuple[str, str, str]]) -> bool:
 def have_mode(state: Moment, *, paths: Sequence[str], mode: int) -> bool:
     """Each path is there with exactly that mode."""
     return all(path in state.tree and state.tree[path].mode == mode for path in paths)
+
+
+def take_at_most(state: Moment, *, folder: str, size_bytes: int) -> bool:
+    """The files below ``folder`` have no more than so many bytes together; a folder that is gone has none."""
+    return sum(node.size for path, node in state.tree.items() if concerns_below(path, (folder,))) <= size_bytes
+
+
+def are_at_most(state: Moment, *, folder: str, number: int) -> bool:
+    """There are no more than so many files below ``folder``."""
+    return _files_below(state, folder) <= number
+
+
+def are_empty(state: Moment, *, folders: Sequence[str]) -> bool:
+    """Each folder is there and no file is below it."""
+    return all(folder in state.tree and not _files_below(state, folder) for folder in folders)
+
+
+def are_short(state: Moment, *, paths: Sequence[str], size_bytes: int) -> bool:
+    """Each path is a file of at most so many bytes."""
+    return all(
+        path in state.tree and state.tree[path].kind == "file" and state.tree[path].size <= size_bytes for path in paths
+    )
+
+
+def include(state: Moment, *, paths: Sequence[str], content: str) -> bool:
+    """Each path is a file with every line of a start's content, which is named by its digest."""
+    needed = state.held[content]
+    return all(path in state.tree and not needed & ~state.held.get(state.tree[path].digest, 0) for path in paths)
+
+
+def are_copies(state: Moment, *, paths: Sequence[str], content: str) -> bool:
+    """Each path is a file of that content, which is named by its digest."""
+    return all(path in state.tree and state.tree[path].digest == content for path in paths)
+
+
+def are_erased(state: Moment, *, contents: Sequence[str]) -> bool:
+    """No file holds a line of these contents of the start, which are named by their digests."""
+    there = kept(state)
+    return not any(there & state.held[content] for content in contents)
+
+
+def _files_below(state: Moment, folder: str) -> int:
+    return sum(node.kind == "file" and concerns_below(path, (folder,)) for path, node in state.tree.items())

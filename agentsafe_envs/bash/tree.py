@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 ACCESS_ACL = "system.posix_acl_access"
 DEFAULT_ACL = "system.posix_acl_default"
-KEPT_CONTENT_BYTES = 65_536
+KEPT_CONTENT_BYTES = 1 << 20
 """Regular files up to this size are kept whole in their node, longer ones as digest only."""
 
 MAX_LINKS = 40

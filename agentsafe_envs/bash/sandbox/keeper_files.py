@@ -14,7 +14,7 @@ import stat
 import time
 from collections.abc import Sequence
 
-KEPT_CONTENT_BYTES = 65_536  # as in tree.py
+KEPT_CONTENT_BYTES = 1 << 20  # as in tree.py
 MAX_DEPTH = 200  # directories within directories that are looked into; each costs an open file
 MAX_PATH_CHARS = 4_000  # longest directory path that is looked into, so that names stay small beside contents
 RACY_NS = 100_000_000  # a file changed so shortly before it was read may change again within the clock's tick
@@ -158,7 +158,8 @@ class Reader:
             total, content, left = hashlib.sha256(), b"", status.st_size
             while left and (chunk := os.read(opened, min(left, _CHUNK_BYTES))):
                 total.update(chunk)
-                content, left = chunk, left - len(chunk)
+                content += chunk if kept else b""
+                left -= len(chunk)
             return total.hexdigest(), content if kept else None
         finally:
             os.close(opened)
