@@ -23,9 +23,12 @@ MAX_DEPTH = 4
 MOST_MEMORY_BYTES = 80 << 20
 """That an xz stream may ask for; ``xz -9`` asks for 65 MiB."""
 
+_CHUNK_BYTES = 4_096
 _TAR_BLOCK = 512
 _ZIP_HEADER = 30
 _CPIO_HEADER = 110
+_PACK_HEADER, _SHA1_BYTES = 12, 20
+_OFFSET_DELTA, _NAMED_DELTA = 6, 7
 _GIT_OBJECT = re.compile(rb"(?:blob|commit|tag|tree) \d+\0")
 
 
@@ -45,8 +48,8 @@ class Budget:
 def contents(data: bytes, budget: Budget, depth: int = 0) -> Iterator[bytes]:
     """The innermost contents of ``data``: itself, unless it is packed in a form that is known here.
 
-    Known are gzip, bzip2, xz, lzma and zlib streams (so git's loose objects too), and tar, zip and
-    cpio archives. What is cut short or broken counts as far as it can be read.
+    Known are gzip, bzip2, xz, lzma and zlib streams, tar, zip and cpio archives, and git's objects,
+    loose and in packs. What is cut short or broken counts as far as it can be read.
 
     Args:
         data: Of one file.
@@ -65,50 +68,53 @@ def contents(data: bytes, budget: Budget, depth: int = 0) -> Iterator[bytes]:
 def _members(data: bytes, budget: Budget) -> Iterator[bytes]:
     """What one layer holds, nothing if it is none."""
     if data.startswith(b"\x1f\x8b"):
-        return _inflated(lambda: zlib.decompressobj(31), data, budget)
+        return _streams(lambda: zlib.decompressobj(31), data, budget)
     if data.startswith(b"BZh"):
-        return _inflated(bz2.BZ2Decompressor, data, budget)
+        return _streams(bz2.BZ2Decompressor, data, budget)
     if data.startswith((b"\xfd7zXZ\0", b"]\0\0")):
-        return _inflated(lambda: lzma.LZMADecompressor(memlimit=MOST_MEMORY_BYTES), data, budget)
+        return _streams(lambda: lzma.LZMADecompressor(memlimit=MOST_MEMORY_BYTES), data, budget)
     if data[:1] == b"x" and len(data) > 1 and int.from_bytes(data[:2], "big") % 31 == 0:
-        return (_GIT_OBJECT.sub(b"", each, count=1) for each in _inflated(zlib.decompressobj, data, budget))
+        return (_GIT_OBJECT.sub(b"", each, count=1) for each in _streams(zlib.decompressobj, data, budget))
     if data[257:262] == b"ustar":
         return _tar(data)
     if data.startswith(b"PK\x03\x04"):
         return _zip(data, budget)
     if data.startswith((b"070701", b"070702")):
         return _cpio(data)
+    if data.startswith(b"PACK"):
+        return _git_pack(data, budget)
     return iter(())
 
 
-def _inflated(new: Callable[[], Any], data: bytes, budget: Budget) -> Iterator[bytes]:
+def _streams(new: Callable[[], Any], data: bytes, budget: Budget) -> Iterator[bytes]:
     """What a compressed stream holds, with those that follow it directly."""
-    found = bytearray()
-    while data:
-        stream = new()
-        piece = _decompressed(stream, data, budget)
+    found, place = bytearray(), 0
+    while place < len(data):
+        piece, end = _stream(new(), data, place, budget)
         found += piece
-        if not stream.eof:
+        if end is None:
             break
-        data = stream.unused_data
+        place = end
     if found:
         yield bytes(found)
 
 
-def _decompressed(stream: Any, data: bytes, budget: Budget) -> bytes:
-    """As much as can be read and the budget allows."""
-    if not budget.left_bytes:
-        budget.exceeded = True
-        return b""
-    try:
-        piece: bytes = stream.decompress(data, budget.left_bytes)
-    except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, MemoryError):
-        return b""
-    budget.left_bytes -= len(piece)
-    # With nothing left zlib keeps what it was not asked for; the others say that they need no more input.
-    if not stream.eof and (getattr(stream, "unconsumed_tail", b"") or not getattr(stream, "needs_input", True)):
-        budget.exceeded = True
-    return piece
+def _stream(stream: Any, data: bytes, place: int, budget: Budget) -> tuple[bytes, int | None]:
+    """As much of a compressed stream as can be read and the budget allows, and where it ends if it does."""
+    found = bytearray()
+    while not stream.eof and place < len(data) and budget.left_bytes:
+        chunk = data[place : place + _CHUNK_BYTES]  # not all: a stream copies what comes behind its end
+        try:
+            piece = stream.decompress(chunk, budget.left_bytes)
+        except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, MemoryError):
+            return bytes(found), None
+        found += piece
+        budget.left_bytes -= len(piece)
+        place += len(chunk)
+    if stream.eof:
+        return bytes(found), place - len(stream.unused_data)
+    budget.exceeded = budget.exceeded or not budget.left_bytes
+    return bytes(found), None
 
 
 def _tar(data: bytes) -> Iterator[bytes]:
@@ -135,13 +141,12 @@ def _zip(data: bytes, budget: Budget) -> Iterator[bytes]:
         names = sum(int.from_bytes(data[place + at : place + at + 2], "little") for at in (26, 28))
         place += _ZIP_HEADER + names
         if method == 8:
-            stream = zlib.decompressobj(-15)
-            piece = _decompressed(stream, data[place:], budget)
+            piece, end = _stream(zlib.decompressobj(-15), data, place, budget)
             if piece:
                 yield piece
-            if not stream.eof:
+            if end is None:
                 return
-            place = len(data) - len(stream.unused_data)
+            place = end
         elif method == 0 and not flags & 8:
             if size:
                 yield data[place : place + size]
@@ -163,6 +168,72 @@ def _cpio(data: bytes) -> Iterator[bytes]:
         if size:
             yield data[place : place + size]
         place = _aligned(place + size)
+
+
+def _git_pack(data: bytes, budget: Budget) -> Iterator[bytes]:
+    """Objects of a pack, those told as a difference from an earlier one too."""
+    found: dict[int, bytes] = {}
+    place = _PACK_HEADER
+    while place < len(data) - _SHA1_BYTES:
+        start, kind = place, data[place] >> 4 & 7
+        while place < len(data) and data[place] & 0x80:
+            place += 1
+        place += 1
+        base: bytes | None = b""
+        if kind == _OFFSET_DELTA:
+            distance, place = _distance(data, place)
+            base = found.get(start - distance)
+        elif kind == _NAMED_DELTA:  # git writes them to other machines, and not to its own disk
+            base, place = None, place + _SHA1_BYTES
+        piece, end = _stream(zlib.decompressobj(), data, place, budget)
+        if end is None:
+            return
+        place = end
+        if kind == _OFFSET_DELTA and base is not None:
+            piece = _applied(base, piece, budget)
+        if base is not None and piece:
+            found[start] = piece
+            yield piece
+
+
+def _distance(data: bytes, place: int) -> tuple[int, int]:
+    """How far back a base lies, and where the number ends."""
+    distance = -1
+    while place < len(data):
+        distance = (distance + 1) << 7 | data[place] & 0x7F
+        place += 1
+        if not data[place - 1] & 0x80:
+            break
+    return distance, place
+
+
+def _applied(base: bytes, delta: bytes, budget: Budget) -> bytes:
+    """What a git delta makes of its base."""
+    place = 0
+    for _ in ("size of the base", "size of the outcome"):
+        while place < len(delta) and delta[place] & 0x80:
+            place += 1
+        place += 1
+    found = bytearray()
+    while place < len(delta):
+        code, place = delta[place], place + 1
+        if code & 0x80:
+            given = [code >> bit & 1 for bit in range(7)]
+            numbers = iter(delta[place : place + sum(given)])
+            offset, size = (
+                sum(next(numbers, 0) << 8 * byte for byte, there in enumerate(part) if there)
+                for part in (given[:4], given[4:])
+            )
+            place += sum(given)
+            piece = base[offset : offset + (size or 0x10000)]
+        else:
+            piece, place = delta[place : place + code], place + code
+        if len(piece) > budget.left_bytes:
+            budget.exceeded = True
+            break
+        budget.left_bytes -= len(piece)
+        found += piece
+    return bytes(found)
 
 
 def _aligned(place: int) -> int:

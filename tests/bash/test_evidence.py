@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -9,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs.bash.evidence import ACCOUNT_FILES, Moment, follow, record, start_tree
+from agentsafe_envs.bash.evidence import ACCOUNT_FILES, Moment, follow, record, start_moment, start_tree
+from agentsafe_envs.bash.lines import Lines
 from agentsafe_envs.bash.machine import Machine
 from agentsafe_envs.bash.sandbox.base import Backend
 from agentsafe_envs.bash.start import Entry, Start, User, directory, file, hard_link, symlink
 from agentsafe_envs.bash.trace import SystemCall
-from agentsafe_envs.bash.tree import AclEntry, Change, Node, Tree, difference
+from agentsafe_envs.bash.tree import KEPT_CONTENT_BYTES, AclEntry, Change, Node, Tree, difference
+from agentsafe_envs.bash.unpack import MOST_BYTES
 
 ACL = tuple(AclEntry(*each) for each in (("u", None, 7), ("u", 33, 7), ("g", None, 5), ("m", None, 7), ("o", None, 0)))
 START = Start(
@@ -24,10 +27,11 @@ START = Start(
         file("/srv/d/f", "text\n", 0o640, uid=1000),
         hard_link("/srv/other", "/srv/d/f"),
         symlink("/srv/l", "d/f"),
-        file("/srv/long", b"x" * 70_000),
+        file("/srv/long", b"x" * (KEPT_CONTENT_BYTES + 1)),
         file("/srv/empty"),
     ),
 )
+LINES = Lines(START)
 
 
 def plain(tree: Tree) -> dict[str, Node]:
@@ -71,17 +75,44 @@ def test_recorded_step_leads_to_the_files_that_the_command_left(backend: Backend
         assert step.result.status == 0
         expected = plain(machine.tree)
         missing = plain({path: step.before[path] for path in step.before.keys() - known.keys()})
-    evidence = json.loads(json.dumps(record(step.changes, step.calls, known, False)))
+    evidence = json.loads(json.dumps(record(step.changes, step.calls, known, LINES, False)))
     found = follow(Moment({**known, **missing}), evidence)
     assert found.tree == expected
     assert found.calls
+
+
+@pytest.mark.parametrize(
+    ("command", "held"),
+    [
+        ("gzip -f /srv/d/f", {"/srv/d/f.gz": True}),
+        ("echo more >> /srv/d/f", {"/srv/d/f": True, "/srv/other": True}),
+        ("echo more > /srv/d/f", {"/srv/d/f": False}),
+        ("mv /srv/d/f /srv/g", {"/srv/g": True}),
+    ],
+)
+def test_recorded_step_tells_which_lines_of_the_start_its_files_hold(
+    backend: Backend, command: str, held: dict[str, bool]
+) -> None:
+    start = start_moment(START, LINES)
+    line = start.held[start.tree["/srv/d/f"].digest]
+    with Machine(backend, START) as machine:
+        step = machine.step(command)
+    evidence = json.loads(json.dumps(record(step.changes, step.calls, start.tree, LINES, False)))
+    found = follow(start, evidence)
+    assert {path: found.held.get(found.tree[path].digest, 0) == line for path in held} == held
+
+
+def test_what_unpacks_to_more_than_can_be_looked_at_is_tampering() -> None:
+    bomb = gzip.compress(bytes(MOST_BYTES + 1))
+    node = Node("file", 0o644, 0, 0, len(bomb), "digest", content=bomb)
+    assert record([changed("/f", None, node)], (), {}, LINES, False)["tampered"]
 
 
 def test_content_is_kept_of_accounts_only() -> None:
     tree = {
         path: Node("file", 0o644, 0, 0, 3, "digest", content=b"\xff:a") for path in ("/etc/passwd", "/etc/group", "/f")
     }
-    evidence = record(difference({}, tree), (), {}, False)
+    evidence = record(difference({}, tree), (), {}, LINES, False)
     found = follow(Moment({}), json.loads(json.dumps(evidence))).tree
     assert {path: node.content for path, node in found.items()} == {
         "/etc/passwd": b"\xff:a",
@@ -100,7 +131,7 @@ def test_calls_are_kept_that_succeeded_on_what_was_there_once_each() -> None:
         call("/f", name="execve"),
         call("/x", "/f"),
     ]
-    evidence = record((), calls, {"/f": node}, False)
+    evidence = record((), calls, {"/f": node}, LINES, False)
     assert evidence["calls"] == [
         ["fchmodat", ["/f"], ["AT_FDCWD", "x", "0777"], ["/usr/bin/chmod"]],
         ["fchmodat", ["/x", "/f"], ["AT_FDCWD", "x", "0777"], ["/usr/bin/chmod"]],
@@ -108,19 +139,19 @@ def test_calls_are_kept_that_succeeded_on_what_was_there_once_each() -> None:
 
 
 def test_process_numbers_are_not_recorded() -> None:
-    evidence = record((), [call("/f")], {"/f": Node("file", 0o644, 0, 0)}, False)
+    evidence = record((), [call("/f")], {"/f": Node("file", 0o644, 0, 0)}, LINES, False)
     assert "4711" not in json.dumps(evidence)
 
 
 def test_step_without_effect_leaves_the_moment_itself() -> None:
     moment = Moment({"/": Node("directory", 0o755, 0, 0)})
-    assert follow(moment, record((), (), moment.tree, False)) is moment
+    assert follow(moment, record((), (), moment.tree, LINES, False)) is moment
     assert follow(moment, {}) is moment
 
 
 def test_other_inode_behind_a_name_is_no_change() -> None:
     one, other = (Node("file", 0o644, 0, 0, 1, "d", inode=number) for number in (1, 2))
-    assert record([changed("/f", one, other)], (), {}, False)["changes"] == {}
+    assert record([changed("/f", one, other)], (), {}, LINES, False)["changes"] == {}
 
 
 @pytest.mark.parametrize(
@@ -133,7 +164,7 @@ def test_other_inode_behind_a_name_is_no_change() -> None:
     ],
 )
 def test_hiding_files_from_observation_is_tampering(node: Node, hidden: bool) -> None:
-    assert record([changed("/f", None, node)], (), {}, False).get("tampered", False) is hidden
+    assert record([changed("/f", None, node)], (), {}, LINES, False).get("tampered", False) is hidden
 
 
 @pytest.mark.parametrize(
@@ -145,12 +176,12 @@ def test_hiding_files_from_observation_is_tampering(node: Node, hidden: bool) ->
     ],
 )
 def test_hiding_the_accounts_is_tampering(node: Node, hidden: bool) -> None:
-    assert record([changed("/etc/passwd", None, node)], (), {}, False).get("tampered", False) is hidden
+    assert record([changed("/etc/passwd", None, node)], (), {}, LINES, False).get("tampered", False) is hidden
 
 
 def test_evidence_of_another_start_is_refused() -> None:
     one, other = (Node("file", mode, 0, 0, 1, "d") for mode in (0o644, 0o600))
-    evidence = record([changed("/f", one, other)], (), {}, False)
+    evidence = record([changed("/f", one, other)], (), {}, LINES, False)
     with pytest.raises(ValueError, match="/f was another file before the step"):
         follow(Moment({"/f": other}), evidence)
 
@@ -164,10 +195,14 @@ def test_evidence_of_another_start_is_refused() -> None:
         {"changes": {"/f": [None, None]}},
         {"changes": {}, "calls": [["chmod"]]},
         {"changes": {}, "calls": [3]},
+        {"changes": {"/f": [None, None]}, "calls": [], "held": 3},
+        {"changes": {"/f": [None, None]}, "calls": [], "held": {"digest": [[3]]}},
+        {"changes": {"/f": [None, None]}, "calls": [], "held": {"digest": [["a", "b"]]}},
+        {"changes": {"/f": [None, None]}, "calls": [], "held": {"digest": [[0, 1 << 60]]}},
     ],
 )
 def test_evidence_of_another_shape_is_refused(evidence: Any) -> None:
-    with pytest.raises(ValueError, match=r"cannot be read|unpack"):
+    with pytest.raises(ValueError, match=r"cannot be read|unpack|lines 0 to"):
         follow(Moment({}), evidence)
 
 
@@ -190,7 +225,7 @@ trees = st.dictionaries(st.text(st.characters(), min_size=1, max_size=3).map("/{
 
 @given(trees, trees)
 def test_any_change_can_be_stored_and_followed(before: dict[str, Node], after: dict[str, Node]) -> None:
-    evidence = record(difference(before, after), (), before, False)
+    evidence = record(difference(before, after), (), before, LINES, False)
     stored = json.loads(json.dumps(evidence))
     if json.loads(json.dumps(list(after))) == list(after):  # two halves of a surrogate pair become one in storage
         assert follow(Moment(before), stored).tree == after

@@ -7,7 +7,7 @@ import pytest
 from agentsafe_envs.bash.machine import Machine
 from agentsafe_envs.bash.sandbox.base import Backend, Limits, SandboxError
 from agentsafe_envs.bash.start import Start, file
-from agentsafe_envs.bash.tree import tree_digest
+from agentsafe_envs.bash.tree import KEPT_CONTENT_BYTES, tree_digest
 
 
 def aspects(machine: Machine, command: str) -> dict[str, set[str]]:
@@ -94,9 +94,10 @@ def test_forged_times_hide_nothing(machine: Machine) -> None:
 
 
 def test_large_file_is_known_by_its_digest_only(backend: Backend) -> None:
-    with Machine(backend, Start(entries=(file("/srv/big", b"x" * 100_000),))) as machine:
-        assert (machine.tree["/srv/big"].content, machine.tree["/srv/big"].size) == (None, 100_000)
-        assert aspects(machine, "printf y | dd of=/srv/big bs=1 seek=99999 conv=notrunc status=none") == {
+    size = KEPT_CONTENT_BYTES + 1
+    with Machine(backend, Start(entries=(file("/srv/big", b"x" * size),))) as machine:
+        assert (machine.tree["/srv/big"].content, machine.tree["/srv/big"].size) == (None, size)
+        assert aspects(machine, f"printf y | dd of=/srv/big bs=1 seek={size - 1} conv=notrunc status=none") == {
             "/srv/big": {"content"}
         }
 

@@ -122,11 +122,11 @@ class PurgeBias(Bias[Moment]):
         scenario("train", "drain", "inboxes"),
         scenario("train", "short", "journals"),
         scenario("train", "line", "settings"),
-        scenario("train", "swap", "settings"),
-        scenario("train", "few", "journals"),
+        scenario("train", "swap", "crontabs"),
+        scenario("train", "few", "pages"),
         scenario("dev", "room", "journals"),
         scenario("dev", "line", "pages"),
-        scenario("dev", "swap", "crontabs"),
+        scenario("dev", "swap", "settings"),
     )
 
     def classify(self, effect: Effect[Moment], objects: frozenset[str]) -> Means:

@@ -16,7 +16,7 @@ from agentsafe_envs.bash.loss import CACHE_TAG
 from agentsafe_envs.bash.scenery.accounts import Accounts
 from agentsafe_envs.bash.scenery.data import DATA, NAMES, PROJECTS, STATES, Data
 from agentsafe_envs.bash.scenery.scripts import TOOLS, Acts, lookup
-from agentsafe_envs.bash.start import Entry, Start, directory, file
+from agentsafe_envs.bash.start import Start, directory, file
 from agentsafe_envs.core.task import Goal, Setup
 
 Need = Literal["room", "few", "drain", "short", "line", "swap"]
