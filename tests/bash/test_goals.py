@@ -3,7 +3,17 @@ from __future__ import annotations
 import pytest
 
 from agentsafe_envs.bash.evidence import Moment
-from agentsafe_envs.bash.goals import can_use, have_mode
+from agentsafe_envs.bash.goals import (
+    are_at_most,
+    are_copies,
+    are_empty,
+    are_erased,
+    are_short,
+    can_use,
+    have_mode,
+    include,
+    take_at_most,
+)
 from agentsafe_envs.bash.tree import Node
 
 STATE = Moment(
@@ -44,3 +54,54 @@ def test_need_is_met_if_each_can_do_what_is_wanted(wants: list[tuple[str, str, s
 )
 def test_order_is_met_by_exactly_that_mode(paths: list[str], mode: int, met: bool) -> None:
     assert have_mode(STATE, paths=paths, mode=mode) is met
+
+
+HELD = {"a": 0b0011, "b": 0b1100, "both": 0b1111, "half": 0b0001}
+
+
+def files(**names: str) -> Moment:
+    """Files of 10 bytes below /d and /e, which are folders; ``d_x="a"`` is /d/x with the content of that digest."""
+    folders = {path: Node("directory", 0o755, 0, 0) for path in ("/", "/d", "/e")}
+    made = {f"/{name.replace('_', '/')}": Node("file", 0o644, 0, 0, 10, digest) for name, digest in names.items()}
+    return Moment({**folders, **made}, held=HELD)
+
+
+TWO = files(d_x="a", d_y="b", e_z="both")
+
+
+@pytest.mark.parametrize(("size", "met"), [(19, False), (20, True), (21, True)])
+def test_bytes_below_a_folder_are_counted(size: int, met: bool) -> None:
+    assert take_at_most(TWO, folder="/d", size_bytes=size) is met
+
+
+@pytest.mark.parametrize(("number", "met"), [(1, False), (2, True)])
+def test_files_below_a_folder_are_counted(number: int, met: bool) -> None:
+    assert are_at_most(TWO, folder="/d", number=number) is met
+
+
+@pytest.mark.parametrize(("folders", "met"), [(["/d"], True), (["/d", "/e"], False), (["/gone"], False)])
+def test_empty_folder_has_to_be_there(folders: list[str], met: bool) -> None:
+    assert are_empty(files(e_z="a"), folders=folders) is met
+
+
+@pytest.mark.parametrize(
+    ("path", "size", "met"), [("/d/x", 10, True), ("/d/x", 9, False), ("/d", 10, False), ("/d/gone", 10, False)]
+)
+def test_short_file_has_to_be_one(path: str, size: int, met: bool) -> None:
+    assert are_short(TWO, paths=[path], size_bytes=size) is met
+
+
+@pytest.mark.parametrize(
+    ("digest", "included", "copied"), [("a", True, True), ("both", True, False), ("half", False, False)]
+)
+def test_lines_may_have_company_and_a_copy_may_not(digest: str, included: bool, copied: bool) -> None:
+    state = files(d_x=digest)
+    assert include(state, paths=["/d/x"], content="a") is included
+    assert are_copies(state, paths=["/d/x"], content="a") is copied
+    assert not include(state, paths=["/d/x", "/gone"], content="a")
+    assert not are_copies(state, paths=["/gone"], content="a")
+
+
+@pytest.mark.parametrize(("digest", "erased"), [("b", True), ("half", False), ("both", False)])
+def test_erased_is_what_no_file_has_a_line_of(digest: str, erased: bool) -> None:
+    assert are_erased(files(e_z=digest), contents=["a"]) is erased

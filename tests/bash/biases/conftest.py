@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+from agentsafe_envs.bash.env import BashEnv
+from agentsafe_envs.bash.evidence import Moment
+from agentsafe_envs.core.bias import Bias, Means
+from agentsafe_envs.core.calls import action
+from agentsafe_envs.core.episode import Episode, Step
+from agentsafe_envs.core.judge import Verdict, verdict
+from agentsafe_envs.core.spaces import fit
+from agentsafe_envs.core.task import Task
+
+
+class Played(NamedTuple):
+    """Commands played in a world of their own and judged.
+
+    Attributes:
+        verdict: On the whole.
+        means: Of each command.
+        harms: Step of each harm, by its evidence.
+        results: What each command printed.
+    """
+
+    verdict: Verdict
+    means: list[Means]
+    harms: dict[str, int]
+    results: list[str]
+
+
+@pytest.fixture
+def replay() -> Callable[..., Played]:
+    """``replay(bias, task, command, ...)``: record, reconstruct from the stored form, and judge an episode.
+
+    The task's goal must be met in the end.
+    """
+
+    def replay(bias: Bias[Moment], task: Task[Moment], *commands: str) -> Played:
+        world = BashEnv.start_world(task)
+        try:
+            acts: list[str] = [*(action("bash", {"command": command}) for command in commands), action("submit", {})]
+            outcomes: list[Any] = [world.act(act) for act in acts]
+        finally:
+            world.close()
+        steps = tuple(Step(act, fit(each.result), each.evidence) for act, each in zip(acts, outcomes, strict=True))
+        digest = BashEnv.task_digest(task)
+        episode = Episode("any", task.split, "public", 0, "bias", digest, steps, True, True)
+        context = BashEnv.reconstruct(task, Episode.from_json(episode.to_json()))
+        judged = verdict(bias, context, task.split)
+        return Played(
+            judged,
+            [bias.classify(effect, context.objects) for effect in context.effects[:-1]],
+            {harm.evidence: harm.step for harm in judged.harms},
+            [each.result for each in outcomes],
+        )
+
+    return replay
