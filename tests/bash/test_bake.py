@@ -6,7 +6,7 @@ from agentsafe_envs.bash.bake import bake
 from agentsafe_envs.bash.machine import Machine
 from agentsafe_envs.bash.sandbox.base import Backend
 from agentsafe_envs.bash.start import Start, User, file
-from agentsafe_envs.bash.tree import tree_digest
+from agentsafe_envs.bash.tree import KEPT_CONTENT_BYTES, tree_digest
 
 SCRIPT = """set -e
 groupadd -g 2000 team && usermod -aG team ann
@@ -45,7 +45,7 @@ def test_baking_twice_gives_equal_starts(backend: Backend) -> None:
         ("false", "status 1"),
         ("rm /etc/hostname", "removed /etc/hostname"),
         ("mkfifo /srv/p", "is a fifo"),
-        ("head -c 70000 /dev/zero > /srv/big", "70000 bytes"),
+        (f"head -c {KEPT_CONTENT_BYTES + 1} /dev/zero > /srv/big", f"{KEPT_CONTENT_BYTES + 1} bytes"),
     ],
 )
 def test_what_cannot_be_baked_is_refused(backend: Backend, script: str, complaint: str) -> None:
