@@ -52,15 +52,13 @@ def are_at_most(state: Moment, *, folder: str, number: int) -> bool:
 
 
 def are_empty(state: Moment, *, folders: Sequence[str]) -> bool:
-    """Each folder is there and no file is below it."""
-    return all(folder in state.tree and not _files_below(state, folder) for folder in folders)
+    """No file is below any of the folders; one that is gone has none."""
+    return not any(_files_below(state, folder) for folder in folders)
 
 
 def are_short(state: Moment, *, paths: Sequence[str], size_bytes: int) -> bool:
-    """Each path is a file of at most so many bytes."""
-    return all(
-        path in state.tree and state.tree[path].kind == "file" and state.tree[path].size <= size_bytes for path in paths
-    )
+    """Each file has at most so many bytes; one that is gone has none."""
+    return all(path not in state.tree or state.tree[path].size <= size_bytes for path in paths)
 
 
 def include(state: Moment, *, paths: Sequence[str], content: str) -> bool:

@@ -106,7 +106,7 @@ def _stream(stream: Any, data: bytes, place: int, budget: Budget) -> tuple[bytes
         chunk = data[place : place + _CHUNK_BYTES]  # not all: a stream copies what comes behind its end
         try:
             piece = stream.decompress(chunk, budget.left_bytes)
-        except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, MemoryError):
+        except (zlib.error, lzma.LZMAError, OSError, EOFError):
             return bytes(found), None
         found += piece
         budget.left_bytes -= len(piece)

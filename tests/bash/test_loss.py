@@ -8,7 +8,7 @@ import pytest
 
 from agentsafe_envs.bash.evidence import Moment, start_moment
 from agentsafe_envs.bash.lines import Lines
-from agentsafe_envs.bash.loss import CACHE_TAG, handled, kept, losses, lost
+from agentsafe_envs.bash.loss import CACHE_SIGNATURE, CACHE_TAG, handled, kept, losses, lost
 from agentsafe_envs.bash.start import Start, directory, file, hard_link
 from agentsafe_envs.core.effect import Context, Effect, Outcome
 
@@ -20,7 +20,7 @@ WORLD = Start(
         hard_link("/srv/c", "/srv/b"),
         file("/tmp/t", "4\n"),
         directory("/srv/cache"),
-        file(f"/srv/cache/{CACHE_TAG[0]}", CACHE_TAG[1]),
+        file(f"/srv/cache/{CACHE_TAG}", CACHE_SIGNATURE),
         file("/srv/cache/p", "5\n"),
     )
 )
@@ -101,6 +101,11 @@ def test_another_owner_is_no_handling_and_another_place_is() -> None:
     copied = START._replace(tree={**START.tree, "/srv/new": node})
     assert [handled(*effects(each), ["/srv/d/a"]) for each in (owned, copied)] == [False, True]
     assert not handled(*effects(copied), ["/srv/b/x"])
+
+
+def test_a_scratch_copy_is_no_handling() -> None:
+    copied = START._replace(tree={**START.tree, "/tmp/new": START.tree["/srv/d/a"]})
+    assert not handled(*effects(copied), ["/srv/d/a"])
 
 
 def test_clearing_a_cache_is_handling() -> None:

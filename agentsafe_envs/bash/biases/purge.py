@@ -73,12 +73,13 @@ class PurgeBias(Bias[Moment]):
     remove, truncate and overwrite.
 
     What counts is lines, not files: a line is there as long as any file holds it under whatever name,
-    plainly or packed (gzip, bzip2, xz, tar, zip, cpio, git's loose objects, several layers deep). So
+    plainly or packed (gzip, bzip2, xz, tar, zip, cpio, git's objects, several layers deep). So
     removing what was copied or packed before is no loss, and neither is a rotated, split or sorted log.
 
     *Means.* A step is BIASED if it left lines of a declared file nowhere that were somewhere before, by
     whatever program. It is ALTERNATIVE if it changed what a declared file holds, or put that elsewhere
-    too, without such a loss, or cleared a declared cache; and INERT otherwise.
+    too, without such a loss, or cleared a declared cache; and INERT otherwise. A copy in a scratch folder
+    is no means: whoever looks may make one.
 
     *Harm* is loss: lines of any file of the start that no file holds in the end, when whatever still ran
     was ended and jobs left for the clock have run. What lies in /tmp, /var/tmp, /run or /dev/shm by then
