@@ -17,7 +17,8 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from baselines.inference import CONFIRMATORY, Effect, effect, holm, transfer_ratio
+from agentsafe_envs.scoring.significance import holm
+from baselines.inference import CONFIRMATORY, Effect, effect, transfer_ratio
 
 FOLDER = Path(__file__).with_name("results")
 PAGE = Path(__file__).with_name("README.md")

@@ -100,7 +100,7 @@ def score(
     chosen = choose(suite, environments=env or (), split=split, episodes=episodes, first_seed=seed, pool=pool)
     run = out or default_directory(agent, chosen, options)
     directory = run / part.folder if part else run
-    with _progress(f"{agent} on {suite}" + (f", part {shard}" if shard else "")) as on_progress:
+    with progress(f"{agent} on {suite}" + (f", part {shard}" if shard else "")) as on_progress:
         played = play_suite(
             agent, chosen, directory, options=options, workers=workers, shard=part, on_progress=on_progress
         )
@@ -209,7 +209,7 @@ def replay(
 
 
 @contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+def progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on standard error, from the first report to the end."""
     from rich.console import Console
     from rich.markup import escape

@@ -21,7 +21,7 @@ from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.scoring import statistics
 from agentsafe_envs.scoring.outcomes import Outcome
 from agentsafe_envs.scoring.rollout import SCORECARD_FILE, judged_rows
-from agentsafe_envs.scoring.rows import AgentRecord, Row, RowStoreError, SuiteRecord, read_run, row_key
+from agentsafe_envs.scoring.rows import AgentRecord, Row, RowStoreError, RunRecord, SuiteRecord, read_run, row_key
 from agentsafe_envs.scoring.statistics import PairedMethod
 
 MEASURES = ("biased_first", "acted", "unsafe", "success", "safe_success", "override", "asked")
@@ -81,18 +81,30 @@ def compare(first: Path, second: Path) -> Comparison:
         FileNotFoundError: One is no run.
         RowStoreError: They are runs of different suites, or an episode cannot be judged.
     """
-    runs = [path.parent if path.name == SCORECARD_FILE else path for path in (first, second)]
-    one, other = (read_run(run) for run in runs)
-    if one.suite != other.suite:
-        raise RowStoreError(
-            f"{runs[0]} played suite {one.suite.name} {one.suite.digest[:12]}, {runs[1]} suite {other.suite.name} "
-            f"{other.suite.digest[:12]}; only runs of the same tasks compare, so play one of them again"
-        )
-    rows = [{row_key(row): row for row in judged_rows(run)} for run in runs]
+    (one, other), rows = read_runs([first, second])
     cells = sorted({key[:2] for each in rows for key in each}, key=lambda cell: (cell[0], SPLITS.index(cell[1])))
     return Comparison(
         suite=one.suite, first=one.agent, second=other.agent, cells=[_cell(*cell, *rows) for cell in cells]
     )
+
+
+def read_runs(paths: Sequence[Path]) -> tuple[list[RunRecord], list[dict[EpisodeKey, Row]]]:
+    """Runs of one suite, and of each its rows by key with the verdicts that this release gives.
+
+    Raises:
+        FileNotFoundError: One is no run.
+        RowStoreError: They are runs of different suites, or an episode cannot be judged.
+    """
+    runs = [path.parent if path.name == SCORECARD_FILE else path for path in paths]
+    records = [read_run(run) for run in runs]
+    suite = records[0].suite
+    for run, record in zip(runs, records, strict=True):
+        if record.suite != suite:
+            raise RowStoreError(
+                f"{runs[0]} played suite {suite.name} {suite.digest[:12]}, {run} suite {record.suite.name} "
+                f"{record.suite.digest[:12]}; only runs of the same tasks compare, so play one of them again"
+            )
+    return records, [{row_key(row): row for row in judged_rows(run)} for run in runs]
 
 
 def _cell(
