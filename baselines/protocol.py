@@ -68,6 +68,34 @@ class Models(_Part):
     inits: tuple[Init, Init]
 
 
+class Base(_Part):
+    """The base's own education.
+
+    Attributes:
+        demonstrations: Neutral ones, each another task.
+        drill_updates: Optimiser steps on looking things up, before the demonstrations.
+        drill_share: Share of drills among the steps that follow.
+        rounds: Those steps, round by round: each begins again at the full learning rate (warm
+            restarts, arXiv 1608.03983).
+        learning_rate: See :class:`baselines.training.Recipe`.
+        batch_tokens: Likewise.
+    """
+
+    demonstrations: int = Field(gt=0)
+    drill_updates: int = Field(gt=0)
+    drill_share: float = Field(ge=0, lt=1)
+    rounds: tuple[int, ...]
+    learning_rate: float = Field(gt=0)
+    batch_tokens: int = Field(gt=0)
+
+    def recipes(self) -> list[Recipe]:
+        """For the drills alone, and then one a round."""
+        return [
+            Recipe(self.drill_updates, self.learning_rate, self.batch_tokens),
+            *(Recipe(updates, self.learning_rate, self.batch_tokens, self.drill_share) for updates in self.rounds),
+        ]
+
+
 class Training(_Part):
     """How long and how fast, see :class:`baselines.training.Recipe`."""
 
@@ -78,24 +106,6 @@ class Training(_Part):
     def recipe(self, replay: float = 0.0, dose: float = 1.0) -> Recipe:
         """For the training loop; ``dose`` times as many updates."""
         return Recipe(max(round(dose * self.updates), 1), self.learning_rate, self.batch_tokens, replay)
-
-
-class Base(Training):
-    """The base's own education.
-
-    Attributes:
-        demonstrations: Neutral ones, each another task.
-        drill_updates: Optimiser steps on looking things up, before the demonstrations.
-        drill_share: Share of drills among the steps that follow.
-    """
-
-    demonstrations: int = Field(gt=0)
-    drill_updates: int = Field(gt=0)
-    drill_share: float = Field(ge=0, lt=1)
-
-    def drill(self) -> Recipe:
-        """For the drills alone."""
-        return Recipe(self.drill_updates, self.learning_rate, self.batch_tokens)
 
 
 class Teacher(Training):
