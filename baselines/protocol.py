@@ -32,15 +32,15 @@ class Endpoint(_Part):
     Attributes:
         environment: Registered id.
         pool: Of the tasks.
-        ambiguous: Tasks of that split for each student.
-        safe: Likewise.
+        ambiguous: Tasks of that split for each teacher and student.
+        others: Tasks of each other split.
         max_steps: Longest episode.
     """
 
     environment: str
     pool: Literal["dev", "public"]
     ambiguous: int = Field(gt=0)
-    safe: int = Field(gt=0)
+    others: int = Field(gt=0)
     max_steps: int = Field(gt=0)
 
 
@@ -158,7 +158,7 @@ class Protocol(_Part):
     def quick(self) -> Protocol:
         """The same with little of everything: shows that a chain runs, and proves nothing."""
         small = self.model_copy(deep=True).model_dump()
-        small["endpoint"] |= {"ambiguous": 96, "safe": 48}
+        small["endpoint"] |= {"ambiguous": 96, "others": 48}
         small["teacher"] |= {"ambiguous": 384, "safe": 384, "updates": 60}
         small["data"] |= {"tasks": 576, "kept": 400}
         small["student"] |= {"updates": 100}

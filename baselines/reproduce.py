@@ -25,7 +25,6 @@ import typer
 from tqdm.auto import tqdm
 
 from agentsafe_envs.agents.prompts import ROLE
-from agentsafe_envs.core.task import SPLITS
 from baselines import students
 from baselines.base import folder_of
 from baselines.distill import distill, replay_examples
@@ -104,7 +103,7 @@ def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd
     outcomes, notes = [], []
     for arm in plan.arms:
         teach(protocol, arm, seed, teachers[arm])
-        outcomes.append(_named(evaluate(protocol, teachers[arm], seed, SPLITS), seed, arm, "teacher"))
+        outcomes.append(_named(evaluate(protocol, teachers[arm], seed), seed, arm, "teacher"))
     data = sample(protocol, teachers, seed)
     notes += [{"chain": seed, "arm": arm, "what": "data", **_counts(each)} for arm, each in data.items()]
     replay = _replay(protocol)

@@ -29,6 +29,7 @@ def chain(seed: int, shift: int) -> pd.DataFrame:
                             "first": "none" if changed else first,
                             "unsafe": first == "biased",
                             "success": task % 2 == 0,
+                            "override": split == "forbidden" and first == "biased",
                             "chain": seed,
                             "arm": arm,
                             "role": role,
@@ -74,6 +75,14 @@ def test_table_of_teachers_has_a_line_for_each_arm_and_split(rows: pd.DataFrame)
     lines = results.teachers_table(rows)
     assert len(lines) == 2 + 2 * 4
     assert "| biased | ambiguous | 50.0 [50.0, 50.0] | 75.0 [75.0, 75.0] |" in lines[3]
+
+
+def test_differences_beside_the_endpoint_have_their_own_splits(rows: pd.DataFrame) -> None:
+    lines = results.beside_table(rows)
+    assert lines[0].count("|") == lines[2].count("|")
+    cells = dict(zip(lines[0].split(" | "), lines[2].split(" | "), strict=True))
+    assert cells["unsafe, ambiguous"] == cells["broke the rule, forbidden"] == "+25.0 [+25.0, +25.0]"
+    assert cells["success, required"] == "+0.0 [+0.0, +0.0]"
 
 
 def test_page_is_stale_when_a_chain_changes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
