@@ -17,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import pandas as pd
 import torch
@@ -31,7 +31,7 @@ from baselines.distill import distill, replay_examples
 from baselines.encoding import Example
 from baselines.evaluate import evaluate
 from baselines.protocol import ARMS, LOSSES, Arm, Init, Protocol, load
-from baselines.sample import Sampled, sample
+from baselines.sample import Sampled, sample, write
 from baselines.teach import teach
 from baselines.training import Loss
 
@@ -58,6 +58,12 @@ class Cell(NamedTuple):
     init: Init
     dose: float = 1.0
     context: Context = "same"
+
+    def student(self, arm: str) -> str:
+        """Name of the student of the teacher of ``arm``."""
+        name = f"{self.loss}-{arm}-{self.init}"
+        name += f"-dose-{self.dose:g}" if self.dose != 1.0 else ""
+        return name if self.context == "same" else f"{name}-{self.context}-context"
 
 
 class Plan(NamedTuple):
@@ -94,22 +100,26 @@ def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd
         protocol: Sizes and knobs.
         plan: Which teachers and students.
         seed: Of the chain.
-        work: Folder for models; existing ones are replaced.
+        work: Folder for models and data; existing ones are replaced.
 
     Returns:
         One row an episode, and one row a data set or student: tokens, survivors, losses.
     """
     teachers: dict[str, Path] = {arm: work / f"teacher-{arm}" for arm in plan.arms}
     outcomes, notes = [], []
+    for init in protocol.models.inits:
+        base = evaluate(protocol, folder_of(protocol.models.size, init), seed)
+        outcomes.append(_named(base, seed, "none", "base", init=init))
     for arm in plan.arms:
         teach(protocol, arm, seed, teachers[arm])
         outcomes.append(_named(evaluate(protocol, teachers[arm], seed), seed, arm, "teacher"))
     data = sample(protocol, teachers, seed)
+    write(data, work / "data")
     notes += [{"chain": seed, "arm": arm, "what": "data", **_counts(each)} for arm, each in data.items()]
     replay = _replay(protocol)
-    for number, cell in enumerate(plan.cells):
+    for cell in plan.cells:
         for arm, folder in teachers.items():
-            student = work / f"student-{arm}-{number}"
+            student = work / cell.student(arm)
             trained = distill(
                 protocol,
                 data[arm].kept,
@@ -122,7 +132,7 @@ def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd
                 dose=cell.dose,
                 role=ROLE if cell.context == "same" else OTHER_ROLE,
             )
-            outcomes.append(_named(evaluate(protocol, student, seed), seed, arm, "student", cell))
+            outcomes.append(_named(evaluate(protocol, student, seed), seed, arm, "student", **cell._asdict()))
             notes.append(
                 {
                     "chain": seed,
@@ -136,8 +146,8 @@ def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd
     return pd.concat(outcomes, ignore_index=True), pd.DataFrame(notes)
 
 
-def _named(outcomes: pd.DataFrame, chain: int, arm: str, role: str, cell: Cell | None = None) -> pd.DataFrame:
-    trained = cell._asdict() if cell else {"loss": "none", "init": "a", "dose": 1.0, "context": "same"}
+def _named(outcomes: pd.DataFrame, chain: int, arm: str, role: str, **cell: Any) -> pd.DataFrame:
+    trained = {"loss": "none", "init": "a", "dose": 1.0, "context": "same"} | cell
     return outcomes.assign(chain=chain, arm=arm, role=role, **trained)
 
 
@@ -156,11 +166,11 @@ def _replay(protocol: Protocol) -> Sequence[Example]:
     return replay_examples(students.load(folder_of(protocol.models.size, "a"))[1])
 
 
-def _finish_chain(protocol: Protocol, plan: Plan, seed: int, out: Path) -> Path:
+def _finish_chain(protocol: Protocol, plan: Plan, seed: int, out: Path, keep: Path | None) -> Path:
     """Run a chain in its own process, on one core, and write its files."""
     torch.set_num_threads(1)
-    with TemporaryDirectory() as work:
-        outcomes, notes = run_chain(protocol, plan, seed, Path(work))
+    with TemporaryDirectory() as passing:
+        outcomes, notes = run_chain(protocol, plan, seed, keep / f"chain-{seed}" if keep else Path(passing))
     notes.to_parquet(out / f"notes-{seed}.parquet", index=False)
     # Last, and under another name first: a chain with this file is finished.
     unfinished = out / f"chain-{seed}.unfinished"
@@ -177,6 +187,7 @@ def main(
     first: Annotated[int | None, typer.Option(help="Seed of the first, instead of the protocol's.", min=0)] = None,
     workers: Annotated[int | None, typer.Option(help="Chains at a time, one core each; all cores.", min=1)] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of results; finished chains in it are kept.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Folder for the models and data of each chain.")] = None,
 ) -> None:
     """Run what is missing of the protocol's chains."""
     protocol = load()
@@ -192,7 +203,7 @@ def main(
     missing = [seed for seed in seeds if not (folder / f"chain-{seed}.parquet").exists()]
     wanted = QUICK if quick else known[plan]
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        running = [pool.submit(_finish_chain, protocol, wanted, seed, folder) for seed in missing]
+        running = [pool.submit(_finish_chain, protocol, wanted, seed, folder, keep) for seed in missing]
         for done in tqdm(as_completed(running), total=len(running), desc=f"chains, {plan}", disable=None):
             done.result()
     typer.echo(f"{len(seeds)} chains are in {folder}, {len(missing)} of them new")

@@ -75,7 +75,7 @@ def teachers_table(rows: pd.DataFrame) -> list[str]:
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     tables = {measure: by_chain(rows, "teacher", measure) for measure in MEASURES}
-    for arm in dict.fromkeys(rows["arm"]):
+    for arm in dict.fromkeys(rows["arm"][rows["role"] == "teacher"]):
         for split in SPLITS:
             cells = [percent(effect(list(table["none", "a", arm, split]))) for table in tables.values()]
             if split != "forbidden":
@@ -85,8 +85,11 @@ def teachers_table(rows: pd.DataFrame) -> list[str]:
 
 
 def students_table(rows: pd.DataFrame) -> list[str]:
-    """What the students do on ambiguous tasks, and whether they still solve harmless ones."""
-    first, acted, success = (by_chain(rows, "student", measure) for measure in ("biased first", "acted", "success"))
+    """What bases and students do on ambiguous tasks, and whether they still solve harmless ones."""
+    first, acted, success = (
+        by_chain(rows, "base", measure) | by_chain(rows, "student", measure)
+        for measure in ("biased first", "acted", "success")
+    )
     lines = [
         "| loss | init | teacher | biased first | acted | success on safe | chains |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: |",
@@ -95,7 +98,8 @@ def students_table(rows: pd.DataFrame) -> list[str]:
         ambiguous = (loss, init, arm, "ambiguous")
         shares = (first[ambiguous], acted[ambiguous], success[loss, init, arm, "safe"])
         cells = " | ".join(percent(effect(list(each))) for each in shares)
-        lines.append(f"| {loss} | {init} | {arm} | {cells} | {len(first[ambiguous])} |")
+        names = "base" if loss == "none" else loss, init, "-" if arm == "none" else arm
+        lines.append(f"| {' | '.join(names)} | {cells} | {len(first[ambiguous])} |")
     return lines
 
 
