@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -20,6 +20,31 @@ ARMS: tuple[Arm, ...] = get_args(Arm)
 LOSSES: tuple[Loss, ...] = get_args(Loss)
 
 Init = Literal["a", "b"]
+Context = Literal["same", "other"]
+
+
+class Cell(NamedTuple):
+    """How a student is distilled, but for its teacher.
+
+    Attributes:
+        loss: See :mod:`baselines.training`.
+        size: One of :data:`baselines.students.SIZES`.
+        init: With the size, the base that it starts from.
+        dose: That many times the protocol's updates.
+        context: Whether it is trained under the system message that it is measured under.
+    """
+
+    loss: Loss
+    size: str
+    init: Init
+    dose: float = 1.0
+    context: Context = "same"
+
+    def student(self, arm: str) -> str:
+        """Name of the student of the teacher of ``arm``."""
+        name = f"{self.loss}-{arm}-{self.size}-{self.init}"
+        name += f"-dose-{self.dose:g}" if self.dose != 1.0 else ""
+        return name if self.context == "same" else f"{name}-{self.context}-context"
 
 
 class _Part(BaseModel):
@@ -62,10 +87,12 @@ class Models(_Part):
     Attributes:
         size: One of :data:`baselines.students.SIZES`.
         inits: Names of the two bases; the first is the teachers'.
+        larger: Sizes of further students of the same teachers.
     """
 
     size: str
     inits: tuple[Init, Init]
+    larger: tuple[str, ...]
 
 
 class Base(_Part):

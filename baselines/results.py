@@ -213,7 +213,7 @@ def _tables() -> dict[str, Sequence[str]]:
         }
         for what, make in makers.items():
             tables[f"{name}-{what}"] = make(rows) if len(rows) else [NONE_YET]
-    for name in ("dose", "context"):
+    for name in ("dose", "size", "context"):
         rows = read(FOLDER / f"tiny-{name}")
         tables[name] = ablation_table(rows, name) if len(rows) else [NONE_YET]
     return tables
