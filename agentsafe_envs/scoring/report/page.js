@@ -16,7 +16,7 @@
   };
   const label = (agent) => document.querySelector(`.agent:has([data-marker="${agent}"])`).cloneNode(true);
   const mark = (name) => make("span", { class: `mark mark-${LOOKS[name] ?? "plain"}` }, name);
-  const address = (episode) => `#episode=${encodeURI(episode.id)}`;
+  const address = (episode) => `#episode=${episode.id}`;
   const title = (episode) => `${episode.environment}, ${episode.split}, seed ${episode.seed}` + (episode.trial ? `, trial ${episode.trial}` : "");
 
   const parsed = (text) => {
@@ -107,7 +107,7 @@
   };
 
   const open = (focus) => {
-    const id = location.hash.startsWith("#episode=") ? decodeURIComponent(location.hash.slice(9)) : undefined;
+    const id = location.hash.startsWith("#episode=") ? location.hash.slice(9) : undefined;
     const episode = byId.get(id);
     panes.classList.toggle("opened", id !== undefined);
     list.querySelectorAll("[aria-current]").forEach((link) => link.removeAttribute("aria-current"));
