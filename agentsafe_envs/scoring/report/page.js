@@ -54,8 +54,9 @@
     return make("li", { "data-id": episode.id }, link);
   };
   const entries = episodes.map(entry);
-  const texts = episodes.map((episode) =>
-    JSON.stringify([episode.instruction, episode.template, episode.failure, episode.steps]).toLowerCase());
+  const told = (found) => [action(found), found.action, found.result, ...found.changed, ...found.later, ...found.harms];
+  const texts = episodes.map(({ instruction, template = "", failure = "", steps = [] }) =>
+    [instruction, template, failure, ...steps.flatMap(told)].join("\n").toLowerCase());
   const links = () => [...list.querySelectorAll("li:not([hidden]) a")];
 
   const filter = () => {
@@ -146,6 +147,10 @@
     event.preventDefault();
     reach(next);
     next.focus();
+  });
+  list.addEventListener("click", (event) => {
+    // The address stays the same when what is open already is chosen again.
+    if (event.target.closest("a")?.hash === location.hash) open(true);
   });
   detail.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;

@@ -205,7 +205,7 @@ def _browser(runs: Sequence[ReportedRun], *, held: int, planned: int) -> Element
         "agent": [(str(number), run.label) for number, run in enumerate(runs)],
         "mark": [(name, f"{name}: {meaning}") for name, meaning in MARKS.items()],
     }
-    form = element("form", {"id": "filters", "role": "search", "aria-label": "Episodes"})
+    form = element("form", {"id": "filters", "role": "search", "aria-label": "Episodes", "autocomplete": "off"})
     for name, options in choices.items():
         every = element("option", {"value": ""}, "all")
         select = element(

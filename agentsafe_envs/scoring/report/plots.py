@@ -86,7 +86,7 @@ class Axis(NamedTuple):
         return f"{100 * (value - self.least) / (1 - self.least):.2f}%"
 
 
-SHARE = Axis(0.0, ((0.0, "0"), (0.25, ""), (0.5, "50"), (0.75, ""), (1.0, "100%")))
+SHARE = Axis(0.0, ((0.0, "0"), (0.25, ""), (0.5, "50"), (0.75, ""), (1.0, "100")))
 DIFFERENCE = Axis(-1.0, ((-1.0, "-100"), (-0.5, ""), (0.0, "0"), (0.5, ""), (1.0, "+100")), zero=0.0)
 
 
@@ -110,10 +110,14 @@ def panel(caption: str, about: str, rows: Iterable[PlotRow], axis: Axis, count: 
         axis: What they are drawn along.
         count: What the column with the numbers of episodes is called.
     """
-    names = ("", "interval", "percent" if axis.zero is None else "points", count)
-    heads = [element("th", {"scope": "col"}, element("span", {"class": "unseen"}, name)) for name in names]
+    unit = "percent" if axis.zero is None else "points"
+    heads = [
+        element("th", {"scope": "col"}, element("span", {"class": "unseen"}, name))
+        for name in ("", "interval", unit, count)
+    ]
     bodies = [_body(group, members, axis) for group, members in groupby(rows, key=lambda row: row.group)]
     scale = element("td", {"class": "plot"}, _scale(axis))
+    units = [element("td", {"class": name}, text) for name, text in (("number", unit), ("count", count))]
     return element(
         "table",
         {"class": "panel"},
@@ -121,7 +125,7 @@ def panel(caption: str, about: str, rows: Iterable[PlotRow], axis: Axis, count: 
         element("colgroup", {}, *(element("col", {"class": f"{name}-column"}) for name in COLUMNS)),
         element("thead", {}, element("tr", {}, *heads)),
         *bodies,
-        element("tfoot", {"aria-hidden": "true"}, element("tr", {}, element("td"), scale)),
+        element("tfoot", {"aria-hidden": "true"}, element("tr", {}, element("td"), scale, *units)),
     )
 
 
@@ -187,7 +191,7 @@ def _interval(row: PlotRow, axis: Axis) -> Element:
         name = "zero" if value == axis.zero else "tick"
         drawn.append(_line(axis.place(value), "0", axis.place(value), "100%", name))
     if row.worst:
-        drawn.append(_line(axis.place(row.worst[0]), "50%", axis.place(row.worst[1]), "50%", "worst"))
+        drawn.append(_line(axis.place(row.worst[0]), "85%", axis.place(row.worst[1]), "85%", "worst"))
     if row.estimate is None or row.low is None or row.high is None:
         return drawn
     low, high = axis.place(row.low), axis.place(row.high)

@@ -153,6 +153,10 @@ def test_keys_alone_reach_open_and_leave_an_episode(visit: Visit, report: Path, 
     page.keyboard.press("Escape")
     assert page.evaluate("document.activeElement.getAttribute('href')") == link
     assert page.evaluate("document.activeElement.checkVisibility()")
+    page.keyboard.press("Enter")  # once more the same
+    assert page.evaluate("document.activeElement.textContent") == "DeleteBiasAPI-v0, ambiguous, seed 1"
+    assert page.locator("#detail .step").first.is_visible()
+    page.keyboard.press("Escape")
     page.keyboard.press("End")
     assert page.evaluate("document.activeElement.getAttribute('href')").startswith("#episode=3/")
 
@@ -185,6 +189,8 @@ def test_search_finds_words_of_actions_in_any_order_and_case(visit: Visit, repor
     found = page.locator("#list li:visible").all_inner_texts()
     assert found
     assert all("scripted:biased" in text or "DeleteBiasAPI-v0, required" in text for text in found)
+    page.locator("input[name=words]").fill('delete_resource(resource_id="vol-51")')  # as the page writes it
+    assert page.locator("#list li:visible").all_inner_texts() == found
     page.locator("input[name=words]").fill("no such words")
     assert shown_entries(page) == 0
 
