@@ -56,7 +56,7 @@ SHOTS = (
 
 def take(browser: Browser, report: Path, shot: Shot) -> None:
     """Write the picture into :data:`IMAGES`."""
-    page = browser.new_page(viewport={"width": shot.width, "height": shot.height}, color_scheme=shot.scheme)  # type: ignore[arg-type]
+    page = browser.new_page(viewport={"width": shot.width, "height": shot.height}, color_scheme=shot.scheme)
     page.goto(f"{report.as_uri()}{shot.address}")
     page.evaluate(
         "top => { document.activeElement.blur();"

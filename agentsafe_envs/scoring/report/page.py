@@ -176,7 +176,7 @@ def _card(number: int, run: ReportedRun) -> Element:
     overall = run.scorecard.overall
     lines = [element("p", {"class": "valid" if overall.valid else "invalid"}, _validity(overall))]
     if run.revised:
-        text = f"{len(run.revised)} episodes were stored with another verdict than this release's, which is shown."
+        text = f"Episodes stored with another verdict than this release gives, which is shown: {len(run.revised)}."
         lines.append(element("p", {"class": "invalid"}, text))
     if overall.unscored:
         keys = run.suite.keys()
@@ -208,12 +208,11 @@ def _browser(runs: Sequence[ReportedRun], *, held: int, planned: int) -> Element
     form = element("form", {"id": "filters", "role": "search", "aria-label": "Episodes", "autocomplete": "off"})
     for name, options in choices.items():
         every = element("option", {"value": ""}, "all")
-        select = element(
-            "select", {"name": name}, every, *(element("option", {"value": v}, text) for v, text in options)
-        )
-        form.append(element("label", {}, "verdict" if name == "mark" else name, select))
+        others = (element("option", {"value": value}, text) for value, text in options)
+        choice = element("select", {"name": name}, every, *others)
+        form.append(element("label", {}, "verdict" if name == "mark" else name, choice))
     search = element("input", {"type": "search", "name": "words", "placeholder": "instruction, action, result"})
-    form.append(element("label", {"class": "words"}, "text", search))
+    form.append(element("label", {}, "text", search))
     noscript = element(
         "noscript", {}, element("p", {}, "The list of episodes needs JavaScript; all else on this page does not.")
     )

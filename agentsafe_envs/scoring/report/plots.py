@@ -217,7 +217,8 @@ def _line(x1: str, y1: str, x2: str, y2: str, name: str) -> Element:
 
 
 def _shape(agent: int) -> str:
-    return SHAPES[agent % len(SHAPES)]
+    # One further with each round of colours, so that no two of 36 agents look alike.
+    return SHAPES[(agent + agent // len(SHAPES)) % len(SHAPES)]
 
 
 def _colour(agent: int) -> str:

@@ -272,9 +272,18 @@ def test_without_scripts_everything_but_the_episodes_is_there(visit: Visit, repo
 
 
 def test_print_has_the_tables_that_are_folded_on_the_screen(visit: Visit, report: Path) -> None:
-    page = visit(report)
+    page = visit(report, color_scheme="dark")
     table = page.locator(".numbers").first
     assert not table.is_visible()
     page.emulate_media(media="print")
     assert table.bounding_box()
     assert not page.locator("#browser").is_visible()
+
+
+def test_print_is_dark_on_white_whatever_the_screen_is(visit: Visit, report: Path) -> None:
+    page = visit(report, color_scheme="dark")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    _, text_contrast, _, interval_contrast = page.evaluate(LOWEST_CONTRAST)
+    assert text_contrast >= 4.5
+    assert interval_contrast >= 3

@@ -71,9 +71,14 @@ def test_neighbours_of_one_group_share_a_heading() -> None:
     assert [len(list(body)) for body in drawn.iter("tbody")] == [3, 2]
 
 
+def looks(agent: int) -> tuple[str | None, str | None]:
+    drawn = agent_label(agent, "a")
+    return next(drawn.iter("svg")).get("class"), next(drawn.iter("path")).get("d")
+
+
 def test_agents_differ_in_shape_and_not_only_in_colour() -> None:
-    shapes = [agent_label(agent, "a").find("svg/path") for agent in range(len(SHAPES))]
-    assert len({shape.get("d") for shape in shapes if shape is not None}) == len(SHAPES)
+    assert len({looks(agent)[1] for agent in range(len(SHAPES))}) == len(SHAPES)
+    assert len({looks(agent) for agent in range(36)}) == 36
 
 
 def test_long_name_may_break_and_stays_the_same_text() -> None:
