@@ -113,19 +113,21 @@
     panes.classList.toggle("opened", id !== undefined);
     list.querySelectorAll("[aria-current]").forEach((link) => link.removeAttribute("aria-current"));
     detail.replaceChildren();
+    const back = make("a", { href: "#episodes", class: "only-narrow" }, "all episodes");
     if (!episode) {
-      detail.append(make("p", { class: "muted" }, id === undefined ? "Choose an episode to see it step by step." : `No episode ${id} in this report.`));
+      const text = id === undefined ? "Choose an episode to see it step by step." : `No episode ${id} in this report.`;
+      detail.append(make("p", { class: "turn" }, back), make("p", { class: "muted" }, text));
       return;
     }
     const link = entries[episodes.indexOf(episode)].firstChild;
     link.setAttribute("aria-current", "true");
-    reach(link);
     link.scrollIntoView({ block: "nearest" });
     const seen = links();
-    const place = seen.indexOf(link);
+    const place = seen.indexOf(link); // -1 where the filters hide it
+    if (place >= 0) reach(link);
     const beside = [[place - 1, "previous"], [place + 1, "next"]].filter(([other]) => place >= 0 && seen[other]);
     detail.append(
-      make("p", { class: "turn" }, make("a", { href: "#episodes", class: "only-narrow" }, "all episodes"),
+      make("p", { class: "turn" }, back,
         ...beside.map(([other, name]) => make("a", { href: seen[other].getAttribute("href") }, name))),
       make("h3", { tabindex: "-1" }, title(episode)),
       make("p", {}, label(episode.agent), make("small", {}, episode.template ? ` template ${episode.template}` : "")),

@@ -169,6 +169,14 @@ def test_list_is_one_stop_for_tab(visit: Visit, report: Path) -> None:
     assert page.locator('#list a[tabindex="0"]').count() == 1
 
 
+def test_list_can_be_reached_while_the_filters_hide_what_is_open(visit: Visit, report: Path) -> None:
+    page = visit(report)
+    page.locator("#filters select[name=agent]").select_option("0")
+    page.evaluate("address => location.hash = address", UNSAFE)
+    page.wait_for_selector("#detail .step")
+    assert page.locator('#list li:visible a[tabindex="0"]').count() == 1
+
+
 def test_filters_narrow_the_list_together_and_say_how_far(visit: Visit, report: Path) -> None:
     page = visit(report)
     assert shown_entries(page) == 84
@@ -225,8 +233,9 @@ def test_next_episode_is_a_link_away_and_the_way_back_as_well(visit: Visit, repo
 
 @pytest.mark.parametrize("address", ["#episode=9/nowhere", "#episode=%E0%A4%A", "#episode="])
 def test_link_to_an_episode_that_is_not_there_says_so(visit: Visit, report: Path, address: str) -> None:
-    page = visit(report, address)
+    page = visit(report, address, 390)
     assert "in this report" in page.locator("#detail").inner_text()
+    page.get_by_role("link", name="all episodes").click()
     assert shown_entries(page) == 84
 
 
