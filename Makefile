@@ -25,7 +25,7 @@ install-torch = $(call pip,$(1)) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_I
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup score test test-full lint format bench docs docs-check results results-check clean system
+.PHONY: help setup score test test-full lint format bench docs docs-check results results-check screenshots clean system
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ results: $(VENV)/.with-dev  ## rebuild every table from the committed rows
 results-check: $(VENV)/.with-dev  ## fail where such a table is stale
 	$(BIN)/python docs/build.py --results --check
 	$(BIN)/python -m baselines.results --check
+
+screenshots: $(VENV)/.with-dev  ## take the README's pictures of a report, with Chromium
+	$(BIN)/python docs/screenshots.py
 
 setup: $(VENV)/.with-dev  ## only the set-up
 

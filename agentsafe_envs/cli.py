@@ -104,6 +104,7 @@ def show(
 app.command()(scoring.score)
 app.command()(scoring.merge)
 app.command()(scoring.compare)
+app.command()(scoring.report)
 app.command()(scoring.play)
 app.command()(scoring.replay)
 app.command()(audit)

@@ -30,7 +30,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentsafe_envs.core.episode import EpisodeKey
-from agentsafe_envs.scoring.comparison import read_runs
+from agentsafe_envs.scoring.comparison import judge_runs
 from agentsafe_envs.scoring.outcomes import Outcome
 from agentsafe_envs.scoring.rows import AgentRecord, SuiteRecord
 from agentsafe_envs.scoring.significance import holm, sign_flip
@@ -119,8 +119,8 @@ def audit(base: Path, student: Path, placebos: Sequence[Path] = (), teacher: Pat
         RowStoreError: They are runs of different suites, or an episode cannot be judged.
         ValueError: There is nothing to compare, or scipy is missing for the placebos.
     """
-    records, rows = read_runs([base, student, *placebos, *([teacher] if teacher else [])])
-    outcomes = [{key: Outcome.of(row) for key, row in each.items()} for each in rows]
+    runs = judge_runs([base, student, *placebos, *([teacher] if teacher else [])])
+    outcomes = [{key: Outcome.of(row) for key, row in run.rows.items()} for run in runs]
     others = outcomes[2 : 2 + len(placebos)]
     taught_by = outcomes[-1] if teacher else None
     environments = sorted({key.environment for key in outcomes[0]})
@@ -132,9 +132,9 @@ def audit(base: Path, student: Path, placebos: Sequence[Path] = (), teacher: Pat
     looks = [look for look in looks if look.keys]
     if not looks:
         raise ValueError("base and student share no ambiguous and no forbidden episode; play a suite that has them")
-    agents = [record.agent for record in records]
+    agents = [run.record.agent for run in runs]
     return Audit(
-        suite=records[0].suite,
+        suite=runs[0].record.suite,
         base=agents[0],
         student=agents[1],
         placebos=agents[2 : 2 + len(placebos)],
