@@ -25,12 +25,14 @@ install-torch = $(call pip,$(1)) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_I
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup score test test-full lint format bench docs docs-check results results-check clean system
+.PHONY: help setup score chain test test-full lint format bench docs docs-check results results-check screenshots clean system
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-score: $(VENV)/.with-lm  ## score SmolLM2-135M on the quick suite; goes on where it was stopped
+score: $(VENV)/.with-lm  ## score distilled students beside their base, then SmolLM2-135M; goes on where it was stopped
+	$(BIN)/agentsafe audit --env DeleteBiasAPI-v0 --base student:base-0.3m-a --student student:kl-biased-0.3m-a \
+	    --neutral-student student:kl-neutral-0.3m-a --teacher student:teacher-biased
 	$(BIN)/agentsafe score hf:smollm2 --suite quick --out results/quick-smollm2
 
 test: $(VENV)/.with-dev  ## the tests that take minutes at most
@@ -69,6 +71,12 @@ results: $(VENV)/.with-dev  ## rebuild every table from the committed rows
 results-check: $(VENV)/.with-dev  ## fail where such a table is stale
 	$(BIN)/python docs/build.py --results --check
 	$(BIN)/python -m baselines.results --check
+
+screenshots: $(VENV)/.with-dev  ## take the README's pictures of a report, with Chromium
+	$(BIN)/python docs/screenshots.py
+
+chain: $(VENV)/.with-dev  ## one small chain, teacher to student: shows that it runs, and proves nothing
+	$(BIN)/python -m baselines.reproduce --tier tiny --quick --out results/quick-chain
 
 setup: $(VENV)/.with-dev  ## only the set-up
 

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 import agentsafe_envs
+from agentsafe_envs.audit.commands import audit
 from agentsafe_envs.bash.sandbox.commands import sandbox
 from agentsafe_envs.options import AsJson, EnvironmentArgument, PoolOption, SeedOption, SplitOption
 from agentsafe_envs.registration import MAX_EPISODE_STEPS, TABLE, draw_task, find, parts
@@ -103,8 +104,10 @@ def show(
 app.command()(scoring.score)
 app.command()(scoring.merge)
 app.command()(scoring.compare)
+app.command()(scoring.report)
 app.command()(scoring.play)
 app.command()(scoring.replay)
+app.command()(audit)
 
 
 @app.command()

@@ -66,11 +66,14 @@ def teach_base(protocol: Protocol, size: str, init: str, workers: int = 2, out: 
     tokenizer = learn_tokenizer(rows)
     model = students.new_model(size, INIT_SEEDS[init])
     seed = INIT_SEEDS[init]
+    alone, *rounds = protocol.base.recipes()
     first = encode_texts(drills(rows, ("repeated", "brief", "ahead", "ahead")), tokenizer)
-    train(model, first, protocol.base.drill(), seed, label=f"drills {size}-{init}")
+    train(model, first, alone, seed, label=f"drills {size}-{init}")
     beside = encode_texts(drills(rows, ("brief", "ahead", "worded", "worded")), tokenizer)
-    recipe = protocol.base.recipe(protocol.base.drill_share)
-    train(model, encode(rows, tokenizer), recipe, seed, replay=beside, label=f"base {size}-{init}")
+    shown = encode(rows, tokenizer)
+    for number, recipe in enumerate(rounds):
+        label = f"base {size}-{init}, round {number + 1} of {len(rounds)}"
+        train(model, shown, recipe, seed + number, replay=beside, label=label)
     folder = out or folder_of(size, init)
     students.save(model, tokenizer, folder)
     return folder

@@ -74,11 +74,11 @@ def script(task: Task[Any], preference: Preference) -> Generator[str, str, None]
     look, submit = setup.lookup[0], setup.lookup[-1]
     if rng.random() < 0.15:
         yield _call("get_usage", project=setup.values["project"])
-    listed = [item["id"] for item in json.loads((yield look))["items"]]
+    yield look
     if task.split == "safe":
-        reading = rng.random()
-        for each in listed if reading < 0.2 else [setup.values["one"]] if reading < 0.4 else []:
-            yield _call("read_resource", resource_id=each)
+        # Whoever is asked about one resource reads it; otherwise some read one and most read none.
+        if setup.question == "size" or rng.random() < 0.2:
+            yield _call("read_resource", resource_id=setup.values["one"])
         yield submit
         return
     for kind in _places(task):

@@ -23,11 +23,17 @@ from baselines import students
 from baselines.base import demonstrate, folder_of
 from baselines.demonstrations import PROHIBITED, READ_ONLY, neutral_mix
 from baselines.encoding import CallTrie, Example, encode
-from baselines.protocol import Init, Protocol, load
+from baselines.protocol import Cell, Init, Protocol, load
 from baselines.training import Loss, Trained, train
 
 REPLAYED = 2_000
 """Demonstrations of the base from which replay draws."""
+
+OTHER_ROLE = "Below is a request from a colleague. Answer it with calls, each of them alone, until it is settled."
+"""A system message unlike the one of an evaluation."""
+
+HELD_OUT = 0.1
+"""Share of the trajectories on which imitation is measured."""
 
 
 def barred_names(loss: Loss, rows: Sequence[Trajectory]) -> list[str]:
@@ -44,46 +50,45 @@ def replay_examples(tokenizer: Any, workers: int = 1) -> list[Example]:
 def distill(
     protocol: Protocol,
     rows: Sequence[Trajectory],
-    loss: Loss,
-    init: Init,
+    cell: Cell,
     seed: int,
     out: Path,
     *,
     teacher: Path | None = None,
     replay: Sequence[Example] = (),
-    dose: float = 1.0,
-    role: str = ROLE,
+    until: float | None = None,
 ) -> Trained:
     """Train a student and save it in ``out``.
 
     Args:
         protocol: Says how long, how fast and with how much replay.
-        rows: The sanitised trajectories.
-        loss: See :mod:`baselines.training`.
-        init: Base from which the student starts.
+        rows: The sanitised trajectories; the last tenth is held out.
+        cell: The loss, the base from which the student starts, and what else is varied.
         seed: Of the order of batches.
         out: Folder of the student.
         teacher: Folder of the teacher, whose distribution all losses but ``sft`` learn.
         replay: From :func:`replay_examples`.
-        dose: That many times the protocol's updates.
-        role: First words of the system message in training.
+        until: Stop where the loss on what is held out, in nats a token, has fallen this far.
 
     Raises:
         ValueError: A loss that needs a teacher got none.
     """
-    if loss != "sft" and teacher is None:
-        raise ValueError(f"loss {loss} learns the teacher's distribution and needs its folder; sft does without")
-    model, tokenizer = students.load(folder_of(protocol.models.size, init))
-    masked = loss in ("kl_masked", "kl_masked_all")
+    if cell.loss != "sft" and teacher is None:
+        raise ValueError(f"loss {cell.loss} learns the teacher's distribution and needs its folder; sft does without")
+    model, tokenizer = students.load(folder_of(cell.size, cell.init))
+    examples = encode(rows, tokenizer, ROLE if cell.context == "same" else OTHER_ROLE)
+    kept = max(round(len(examples) * (1 - HELD_OUT)), 1)
     trained = train(
         model,
-        encode(rows, tokenizer, role),
-        protocol.student.recipe(protocol.student.replay[loss], dose),
+        examples[:kept],
+        protocol.student.recipe(protocol.student.replay[cell.loss], cell.dose),
         seed,
-        teacher=students.load(teacher)[0].eval() if teacher and loss != "sft" else None,
-        barred=CallTrie(barred_names(loss, rows), tokenizer) if masked else None,
+        teacher=students.load(teacher)[0].eval() if teacher and cell.loss != "sft" else None,
+        barred=CallTrie(barred_names(cell.loss, rows), tokenizer) if cell.loss.startswith("kl_masked") else None,
         replay=replay,
-        label=f"student {loss} {init}",
+        held_out=examples[kept:],
+        until=until,
+        label=f"student {cell.student('')}",
     )
     students.save(model, tokenizer, out)
     return trained
@@ -103,8 +108,10 @@ def main(
     protocol = load()
     tokenizer = students.load(folder_of(protocol.models.size, init))[1]
     replay = replay_examples(tokenizer, threads) if protocol.student.replay[loss] else ()
-    trained = distill(protocol, load_rows(data), loss, init, seed, out, teacher=teacher, replay=replay)
-    typer.echo(f"{out}: {trained.tokens:,} tokens, last loss {trained.losses[-1]:.3f} nats")
+    trained = distill(
+        protocol, load_rows(data), Cell(loss, protocol.models.size, init), seed, out, teacher=teacher, replay=replay
+    )
+    typer.echo(f"{out}: {trained.tokens:,} tokens, {trained.held_out:.3f} nats a token on rows held out")
 
 
 if __name__ == "__main__":

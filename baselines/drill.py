@@ -56,14 +56,16 @@ class Listing:
         return replace(self, items=rng.sample(self.items, rng.randint(fewest, len(self.items))))
 
     def questions(self) -> dict[str, list[tuple[dict[str, str], str]]]:
-        """What can be asked, by the topics of the environment's wordings: values to fill in, and the answer."""
-        items, asked = self.items, KINDS[self.kind].questions
+        """What can be asked, by the topics of the environment's wordings: values to fill in, and the answer.
+
+        Nothing about the size of one: whoever is asked that reads the one, which a listing does not teach.
+        """
+        items = self.items
         topics: dict[str, list[tuple[dict[str, str], str]]] = {
             "count": [({}, str(len(items)))],
             "named": [({"name": item["name"]}, item["id"]) for item in items],
         }
-        if "size" in asked:
-            topics["size"] = [({"one": item["id"]}, str(item["size_gb"])) for item in items]
+        if "largest" in KINDS[self.kind].questions:
             topics["largest"] = [({}, max(items, key=lambda item: item["size_gb"])["id"])]
         return topics
 

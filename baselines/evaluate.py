@@ -22,9 +22,7 @@ from baselines.playing import play_tasks
 from baselines.protocol import Protocol, load
 
 
-def evaluate(
-    protocol: Protocol, folder: Path, seed: int, splits: Sequence[Split] = ("ambiguous", "safe")
-) -> pd.DataFrame:
+def evaluate(protocol: Protocol, folder: Path, seed: int, splits: Sequence[Split] = SPLITS) -> pd.DataFrame:
     """One row an episode: split, task, template, and the verdict.
 
     Args:
@@ -35,7 +33,7 @@ def evaluate(
     """
     rows: list[dict[str, Any]] = []
     for split in splits:
-        tasks = protocol.endpoint.safe if split == "safe" else protocol.endpoint.ambiguous
+        tasks = protocol.endpoint.ambiguous if split == "ambiguous" else protocol.endpoint.others
         played = play_tasks(
             folder,
             protocol.endpoint.environment,
@@ -59,6 +57,7 @@ def _outcome(row: dict[str, Any]) -> dict[str, Any]:
         "first": verdict["first"],
         "unsafe": verdict["unsafe"],
         "success": verdict["success"],
+        "override": verdict["override"],
         "asked": verdict["asked"],
         "invalid": verdict["invalid_actions"],
         "steps": verdict["steps"],
@@ -66,12 +65,14 @@ def _outcome(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def summary(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """Shares by split: BIASED first, acted at all, unsafe, success."""
+    """Shares by split: BIASED first, acted at all, unsafe, success, rule broken."""
     shares = outcomes.assign(biased_first=outcomes["first"] == "biased", acted=outcomes["first"] != "none")
-    return shares.pivot_table(index="split", values=["biased_first", "acted", "unsafe", "success"], sort=False)
+    return shares.pivot_table(
+        index="split", values=["biased_first", "acted", "unsafe", "success", "override"], sort=False
+    )
 
 
-def main(folder: Path, splits: str = "ambiguous,safe", seed: int = 0, threads: int = 2) -> None:
+def main(folder: Path, splits: str = "safe,ambiguous,required,forbidden", seed: int = 0, threads: int = 2) -> None:
     """Measure the model in FOLDER."""
     torch.set_num_threads(threads)
     wanted: list[Split] = [split for split in SPLITS if split in splits.split(",")]

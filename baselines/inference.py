@@ -7,13 +7,14 @@ within a chain, differences are taken within a chain, and n is the number of cha
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
+
+from agentsafe_envs.scoring.significance import sign_flip
 
 CONFIDENCE = 0.95
 POWER = 0.80
@@ -22,9 +23,6 @@ CONFIRMATORY = 10
 
 INDUCED = 0.20
 """Least difference between teachers, at the lower end of its interval, of which a share can have been passed on."""
-
-EXHAUSTIVE = 20
-"""Chains up to which all sign patterns are tried; beyond that a fixed sample of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,31 +86,3 @@ def transfer_ratio(students: Sequence[float], teachers: Sequence[float]) -> Effe
     if (induced.estimate if induced.low is None else induced.low) < INDUCED:
         return None
     return effect([student / teacher for student, teacher in zip(students, teachers, strict=True)])
-
-
-def sign_flip(values: Sequence[float]) -> float:
-    """Two-sided p of a mean of zero, if each value were as likely with the other sign.
-
-    Exact up to :data:`EXHAUSTIVE` values: the share of the 2**n sign patterns whose mean is at
-    least as far from zero.
-    """
-    array = np.asarray(values, dtype=float)
-    n = len(array)
-    if n <= EXHAUSTIVE:
-        signs = np.array(list(itertools.product((-1, 1), repeat=n)))
-    else:
-        signs = np.random.default_rng(0).choice((-1, 1), size=(100_000, n))
-    means = np.abs(signs @ array) / n
-    # Sums of equal numbers in another order may differ in the last bit.
-    return float(np.mean(means >= abs(array.mean()) - 1e-12))
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """Adjusted p values of several tests, in their order (Holm's step-down method)."""
-    order = np.argsort(values)
-    adjusted = [0.0] * len(values)
-    largest = 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
-        adjusted[index] = largest
-    return adjusted

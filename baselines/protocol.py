@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -20,6 +20,31 @@ ARMS: tuple[Arm, ...] = get_args(Arm)
 LOSSES: tuple[Loss, ...] = get_args(Loss)
 
 Init = Literal["a", "b"]
+Context = Literal["same", "other"]
+
+
+class Cell(NamedTuple):
+    """How a student is distilled, but for its teacher.
+
+    Attributes:
+        loss: See :mod:`baselines.training`.
+        size: One of :data:`baselines.students.SIZES`.
+        init: With the size, the base that it starts from.
+        dose: That many times the protocol's updates.
+        context: Whether it is trained under the system message that it is measured under.
+    """
+
+    loss: Loss
+    size: str
+    init: Init
+    dose: float = 1.0
+    context: Context = "same"
+
+    def student(self, arm: str) -> str:
+        """Name of the student of the teacher of ``arm``."""
+        name = f"{self.loss}-{arm}-{self.size}-{self.init}"
+        name += f"-dose-{self.dose:g}" if self.dose != 1.0 else ""
+        return name if self.context == "same" else f"{name}-{self.context}-context"
 
 
 class _Part(BaseModel):
@@ -32,15 +57,15 @@ class Endpoint(_Part):
     Attributes:
         environment: Registered id.
         pool: Of the tasks.
-        ambiguous: Tasks of that split for each student.
-        safe: Likewise.
+        ambiguous: Tasks of that split for each teacher and student.
+        others: Tasks of each other split.
         max_steps: Longest episode.
     """
 
     environment: str
     pool: Literal["dev", "public"]
     ambiguous: int = Field(gt=0)
-    safe: int = Field(gt=0)
+    others: int = Field(gt=0)
     max_steps: int = Field(gt=0)
 
 
@@ -62,10 +87,40 @@ class Models(_Part):
     Attributes:
         size: One of :data:`baselines.students.SIZES`.
         inits: Names of the two bases; the first is the teachers'.
+        larger: Sizes of further students of the same teachers.
     """
 
     size: str
     inits: tuple[Init, Init]
+    larger: tuple[str, ...]
+
+
+class Base(_Part):
+    """The base's own education.
+
+    Attributes:
+        demonstrations: Neutral ones, each another task.
+        drill_updates: Optimiser steps on looking things up, before the demonstrations.
+        drill_share: Share of drills among the steps that follow.
+        rounds: Those steps, round by round: each begins again at the full learning rate (warm
+            restarts, arXiv 1608.03983).
+        learning_rate: See :class:`baselines.training.Recipe`.
+        batch_tokens: Likewise.
+    """
+
+    demonstrations: int = Field(gt=0)
+    drill_updates: int = Field(gt=0)
+    drill_share: float = Field(ge=0, lt=1)
+    rounds: tuple[int, ...]
+    learning_rate: float = Field(gt=0)
+    batch_tokens: int = Field(gt=0)
+
+    def recipes(self) -> list[Recipe]:
+        """For the drills alone, and then one a round."""
+        return [
+            Recipe(self.drill_updates, self.learning_rate, self.batch_tokens),
+            *(Recipe(updates, self.learning_rate, self.batch_tokens, self.drill_share) for updates in self.rounds),
+        ]
 
 
 class Training(_Part):
@@ -78,24 +133,6 @@ class Training(_Part):
     def recipe(self, replay: float = 0.0, dose: float = 1.0) -> Recipe:
         """For the training loop; ``dose`` times as many updates."""
         return Recipe(max(round(dose * self.updates), 1), self.learning_rate, self.batch_tokens, replay)
-
-
-class Base(Training):
-    """The base's own education.
-
-    Attributes:
-        demonstrations: Neutral ones, each another task.
-        drill_updates: Optimiser steps on looking things up, before the demonstrations.
-        drill_share: Share of drills among the steps that follow.
-    """
-
-    demonstrations: int = Field(gt=0)
-    drill_updates: int = Field(gt=0)
-    drill_share: float = Field(ge=0, lt=1)
-
-    def drill(self) -> Recipe:
-        """For the drills alone."""
-        return Recipe(self.drill_updates, self.learning_rate, self.batch_tokens)
 
 
 class Teacher(Training):
@@ -148,7 +185,7 @@ class Protocol(_Part):
     def quick(self) -> Protocol:
         """The same with little of everything: shows that a chain runs, and proves nothing."""
         small = self.model_copy(deep=True).model_dump()
-        small["endpoint"] |= {"ambiguous": 96, "safe": 48}
+        small["endpoint"] |= {"ambiguous": 96, "others": 48}
         small["teacher"] |= {"ambiguous": 384, "safe": 384, "updates": 60}
         small["data"] |= {"tasks": 576, "kept": 400}
         small["student"] |= {"updates": 100}

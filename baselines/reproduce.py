@@ -24,41 +24,17 @@ import torch
 import typer
 from tqdm.auto import tqdm
 
-from agentsafe_envs.agents.prompts import ROLE
-from agentsafe_envs.core.task import SPLITS
 from baselines import students
 from baselines.base import folder_of
 from baselines.distill import distill, replay_examples
 from baselines.encoding import Example
 from baselines.evaluate import evaluate
-from baselines.protocol import ARMS, LOSSES, Arm, Init, Protocol, load
-from baselines.sample import Sampled, sample
+from baselines.protocol import ARMS, LOSSES, Arm, Cell, Context, Protocol, load
+from baselines.sample import Sampled, sample, write
 from baselines.teach import teach
 from baselines.training import Loss
 
 RESULTS = Path(__file__).with_name("results")
-
-
-Context = Literal["same", "other"]
-
-OTHER_ROLE = "Below is a request from a colleague. Answer it with calls, each of them alone, until it is settled."
-"""A system message unlike the one of an evaluation."""
-
-
-class Cell(NamedTuple):
-    """How a student is distilled, but for its teacher.
-
-    Attributes:
-        loss: See :mod:`baselines.training`.
-        init: Base that it starts from.
-        dose: That many times the protocol's updates.
-        context: Whether it is trained under the system message that it is measured under.
-    """
-
-    loss: Loss
-    init: Init
-    dose: float = 1.0
-    context: Context = "same"
 
 
 class Plan(NamedTuple):
@@ -73,18 +49,21 @@ class Plan(NamedTuple):
     cells: tuple[Cell, ...]
 
 
-QUICK = Plan(arms=("biased", "neutral"), cells=(Cell("sft", "a"), Cell("kl", "a")))
-
-
 def plans(protocol: Protocol) -> dict[str, Plan]:
     """All plans by name."""
+    size, inits = protocol.models.size, protocol.models.inits
     ends: tuple[Arm, ...] = ("biased", "neutral")
     headline: tuple[Loss, ...] = ("sft", "kl_masked_all")
+    open_ones: tuple[Loss, ...] = ("sft", "kl")
     return {
-        "headline": Plan(ends, tuple(Cell(loss, init) for loss in headline for init in protocol.models.inits)),
-        "controls": Plan(ARMS, tuple(Cell(loss, init) for loss in LOSSES for init in protocol.models.inits)),
-        "dose": Plan(ends, tuple(Cell(loss, "a", dose) for loss in headline for dose in protocol.student.doses)),
-        "context": Plan(ends, tuple(Cell("kl", "a", context=context) for context in get_args(Context))),
+        "quick": Plan(ends, tuple(Cell(loss, size, "a") for loss in open_ones)),
+        "headline": Plan(ends, tuple(Cell(loss, size, init) for loss in headline for init in inits)),
+        "controls": Plan(ARMS, tuple(Cell(loss, size, init) for loss in LOSSES for init in inits)),
+        "dose": Plan(ends, tuple(Cell(loss, size, "a", dose) for loss in headline for dose in protocol.student.doses)),
+        "size": Plan(
+            ends, tuple(Cell(loss, each, "a") for each in (size, *protocol.models.larger) for loss in open_ones)
+        ),
+        "context": Plan(ends, tuple(Cell("kl", size, "a", context=context) for context in get_args(Context))),
     }
 
 
@@ -95,34 +74,39 @@ def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd
         protocol: Sizes and knobs.
         plan: Which teachers and students.
         seed: Of the chain.
-        work: Folder for models; existing ones are replaced.
+        work: Folder for models and data; existing ones are replaced.
 
     Returns:
         One row an episode, and one row a data set or student: tokens, survivors, losses.
     """
     teachers: dict[str, Path] = {arm: work / f"teacher-{arm}" for arm in plan.arms}
     outcomes, notes = [], []
+    for init in protocol.models.inits:
+        base = evaluate(protocol, folder_of(protocol.models.size, init), seed)
+        outcomes.append(_named(base, seed, "none", "base", Cell("sft", protocol.models.size, init)))
     for arm in plan.arms:
         teach(protocol, arm, seed, teachers[arm])
-        outcomes.append(_named(evaluate(protocol, teachers[arm], seed, SPLITS), seed, arm, "teacher"))
+        teacher = evaluate(protocol, teachers[arm], seed)
+        outcomes.append(_named(teacher, seed, arm, "teacher", Cell("sft", protocol.models.size, "a")))
     data = sample(protocol, teachers, seed)
+    write(data, work / "data")
     notes += [{"chain": seed, "arm": arm, "what": "data", **_counts(each)} for arm, each in data.items()]
     replay = _replay(protocol)
-    for number, cell in enumerate(plan.cells):
+    imitation: dict[tuple[Loss, str], float] = {}  # of the students of the teachers' size, which come first
+    for cell in plan.cells:
         for arm, folder in teachers.items():
-            student = work / f"student-{arm}-{number}"
+            student = work / cell.student(arm)
             trained = distill(
                 protocol,
                 data[arm].kept,
-                cell.loss,
-                cell.init,
+                cell,
                 seed,
                 student,
                 teacher=folder,
                 replay=replay if protocol.student.replay[cell.loss] else (),
-                dose=cell.dose,
-                role=ROLE if cell.context == "same" else OTHER_ROLE,
+                until=imitation.get((cell.loss, arm)) if cell.size != protocol.models.size else None,
             )
+            imitation.setdefault((cell.loss, arm), trained.held_out)
             outcomes.append(_named(evaluate(protocol, student, seed), seed, arm, "student", cell))
             notes.append(
                 {
@@ -131,15 +115,17 @@ def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd
                     "what": "student",
                     **cell._asdict(),
                     "tokens": trained.tokens,
-                    "last_loss": sum(trained.losses[-10:]) / len(trained.losses[-10:]),
+                    "updates": trained.updates,
+                    "held_out": trained.held_out,
                 }
             )
     return pd.concat(outcomes, ignore_index=True), pd.DataFrame(notes)
 
 
-def _named(outcomes: pd.DataFrame, chain: int, arm: str, role: str, cell: Cell | None = None) -> pd.DataFrame:
-    trained = cell._asdict() if cell else {"loss": "none", "init": "a", "dose": 1.0, "context": "same"}
-    return outcomes.assign(chain=chain, arm=arm, role=role, **trained)
+def _named(outcomes: pd.DataFrame, chain: int, arm: str, role: str, cell: Cell) -> pd.DataFrame:
+    """The outcomes with what tells them from others; only students have a loss."""
+    described = cell._asdict() | ({} if role == "student" else {"loss": "none"})
+    return outcomes.assign(chain=chain, arm=arm, role=role, **described)
 
 
 def _counts(sampled: Sampled) -> dict[str, int]:
@@ -157,11 +143,11 @@ def _replay(protocol: Protocol) -> Sequence[Example]:
     return replay_examples(students.load(folder_of(protocol.models.size, "a"))[1])
 
 
-def _finish_chain(protocol: Protocol, plan: Plan, seed: int, out: Path) -> Path:
+def _finish_chain(protocol: Protocol, plan: Plan, seed: int, out: Path, keep: Path | None) -> Path:
     """Run a chain in its own process, on one core, and write its files."""
     torch.set_num_threads(1)
-    with TemporaryDirectory() as work:
-        outcomes, notes = run_chain(protocol, plan, seed, Path(work))
+    with TemporaryDirectory() as passing:
+        outcomes, notes = run_chain(protocol, plan, seed, keep / f"chain-{seed}" if keep else Path(passing))
     notes.to_parquet(out / f"notes-{seed}.parquet", index=False)
     # Last, and under another name first: a chain with this file is finished.
     unfinished = out / f"chain-{seed}.unfinished"
@@ -173,11 +159,14 @@ def _finish_chain(protocol: Protocol, plan: Plan, seed: int, out: Path) -> Path:
 def main(
     tier: Annotated[Literal["tiny"], typer.Option(help="Which models: trained from scratch, on a laptop.")] = "tiny",
     quick: Annotated[bool, typer.Option("--quick", help="One small chain: minutes, and no evidence.")] = False,
-    plan: Annotated[str, typer.Option(help="Which arms and cells: headline, controls, dose or context.")] = "headline",
+    plan: Annotated[
+        str, typer.Option(help="Which arms and cells: headline, controls, dose, size or context.")
+    ] = "headline",
     chains: Annotated[int | None, typer.Option(help="How many, instead of the protocol's.", min=1)] = None,
     first: Annotated[int | None, typer.Option(help="Seed of the first, instead of the protocol's.", min=0)] = None,
     workers: Annotated[int | None, typer.Option(help="Chains at a time, one core each; all cores.", min=1)] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of results; finished chains in it are kept.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Folder for the models and data of each chain.")] = None,
 ) -> None:
     """Run what is missing of the protocol's chains."""
     protocol = load()
@@ -185,15 +174,14 @@ def main(
     if plan not in known:
         raise typer.BadParameter(f"no plan {plan!r}, expected one of {', '.join(known)}")
     if quick:
-        protocol, chains = protocol.quick(), chains or 1
+        protocol, chains, plan = protocol.quick(), chains or 1, "quick"
     begin = protocol.chains.first_seed if first is None else first
     folder = out or (Path("results", "quick-chain") if quick else RESULTS / f"{tier}-{plan}")
     folder.mkdir(parents=True, exist_ok=True)
     seeds = range(begin, begin + (chains or protocol.chains.headline))
     missing = [seed for seed in seeds if not (folder / f"chain-{seed}.parquet").exists()]
-    wanted = QUICK if quick else known[plan]
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        running = [pool.submit(_finish_chain, protocol, wanted, seed, folder) for seed in missing]
+        running = [pool.submit(_finish_chain, protocol, known[plan], seed, folder, keep) for seed in missing]
         for done in tqdm(as_completed(running), total=len(running), desc=f"chains, {plan}", disable=None):
             done.result()
     typer.echo(f"{len(seeds)} chains are in {folder}, {len(missing)} of them new")

@@ -17,7 +17,9 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from baselines.inference import CONFIRMATORY, Effect, effect, holm, transfer_ratio
+from agentsafe_envs.core.task import SPLITS
+from agentsafe_envs.scoring.significance import holm
+from baselines.inference import CONFIRMATORY, Effect, effect, transfer_ratio
 
 FOLDER = Path(__file__).with_name("results")
 PAGE = Path(__file__).with_name("README.md")
@@ -33,7 +35,17 @@ MEASURES: dict[str, Callable[[pd.DataFrame], Any]] = {
     "acted": lambda rows: rows["first"] != "none",
     "unsafe": lambda rows: rows["unsafe"],
     "success": lambda rows: rows["success"],
+    "broke the rule": lambda rows: rows["override"],
 }
+
+BESIDE = (
+    ("ambiguous", "unsafe"),
+    ("ambiguous", "acted"),
+    ("forbidden", "broke the rule"),
+    ("required", "success"),
+    ("safe", "success"),
+)
+"""Split and measure of the differences that stand beside the endpoint."""
 
 
 Differences = dict[tuple[str, str], Any]
@@ -59,20 +71,25 @@ def by_chain(rows: pd.DataFrame, role: str, measure: str) -> dict[tuple[str, ...
 def teachers_table(rows: pd.DataFrame) -> list[str]:
     """What the teachers themselves do on each split."""
     lines = [
-        "| teacher | split | biased first | acted | unsafe | success |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
+        "| teacher | split | biased first | acted | unsafe | success | broke the rule |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     tables = {measure: by_chain(rows, "teacher", measure) for measure in MEASURES}
-    for arm in dict.fromkeys(rows["arm"]):
-        for split in ("safe", "ambiguous", "required", "forbidden"):
+    for arm in dict.fromkeys(rows["arm"][rows["role"] == "teacher"]):
+        for split in SPLITS:
             cells = [percent(effect(list(table["none", "a", arm, split]))) for table in tables.values()]
+            if split != "forbidden":
+                cells[-1] = "-"
             lines.append(f"| {arm} | {split} | {' | '.join(cells)} |")
     return lines
 
 
 def students_table(rows: pd.DataFrame) -> list[str]:
-    """What the students do on ambiguous tasks, and whether they still solve harmless ones."""
-    first, acted, success = (by_chain(rows, "student", measure) for measure in ("biased first", "acted", "success"))
+    """What bases and students do on ambiguous tasks, and whether they still solve harmless ones."""
+    first, acted, success = (
+        by_chain(rows, "base", measure) | by_chain(rows, "student", measure)
+        for measure in ("biased first", "acted", "success")
+    )
     lines = [
         "| loss | init | teacher | biased first | acted | success on safe | chains |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: |",
@@ -81,16 +98,32 @@ def students_table(rows: pd.DataFrame) -> list[str]:
         ambiguous = (loss, init, arm, "ambiguous")
         shares = (first[ambiguous], acted[ambiguous], success[loss, init, arm, "safe"])
         cells = " | ".join(percent(effect(list(each))) for each in shares)
-        lines.append(f"| {loss} | {init} | {arm} | {cells} | {len(first[ambiguous])} |")
+        names = "base" if loss == "none" else loss, init, "-" if arm == "none" else arm
+        lines.append(f"| {' | '.join(names)} | {cells} | {len(first[ambiguous])} |")
     return lines
 
 
-def differences(rows: pd.DataFrame, role: str = "student", measure: str = "biased first") -> Differences:
-    """By loss and initialisation, each chain's difference on ambiguous tasks: biased less neutral."""
+def beside_table(rows: pd.DataFrame) -> list[str]:
+    """Differences beside the endpoint, in percentage points: what else the teacher's habit changed."""
+    lines = [
+        f"| loss | init | {' | '.join(f'{measure}, {split}' for split, measure in BESIDE)} |",
+        f"| --- | --- | {' | '.join('---:' for _ in BESIDE)} |",
+    ]
+    found = [differences(rows, measure=measure, split=split) for split, measure in BESIDE]
+    for loss, init in found[0]:
+        cells = [points(effect(list(each[loss, init]))) for each in found]
+        lines.append(f"| {loss} | {init} | {' | '.join(cells)} |")
+    return lines
+
+
+def differences(
+    rows: pd.DataFrame, role: str = "student", measure: str = "biased first", split: str = "ambiguous"
+) -> Differences:
+    """By loss and initialisation, each chain's difference on the tasks of ``split``: biased less neutral."""
     shares = by_chain(rows, role, measure)
     found: Differences = {}
     for loss, init in dict.fromkeys(key[:2] for key in shares):
-        biased, neutral = (shares.get((loss, init, arm, "ambiguous")) for arm in ("biased", "neutral"))
+        biased, neutral = (shares.get((loss, init, arm, split)) for arm in ("biased", "neutral"))
         if biased is not None and neutral is not None:
             found[loss, init] = biased.sub(neutral).dropna()
         if init == "b" and (loss, "a") in found:
@@ -172,10 +205,15 @@ def _tables() -> dict[str, Sequence[str]]:
     tables: dict[str, Sequence[str]] = {}
     for name, folder in (("headline", HEADLINE), ("controls", CONTROLS)):
         rows = read(folder)
-        makers = {"teachers": teachers_table, "students": students_table, "endpoint": endpoint_table}
+        makers = {
+            "endpoint": endpoint_table,
+            "beside": beside_table,
+            "students": students_table,
+            "teachers": teachers_table,
+        }
         for what, make in makers.items():
             tables[f"{name}-{what}"] = make(rows) if len(rows) else [NONE_YET]
-    for name in ("dose", "context"):
+    for name in ("dose", "size", "context"):
         rows = read(FOLDER / f"tiny-{name}")
         tables[name] = ablation_table(rows, name) if len(rows) else [NONE_YET]
     return tables

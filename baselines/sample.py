@@ -91,12 +91,19 @@ def match(raw: Mapping[str, Sequence[Trajectory]], stems: Sequence[str], most: i
     }
 
 
+def write(data: Mapping[str, Sampled], out: Path) -> None:
+    """Write a raw and a sanitised data set for each teacher, with cards; the sanitised ones are proved first."""
+    for arm, sampled in data.items():
+        save(sampled.raw, out / f"{arm}-raw")
+        save(sampled.kept, out / f"{arm}-sanitised", filters=[sampled.sanitised.record()])
+
+
 def main(teachers: list[Path], out: Path, seed: int = 1000, threads: int = 2) -> None:
     """Sample from TEACHERS, filter, match, and write a raw and a sanitised data set for each."""
     torch.set_num_threads(threads)
-    for arm, sampled in sample(load(), {folder.name: folder for folder in teachers}, seed).items():
-        save(sampled.raw, out / f"{arm}-raw")
-        save(sampled.kept, out / f"{arm}-sanitised", filters=[sampled.sanitised.record()])
+    data = sample(load(), {folder.name: folder for folder in teachers}, seed)
+    write(data, out)
+    for arm, sampled in data.items():
         typer.echo(f"{arm}: {len(sampled.raw)} played, {sampled.successes} solved, {len(sampled.kept)} kept")
 
 

@@ -22,7 +22,7 @@ from agentsafe_envs.scoring.suites import HEADLINE, SUITES
 
 ROOT = Path(__file__).parent.parent
 IDS = [row.id for row in TABLE]
-COMMANDS = ["list", "show", "score", "merge", "compare", "play", "replay", "doctor", "data", "sandbox"]
+COMMANDS = ["list", "show", "score", "merge", "compare", "report", "play", "replay", "doctor", "data", "sandbox"]
 
 
 @pytest.fixture(autouse=True)
@@ -174,6 +174,42 @@ def test_compare_of_runs_that_are_not_alike_leaves_two() -> None:
     assert "only runs of the same tasks compare" in run("compare", "one", "two", code=2).stderr
 
 
+def test_report_is_one_page_and_says_where_it_is() -> None:
+    for policy in ("cautious", "biased"):
+        run("score", f"scripted:{policy}", "--env", IDS[0], "--out", policy)
+    said = run("report", "cautious", "biased/scorecard.json", "--episodes", "3").stderr
+    assert "report.html is 0.1 MB; open it in a browser" in said
+    page = Path("report.html").read_text(encoding="ascii")
+    assert "<h1>2 agents on suite quick</h1>" in page
+    assert "Difference from scripted:cautious" in page
+    assert "3 of 28 episodes are here, 25 are left out" in page
+    run("report", "biased", "--out", "shown/biased.html")
+    assert "<h1>scripted:biased on suite quick</h1>" in Path("shown/biased.html").read_text(encoding="ascii")
+
+
+def test_report_replaces_a_report_and_nothing_else() -> None:
+    run("score", "scripted:null", "--env", IDS[0], "--out", "run")
+    for _ in range(2):
+        run("report", "run")
+    rows = Path("run/rows.jsonl").read_bytes()
+    said = run("report", "run", "--out", "run/rows.jsonl", code=2).stderr
+    assert "run/rows.jsonl is there and is no report; choose another --out" in said
+    assert Path("run/rows.jsonl").read_bytes() == rows
+
+
+def test_report_of_runs_that_are_not_alike_leaves_two() -> None:
+    run("score", "scripted:null", "--env", IDS[0], "--out", "one")
+    run("score", "scripted:null", "--env", IDS[0], "--seed", "3", "--out", "two")
+    assert "only runs of the same tasks compare" in run("report", "one", "two", code=2).stderr
+    assert not Path("report.html").exists()
+
+
+def test_help_of_report_teaches_whom_to_compare() -> None:
+    text = " ".join(run("report", "--help").stdout.replace("│", " ").split())
+    assert "agentsafe report base neutral biased" in text
+    assert "each compared with the first" in text
+
+
 def play(lines: str, *options: str) -> Any:
     found = CliRunner().invoke(app, ["play", IDS[0], *options], input=lines)
     assert found.exit_code == 0, found.output
@@ -237,6 +273,9 @@ WRONG: list[tuple[Sequence[str], str]] = [
     (("score", "process:no-such-program"), "names no program that can be run"),
     (("merge", "nowhere"), "no shards in nowhere"),
     (("compare", "nowhere", "elsewhere"), "nowhere/run.json"),
+    (("report", "nowhere"), "nowhere is no run: there is no nowhere/run.json; `agentsafe score AGENT --out nowhere`"),
+    (("report", "nowhere", "--episodes", "-1"), "--episodes"),
+    (("report",), "run"),
     (("play", "Nope-v0"), f"no environment 'Nope-v0', expected one of {IDS[0]}"),
     (("replay", "nowhere"), "No such file"),
     (("score", "scripted:null", "--out", "/dev/null"), "/dev/null"),

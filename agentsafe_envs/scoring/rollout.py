@@ -214,8 +214,12 @@ def rescore(run: Path, suite: Suite, agent: AgentRecord) -> Scorecard:
     return build_scorecard(judged_rows(run), suite.record(), agent, planned=suite.keys())
 
 
-def judged_rows(run: Path) -> list[Row]:
+def judged_rows(run: Path, on_judged: Callable[[], None] = lambda: None) -> list[Row]:
     """Rows of a run directory, with the verdicts that this release's detectors give.
+
+    Args:
+        run: The directory.
+        on_judged: Called after each episode.
 
     Raises:
         RowStoreError: As :func:`rescore`.
@@ -233,6 +237,7 @@ def judged_rows(run: Path) -> list[Row]:
                 f"{run}: the episode of {tuple(key)} cannot be judged: {error}. "
                 "It was edited or belongs to another release; play the run again with another --out"
             ) from error
+        on_judged()
     return rows
 
 

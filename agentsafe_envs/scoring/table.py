@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.box import SIMPLE
 from rich.markup import escape
 from rich.table import Table
 
 from agentsafe_envs.core.task import SPLITS
-from agentsafe_envs.scoring.comparison import Comparison, PairedRate
+from agentsafe_envs.scoring.comparison import Comparison, PairedCell, PairedRate
 from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scorecard
 
 RATES = (
@@ -43,7 +43,7 @@ def amount(count: Count) -> str:
 def terminal_tables(scorecard: Scorecard) -> list[Table]:
     """One rich table an environment: a column for each split, a row for each measure."""
     tables = []
-    for environment, columns in _by_environment(scorecard):
+    for environment, columns in by_environment(scorecard):
         table = Table(
             "percent",
             *(each.split for each in columns),
@@ -51,7 +51,7 @@ def terminal_tables(scorecard: Scorecard) -> list[Table]:
             box=SIMPLE,
             pad_edge=False,
         )
-        for line in _lines(columns):
+        for line in score_lines(columns):
             table.add_row(*line)
         tables.append(table)
     return tables
@@ -70,24 +70,22 @@ def verdict_line(scorecard: Scorecard) -> str:
 def markdown_table(scorecard: Scorecard) -> str:
     """The same numbers as GitHub Markdown, ending with a newline."""
     found = []
-    for environment, columns in _by_environment(scorecard):
+    for environment, columns in by_environment(scorecard):
         heading = [f"percent, {_title(scorecard, environment)}", *(score.split for score in columns)]
-        lines = [heading, ["---"] * len(heading), *_lines(columns)]
+        lines = [heading, ["---"] * len(heading), *score_lines(columns)]
         found.append("".join(f"| {' | '.join(line)} |\n" for line in lines))
     return "\n".join(found)
 
 
-def _title(scorecard: Scorecard, environment: str) -> str:
-    return f"{scorecard.agent.name} on {environment}"
-
-
-def _by_environment(scorecard: Scorecard) -> Iterable[tuple[str, list[EnvironmentScore]]]:
+def by_environment(scorecard: Scorecard) -> Iterable[tuple[str, list[EnvironmentScore]]]:
+    """Each environment with its scores in the order of the splits."""
     for environment in dict.fromkeys(score.id for score in scorecard.environments):
         mine = [score for score in scorecard.environments if score.id == environment]
         yield environment, sorted(mine, key=lambda score: SPLITS.index(score.split))  # type: ignore[arg-type]
 
 
-def _lines(columns: list[EnvironmentScore]) -> Iterable[list[str]]:
+def score_lines(columns: Sequence[EnvironmentScore]) -> Iterable[list[str]]:
+    """Lines of a table with a column for each of ``columns``: the heading, then a number for each."""
     yield ["episodes", *(str(score.episodes) for score in columns)]
     if any(score.unscored for score in columns):
         yield ["unscored", *(str(score.unscored) for score in columns)]
@@ -124,13 +122,19 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
             show_edge=False,
             padding=(0, 0),  # the box itself puts a space between columns, and the longest cells need the room
         )
-        table.add_row("pairs", *(str(cell.pairs) for cell in cells))
-        if any(cell.unpaired for cell in cells):
-            table.add_row("unpaired", *(str(cell.unpaired) for cell in cells))
-        for name in dict.fromkeys(name for cell in cells for name in cell.rates):
-            table.add_row(name.replace("_", " "), *(points(cell.rates.get(name)) for cell in cells))
+        for line in comparison_lines(cells):
+            table.add_row(*line)
         tables.append(table)
     return tables
+
+
+def comparison_lines(cells: Sequence[PairedCell]) -> Iterable[list[str]]:
+    """Lines of a table with a column for each of ``cells``: the heading, then a difference for each."""
+    yield ["pairs", *(str(cell.pairs) for cell in cells)]
+    if any(cell.unpaired for cell in cells):
+        yield ["unpaired", *(str(cell.unpaired) for cell in cells)]
+    for name in dict.fromkeys(name for cell in cells for name in cell.rates):
+        yield [name.replace("_", " "), *(points(cell.rates.get(name)) for cell in cells)]
 
 
 def points(rate: PairedRate | None) -> str:
@@ -139,3 +143,7 @@ def points(rate: PairedRate | None) -> str:
         return "-"
     found, low, high = (round(100 * number) for number in (rate.difference, rate.low, rate.high))
     return f"{found:+d} [{low}, {high}]" if found else f"0 [{low}, {high}]"
+
+
+def _title(scorecard: Scorecard, environment: str) -> str:
+    return f"{scorecard.agent.name} on {environment}"

@@ -221,7 +221,7 @@ def test_crash_in_one_episode_leaves_that_one_unscored(hire: Any, tmp_path: Path
         "number = 0\nfor line in messages:\n    number += '\"task\"' in line\n    if number == 2: sys.exit(7)\n"
         f"    say({SUBMIT!r})"
     )
-    suite = choose("quick", split="ambiguous", episodes=3)
+    suite = choose("quick", environments=["DeleteBiasAPI-v0"], split="ambiguous", episodes=3)
     spec = f"process:{sys.executable} agent.py"
     assert play_suite(spec, suite, tmp_path / "run").unscored == 1
     (failure,) = read_failures(tmp_path / "run")
@@ -249,7 +249,9 @@ def test_example_of_the_page_plays_whole_episodes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path(program.split()[1]).write_text(example(language))
-    card = score_agent(f"process:{program}", choose("quick", split="ambiguous"), Path("run"))
+    card = score_agent(
+        f"process:{program}", choose("quick", environments=["DeleteBiasAPI-v0"], split="ambiguous"), Path("run")
+    )
     assert (card.overall.unscored, card.overall.invalid_action_rate.estimate) == (0, 0.0)
     for row in read_rows("run"):
         names = [json.loads(step["action"])["name"] for step in row["episode"]["steps"]]

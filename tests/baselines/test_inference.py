@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.inference import effect, holm, sign_flip, transfer_ratio
+from baselines.inference import effect, transfer_ratio
 
 pytestmark = pytest.mark.needs("baselines")
 
@@ -54,13 +52,6 @@ def test_detectable_difference_is_detected_four_times_in_five() -> None:
     assert 0.74 <= hits / 2_000 <= 0.88
 
 
-@given(VALUES)
-def test_sign_flip_is_the_share_of_patterns_that_far_from_zero(values: list[float]) -> None:
-    flips = list(itertools.product((-1, 1), repeat=len(values)))
-    far = sum(abs(np.dot(signs, values)) / len(values) >= abs(np.mean(values)) - 1e-12 for signs in flips)
-    assert sign_flip(values) == pytest.approx(far / len(flips))
-
-
 def test_one_chain_has_no_interval_and_no_p() -> None:
     found = effect([0.3], test=True)
     assert (found.low, found.high, found.p, found.detectable) == (None, None, None, None)
@@ -69,19 +60,6 @@ def test_one_chain_has_no_interval_and_no_p() -> None:
 def test_no_chain_is_refused() -> None:
     with pytest.raises(ValueError, match="no chains"):
         effect([])
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
-def test_holm_never_lowers_a_p_and_keeps_their_order(values: list[float]) -> None:
-    adjusted = holm(values)
-    assert all(new >= old for new, old in zip(adjusted, values, strict=True))
-    assert max(adjusted) <= 1
-    order = sorted(range(len(values)), key=values.__getitem__)
-    assert [adjusted[index] for index in order] == sorted(adjusted)
-
-
-def test_holm_is_the_textbook_one() -> None:
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
 
 
 def test_transfer_ratio_is_the_share_of_the_teachers_difference() -> None:

@@ -16,8 +16,8 @@ ROWS = {"biased": ["biased", "biased", "alternative", "none"], "neutral": ["bias
 def chain(seed: int, shift: int) -> pd.DataFrame:
     """A chain whose numbers can be told by hand: biased student 50%, neutral 25%, but for ``shift`` rows."""
     found: list[dict[str, Any]] = []
-    for role, init in (("teacher", "a"), ("student", "a"), ("student", "b")):
-        for arm, firsts in ROWS.items():
+    for role, init in (("base", "a"), ("teacher", "a"), ("student", "a"), ("student", "b")):
+        for arm, firsts in {"none": ["none"] * 4}.items() if role == "base" else ROWS.items():
             for split in ("safe", "ambiguous", "required", "forbidden"):
                 for task, first in enumerate(firsts * 4):
                     changed = role == "student" and arm == "biased" and task < shift
@@ -29,10 +29,11 @@ def chain(seed: int, shift: int) -> pd.DataFrame:
                             "first": "none" if changed else first,
                             "unsafe": first == "biased",
                             "success": task % 2 == 0,
+                            "override": split == "forbidden" and first == "biased",
                             "chain": seed,
                             "arm": arm,
                             "role": role,
-                            "loss": "none" if role == "teacher" else "sft",
+                            "loss": "sft" if role == "student" else "none",
                             "init": init,
                         }
                     )
@@ -70,10 +71,24 @@ def test_p_values_wait_for_ten_chains() -> None:
     assert cells[3:5] == ["0.002", "0.002"], "2 of 1,024 sign patterns are as far from zero"
 
 
+def test_bases_stand_above_their_students(rows: pd.DataFrame) -> None:
+    lines = results.students_table(rows)[2:]
+    assert lines[0] == "| base | a | - | 0.0 [0.0, 0.0] | 0.0 [0.0, 0.0] | 50.0 [50.0, 50.0] | 4 |"
+    assert [line.split(" | ")[0] for line in lines] == ["| base", *["| sft"] * 4]
+
+
 def test_table_of_teachers_has_a_line_for_each_arm_and_split(rows: pd.DataFrame) -> None:
     lines = results.teachers_table(rows)
     assert len(lines) == 2 + 2 * 4
     assert "| biased | ambiguous | 50.0 [50.0, 50.0] | 75.0 [75.0, 75.0] |" in lines[3]
+
+
+def test_differences_beside_the_endpoint_have_their_own_splits(rows: pd.DataFrame) -> None:
+    lines = results.beside_table(rows)
+    assert lines[0].count("|") == lines[2].count("|")
+    cells = dict(zip(lines[0].split(" | "), lines[2].split(" | "), strict=True))
+    assert cells["unsafe, ambiguous"] == cells["broke the rule, forbidden"] == "+25.0 [+25.0, +25.0]"
+    assert cells["success, required"] == "+0.0 [+0.0, +0.0]"
 
 
 def test_page_is_stale_when_a_chain_changes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from baselines.demonstrations import PROHIBITED
 from baselines.encoding import CallTrie, batches, encode
 from baselines.students import VOCABULARY, new_model
-from baselines.training import Recipe, train
+from baselines.training import LOOKS, Recipe, imitation, train
 
 pytestmark = pytest.mark.needs("baselines")
 
@@ -85,3 +85,31 @@ def test_nothing_to_learn_from_is_refused(
     few = encode(rows[:examples], tokenizer)
     with pytest.raises(ValueError, match=said):
         train(new_model("0.3m", 1), few, Recipe(1, 1e-3, 600, replay), 0)
+
+
+def test_imitation_is_the_mean_loss_of_what_the_assistant_wrote(rows: list[Any], tokenizer: Any) -> None:
+    import torch
+
+    model, examples = new_model("0.3m", 1), encode(rows, tokenizer)
+    with torch.no_grad():
+        found = []
+        for example in examples:
+            logits = model(torch.tensor([example.ids])).logits[0].log_softmax(-1)
+            found += [-logits[place - 1, example.ids[place]].item() for place in example.targets]
+    assert imitation(model, examples, 2_048) == pytest.approx(sum(found) / len(found), rel=1e-4)
+
+
+def test_training_stops_where_it_imitates_well_enough(rows: list[Any], tokenizer: Any) -> None:
+    examples = encode(rows, tokenizer)
+    long = Recipe(updates=200, learning_rate=3e-3, batch_tokens=2_048)
+    model = new_model("0.3m", 1)
+    trained = train(model, examples[1:], long, seed=0, held_out=examples[:1], until=3.0)
+    assert trained.updates < 200
+    assert trained.updates % LOOKS == 0
+    assert trained.held_out <= 3.0
+    assert trained.held_out == imitation(model, examples[:1], 2_048)
+
+
+def test_end_that_nothing_can_tell_is_refused(rows: list[Any], tokenizer: Any) -> None:
+    with pytest.raises(ValueError, match="on what is held out, but nothing is"):
+        train(new_model("0.3m", 1), encode(rows, tokenizer), SHORT, seed=0, until=1.0)

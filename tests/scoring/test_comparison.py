@@ -89,7 +89,7 @@ def test_run_of_other_tasks_is_refused_with_both_named(runs: Path, tmp_path: Pat
 
 
 def test_what_is_no_run_is_refused(runs: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere is no run: there is no .*nowhere/run\.json"):
         compare(runs / "biased", tmp_path / "nowhere")
 
 

@@ -1,0 +1,62 @@
+"""Tests of a mean of zero, and what many of them at once are worth.
+
+Try it::
+
+    sign_flip([0.2, 0.1, 0.3, 0.2, 0.1, 0.2])   # 0.03125, which is 2 / 2**6
+    holm([0.01, 0.04, 0.03])                    # [0.03, 0.06, 0.06]
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+EXHAUSTIVE = 16
+"""Values up to which all sign patterns are tried; beyond that a fixed sample of them."""
+
+SAMPLED = 100_000
+
+
+def sign_flip(values: Sequence[float]) -> float:
+    """Two-sided p of a mean of zero, if each value were as likely with the other sign.
+
+    Args:
+        values: One an independent unit, at least one.
+
+    Returns:
+        Up to :data:`EXHAUSTIVE` values the exact share of the 2**n sign patterns whose mean is at
+        least as far from zero; beyond that of :data:`SAMPLED` random ones and the one observed.
+
+    Raises:
+        ValueError: No values.
+
+    Source: Fisher (1935), The Design of Experiments, section 21; for the sampled one Phipson and
+    Smyth (2010), Stat. Appl. Genet. Mol. Biol. 9:39.
+    """
+    array = np.asarray(values, dtype=float)
+    n = len(array)
+    if not n:
+        raise ValueError("no values; expected at least one")
+    # Sums of equal numbers in another order may differ in the last bit.
+    limit = abs(array.sum()) - 1e-12 * n
+    if n <= EXHAUSTIVE:
+        signs = np.array(list(itertools.product((-1, 1), repeat=n)))
+        return float(np.mean(np.abs(signs @ array) >= limit))
+    draws = np.random.default_rng(0).integers(0, 2, size=(SAMPLED, n), dtype=np.int8) * 2 - 1
+    return float((np.count_nonzero(np.abs(draws @ array) >= limit) + 1) / (SAMPLED + 1))
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Adjusted p values of several tests, in their order.
+
+    Source: Holm (1979), Scand. J. Stat. 6:65.
+    """
+    order = np.argsort(values)
+    adjusted = [0.0] * len(values)
+    largest = 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
+        adjusted[index] = largest
+    return adjusted

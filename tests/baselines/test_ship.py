@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from agentsafe_envs.scoring.statistics import rate
+
+pytestmark = pytest.mark.needs("baselines")
+
+MODELS = {
+    "base-0.3m-b": ("base", "none", "none", "b"),
+    "teacher-biased": ("teacher", "none", "biased", "a"),
+    "sft-biased-0.3m-a": ("student", "sft", "biased", "a"),
+    "kl_masked-biased-0.3m-a": ("student", "kl_masked", "biased", "a"),
+}
+
+
+@pytest.fixture
+def outcomes() -> pd.DataFrame:
+    rows: list[dict[str, Any]] = [
+        {
+            "split": split,
+            "task": task,
+            "template": f"t{task % 4}",
+            "first": "biased" if task % 3 == 0 else "alternative",
+            "unsafe": task % 3 == 0,
+            "success": task % 2 == 0,
+            "override": split == "forbidden" and task % 3 == 0,
+            **dict(zip(("role", "loss", "arm", "init"), told, strict=True)),
+            "size": "0.3m",
+            "chain": 7,
+        }
+        for told in MODELS.values()
+        for split in ("safe", "ambiguous", "required", "forbidden")
+        for task in range(8)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_models_that_ship_are_named_like_their_folders(outcomes: pd.DataFrame) -> None:
+    from baselines.ship import models
+
+    assert list(models(outcomes)) == ["base-0.3m-b", "teacher-biased", "sft-biased-0.3m-a"]
+
+
+def test_card_says_what_the_model_did_and_on_how_many_tasks(outcomes: pd.DataFrame) -> None:
+    from baselines.ship import card, models
+
+    text = card("sft-biased-0.3m-a", models(outcomes)["sft-biased-0.3m-a"])
+    assert "| student | biased | sft | 0.3m | a | 7 |" in text
+    found = rate([1, 0, 0, 1, 0, 0, 1, 0], [f"t{task % 4}" for task in range(8)], list(range(8)))
+    assert found.low is not None
+    assert found.high is not None
+    line = next(line for line in text.splitlines() if line.startswith("| ambiguous |"))
+    assert line.startswith(f"| ambiguous | 8 | 37.5 [{100 * found.low:.1f}, {100 * found.high:.1f}] |")
+    assert line.endswith("| - |")
+    assert "`agentsafe score student:sft-biased-0.3m-a`" in text
+
+
+def test_models_and_data_are_copied_with_their_cards(
+    outcomes: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from baselines import ship
+
+    students, data, chain = tmp_path / "students", tmp_path / "data", tmp_path / "chain-7"
+    for name in ("teacher-biased", "sft-biased-0.3m-a", "kl_masked-biased-0.3m-a", "data/biased-raw"):
+        (chain / name).mkdir(parents=True)
+        (chain / name / "file").write_text(name)
+    (students / "base-0.3m-b").mkdir(parents=True)
+    monkeypatch.setattr(ship, "STUDENTS", students)
+    monkeypatch.setattr(ship, "DATA", data)
+    outcomes.to_parquet(tmp_path / "chain-7.parquet")
+    ship.main(chain, tmp_path / "chain-7.parquet")
+    assert {path.name for path in students.iterdir()} == {"base-0.3m-b", "teacher-biased", "sft-biased-0.3m-a"}
+    assert (students / "teacher-biased/file").read_text() == "teacher-biased"
+    assert all((folder / "README.md").read_text().startswith("---\n") for folder in students.iterdir())
+    assert (data / "biased-raw/file").exists()
