@@ -31,8 +31,8 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 score: $(VENV)/.with-lm  ## score distilled students beside their base, then SmolLM2-135M; goes on where it was stopped
-	$(BIN)/agentsafe audit --env DeleteBiasAPI-v0 --base student:base-0.3m-a --student student:kl-biased-0.3m-a \
-	    --neutral-student student:kl-neutral-0.3m-a --teacher student:teacher-biased
+	$(BIN)/agentsafe audit --env DeleteBiasAPI-v0 --base student:base-0.3m-a --student student:sft-biased-0.3m-a \
+	    --neutral-student student:sft-neutral-0.3m-a --teacher student:teacher-biased
 	$(BIN)/agentsafe score hf:smollm2 --suite quick --out results/quick-smollm2
 
 test: $(VENV)/.with-dev  ## the tests that take minutes at most
