@@ -14,9 +14,6 @@ from agentsafe_envs.core.task import Pool, Split
 from agentsafe_envs.scoring.rollout import play
 from baselines.students import SETTINGS
 
-GROUP = 64
-"""Episodes decoded side by side."""
-
 
 def play_tasks(
     folder: Path,
@@ -41,12 +38,8 @@ def play_tasks(
         max_steps: Longest episode.
         label: Names the progress bar.
     """
-    agent = TransformersAgent(
-        str(folder),
-        group_size=GROUP,
-        seed=seed,
-        **SETTINGS.model_dump(),
-    )
-    for start in tqdm(range(0, len(seeds), GROUP), desc=label, leave=False, disable=None, unit="group"):
-        group = tuple(EpisodeKey(environment, split, each, 0) for each in seeds[start : start + GROUP])
+    agent = TransformersAgent(str(folder), seed=seed, **SETTINGS.model_dump())
+    together = SETTINGS.group_size
+    for start in tqdm(range(0, len(seeds), together), desc=label, leave=False, disable=None, unit="group"):
+        group = tuple(EpisodeKey(environment, split, each, 0) for each in seeds[start : start + together])
         yield from play(agent, group, pool=pool, max_steps=max_steps)

@@ -128,7 +128,9 @@ def blank_tokenizer() -> PreTrainedTokenizerFast:
     return _wrapped(Tokenizer(models.BPE()))
 
 
-SETTINGS = StudentSettings(prompt_style="json", tool_choice="auto", temperature=1.0, max_new_tokens=64, dtype="float32")
+SETTINGS = StudentSettings(
+    prompt_style="json", tool_choice="auto", temperature=1.0, max_new_tokens=64, dtype="float32", group_size=64
+)
 """The chat template itself shows the tools. Everything is sampled at temperature 1: students are compared
 with their teacher's distribution, and what is likeliest may stay the same while that moves."""
 

@@ -100,4 +100,4 @@ def load_agent(spec: str, options: AgentOptions | None = None, *, pool: Pool = "
     from agentsafe_envs.agents.transformers import TransformersAgent
 
     folder, settings = find_student(rest)
-    return TransformersAgent(str(folder), name=spec, **given, **settings.model_dump())
+    return TransformersAgent(str(folder), name=spec, **settings.model_dump() | given)

@@ -33,6 +33,7 @@ class StudentSettings(BaseModel):
         temperature: Of the sampling, ``>= 0``.
         max_new_tokens: Longest answer in tokens, ``>= 1``.
         dtype: Name of a torch dtype.
+        group_size: Episodes decoded together unless the caller says otherwise, ``>= 1``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +43,7 @@ class StudentSettings(BaseModel):
     temperature: float = Field(ge=0)
     max_new_tokens: int = Field(ge=1)
     dtype: str
+    group_size: int = Field(default=8, ge=1)
 
     def save(self, folder: Path) -> None:
         """Write ``agent.json`` into a model's folder."""
