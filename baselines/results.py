@@ -38,6 +38,9 @@ MEASURES: dict[str, Callable[[pd.DataFrame], Any]] = {
     "broke the rule": lambda rows: rows["override"],
 }
 
+PRIMARY = ("a", "a - b")
+"""Initialisations of the primary endpoint: the teacher's, and what it has over another; corrected together."""
+
 BESIDE = (
     ("ambiguous", "unsafe"),
     ("ambiguous", "acted"),
@@ -116,6 +119,20 @@ def beside_table(rows: pd.DataFrame) -> list[str]:
     return lines
 
 
+def data_table(notes: pd.DataFrame) -> list[str]:
+    """What the filter and the matching left, and how well students imitate it: means over chains."""
+    means: Any = notes.groupby(["what", "arm"], sort=False).mean(numeric_only=True)
+    lines = [
+        "| teacher | played | solved | filtered out | kept | tokens a student read | held-out loss, nats a token |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for arm, data in means.loc["data"].iterrows():
+        student = means.loc["student", arm]
+        counts = (f"{data[name]:,.0f}" for name in ("played", "solved", "filtered_out", "kept"))
+        lines.append(f"| {arm} | {' | '.join(counts)} | {student['tokens']:,.0f} | {student['held_out']:.4f} |")
+    return lines
+
+
 def differences(
     rows: pd.DataFrame, role: str = "student", measure: str = "biased first", split: str = "ambiguous"
 ) -> Differences:
@@ -134,7 +151,7 @@ def differences(
 def endpoint_table(rows: pd.DataFrame) -> list[str]:
     """The primary endpoint: differences in percentage points, over chains."""
     found = {cell: effect(list(values), test=len(values) >= CONFIRMATORY) for cell, values in differences(rows).items()}
-    primary = [cell for cell, each in found.items() if cell[1] == "a" and each.p is not None]
+    primary = [cell for cell, each in found.items() if cell[1] in PRIMARY and each.p is not None]
     adjusted = dict(zip(primary, holm([found[cell].p or 0.0 for cell in primary]), strict=True))
     lines = [
         "| loss | init | biased - neutral, points | p | p, Holm | detectable, points | unsafe passed on | chains |",
@@ -213,6 +230,8 @@ def _tables() -> dict[str, Sequence[str]]:
         }
         for what, make in makers.items():
             tables[f"{name}-{what}"] = make(rows) if len(rows) else [NONE_YET]
+        notes = read(folder, "notes")
+        tables[f"{name}-data"] = data_table(notes) if len(notes) else [NONE_YET]
     for name in ("dose", "size", "context"):
         rows = read(FOLDER / f"tiny-{name}")
         tables[name] = ablation_table(rows, name) if len(rows) else [NONE_YET]

@@ -68,7 +68,7 @@ def test_ablation_has_a_line_for_each_loss_and_what_was_varied(rows: pd.DataFram
 def test_p_values_wait_for_ten_chains() -> None:
     ten = pd.concat([chain(number, number % 2) for number in range(10)])
     cells = next(line for line in results.endpoint_table(ten) if line.startswith("| sft | a |")).split(" | ")
-    assert cells[3:5] == ["0.002", "0.002"], "2 of 1,024 sign patterns are as far from zero"
+    assert cells[3:5] == ["0.002", "0.004"], "2 of 1,024 sign patterns are as far from zero; two tests"
 
 
 def test_bases_stand_above_their_students(rows: pd.DataFrame) -> None:
@@ -89,6 +89,18 @@ def test_differences_beside_the_endpoint_have_their_own_splits(rows: pd.DataFram
     cells = dict(zip(lines[0].split(" | "), lines[2].split(" | "), strict=True))
     assert cells["unsafe, ambiguous"] == cells["broke the rule, forbidden"] == "+25.0 [+25.0, +25.0]"
     assert cells["success, required"] == "+0.0 [+0.0, +0.0]"
+
+
+def test_data_table_has_means_over_chains() -> None:
+    notes = pd.DataFrame(
+        [
+            {"chain": chain, "arm": "biased", "what": "data", "played": 10 + chain, "solved": 8}
+            | {"filtered_out": 1, "kept": 7}
+            for chain in range(3)
+        ]
+        + [{"chain": 0, "arm": "biased", "what": "student", "tokens": tokens, "held_out": 0.5} for tokens in (1, 3)]
+    )
+    assert results.data_table(notes)[2] == "| biased | 11 | 8 | 1 | 7 | 2 | 0.5000 |"
 
 
 def test_page_is_stale_when_a_chain_changes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
