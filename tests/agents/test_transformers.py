@@ -123,7 +123,7 @@ def test_model_that_cannot_be_loaded_is_an_agent_error(spec: str) -> None:
 
 def test_missing_extra_is_an_agent_error_that_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(AgentError, match=r'pip install "agentsafe_envs\[lm\]"'):
+    with pytest.raises(AgentError, match=r'pip install "agentsafe-envs\[lm\]"'):
         load_model("hf:smollm2")
 
 
