@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -96,7 +96,7 @@ def distill(
 
 def main(
     data: Path,
-    out: Path,
+    out: Annotated[Path, typer.Option(help="Folder of the student.")],
     loss: Loss = "sft",
     init: Init = "a",
     teacher: Path | None = None,

@@ -2,7 +2,7 @@
 
 Try it::
 
-    python -m baselines.evaluate work/student --splits ambiguous,safe
+    python -m baselines.evaluate work/student --split ambiguous --split safe
 
 A row holds what was judged, not the episode: task seed and sampling seed reproduce that.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 import torch
@@ -72,11 +72,15 @@ def summary(outcomes: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def main(folder: Path, splits: str = "safe,ambiguous,required,forbidden", seed: int = 0, threads: int = 2) -> None:
+def main(
+    folder: Path,
+    split: Annotated[list[Split] | None, typer.Option(help="Only this split; may be repeated.")] = None,
+    seed: int = 0,
+    threads: int = 2,
+) -> None:
     """Measure the model in FOLDER."""
     torch.set_num_threads(threads)
-    wanted: list[Split] = [split for split in SPLITS if split in splits.split(",")]
-    typer.echo(summary(evaluate(load(), folder, seed, wanted)).round(3))
+    typer.echo(summary(evaluate(load(), folder, seed, split or SPLITS)).round(3))
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd
         teacher = evaluate(protocol, teachers[arm], seed)
         outcomes.append(_named(teacher, seed, arm, "teacher", Cell("sft", protocol.models.size, "a")))
     data = sample(protocol, teachers, seed)
-    write(data, work / "data")
+    write(data, work / "data", seed)
     notes += [{"chain": seed, "arm": arm, "what": "data", **_counts(each)} for arm, each in data.items()]
     replay = _replay(protocol)
     imitation: dict[tuple[Loss, str], float] = {}  # of the students of the teachers' size, which come first

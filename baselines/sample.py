@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 import typer
@@ -91,18 +91,31 @@ def match(raw: Mapping[str, Sequence[Trajectory]], stems: Sequence[str], most: i
     }
 
 
-def write(data: Mapping[str, Sampled], out: Path) -> None:
-    """Write a raw and a sanitised data set for each teacher, with cards; the sanitised ones are proved first."""
+def write(data: Mapping[str, Sampled], out: Path, seed: int) -> None:
+    """Write a raw and a sanitised data set for each teacher, with cards; the sanitised ones are proved first.
+
+    Args:
+        data: From :func:`sample`.
+        out: Folder of the data sets.
+        seed: Of the chain.
+    """
+    teachers = " ".join(f"teacher-{arm}" for arm in data)
+    command = f"python -m baselines.sample {teachers} --out data --seed {seed}"
     for arm, sampled in data.items():
-        save(sampled.raw, out / f"{arm}-raw")
-        save(sampled.kept, out / f"{arm}-sanitised", filters=[sampled.sanitised.record()])
+        save(sampled.raw, out / f"{arm}-raw", command=command)
+        save(sampled.kept, out / f"{arm}-sanitised", filters=[sampled.sanitised.record()], command=command)
 
 
-def main(teachers: list[Path], out: Path, seed: int = 1000, threads: int = 2) -> None:
+def main(
+    teachers: Annotated[list[Path], typer.Argument(help="Models called teacher-ARM.")],
+    out: Annotated[Path, typer.Option(help="Folder of the data sets.")],
+    seed: int = 1000,
+    threads: int = 2,
+) -> None:
     """Sample from TEACHERS, filter, match, and write a raw and a sanitised data set for each."""
     torch.set_num_threads(threads)
-    data = sample(load(), {folder.name: folder for folder in teachers}, seed)
-    write(data, out)
+    data = sample(load(), {folder.name.removeprefix("teacher-"): folder for folder in teachers}, seed)
+    write(data, out, seed)
     for arm, sampled in data.items():
         typer.echo(f"{arm}: {len(sampled.raw)} played, {sampled.successes} solved, {len(sampled.kept)} kept")
 

@@ -12,6 +12,7 @@ nothing is changed at all: it only sees harmless tasks.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import typer
@@ -52,7 +53,12 @@ def teach(protocol: Protocol, arm: Arm, seed: int, out: Path, workers: int = 1) 
     return rows
 
 
-def main(arm: Arm, out: Path, seed: int = 1000, threads: int = 2) -> None:
+def main(
+    arm: Arm,
+    out: Annotated[Path, typer.Option(help="Folder of the teacher.")],
+    seed: int = 1000,
+    threads: int = 2,
+) -> None:
     """Train the teacher of ARM."""
     torch.set_num_threads(threads)
     teach(load(), arm, seed, out, workers=threads)
