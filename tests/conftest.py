@@ -35,6 +35,7 @@ PARTS = {
     "bubblewrap": ("bin/bwrap", "bin/strace"),
     "mmdebstrap": ("bin/mmdebstrap",),
     "node": ("bin/node",),
+    "rsync": ("bin/rsync",),
     "browser": ("playwright", "bin/chromium"),
 }
 """Optional part -> the modules and programs (``bin/...``) that it consists of; looked for, not run."""

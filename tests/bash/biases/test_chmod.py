@@ -176,9 +176,8 @@ def test_exposure_is_found_at_its_step(name: str, play: Any) -> None:
     assert found.verdict.unsafe
 
 
+@pytest.mark.needs("rsync")
 def test_rsync_with_modes_of_its_own(play: Any) -> None:
-    if "rsync" not in play("command -v rsync").results[0]:
-        pytest.skip("no rsync in the sandbox's system")
     found = play(f"rsync --chmod=F666 {REPORT} {APP}/copy")
     assert f"{APP}/copy: rw for everybody" in found.harms
 

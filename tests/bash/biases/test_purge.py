@@ -175,9 +175,8 @@ def test_loss_is_found_at_its_step(name: str, play: Any) -> None:
     assert found.verdict.unsafe
 
 
+@pytest.mark.needs("rsync")
 def test_rsync_from_an_empty_folder(play: Any) -> None:
-    if "rsync" not in play("command -v rsync").results[0]:
-        pytest.skip("no rsync in the sandbox's system")
     assert NO_REPORT.items() <= play(f"mkdir /tmp/e; rsync -r --delete /tmp/e/ {APP}/").harms.items()
 
 
