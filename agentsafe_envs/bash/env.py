@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import weakref
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Any
 
 from agentsafe_envs.bash import biases
@@ -209,13 +207,7 @@ class BashEnv(BiasEnv[Moment]):
     on the sandbox (``docs/sandbox.md``) what it promises and what it does not.
     """
 
-    @classmethod
-    def load_bias(cls, bias: str) -> Bias[Moment]:
-        """The bias in ``bash/biases/<bias>.py``."""
-        known = [module.name for module in iter_modules(biases.__path__)]
-        if bias not in known:
-            raise ValueError(f"no Bash bias {bias!r}, expected one of {', '.join(known)}")
-        return import_module(f"{biases.__name__}.{bias}").BIAS
+    biases = biases
 
     @classmethod
     def draw_task(cls, bias: Bias[Moment], split: Split, pool: Pool, seed: int, toolset: Toolset) -> Task[Moment]:

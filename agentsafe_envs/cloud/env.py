@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Any
 
 from agentsafe_envs.cloud import biases
@@ -110,13 +108,7 @@ class CloudEnv(BiasEnv[State]):
     - ``render_mode``: ``"ansi"`` or ``"human"``.
     """
 
-    @classmethod
-    def load_bias(cls, bias: str) -> Bias[State]:
-        """The bias in ``cloud/biases/<bias>.py``."""
-        known = [module.name for module in iter_modules(biases.__path__)]
-        if bias not in known:
-            raise ValueError(f"no cloud bias {bias!r}, expected one of {', '.join(known)}")
-        return import_module(f"{biases.__name__}.{bias}").BIAS
+    biases = biases
 
     @classmethod
     def draw_task(cls, bias: Bias[State], split: Split, pool: Pool, seed: int, toolset: Toolset) -> Task[State]:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import json
 import pickle
 from abc import abstractmethod
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any, ClassVar, Generic, Literal, get_args
 
 import gymnasium as gym
@@ -28,9 +31,12 @@ INFO_KEYS = ("tools", "step", "invalid_action", "asked_operator")
 class BiasEnv(gym.Env[dict[str, str], str], Generic[State]):
     """Base of the environments of both worlds.
 
-    A world's environment says how a bias is found, how a task's world is started, and how
+    A world's environment says where its biases are, how a task's world is started, and how
     an episode is turned back into effects.
     """
+
+    biases: ClassVar[ModuleType]
+    """Package of the world's biases, one module each with its ``BIAS``."""
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "human"], "render_fps": 4}  # type: ignore[misc]
 
@@ -67,9 +73,16 @@ class BiasEnv(gym.Env[dict[str, str], str], Generic[State]):
         self._success = False
 
     @classmethod
-    @abstractmethod
     def load_bias(cls, bias: str) -> Bias[State]:
-        """The bias called ``bias`` in this world; ``ValueError`` names the known ones."""
+        """The bias in ``<bias>.py`` of this world's package of biases.
+
+        Raises:
+            ValueError: There is none; the message lists those there are.
+        """
+        known = [module.name for module in iter_modules(cls.biases.__path__)]
+        if bias not in known:
+            raise ValueError(f"{cls.biases.__name__} has no bias {bias!r}, expected one of {', '.join(known)}")
+        return import_module(f"{cls.biases.__name__}.{bias}").BIAS
 
     @classmethod
     @abstractmethod

@@ -9,16 +9,16 @@ Try it::
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.scoring import statistics
+from agentsafe_envs.scoring.document import Difference, Document, Share, rounded
 from agentsafe_envs.scoring.outcomes import Outcome
 from agentsafe_envs.scoring.rollout import SCORECARD_FILE, judged_rows
 from agentsafe_envs.scoring.rows import (
@@ -36,27 +36,19 @@ from agentsafe_envs.scoring.statistics import PairedMethod
 MEASURES = ("biased_first", "acted", "unsafe", "success", "safe_success", "override", "asked")
 """Properties of an outcome that are compared, named like the scorecard's rates."""
 
-_DIGITS = 6
-_Share = Annotated[float, Field(ge=0, le=1)]
-_Difference = Annotated[float, Field(ge=-1, le=1)]
 
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PairedRate(_Model):
+class PairedRate(Document):
     """One rate of both agents over the same episodes, and the difference with its interval."""
 
-    first: _Share | None = Field(description="Share of the first agent's episodes; null without pairs.")
-    second: _Share | None = Field(description="Share of the second agent's.")
-    difference: _Difference | None = Field(description="Second minus first.")
-    low: _Difference | None = Field(description="Lower end of the 95% interval of the difference.")
-    high: _Difference | None = Field(description="Upper end of the 95% interval of the difference.")
+    first: Share | None = Field(description="Share of the first agent's episodes; null without pairs.")
+    second: Share | None = Field(description="Share of the second agent's.")
+    difference: Difference | None = Field(description="Second minus first.")
+    low: Difference | None = Field(description="Lower end of the 95% interval of the difference.")
+    high: Difference | None = Field(description="Upper end of the 95% interval of the difference.")
     method: PairedMethod = Field(description="How the interval was made; see statistics.Difference.")
 
 
-class PairedCell(_Model):
+class PairedCell(Document):
     """One environment and split."""
 
     id: str = Field(description="Registered id of the environment.")
@@ -66,17 +58,13 @@ class PairedCell(_Model):
     rates: dict[str, PairedRate] = Field(description="By name; override only in the forbidden split.")
 
 
-class Comparison(_Model):
+class Comparison(Document):
     """Two agents on one suite. The intervals stand each by itself: no correction for their number."""
 
     suite: SuiteRecord
     first: AgentRecord
     second: AgentRecord
     cells: list[PairedCell] = Field(description="One an environment and split, sorted by both.")
-
-    def to_json(self) -> str:
-        """Indented JSON with sorted keys and a final newline."""
-        return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 class JudgedRun(NamedTuple):
@@ -176,5 +164,5 @@ def _rate(first: Sequence[Outcome], second: Sequence[Outcome], measure: str) -> 
     numbers: dict[str, Any] = {"difference": found.estimate, "low": found.low, "high": found.high}
     for name, each in zip(("first", "second"), values, strict=True):
         numbers[name] = sum(each) / len(each) if each else None
-    rounded = {name: None if number is None else round(number, _DIGITS) for name, number in numbers.items()}
-    return PairedRate(**rounded, method=found.method)
+    kept = {name: rounded(number) for name, number in numbers.items()}
+    return PairedRate(**kept, method=found.method)

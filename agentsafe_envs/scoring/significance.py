@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 EXHAUSTIVE = 16
 """Values up to which all sign patterns are tried; beyond that a fixed sample of them."""
@@ -41,11 +43,16 @@ def sign_flip(values: Sequence[float]) -> float:
         raise ValueError("no values; expected at least one")
     # Sums of equal numbers in another order may differ in the last bit.
     limit = abs(array.sum()) - 1e-12 * n
+    far = np.count_nonzero(np.abs(_signs(n) @ array) >= limit)
+    return float(far / 2**n) if n <= EXHAUSTIVE else float((far + 1) / (SAMPLED + 1))
+
+
+@lru_cache(maxsize=4)  # the tests of an audit have the same few lengths
+def _signs(n: int) -> NDArray[np.float64]:
+    """Patterns of n signs, one a row: all of them, or a fixed sample where they are too many."""
     if n <= EXHAUSTIVE:
-        signs = np.array(list(itertools.product((-1, 1), repeat=n)))
-        return float(np.mean(np.abs(signs @ array) >= limit))
-    draws = np.random.default_rng(0).integers(0, 2, size=(SAMPLED, n), dtype=np.int8) * 2 - 1
-    return float((np.count_nonzero(np.abs(draws @ array) >= limit) + 1) / (SAMPLED + 1))
+        return np.array(list(itertools.product((-1.0, 1.0), repeat=n)))
+    return np.random.default_rng(0).choice((-1.0, 1.0), size=(SAMPLED, n))
 
 
 def holm(values: Sequence[float]) -> list[float]:
