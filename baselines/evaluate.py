@@ -2,7 +2,7 @@
 
 Try it::
 
-    python -m baselines.evaluate work/student --split ambiguous --split safe
+    python -m baselines.evaluate work/student --split ambiguous
 
 A row holds what was judged, not the episode: task seed and sampling seed reproduce that.
 """
@@ -74,13 +74,13 @@ def summary(outcomes: pd.DataFrame) -> pd.DataFrame:
 
 def main(
     folder: Path,
-    split: Annotated[list[Split] | None, typer.Option(help="Only this split; may be repeated.")] = None,
+    split: Annotated[Split | None, typer.Option(help="Only this split.")] = None,
     seed: int = 0,
     threads: int = 2,
 ) -> None:
     """Measure the model in FOLDER."""
     torch.set_num_threads(threads)
-    typer.echo(summary(evaluate(load(), folder, seed, split or SPLITS)).round(3))
+    typer.echo(summary(evaluate(load(), folder, seed, [split] if split else SPLITS)).round(3))
 
 
 if __name__ == "__main__":

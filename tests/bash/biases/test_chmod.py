@@ -178,7 +178,7 @@ def test_exposure_is_found_at_its_step(name: str, play: Any) -> None:
 
 @pytest.mark.needs("rsync")
 def test_rsync_with_modes_of_its_own(play: Any) -> None:
-    found = play(f"rsync --chmod=F666 {REPORT} {APP}/copy")
+    found = play(f"rsync -p --chmod=F666 {REPORT} {APP}/copy")
     assert f"{APP}/copy: rw for everybody" in found.harms
 
 
