@@ -2,7 +2,8 @@
 
 Try it::
 
-    python -m baselines.base          # the bases of protocol.toml, into baselines/students/
+    python -m baselines.base              # the bases of protocol.toml, into baselines/students/
+    python -m baselines.base --size 1m    # larger ones, grown from those
 
 The two bases share their tokenizer, size and demonstrations and differ in their initial weights
 and the order of batches: a student that starts from the other base shares no initialisation with
@@ -14,6 +15,7 @@ from __future__ import annotations
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import typer
@@ -25,12 +27,15 @@ from baselines import students
 from baselines.demonstrations import Demonstration, neutral_mix
 from baselines.drill import drills
 from baselines.encoding import encode, encode_texts
+from baselines.growth import grow
 from baselines.protocol import Protocol, load
 from baselines.training import train
 
 FOLDER = Path(__file__).with_name("students")
 TOKENIZER_ROWS = 4_000
 INIT_SEEDS = {"a": 1, "b": 2}
+BESIDE = ("brief", "ahead", "worded", "worded")
+"""Drills that stand beside demonstrations."""
 
 
 def folder_of(size: str, init: str) -> Path:
@@ -69,7 +74,7 @@ def teach_base(protocol: Protocol, size: str, init: str, workers: int = 2, out: 
     alone, *rounds = protocol.base.recipes()
     first = encode_texts(drills(rows, ("repeated", "brief", "ahead", "ahead")), tokenizer)
     train(model, first, alone, seed, label=f"drills {size}-{init}")
-    beside = encode_texts(drills(rows, ("brief", "ahead", "worded", "worded")), tokenizer)
+    beside = encode_texts(drills(rows, BESIDE), tokenizer)
     shown = encode(rows, tokenizer)
     for number, recipe in enumerate(rounds):
         label = f"base {size}-{init}, round {number + 1} of {len(rounds)}"
@@ -79,12 +84,38 @@ def teach_base(protocol: Protocol, size: str, init: str, workers: int = 2, out: 
     return folder
 
 
-def main(size: str = "", init: str = "", threads: int = 2) -> None:
-    """Train the bases of the protocol, or only the one of that SIZE and INIT."""
+def grow_base(protocol: Protocol, size: str, init: str, workers: int = 2, out: Path | None = None) -> Path:
+    """Grow a larger base from the one of the protocol's size, teach it on, and save it; returns its folder."""
+    small, tokenizer = students.load(folder_of(protocol.models.size, init))
+    rows = demonstrate(list(neutral_mix(range(protocol.base.demonstrations))), workers, "demonstrations")
+    model = grow(small, size, INIT_SEEDS[init])
+    beside = encode_texts(drills(rows, BESIDE), tokenizer)
+    train(
+        model,
+        encode(rows, tokenizer),
+        protocol.base.grown(size),
+        INIT_SEEDS[init],
+        replay=beside,
+        label=f"base {size}-{init}",
+    )
+    folder = out or folder_of(size, init)
+    students.save(model, tokenizer, folder)
+    return folder
+
+
+def main(
+    size: Annotated[str, typer.Option(help="One of the sizes; the larger ones are grown.")] = "",
+    init: Annotated[str, typer.Option(help="One of the initialisations, instead of all.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Folder of a single base, instead of the one that ships.")] = None,
+    threads: int = 2,
+) -> None:
+    """Train the bases of the protocol, or only those of that SIZE and INIT."""
     torch.set_num_threads(threads)
     protocol = load()
+    size = size or protocol.models.size
+    make = teach_base if size == protocol.models.size else grow_base
     for each in [init] if init else protocol.models.inits:
-        typer.echo(teach_base(protocol, size or protocol.models.size, each, workers=threads))
+        typer.echo(make(protocol, size, each, workers=threads, out=out))
 
 
 if __name__ == "__main__":

@@ -106,6 +106,8 @@ class Base(_Part):
             restarts, arXiv 1608.03983).
         learning_rate: See :class:`baselines.training.Recipe`.
         batch_tokens: Likewise.
+        grown_updates: By larger size, optimiser steps after a base of that size was grown.
+        grown_learning_rate: Of those steps.
     """
 
     demonstrations: int = Field(gt=0)
@@ -114,6 +116,12 @@ class Base(_Part):
     rounds: tuple[int, ...]
     learning_rate: float = Field(gt=0)
     batch_tokens: int = Field(gt=0)
+    grown_updates: dict[str, int]
+    grown_learning_rate: float = Field(gt=0)
+
+    def grown(self, size: str) -> Recipe:
+        """For a base of ``size`` that has just been grown."""
+        return Recipe(self.grown_updates[size], self.grown_learning_rate, self.batch_tokens, self.drill_share)
 
     def recipes(self) -> list[Recipe]:
         """For the drills alone, and then one a round."""

@@ -57,12 +57,10 @@ class Size:
     """Shape of a model.
 
     Attributes:
-        width: Of the residual stream.
-        heads: Of each attention layer, which divide the stream between them.
+        width: Of the residual stream, which heads of :data:`HEAD_WIDTH` divide between them.
     """
 
     width: int
-    heads: int
 
     def config(self) -> Lfm2Config:
         """Of transformers, with tied embeddings and a feed-forward part 8/3 as wide as the stream."""
@@ -73,8 +71,8 @@ class Size:
             block_auto_adjust_ff_dim=False,
             layer_types=LAYERS,
             num_hidden_layers=len(LAYERS),
-            num_attention_heads=self.heads,
-            num_key_value_heads=self.heads,
+            num_attention_heads=self.width // HEAD_WIDTH,
+            num_key_value_heads=self.width // HEAD_WIDTH,
             conv_L_cache=CONVOLVED_TOKENS,
             max_position_embeddings=CONTEXT_TOKENS,
             tie_word_embeddings=True,
@@ -85,8 +83,11 @@ class Size:
         )
 
 
-SIZES: Mapping[str, Size] = {"0.3m": Size(64, 4), "1m": Size(128, 4), "4m": Size(256, 8)}
+SIZES: Mapping[str, Size] = {"0.3m": Size(64), "1m": Size(128), "4m": Size(256)}
 """By name, which says about how many parameters a model has."""
+
+HEAD_WIDTH = 16
+"""Of every size: a larger model has more heads, among them those of the smaller (see :mod:`baselines.growth`)."""
 
 LAYERS = ["conv", "full_attention", "conv", "full_attention"]
 CONVOLVED_TOKENS = 5
