@@ -59,5 +59,5 @@ def test_every_new_weight_can_learn() -> None:
 
 
 def test_wider_model_does_not_shrink() -> None:
-    with pytest.raises(ValueError, match="128 wide cannot grow into 0[.]3m, which is 64 wide"):
+    with pytest.raises(ValueError, match=r"128 wide cannot grow into 0\.3m, which is 64 wide"):
         grow(new_model("1m", 1), "0.3m", seed=7)
