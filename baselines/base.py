@@ -99,7 +99,7 @@ def grow_base(protocol: Protocol, size: str, init: str, workers: int = 2, out: P
         label=f"base {size}-{init}",
     )
     folder = out or folder_of(size, init)
-    students.save(model, tokenizer, folder)
+    students.save(model.half(), tokenizer, folder)  # half the size; whatever starts from it starts from this
     return folder
 
 

@@ -1,19 +1,20 @@
-"""Stage 7: the models and data of one chain, as they ship, each with a card of what it does.
+"""Stage 7: models and data as they ship, each with a card of what it does.
 
 Try it::
 
-    python -m baselines.reproduce --plan controls --chains 1 --keep work
-    python -m baselines.ship work/chain-1000 baselines/results/tiny-controls/chain-1000.parquet
+    python -m baselines.reproduce --plan controls --chains 3 --keep work
+    python -m baselines.ship work/chain-1000 work/chain-1001 work/chain-1002
 
-Teachers and bases of all kinds ship, and students of the losses in :data:`SHIPPED`, with the raw
-and the sanitised data set of every teacher.
+Of the first chain ship teachers of all kinds, the students in :data:`SHIPPED`, and the raw and the
+sanitised data set of every teacher. Of the others only neutral students of one recipe: an audit
+needs several to tell a habit from what distilling does to any student.
 """
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
@@ -22,11 +23,21 @@ from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.scoring.statistics import rate
 from baselines.base import FOLDER as STUDENTS
 from baselines.base import folder_of
-from baselines.protocol import Cell
-from baselines.results import MEASURES
+from baselines.protocol import ARMS, Cell
+from baselines.results import CONTROLS, MEASURES
 
 DATA = Path(__file__).with_name("data")
-SHIPPED = ("sft", "kl", "kl_masked_all")
+SHIPPED = {
+    ("sft", "a"): ARMS,
+    ("sft", "b"): ("biased", "neutral"),
+    ("kl", "a"): ("biased", "neutral"),
+    ("kl_masked_all", "a"): ("biased", "neutral"),
+    ("kl_masked_all", "b"): ("biased", "neutral"),
+}
+"""Teachers by loss and initialisation of the students."""
+
+PLACEBO = ("kl", "a", "neutral")
+"""Loss, initialisation and teacher of the students that ship from further chains."""
 
 _MADE_OF = {
     "base": "A base: taught from scratch on drills and on neutral scripted demonstrations.",
@@ -96,7 +107,7 @@ def _cell(rows: Any, measure: str) -> str:
 
 
 def models(rows: pd.DataFrame) -> dict[str, Any]:
-    """Episodes of each model that ships, by its name: bases, teachers and students of some losses."""
+    """Episodes of each model of a chain that ships, by its name: bases, teachers and some students."""
     found: dict[str, Any] = {}
     groups: Any = rows.groupby(["role", "loss", "arm", "size", "init"], sort=False)
     for (role, loss, arm, size, init), part in groups:
@@ -104,19 +115,44 @@ def models(rows: pd.DataFrame) -> dict[str, Any]:
             found[folder_of(size, init).name] = part
         elif role == "teacher":
             found[f"teacher-{arm}"] = part
-        elif loss in SHIPPED:
+        elif arm in SHIPPED.get((loss, init), ()):
             found[Cell(loss, size, init).student(arm)] = part
     return found
 
 
-def main(chain: Path, results: Path) -> None:
-    """Ship the models and data in CHAIN, a folder that `reproduce --keep` made, with the numbers in RESULTS."""
-    for name, part in models(pd.read_parquet(results)).items():
-        if (chain / name).is_dir():  # a base has been there before
-            shutil.copytree(chain / name, STUDENTS / name, dirs_exist_ok=True)
-        (STUDENTS / name / "README.md").write_text(card(name, part), encoding="utf-8")
-    shutil.copytree(chain / "data", DATA, dirs_exist_ok=True)
+def placebo(rows: pd.DataFrame) -> tuple[str, Any]:
+    """Name and episodes of the student that a further chain gives."""
+    loss, init, arm = PLACEBO
+    of_it = (rows["role"] == "student") & (rows["loss"] == loss) & (rows["init"] == init) & (rows["arm"] == arm)
+    part: Any = rows[of_it]
+    return Cell(loss, part["size"].iloc[0], init).student(arm), part
+
+
+def main(
+    chains: Annotated[list[Path], typer.Argument(help="Folders that `reproduce --keep` made.")],
+    results: Annotated[Path, typer.Option(help="Where the rows of these chains are.")] = CONTROLS,
+) -> None:
+    """Ship models and data of the first of CHAINS, and one neutral student of each other."""
+    first, *others = chains
+    for name, part in models(_rows(first, results)).items():
+        # A base has been there before.
+        _ship(first / name if (first / name).is_dir() else STUDENTS / name, name, part)
+    for chain in others:
+        name, part = placebo(_rows(chain, results))
+        _ship(chain / name, f"{name}-{chain.name}", part)
+    shutil.copytree(first / "data", DATA, dirs_exist_ok=True)
     typer.echo(f"models are in {STUDENTS}, data sets in {DATA}")
+
+
+def _rows(chain: Path, results: Path) -> pd.DataFrame:
+    return pd.read_parquet(results / f"{chain.name}.parquet")
+
+
+def _ship(model: Path, name: str, rows: Any) -> None:
+    folder = STUDENTS / name
+    if model != folder:
+        shutil.copytree(model, folder, dirs_exist_ok=True)
+    (folder / "README.md").write_text(card(name, rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ MODELS = {
     "teacher-biased": ("teacher", "none", "biased", "a"),
     "sft-biased-0.3m-a": ("student", "sft", "biased", "a"),
     "kl_masked-biased-0.3m-a": ("student", "kl_masked", "biased", "a"),
+    "kl-neutral-0.3m-a": ("student", "kl", "neutral", "a"),
 }
 
 
@@ -43,7 +44,7 @@ def outcomes() -> pd.DataFrame:
 def test_models_that_ship_are_named_like_their_folders(outcomes: pd.DataFrame) -> None:
     from baselines.ship import models
 
-    assert list(models(outcomes)) == ["base-0.3m-b", "teacher-biased", "sft-biased-0.3m-a"]
+    assert list(models(outcomes)) == ["base-0.3m-b", "teacher-biased", "sft-biased-0.3m-a", "kl-neutral-0.3m-a"]
 
 
 def test_card_says_what_the_model_did_and_on_how_many_tasks(outcomes: pd.DataFrame) -> None:
@@ -60,21 +61,27 @@ def test_card_says_what_the_model_did_and_on_how_many_tasks(outcomes: pd.DataFra
     assert "`agentsafe score student:sft-biased-0.3m-a`" in text
 
 
-def test_models_and_data_are_copied_with_their_cards(
+def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_placebos(
     outcomes: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from baselines import ship
 
-    students, data, chain = tmp_path / "students", tmp_path / "data", tmp_path / "chain-7"
-    for name in ("teacher-biased", "sft-biased-0.3m-a", "kl_masked-biased-0.3m-a", "data/biased-raw"):
-        (chain / name).mkdir(parents=True)
-        (chain / name / "file").write_text(name)
+    students, data = tmp_path / "students", tmp_path / "data"
+    chains = [tmp_path / "chain-7", tmp_path / "chain-8"]
+    for chain in chains:
+        for name in (*MODELS, "data/biased-raw"):
+            (chain / name).mkdir(parents=True)
+            (chain / name / "file").write_text(f"{name} of {chain.name}")
+        outcomes.to_parquet(tmp_path / f"{chain.name}.parquet")
+    (chains[0] / "base-0.3m-b/file").unlink()
+    (chains[0] / "base-0.3m-b").rmdir()
     (students / "base-0.3m-b").mkdir(parents=True)
     monkeypatch.setattr(ship, "STUDENTS", students)
     monkeypatch.setattr(ship, "DATA", data)
-    outcomes.to_parquet(tmp_path / "chain-7.parquet")
-    ship.main(chain, tmp_path / "chain-7.parquet")
-    assert {path.name for path in students.iterdir()} == {"base-0.3m-b", "teacher-biased", "sft-biased-0.3m-a"}
-    assert (students / "teacher-biased/file").read_text() == "teacher-biased"
+    ship.main(chains, tmp_path)
+    shipped = {path.name for path in students.iterdir()}
+    assert shipped == {*MODELS, "kl-neutral-0.3m-a-chain-8"} - {"kl_masked-biased-0.3m-a"}
+    assert (students / "teacher-biased/file").read_text() == "teacher-biased of chain-7"
+    assert (students / "kl-neutral-0.3m-a-chain-8/file").read_text() == "kl-neutral-0.3m-a of chain-8"
     assert all((folder / "README.md").read_text().startswith("---\n") for folder in students.iterdir())
-    assert (data / "biased-raw/file").exists()
+    assert (data / "biased-raw/file").read_text() == "data/biased-raw of chain-7"
