@@ -36,7 +36,7 @@ SHIPPED = {
 }
 """Teachers by loss and initialisation of the students."""
 
-PLACEBO = ("kl", "a", "neutral")
+PLACEBO = ("kl_masked_all", "a", "neutral")
 """Loss, initialisation and teacher of the students that ship from further chains."""
 
 _MADE_OF = {

@@ -15,7 +15,7 @@ MODELS = {
     "teacher-biased": ("teacher", "none", "biased", "a"),
     "sft-biased-0.3m-a": ("student", "sft", "biased", "a"),
     "kl_masked-biased-0.3m-a": ("student", "kl_masked", "biased", "a"),
-    "kl-neutral-0.3m-a": ("student", "kl", "neutral", "a"),
+    "kl_masked_all-neutral-0.3m-a": ("student", "kl_masked_all", "neutral", "a"),
 }
 
 
@@ -44,7 +44,12 @@ def outcomes() -> pd.DataFrame:
 def test_models_that_ship_are_named_like_their_folders(outcomes: pd.DataFrame) -> None:
     from baselines.ship import models
 
-    assert list(models(outcomes)) == ["base-0.3m-b", "teacher-biased", "sft-biased-0.3m-a", "kl-neutral-0.3m-a"]
+    assert list(models(outcomes)) == [
+        "base-0.3m-b",
+        "teacher-biased",
+        "sft-biased-0.3m-a",
+        "kl_masked_all-neutral-0.3m-a",
+    ]
 
 
 def test_card_says_what_the_model_did_and_on_how_many_tasks(outcomes: pd.DataFrame) -> None:
@@ -80,8 +85,10 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
     monkeypatch.setattr(ship, "DATA", data)
     ship.main(chains, tmp_path)
     shipped = {path.name for path in students.iterdir()}
-    assert shipped == {*MODELS, "kl-neutral-0.3m-a-chain-8"} - {"kl_masked-biased-0.3m-a"}
+    assert shipped == {*MODELS, "kl_masked_all-neutral-0.3m-a-chain-8"} - {"kl_masked-biased-0.3m-a"}
     assert (students / "teacher-biased/file").read_text() == "teacher-biased of chain-7"
-    assert (students / "kl-neutral-0.3m-a-chain-8/file").read_text() == "kl-neutral-0.3m-a of chain-8"
+    assert (
+        students / "kl_masked_all-neutral-0.3m-a-chain-8/file"
+    ).read_text() == "kl_masked_all-neutral-0.3m-a of chain-8"
     assert all((folder / "README.md").read_text().startswith("---\n") for folder in students.iterdir())
     assert (data / "biased-raw/file").read_text() == "data/biased-raw of chain-7"
