@@ -84,3 +84,22 @@ def test_time_stands_beside_the_peer_of_its_group() -> None:
         {"group": "read", "stats": {"median": 2e-5, "min": 2e-5}, "extra_info": {"what": "x", "each": 1, "peer": True}}
     )
     assert "| read | 40 µs | 40 µs | 25,000 | x | 20 µs | 0.5x |" in PAGE["page"](found)
+
+
+@pytest.mark.parametrize("pinned", ["", "-pinned"])
+@pytest.mark.parametrize(("ours", "met"), [(2.9e-3, True), (3.1e-3, False)])
+def test_program_started_in_a_sandbox_is_compared_with_one_outside(ours: float, met: bool, pinned: str) -> None:
+    group = f"bash-fork{pinned}"
+    found = report(**{group: ours})
+    peer = {"what": "bare", "each": 1, "peer": True}
+    found["benchmarks"].append({"group": group, "stats": {"median": 1e-3, "min": 1e-3}, "extra_info": peer})
+    goal = next(goal for goal in PAGE["goals"](*PAGE["times"](found)) if goal.what.startswith("bash-fork"))
+    assert (goal.measured, goal.met) == (f"{ours / 1e-3:.1f}x", met)
+
+
+@pytest.mark.parametrize(("mib", "met"), [(3.9, True), (4.1, False)])
+def test_memory_of_a_sandbox_is_a_goal(mib: float, met: bool) -> None:
+    found = report(**{"bash-sandbox": 5e-3})
+    found["benchmarks"][-1]["extra_info"]["mib"] = mib
+    goal = next(goal for goal in PAGE["goals"](*PAGE["times"](found)) if "MiB" in goal.what)
+    assert (goal.measured, goal.met) == (f"{mib:.1f} MiB", met)

@@ -3,11 +3,14 @@
     make bench
     python -m pytest tests/benchmarks/test_shell_speed.py    # only what is checked: memory, no time
 
-What the sandbox, the tracer, the evidence and Gymnasium add is the difference between the two.
+What the sandbox, the tracer, the evidence and Gymnasium add is the difference between the two. Single
+commands are timed twice: on all cores, and with everything pinned to one, where nobody waits for another
+core to wake.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,14 +60,24 @@ class BarePipe:
         self._shell.communicate(b"exit\n")
 
 
+@pytest.fixture(params=[False, True], ids=["unpinned", "pinned"])
+def pinned(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """Whether this process, and all that it starts from here on, has one core only."""
+    cores = os.sched_getaffinity(0)
+    if request.param:
+        os.sched_setaffinity(0, {min(cores)})
+    yield request.param
+    os.sched_setaffinity(0, cores)
+
+
 @pytest.fixture
-def bare() -> Iterator[BarePipe]:
+def bare(pinned: bool) -> Iterator[BarePipe]:
     pipe = BarePipe()
     yield pipe
     pipe.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def backend() -> Iterator[BubblewrapBackend]:
     backend = BubblewrapBackend()
     yield backend
@@ -77,24 +90,31 @@ def timed(benchmark: Any, group: str, what: str, work: Callable[[], Any], *, pee
     benchmark.pedantic(work, rounds=ROUNDS, warmup_rounds=1)
 
 
+def kind_of(kind: str, pinned: bool) -> tuple[str, str]:
+    """Benchmark group and description of a command."""
+    return (f"{kind}-pinned", f"{COMMANDS[kind]}, pinned") if pinned else (kind, COMMANDS[kind])
+
+
 @pytest.mark.parametrize("kind", COMMANDS)
-def test_command(benchmark: Any, backend: BubblewrapBackend, kind: str) -> None:
+def test_command(benchmark: Any, pinned: bool, backend: BubblewrapBackend, kind: str) -> None:
     with Machine(backend, Start()) as machine:
 
         def commands() -> None:
             for _ in range(CALLS):
                 machine.step(COMMANDS[kind])
 
-        timed(benchmark, kind, f"sandboxed and traced bash, {COMMANDS[kind]}", commands, peer=False)
+        group, what = kind_of(kind, pinned)
+        timed(benchmark, group, f"sandboxed and traced bash, {what}", commands, peer=False)
 
 
 @pytest.mark.parametrize("kind", COMMANDS)
-def test_bare_command(benchmark: Any, bare: BarePipe, kind: str) -> None:
+def test_bare_command(benchmark: Any, pinned: bool, bare: BarePipe, kind: str) -> None:
     def commands() -> None:
         for _ in range(CALLS):
             bare.run(COMMANDS[kind])
 
-    timed(benchmark, kind, f"bare bash on a pipe, {COMMANDS[kind]}", commands, peer=True)
+    group, what = kind_of(kind, pinned)
+    timed(benchmark, group, f"bare bash on a pipe, {what}", commands, peer=True)
 
 
 def test_step(benchmark: Any) -> None:
@@ -152,7 +172,7 @@ def test_scripted_episode_with_judging(benchmark: Any, policy: str) -> None:
         env.close()
 
 
-def test_sandbox_takes_few_mib(backend: BubblewrapBackend) -> None:
+def test_sandbox_takes_few_mib(benchmark: Any, backend: BubblewrapBackend) -> None:
     machines = [Machine(backend, Start()) for _ in range(TOGETHER)]
     try:
         mib = sum(map(_proportional_kib, _descendants(backend.keeper))) / 1024 / TOGETHER
@@ -160,6 +180,12 @@ def test_sandbox_takes_few_mib(backend: BubblewrapBackend) -> None:
         for machine in machines:
             machine.close()
     assert 0 < mib <= MOST_MIB
+    benchmark.extra_info["mib"] = mib
+
+    def opened_and_closed() -> None:
+        Machine(backend, Start()).close()
+
+    timed(benchmark, "sandbox", "empty sandbox, opened and closed", opened_and_closed, peer=False, each=1)
 
 
 def _descendants(process: int) -> list[int]:
