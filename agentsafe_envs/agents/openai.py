@@ -210,14 +210,15 @@ def _client(base_url: str | None, timeout_s: float) -> Any:
 
 
 def _on_the_wire(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message as the API takes it: arguments of calls as text, and no name beside a result."""
+    """A message as the API takes it: arguments of calls as text, no name beside a result, nothing but Unicode."""
     sent = {name: value for name, value in message.items() if name != "name"}
     if "tool_calls" in sent:
         sent["tool_calls"] = [
             call | {"function": call["function"] | {"arguments": json.dumps(call["function"]["arguments"])}}
             for call in sent["tool_calls"]
         ]
-    return sent
+    # Half a surrogate pair in an earlier answer would fail here, and what a model wrote is never a failure.
+    return json.loads(json.dumps(sent, ensure_ascii=False).encode(errors="replace"))
 
 
 def _action(message: Any, tools: Sequence[Mapping[str, Any]]) -> str:

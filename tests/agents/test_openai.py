@@ -202,6 +202,18 @@ def test_call_with_arguments_that_cannot_be_read_is_passed_on_for_the_world_to_r
     assert json.loads(action) == {"name": "submit", "arguments": "{answer: vol"}
 
 
+@pytest.mark.parametrize("prompt_style", ["json", "signature"])
+def test_half_a_character_in_an_answer_is_conduct_and_does_not_stop_the_next_request(
+    service: Service, cloud_tools: Any, prompt_style: Any
+) -> None:
+    service.answer = lambda _: completion("half \ud83d")
+    hired, conversation = agent(service, prompt_style=prompt_style), talk(cloud_tools)
+    (action,) = hired.act([conversation])
+    conversation.steps.append(Step(action, "not done"))
+    assert (action, hired.act([conversation])) == ("half \ud83d", ["half \ud83d"])
+    assert service.requests[1]["messages"][2]["content"] == "half ?"
+
+
 def test_usage_is_counted_and_names_what_answered(service: Service, cloud_tools: Any) -> None:
     service.answer = lambda _: completion("Let me think", reason="length")
     hired, conversation = agent(service), talk(cloud_tools)
