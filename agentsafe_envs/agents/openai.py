@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import weakref
 from collections.abc import Mapping, Sequence
 from multiprocessing.pool import ThreadPool
 from typing import Any, Literal
@@ -89,6 +90,7 @@ class OpenAIAgent:
         self._choice = tool_choice or ("required" if prompt_style == "json" else "auto")
         self._sampling = {"temperature": temperature, "seed": seed, "max_completion_tokens": max_new_tokens}
         self._client = _client(base_url, timeout_s)
+        weakref.finalize(self, self._client.close)  # of itself it leaves its connections open
         self._check()
 
     def start(self, seed: int) -> None:

@@ -17,7 +17,7 @@ from agentsafe_envs.terminal import printable, say
 if TYPE_CHECKING:
     from agentsafe_envs.scoring.scorecard import Scorecard
 
-LONGEST_TITLE = 34
+LONGEST_TITLE = 40
 """Characters that stand before a progress bar; more would leave it no room in 80 columns."""
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run of `agentsafe score`: its directory or scorecard.")]
