@@ -1,7 +1,7 @@
 """What may reach a person's terminal.
 
 What agents, servers and files of others wrote can hold commands to a terminal: other colours, another
-title, lines overwritten or run together backwards. Everything that is printed for people goes through here.
+title, lines overwritten or turned backwards. Whoever prints it for people prints it through here.
 """
 
 from __future__ import annotations
