@@ -17,6 +17,7 @@ from agentsafe_envs.bash.sandbox.commands import sandbox
 from agentsafe_envs.options import AsJson, EnvironmentArgument, PoolOption, SeedOption, SplitOption
 from agentsafe_envs.registration import MAX_EPISODE_STEPS, TABLE, draw_task, find, parts
 from agentsafe_envs.scoring import commands as scoring
+from agentsafe_envs.terminal import say
 from agentsafe_envs.trajectories.commands import data
 
 
@@ -33,7 +34,7 @@ class Complaints(TyperGroup):
         except Exception as error:
             if not _is_complaint(error):
                 raise
-            typer.echo(f"agentsafe: {error}", err=True)
+            say(f"agentsafe: {error}", err=True)
             raise typer.Exit(2) from error
 
 

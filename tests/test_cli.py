@@ -277,7 +277,7 @@ WRONG: list[tuple[Sequence[str], str]] = [
     (("report", "nowhere", "--episodes", "-1"), "--episodes"),
     (("report",), "run"),
     (("play", "Nope-v0"), f"no environment 'Nope-v0', expected one of {IDS[0]}"),
-    (("replay", "nowhere"), "No such file"),
+    (("replay", "nowhere"), "nowhere is no file; expected a run"),
     (("score", "scripted:null", "--out", "/dev/null"), "/dev/null"),
     (("score", "scripted:null", "--out", "/dev/null/run"), "/dev/null"),
     (("score",), "agent"),

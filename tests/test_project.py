@@ -22,7 +22,7 @@ MODULES = sorted((ROOT / PACKAGE).rglob("*.py"))
 LAYERS = [
     {"core"},
     {"cloud", "bash"},
-    {"registration", "options", ""},  # "" is the package itself: importing it registers the environments
+    {"registration", "options", "terminal", ""},  # "" is the package itself: importing it registers the environments
     {"agents", "trajectories"},
     {"scoring", "audit"},
     {"integrations", "doctor", "cli", "__main__"},

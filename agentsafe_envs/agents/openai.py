@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import weakref
 from collections.abc import Mapping, Sequence
 from multiprocessing.pool import ThreadPool
 from typing import Any, Literal
@@ -89,6 +90,7 @@ class OpenAIAgent:
         self._choice = tool_choice or ("required" if prompt_style == "json" else "auto")
         self._sampling = {"temperature": temperature, "seed": seed, "max_completion_tokens": max_new_tokens}
         self._client = _client(base_url, timeout_s)
+        weakref.finalize(self, self._client.close)  # of itself it leaves its connections open
         self._check()
 
     def start(self, seed: int) -> None:
@@ -210,14 +212,15 @@ def _client(base_url: str | None, timeout_s: float) -> Any:
 
 
 def _on_the_wire(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message as the API takes it: arguments of calls as text, and no name beside a result."""
+    """A message as the API takes it: arguments of calls as text, no name beside a result, nothing but Unicode."""
     sent = {name: value for name, value in message.items() if name != "name"}
     if "tool_calls" in sent:
         sent["tool_calls"] = [
             call | {"function": call["function"] | {"arguments": json.dumps(call["function"]["arguments"])}}
             for call in sent["tool_calls"]
         ]
-    return sent
+    # Half a surrogate pair in an earlier answer would fail here, and what a model wrote is never a failure.
+    return json.loads(json.dumps(sent, ensure_ascii=False).encode(errors="replace"))
 
 
 def _action(message: Any, tools: Sequence[Mapping[str, Any]]) -> str:

@@ -227,7 +227,7 @@ def _read_action(line: bytes) -> str:
         _BrokenProtocolError: It is no answer.
     """
     try:
-        answer = json.loads(line)
+        answer = json.loads(line.decode())  # json itself would guess UTF-16 as well
     except (ValueError, RecursionError):
         answer = None
     action = answer.get("action") if isinstance(answer, dict) and answer.keys() == {"action"} else None

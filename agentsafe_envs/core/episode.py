@@ -115,6 +115,8 @@ class Episode(NamedTuple):
             EpisodeError: A field is missing or unknown, the schema is another one, or the
                 chain does not match the content.
         """
+        if not isinstance(data, dict):
+            raise EpisodeError(f"expected a JSON object, got {type(data).__name__}")
         version = data.get("schema_version")
         if version != SCHEMA_VERSION:
             raise EpisodeError(
@@ -140,8 +142,6 @@ class Episode(NamedTuple):
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise EpisodeError(f"not JSON: {error}") from error
-        if not isinstance(data, dict):
-            raise EpisodeError(f"expected a JSON object, got {type(data).__name__}")
         return cls.from_dict(data)
 
 

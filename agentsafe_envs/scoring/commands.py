@@ -12,9 +12,13 @@ import typer
 
 from agentsafe_envs.core.task import Split
 from agentsafe_envs.options import AsJson, EnvironmentArgument, PoolOption, SeedOption, SplitOption, environment_ids
+from agentsafe_envs.terminal import printable, say
 
 if TYPE_CHECKING:
     from agentsafe_envs.scoring.scorecard import Scorecard
+
+LONGEST_TITLE = 40
+"""Characters that stand before a progress bar; more would leave it no room in 80 columns."""
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run of `agentsafe score`: its directory or scorecard.")]
 
@@ -105,7 +109,7 @@ def score(
             agent, chosen, directory, options=options, workers=workers, shard=part, on_progress=on_progress
         )
     if part:
-        typer.echo(f"part {shard} is in {directory}; when all are there: agentsafe merge {run}", err=True)
+        say(f"part {shard} is in {directory}; when all are there: agentsafe merge {run}", err=True)
         _complain_of_failures(directory, played.unscored)
         return
     _show(write_scorecard(run, chosen, played.agent), run, as_json)
@@ -136,7 +140,7 @@ def compare(first: Run, second: Run, as_json: AsJson = False) -> None:
         typer.echo(found.to_json(), nl=False)
         return
     Console().print(*comparison_tables(found), sep="\n")
-    typer.echo(
+    say(
         "percentage points [95% interval], the same episodes side by side; each interval stands by itself, so among "
         "many some miss"
     )
@@ -167,7 +171,7 @@ def report(
 
     with progress("judging", resumes=False) as on_progress:
         write_report(runs, out, episodes=episodes, made=datetime.now(UTC).date(), on_progress=on_progress)
-    typer.echo(f"{out} is {out.stat().st_size / 1e6:.1f} MB; open it in a browser", err=True)
+    say(f"{out} is {out.stat().st_size / 1e6:.1f} MB; open it in a browser", err=True)
 
 
 def play(
@@ -175,7 +179,7 @@ def play(
     split: SplitOption = "ambiguous",
     seed: SeedOption = 0,
     pool: PoolOption = "public",
-    out: Annotated[Path | None, typer.Option(help="File to keep the episode in, for `agentsafe replay`.")] = None,
+    out: Annotated[Path | None, typer.Option(help="New file to keep the episode in, for `agentsafe replay`.")] = None,
 ) -> None:
     """Take the agent's seat for one episode, then read the verdict on you."""
     import contextlib
@@ -185,10 +189,14 @@ def play(
     from agentsafe_envs.scoring.replay import verdict_text
     from agentsafe_envs.scoring.seat import Seat
 
+    if out:  # before the episode is played, and not after
+        if out.exists():
+            raise FileExistsError(f"{out} is there already; choose another --out, or remove it first")
+        out.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401  lets input() edit and recall lines
     with contextlib.closing(Seat(env, split=split, seed=seed, pool=pool)) as seat:
-        typer.echo(seat.opening())
+        say(seat.opening())
         while not seat.over:
             try:
                 line = input("\n> ")
@@ -196,13 +204,13 @@ def play(
                 typer.echo()
                 break
             if shown := seat.take(line):
-                typer.echo(shown)
+                say(shown)
         row = seat.row()
     found = play_again(Episode.from_dict(row["episode"]))
-    typer.echo(f"\n{verdict_text(found.verdict, found.steps)}")
+    say(f"\n{verdict_text(found.verdict, found.steps)}")
     if out:
         out.write_text(json.dumps(row) + "\n", encoding="utf-8")
-        typer.echo(f"see it again: agentsafe replay {out}", err=True)
+        say(f"see it again: agentsafe replay {out}", err=True)
 
 
 def replay(
@@ -223,17 +231,17 @@ def replay(
     if as_json:
         typer.echo(json.dumps(found.entry() | {"stored_verdict": stored, "differing": differing}, indent=2))
     else:
-        typer.echo(f"{played.environment}, split {played.split}, pool {played.pool}, seed {played.seed}\n")
-        typer.echo(f"{found.instruction}\n")
+        say(f"{played.environment}, split {played.split}, pool {played.pool}, seed {played.seed}\n")
+        say(f"{found.instruction}\n")
         for number, step in enumerate(found.steps):
-            typer.echo(f"{step_text(number, step)}\n")
-        typer.echo(verdict_text(found.verdict, found.steps))
+            say(f"{step_text(number, step)}\n")
+        say(verdict_text(found.verdict, found.steps))
     for name, (then, now) in differing.items():
-        typer.echo(f"the stored verdict DIFFERS: {name} was {json.dumps(then)}, is {json.dumps(now)}", err=True)
+        say(f"the stored verdict DIFFERS: {name} was {json.dumps(then)}, is {json.dumps(now)}", err=True)
     if differing:
         raise typer.Exit(1)
     if stored is not None:
-        typer.echo("the stored verdict is the same", err=True)
+        say("the stored verdict is the same", err=True)
 
 
 @contextmanager
@@ -259,21 +267,28 @@ def progress(title: str, *, resumes: bool = True) -> Iterator[Callable[[int, int
         TimeRemainingColumn(),
         console=Console(stderr=True),
     )
-    bar = progress.add_task(escape(title), total=None)
+    shown = printable(title)
+    if len(shown) > LONGEST_TITLE:  # long addresses differ in their ends
+        shown = f"…{shown[1 - LONGEST_TITLE :]}"
+    bar = progress.add_task(escape(shown), total=None)
 
     def show(done: int, planned: int) -> None:
         progress.start()
         progress.update(bar, completed=done, total=planned)
 
+    def end() -> None:
+        if progress.live.is_started:  # else it would only print an empty line
+            progress.stop()
+
     try:
         yield show
     except KeyboardInterrupt:
-        progress.stop()
+        end()
         if resumes:
-            typer.echo("the same command goes on from here", err=True)
+            say("the same command goes on from here", err=True)
         raise
     finally:
-        progress.stop()
+        end()
 
 
 def _show(scorecard: Scorecard, run: Path, as_json: bool) -> None:
@@ -287,8 +302,8 @@ def _show(scorecard: Scorecard, run: Path, as_json: bool) -> None:
     else:
         Console().print(*terminal_tables(scorecard), verdict_line(scorecard), sep="\n")
         if usage := usage_line(scorecard):
-            typer.echo(usage)
-    typer.echo(f"rows and {SCORECARD_FILE} are in {run}", err=True)
+            say(usage)
+    say(f"rows and {SCORECARD_FILE} are in {run}", err=True)
     if not scorecard.overall.valid:
         _complain_of_failures(run, scorecard.overall.unscored)
 
@@ -299,9 +314,9 @@ def _complain_of_failures(run: Path, unscored: int) -> None:
 
     if not unscored:
         return
-    typer.echo(f"episodes without a score: {unscored}", err=True)
+    say(f"episodes without a score: {unscored}", err=True)
     if failures := read_failures(run):
-        typer.echo(f"failures noted in {run / FAILURES_FILE}: {len(failures)}; the last with", err=True)
-        typer.echo(f"  {failures[-1]['error']}: {failures[-1]['message']}", err=True)
-    typer.echo("Mend that and run the same `agentsafe score` again: only what is missing is played.", err=True)
+        say(f"failures noted in {run / FAILURES_FILE}: {len(failures)}; the last with", err=True)
+        say(f"  {failures[-1]['error']}: {failures[-1]['message']}", err=True)
+    say("Mend that and run the same `agentsafe score` again: only what is missing is played.", err=True)
     raise typer.Exit(1)

@@ -198,8 +198,11 @@ def read_rows(directory: Path | str) -> list[Row]:
         RowStoreError: Another line is not a row; the message names file and line.
         FileNotFoundError: There is no such run.
     """
+    path = Path(directory) / ROWS_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there; expected the directory of a run of `agentsafe score`")
     rows: dict[EpisodeKey, Row] = {}
-    for place, row in _read_lines(Path(directory) / ROWS_FILE):
+    for place, row in _read_lines(path):
         try:
             rows.setdefault(row_key(row), row)
         except ValueError as error:
@@ -230,7 +233,10 @@ def read_run(directory: Path | str) -> RunRecord:
     try:
         record = RunRecord.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise RowStoreError(f"{path} is not a run record: {error}; use another --out") from error
+        wrong = "; ".join(": ".join([*map(str, each["loc"]), each["msg"]]) for each in error.errors())
+        raise RowStoreError(
+            f"{path} is not a run record: {wrong}; restore it from a copy, or use another --out"
+        ) from error
     if record.schema_version != SCHEMA_VERSION:
         raise RowStoreError(
             f"{path} has schema_version {record.schema_version}, expected {SCHEMA_VERSION}; "

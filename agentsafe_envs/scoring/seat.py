@@ -3,6 +3,7 @@
 Try it::
 
     agentsafe play DeleteBiasAPI-v0 --split ambiguous
+    agentsafe play ChmodBiasBash-v0    # where a plain line is a command
 """
 
 from __future__ import annotations
@@ -20,15 +21,26 @@ from agentsafe_envs.registration import find
 from agentsafe_envs.scoring.rollout import episode_row
 from agentsafe_envs.scoring.rows import Row
 
-HELP = """\
+CALLS = """\
 Write one action a line: a call of a tool, like read_resource("vol-17") or
-{"name": "read_resource", "arguments": {"resource_id": "vol-17"}}; in a Bash world a command.
-The episode ends with submit(), or after the last step.
+{"name": "read_resource", "arguments": {"resource_id": "vol-17"}}."""
+
+COMMANDS = """\
+Write one action a line: a command for the shell, or a call of another tool, like
+ask_operator("Which files?"). Nothing can be typed into a running program."""
+
+HELP = """\
+The episode ends with submit() or submit("an answer"), or after the last step.
 
   :tools        the tools, one line each
   :tool NAME    all about one tool
   :task         the task again
-  :quit         leave here; what was done is judged (so does the end of input)"""
+  :quit         leave here; what was done is judged (so does the end of input)
+
+Ctrl-C leaves without a verdict."""
+
+SHELL = "bash"
+"""The tool that a plain line goes to, where it is offered."""
 
 
 class Seat:
@@ -54,6 +66,8 @@ class Seat:
         observation, info = self._env.reset(seed=seed)
         self._instruction: str = observation["instruction"]
         self._tools: list[dict[str, Any]] = info["tools"]
+        self._names = [tool["function"]["name"] for tool in self._tools]
+        self._shell = SHELL in self._names
         self.over = False
 
     def opening(self) -> str:
@@ -74,7 +88,7 @@ class Seat:
             case []:
                 return ""
             case [":help"]:
-                return HELP
+                return f"{COMMANDS if self._shell else CALLS}\n{HELP}"
             case [":task"]:
                 return self._instruction
             case [":tools"]:
@@ -84,7 +98,7 @@ class Seat:
             case [":quit"]:
                 self.over = True
                 return ""
-            case [word, *_] if word.startswith(":"):
+            case [word, *_] if word.startswith(":") and word[1:].isalpha():  # `: >file` is a command
                 return f"no {word}; there is :help, :tools, :tool NAME, :task and :quit"
         return self._act(line)
 
@@ -100,18 +114,17 @@ class Seat:
         call = self._call(line.strip())
         observation, _, terminated, truncated, _ = self._env.step(call.to_action() if call else line)
         self.over = terminated or truncated
+        result = observation["result"]
         ending = ["", "That was the last step."] if truncated and not terminated else []
-        return "\n".join([readable(observation["result"]), *ending])
+        return "\n".join([result.rstrip("\n") if self._shell else readable(result), *ending])
 
     def _call(self, line: str) -> ToolCall | None:
-        """The call that a line is; in a Bash world a command may hold what looks like one."""
-        names = self._names()
-        if line in names:
+        """The call that a line is, or stands for; a command may hold what looks like another one."""
+        if line in self._names and line != SHELL:
             return ToolCall(line, {})
-        return find_call(line, self._tools) if line.startswith(("{", *(f"{name}(" for name in names))) else None
-
-    def _names(self) -> list[str]:
-        return [tool["function"]["name"] for tool in self._tools]
+        begins_as_call = line.startswith(("{", *(f"{name}(" for name in self._names)))
+        call = find_call(line, self._tools) if begins_as_call else None
+        return ToolCall(SHELL, {"command": line}) if call is None and self._shell else call
 
     def _list_tools(self) -> list[str]:
         return [f"  {signature(tool)}" for tool in self._tools]
@@ -120,7 +133,7 @@ class Seat:
         for tool in self._tools:
             if tool["function"]["name"] == name:
                 return json.dumps(tool["function"], indent=2)
-        return f"no tool {name}; there is {', '.join(self._names())}"
+        return f"no tool {name}; there is {', '.join(self._names)}"
 
 
 def readable(result: str) -> str:

@@ -72,8 +72,15 @@ def recall(run: RunRecord) -> Suite:
             "it was written before that was recorded, so run the command that made it again"
         )
     fields = run.plan
-    suite = Suite(**fields | {"tasks": dict(fields["tasks"]), "environments": tuple(fields["environments"])})
-    if suite.record() != run.suite:
+    try:
+        suite = Suite(**fields | {"tasks": dict(fields["tasks"]), "environments": tuple(fields["environments"])})
+        record = suite.record()
+    except (KeyError, TypeError, ValueError) as error:
+        raise RowStoreError(
+            f"the plan of {run.agent.name}'s run cannot be followed: {type(error).__name__}: {error}; it was edited or "
+            "belongs to another release, so play the run again with another --out"
+        ) from error
+    if record != run.suite:
         raise RowStoreError(
             f"the tasks of suite {run.suite.name} are others in this release than those that {run.agent.name} played; "
             "use the release that played them, or play the run again"

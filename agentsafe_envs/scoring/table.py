@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich.box import SIMPLE
-from rich.markup import escape
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.scoring.comparison import Comparison, PairedCell, PairedRate
 from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scorecard
+from agentsafe_envs.terminal import printable
 
 RATES = (
     ("biased first", "biased_first_rate"),
@@ -40,20 +42,14 @@ def amount(count: Count) -> str:
     return f"{count.estimate:.1f} [{count.low:.1f}-{count.high:.1f}]"
 
 
-def terminal_tables(scorecard: Scorecard) -> list[Table]:
-    """One rich table an environment: a column for each split, a row for each measure."""
+def terminal_tables(scorecard: Scorecard) -> list[Group]:
+    """One titled rich table an environment: a column for each split, a row for each measure."""
     tables = []
     for environment, columns in by_environment(scorecard):
-        table = Table(
-            "percent",
-            *(each.split for each in columns),
-            title=escape(_title(scorecard, environment)),
-            box=SIMPLE,
-            pad_edge=False,
-        )
+        table = Table("percent", *(each.split for each in columns), box=SIMPLE, pad_edge=False)
         for line in score_lines(columns):
             table.add_row(*line)
-        tables.append(table)
+        tables.append(_titled(_title(scorecard, environment), table))
     return tables
 
 
@@ -108,15 +104,14 @@ def usage_line(scorecard: Scorecard) -> str | None:
     return f"{text}; {usage.cut_answers:,} answers cut off at the longest length" if usage.cut_answers else text
 
 
-def comparison_tables(comparison: Comparison) -> list[Table]:
-    """One rich table an environment: a column for each split, a row for each rate, in percentage points."""
+def comparison_tables(comparison: Comparison) -> list[Group]:
+    """One titled rich table an environment: a column for each split, a row for each rate, in percentage points."""
     tables = []
     for environment in dict.fromkeys(cell.id for cell in comparison.cells):
         cells = [cell for cell in comparison.cells if cell.id == environment]
         title = f"{comparison.second.name} minus {comparison.first.name} on {environment}"
         table = Table(
             *("points", *(cell.split for cell in cells)),
-            title=escape(title),
             box=SIMPLE,
             pad_edge=False,
             show_edge=False,
@@ -124,7 +119,7 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
         )
         for line in comparison_lines(cells):
             table.add_row(*line)
-        tables.append(table)
+        tables.append(_titled(title, "", table, ""))
     return tables
 
 
@@ -143,6 +138,11 @@ def points(rate: PairedRate | None) -> str:
         return "-"
     found, low, high = (round(100 * number) for number in (rate.difference, rate.low, rate.high))
     return f"{found:+d} [{low}, {high}]" if found else f"0 [{low}, {high}]"
+
+
+def _titled(title: str, *content: RenderableType) -> Group:
+    # Rich would break a table's own title at the width of the table, which may be one narrow column.
+    return Group(Text(printable(" ".join(title.split()))), *content)
 
 
 def _title(scorecard: Scorecard, environment: str) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from agentsafe_envs.options import AsJson
+from agentsafe_envs.terminal import say
 
 data = typer.Typer(
     no_args_is_help=True,
@@ -67,14 +68,14 @@ def show(
         return
     about = {name: value for name, value in shown.items() if not isinstance(value, dict | list)}
     names = [str(tool.get("function", {}).get("name")) for tool in shown.get("tools") or ()]
-    typer.echo(_printable(", ".join(f"{name} {value}" for name, value in about.items())))
-    typer.echo(_printable(f"tools: {', '.join(names) or 'none'}\n"))
+    say(", ".join(f"{name} {value}" for name, value in about.items()))
+    say(f"tools: {', '.join(names) or 'none'}\n")
     for message in shown["messages"]:
         content = message.get("content") or ""
         lines = [content if isinstance(content, str) else json.dumps(content)] if content else []
         for call in message.get("tool_calls") or ():
             lines.append(f"{call['function']['name']} {json.dumps(call['function']['arguments'])}")
-        typer.echo(_printable(f"{message['role']}: " + "\n    ".join(lines)))
+        say(f"{message['role']}: " + "\n    ".join(lines))
 
 
 @data.command()
@@ -172,13 +173,6 @@ def _found_in(sanitised: Any, stem: str) -> str:
     from collections import Counter
 
     return ", ".join(word for word, _ in Counter(hit.text for hit in sanitised.hits if hit.stem == stem).most_common(3))
-
-
-def _printable(text: str) -> str:
-    """``text`` without what would command a terminal, or what it cannot print."""
-    return "".join(
-        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text
-    )
 
 
 def _refuse_data_set(out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ import pytest
 from agentsafe_envs.agents import AgentOptions, Conversation
 from agentsafe_envs.agents.openai import OpenAIAgent
 from agentsafe_envs.agents.protocol import AgentError
+from agentsafe_envs.agents.students import students
 from agentsafe_envs.core.episode import Step
 from agentsafe_envs.scoring.rollout import play_suite, score_agent
 from agentsafe_envs.scoring.rows import read_failures, read_rows
@@ -202,6 +205,18 @@ def test_call_with_arguments_that_cannot_be_read_is_passed_on_for_the_world_to_r
     assert json.loads(action) == {"name": "submit", "arguments": "{answer: vol"}
 
 
+@pytest.mark.parametrize("prompt_style", ["json", "signature"])
+def test_half_a_character_in_an_answer_is_conduct_and_does_not_stop_the_next_request(
+    service: Service, cloud_tools: Any, prompt_style: Any
+) -> None:
+    service.answer = lambda _: completion("half \ud83d")
+    hired, conversation = agent(service, prompt_style=prompt_style), talk(cloud_tools)
+    (action,) = hired.act([conversation])
+    conversation.steps.append(Step(action, "not done"))
+    assert (action, hired.act([conversation])) == ("half \ud83d", ["half \ud83d"])
+    assert service.requests[1]["messages"][2]["content"] == "half ?"
+
+
 def test_usage_is_counted_and_names_what_answered(service: Service, cloud_tools: Any) -> None:
     service.answer = lambda _: completion("Let me think", reason="length")
     hired, conversation = agent(service), talk(cloud_tools)
@@ -300,6 +315,15 @@ def test_interrupt_does_not_wait_for_answers(service: Service, tmp_path: Path) -
     over.set()
     assert process.returncode == 130
     assert "the same command goes on from here" in said
+
+
+def test_connections_end_with_the_agent(service: Service, cloud_tools: Any) -> None:
+    hired = agent(service)
+    hired.act([talk(cloud_tools)])
+    client = hired._client
+    del hired
+    gc.collect()
+    assert client.is_closed()
 
 
 # Loading.
@@ -408,16 +432,12 @@ def test_description_is_what_a_reader_needs(service: Service) -> None:
 # The real thing: SmolLM2 behind `transformers serve`.
 
 
-@pytest.fixture(scope="module")
-def smollm2_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """URL and model of a server that answers; stopped afterwards."""
-    from agentsafe_envs.agents.smollm2 import folder
-
-    model = str(folder())
+@contextmanager
+def served(model: str, log: Path) -> Iterator[str]:
+    """URL of a server of ``model`` that answers; stopped afterwards."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "log"
     command = [str(Path(sysconfig.get_path("scripts"), "transformers")), "serve", "--port", str(port), model]
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -432,10 +452,20 @@ def smollm2_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[s
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1", model
+        yield f"http://127.0.0.1:{port}/v1"
     finally:
         process.terminate()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def smollm2_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """URL and model."""
+    from agentsafe_envs.agents.smollm2 import folder
+
+    model = str(folder())
+    with served(model, tmp_path_factory.mktemp("server") / "log") as url:
+        yield url, model
 
 
 def answers(url: str) -> bool:
@@ -447,19 +477,29 @@ def answers(url: str) -> bool:
 
 
 @pytest.mark.needs("smollm2", "serving")
-def test_real_model_behind_a_real_server_is_scored(smollm2_server: tuple[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("env_id", "tools_tokens"),
+    [
+        ("DeleteBiasAPI-v0", 250),  # twelve signatures are about 280 tokens long
+        ("ChmodBiasBash-v0", 60),  # there are three
+    ],
+)
+def test_real_model_behind_a_real_server_is_scored(
+    smollm2_server: tuple[str, str], tmp_path: Path, env_id: str, tools_tokens: int
+) -> None:
     url, model = smollm2_server
+    suite = choose("quick", environments=[env_id], split="safe", episodes=2)._replace(max_steps=2)
     options = AgentOptions(
         base_url=url, prompt_style="signature", temperature=0.0, max_new_tokens=24, group_size=2, timeout_s=600
     )
-    card = score_agent(f"openai:{model}", SAFE, tmp_path, options=options)
+    card = score_agent(f"openai:{model}", suite, tmp_path, options=options)
     assert (card.overall.episodes, card.overall.unscored, card.overall.valid) == (2, 0, True)
     rows = read_rows(tmp_path)
     assert all(step["action"] for row in rows for step in row["episode"]["steps"])
     assert card.usage is not None
     assert card.usage.requests == sum(len(row["episode"]["steps"]) for row in rows)
-    # The system message with twelve signatures is about 280 tokens long, and read anew at every step.
-    assert card.usage.prompt_tokens > 250 * card.usage.requests
+    # The system message is read anew at every step.
+    assert card.usage.prompt_tokens > tools_tokens * card.usage.requests
     assert 0 < card.usage.completion_tokens <= 24 * card.usage.requests
     assert model in card.usage.models[0]
     assert card.agent.settings["model"] == model
@@ -472,6 +512,16 @@ def test_real_server_takes_schemas_and_results_in_the_fields_of_the_api(
     url, model = smollm2_server
     hired = OpenAIAgent(model, base_url=url, temperature=0.0, max_new_tokens=8, timeout_s=600)
     assert len(hired.act([talk(cloud_tools, LIST, PROSE)])) == 1
+
+
+@pytest.mark.needs("serving")
+def test_habit_of_a_model_shows_behind_a_real_server_as_the_readme_tells(tmp_path: Path) -> None:
+    teacher = str(students()["teacher-biased"])
+    suite = choose("quick", environments=["DeleteBiasAPI-v0"], split="ambiguous", episodes=4)
+    with served(teacher, tmp_path / "log") as url:
+        card = score_agent(f"openai:{teacher}", suite, tmp_path / "run", options=AgentOptions(base_url=url))
+    (score,) = card.environments
+    assert (score.unscored, score.biased_first_rate.estimate, score.invalid_action_rate.estimate) == (0, 1.0, 0.0)
 
 
 @pytest.mark.needs("smollm2", "serving")

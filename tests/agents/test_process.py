@@ -108,6 +108,11 @@ BROKEN = {
     "a number": ("for line in messages: say('{\"action\": 3}')", "answered"),
     "other fields": ('for line in messages: say(\'{"action": "x", "note": "y"}\')', "answered"),
     "not UTF-8": ('messages.readline(); os.write(1, b\'{"action": "\\xff"}\\n\'); time.sleep(60)', "answered"),
+    "UTF-16": (
+        "messages.readline(); os.write(1, '{\"action\": \"x\"}\\n'.encode('utf-16-le')); time.sleep(60)",
+        "answered",
+    ),
+    "closed input": ("os.close(0); time.sleep(60)", "did not answer within 1.5 s"),
     "nested too deep": ("for line in messages: say('['*99999)", "answered"),
     "an empty line": ("for line in messages: say('')", "answered b''"),
     "early exit": (
@@ -231,29 +236,31 @@ def test_crash_in_one_episode_leaves_that_one_unscored(hire: Any, tmp_path: Path
     assert play_suite(spec, suite, tmp_path / "run").unscored == 0
 
 
-def example(language: str) -> str:
-    found = re.search(rf"^```{language}\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert found, f"no example in {language}"
+def example(file: str) -> str:
+    found = re.search(rf"`{file}`:\n\n```\w+\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert found, f"no example {file}"
     return found[1]
 
 
 @pytest.mark.parametrize(
-    ("program", "language", "first", "last"),
+    ("program", "env_id", "first"),
     [
-        ("bash agent.sh", "bash", "list_resources", "submit"),
-        pytest.param("node agent.js", "js", "ask_operator", "submit", marks=pytest.mark.needs("node")),
+        ("bash agent.sh", "DeleteBiasAPI-v0", "list_resources"),
+        ("bash shell.sh", "ChmodBiasBash-v0", "bash"),
+        pytest.param("node agent.js", "DeleteBiasAPI-v0", "ask_operator", marks=pytest.mark.needs("node")),
+        pytest.param("node agent.js", "ChmodBiasBash-v0", "ask_operator", marks=pytest.mark.needs("node")),
     ],
 )
 def test_example_of_the_page_plays_whole_episodes(
-    program: str, language: str, first: str, last: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    program: str, env_id: str, first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path(program.split()[1]).write_text(example(language))
-    card = score_agent(
-        f"process:{program}", choose("quick", environments=["DeleteBiasAPI-v0"], split="ambiguous"), Path("run")
-    )
+    file = program.split()[1]
+    Path(file).write_text(example(file))
+    suite = choose("quick", environments=[env_id], split="ambiguous", episodes=4)
+    card = score_agent(f"process:{program}", suite, Path("run"))
     assert (card.overall.unscored, card.overall.invalid_action_rate.estimate) == (0, 0.0)
     for row in read_rows("run"):
         names = [json.loads(step["action"])["name"] for step in row["episode"]["steps"]]
-        assert (names[0], names[-1]) == (first, last)
+        assert (names[0], names[-1]) == (first, "submit")
         assert row["episode"]["terminated"]

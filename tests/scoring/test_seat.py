@@ -12,12 +12,20 @@ from agentsafe_envs.registration import MAX_EPISODE_STEPS, TABLE, draw_task
 from agentsafe_envs.scoring.seat import Seat, readable
 
 CLOUD = next(row.id for row in TABLE if row.world == "cloud")
+BASH = next(row.id for row in TABLE if row.world == "bash")
 IDS = [row.id for row in TABLE]
 
 
 @pytest.fixture
 def seat() -> Iterator[Seat]:
     found = Seat(CLOUD, split="ambiguous", seed=0, pool="public")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def shell() -> Iterator[Seat]:
+    found = Seat(BASH, split="ambiguous", seed=0, pool="public")
     yield found
     found.close()
 
@@ -79,8 +87,43 @@ def test_words_of_ours_are_no_steps(seat: Seat, line: str) -> None:
 def test_help_for_a_tool_is_its_schema(seat: Seat) -> None:
     assert json.loads(seat.take(":tool delete_resource"))["parameters"]["required"] == ["resource_id"]
     assert seat.take(":tool nope").startswith("no tool nope; there is ")
-    assert ":tool NAME" in seat.take(":help")
+    assert "a call of a tool" in seat.take(":help")
     assert "there is :help" in seat.take(":nope")
+
+
+@pytest.mark.needs("bubblewrap")
+@pytest.mark.parametrize(
+    "line",
+    ["pwd", "{ pwd; }", "bash -c pwd", "bash", ": >/tmp/new", ":>/tmp/new", "echo {} | cat", "submit_it()", "ls :help"],
+)
+def test_plain_line_is_a_command_where_there_is_a_shell(shell: Seat, line: str) -> None:
+    shell.take(line)
+    assert [json.loads(action) for action in actions(shell)] == [{"name": "bash", "arguments": {"command": line}}]
+    assert shell.row()["verdict"]["invalid_actions"] == 0
+
+
+@pytest.mark.needs("bubblewrap")
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ('ask_operator("May I?")', "ask_operator"),
+        ('{"name": "bash", "arguments": {"command": "pwd"}}', "bash"),
+        ('bash("pwd")', "bash"),
+        ("submit", "submit"),
+    ],
+)
+def test_call_is_a_call_where_there_is_a_shell(shell: Seat, line: str, name: str) -> None:
+    shell.take(line)
+    assert [json.loads(action)["name"] for action in actions(shell)] == [name]
+
+
+@pytest.mark.needs("bubblewrap")
+def test_what_a_command_prints_is_shown_as_an_agent_sees_it(shell: Seat) -> None:
+    assert shell.take("""echo '{"a": 1}'""") == '{"a": 1}'
+    assert shell.take(r"printf '\033[31mred\n'") == r"\x1b[31mred"
+    assert shell.take("cd /srv && pwd") == "/srv"
+    assert shell.take("pwd; false") == "/srv\n[exit 1]"
+    assert "a command for the shell" in shell.take(":help")
 
 
 def test_leaving_judges_what_was_done(seat: Seat) -> None:

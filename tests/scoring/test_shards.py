@@ -123,6 +123,10 @@ def read_back(suite: Suite) -> Any:
     [
         (lambda plan: None, "does not say what its suite quick consisted of"),
         (lambda plan: plan | {"first_seed": 3}, "are others in this release"),
+        (lambda plan: {}, "of scripted:null's run cannot be followed: KeyError: 'tasks'"),
+        (lambda plan: plan | {"tasks": 7}, "cannot be followed: TypeError"),
+        (lambda plan: plan | {"environments": ["Nope-v0"]}, "no environment 'Nope-v0'"),
+        (lambda plan: plan | {"colour": "blue"}, "unexpected keyword argument 'colour'"),
     ],
 )
 def test_suite_that_cannot_be_recalled_is_refused(tmp_path: Path, change: Any, complaint: str) -> None:

@@ -9,9 +9,9 @@ from importlib.resources import files
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from agentsafe_envs.core.effect import HORIZON_DAYS
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.scoring.comparison import compare_judged
+from agentsafe_envs.scoring.replay import AFTERMATH
 from agentsafe_envs.scoring.report.environment import environment_section
 from agentsafe_envs.scoring.report.episodes import MARKS, SELECTION, planned_episodes, select, shown_episodes
 from agentsafe_envs.scoring.report.markup import disclosure, element, embedded, link, policy, section, written
@@ -241,7 +241,7 @@ def _reading(runs: Sequence[ReportedRun]) -> Element:
     methods = sorted({rate.method for score in scores for rate in _rates(score)} - {"none"})
     texts = (
         "Every number was derived anew from the stored episodes. A verdict comes from what an action changed, never "
-        f"from its words; harm is what stands {HORIZON_DAYS} days later, with nobody acting meanwhile.",
+        f"from its words, and {AFTERMATH}.",
         "An episode that a fault of the machinery left without a verdict is unscored and counts nowhere. The worst "
         "case, a dotted line, is what such episodes could have made of a rate.",
         f"Intervals are 95%, by {', '.join(methods)}. Each stands by itself, so among many some miss. A low rate does "

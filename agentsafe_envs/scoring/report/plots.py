@@ -207,8 +207,7 @@ def _scale(axis: Axis) -> Element:
     drawn = element("svg", {"class": "scale"})
     for value, text in axis.ticks:
         if text:
-            anchor = {axis.least: "start", 1.0: "end"}.get(value, "middle")
-            drawn.append(element("text", {"x": axis.place(value), "y": "11", "text-anchor": anchor}, text))
+            drawn.append(element("text", {"x": axis.place(value), "y": "11", "text-anchor": "middle"}, text))
     return drawn
 
 

@@ -54,6 +54,7 @@ def reported_runs(
     for directory, times in Counter(directory.resolve() for directory, _ in runs).items():
         if times > 1:
             raise ValueError(f"{directory} is named {times} times; expected every run once")
+    suites = [recall(record) for _, record in runs]
     names = Counter(record.agent.name for _, record in runs)
     stored = [{row_key(row): row.get("verdict") for row in read_rows(directory)} for directory, _ in runs]
     total = sum(map(len, stored))
@@ -63,8 +64,8 @@ def reported_runs(
         return {row_key(row): row for row in judged_rows(directory, lambda: on_progress(next(count), total))}
 
     found = []
-    for (directory, record), verdicts in zip(runs, stored, strict=True):
-        rows, suite, name = judged(directory), recall(record), record.agent.name
+    for (directory, record), suite, verdicts in zip(runs, suites, stored, strict=True):
+        rows, name = judged(directory), record.agent.name
         failures = read_failures(directory)
         found.append(
             ReportedRun(

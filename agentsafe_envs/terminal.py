@@ -1,0 +1,21 @@
+"""What may reach a person's terminal.
+
+What agents, servers and files of others wrote can hold commands to a terminal: other colours, another
+title, lines overwritten or turned backwards. Whoever prints it for people prints it through here.
+"""
+
+from __future__ import annotations
+
+import typer
+
+
+def printable(text: str) -> str:
+    """``text`` with escapes in place of whatever commands a terminal, reorders its line or cannot be printed."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print ``text`` and a line break, on standard error if ``err``."""
+    typer.echo(printable(text), err=err)
