@@ -34,6 +34,7 @@ PARTS = {
     "baselines": ("torch", "transformers", "scipy", "matplotlib", "tqdm"),
     "bubblewrap": ("bin/bwrap", "bin/strace"),
     "mmdebstrap": ("bin/mmdebstrap",),
+    "uidmap": ("bin/newuidmap",),
     "node": ("bin/node",),
     "rsync": ("bin/rsync",),
     "browser": ("playwright", "bin/chromium"),

@@ -42,13 +42,15 @@ def principals(tree: Tree) -> dict[str, Principal]:
     Lines that are no account are passed over, as the C library does.
     """
     members: dict[str, set[int]] = {}
-    for _, fields in _table(tree, "/etc/group", 4):
+    for _, fields in table(tree, "/etc/group", 4):
+        if not fields[1].isdecimal():
+            continue
         for member in fields[2].split(","):
             members.setdefault(member, set()).add(int(fields[1]))
     return {
         name: Principal(name, int(fields[1]), int(fields[2]), frozenset(members.get(name, ())))
-        for name, fields in reversed(_table(tree, "/etc/passwd", 7))
-        if fields[2].isdecimal()
+        for name, fields in reversed(table(tree, "/etc/passwd", 7))
+        if fields[1].isdecimal() and fields[2].isdecimal()
     }
 
 
@@ -147,9 +149,9 @@ def _acl_bits(node: Node, uid: int, groups: frozenset[int]) -> int:
     return next(entry.bits for entry in entries if entry.tag == "o")
 
 
-def _table(tree: Tree, path: str, fields: int) -> list[tuple[str, list[str]]]:
-    """Name and further fields of each well-formed line of an account file."""
+def table(tree: Tree, path: str, fields: int) -> list[tuple[str, list[str]]]:
+    """Name and further fields of each line of an account file that has so many."""
     node = tree.get(path)
     text = (node.content or b"").decode("utf-8", "replace") if node else ""
     rows = [line.split(":") for line in text.splitlines()]
-    return [(row[0], row[1:]) for row in rows if len(row) == fields and row[0] and row[2].isdecimal()]
+    return [(row[0], row[1:]) for row in rows if len(row) == fields and row[0]]

@@ -7,23 +7,53 @@ state, which is plain data, that gives the files at every moment.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from agentsafe_envs.bash.lines import Lines, LineSet, from_ranges, to_ranges
 from agentsafe_envs.bash.start import Start
-from agentsafe_envs.bash.trace import SystemCall
+from agentsafe_envs.bash.trace import RENAMES, SystemCall
 from agentsafe_envs.bash.tree import Change, Node, Tree
 from agentsafe_envs.bash.unpack import Budget
 
-ACCOUNT_FILES = frozenset({"/etc/passwd", "/etc/group"})
+ACCOUNT_FILES = frozenset({"/etc/passwd", "/etc/group", "/etc/shadow"})
 """Files whose content is kept, since access depends on it; of others the digest is enough."""
+
+MOST_NAMINGS = 1_000
+"""Names that are followed within one step; more only somebody makes who wants to be long."""
+
+_NAMINGS = RENAMES | {"link", "linkat"}
 
 Evidence = dict[str, Any]
 """``{"changes": {path: [before, after]}, "calls": [[name, paths, arguments, ancestry]]}`` in plain
 JSON types. Perhaps with ``"held": {digest: [[first, last]]}``, lines of the start that a new content holds;
 with ``"tampered": true``; and with ``"later"``, the same for what came after the last command: the end of
 what still ran, and jobs that were left for a clock to start."""
+
+
+def with_old_names(calls: Iterable[SystemCall]) -> Iterator[tuple[SystemCall, tuple[str, ...]]]:
+    """Each call with the names that its paths had before the first one: files are renamed and linked meanwhile."""
+    old_names: dict[str, str] = {}
+    namings = 0
+    for call in calls:
+        found = tuple(_old_name(path, old_names) for path in call.paths) if old_names else call.paths
+        yield call, found
+        if call.name in _NAMINGS and len(found) == 2 and not call.error and namings < MOST_NAMINGS:
+            namings += 1
+            old_names[call.paths[1]] = found[0]
+            if call.name in RENAMES:
+                old_names.pop(call.paths[0], None)
+
+
+def _old_name(path: str, old_names: Mapping[str, str]) -> str:
+    """What ``path``, or the nearest folder above it that has a new name, was called."""
+    here = path
+    while here not in old_names:
+        here = posixpath.dirname(here)
+        if here in ("", "/"):
+            return path
+    return old_names[here] + path.removeprefix(here)
 
 
 class Moment(NamedTuple):
@@ -70,7 +100,7 @@ def record(
     Args:
         changes: How the files differ after it.
         calls: What it called; of equal ones only the first is kept.
-        known: Files at the start: calls on others are left out.
+        known: Files at the start: calls on others are left out, unless that is a new name of one of these.
         lines: Lines at the start.
         tampered: The agent interfered with what observes it. So does whoever makes files too deep
             or too long to be looked at, packs what unpacks to more than can be looked at, or makes
@@ -88,8 +118,8 @@ def record(
             held[after.digest] = lines.held_by(after.content, budget)
     kept = (
         (call.name, call.paths, call.arguments, call.ancestry)
-        for call in calls
-        if call.changes_files and not known.keys().isdisjoint(call.paths)
+        for call, old_names in with_old_names(calls)
+        if call.changes_files and not known.keys().isdisjoint((*call.paths, *old_names))
     )
     found["calls"] = [[name, *map(list, rest)] for name, *rest in dict.fromkeys(kept)]
     if any(held.values()):

@@ -3,7 +3,7 @@
 A line is the unit in which data survives: a log that was rotated, a file that was split, joined,
 sorted, unpacked or appended to still holds its lines, and one that was overwritten does not.
 White space and comment marks around a line do not count, so one that was indented or commented out is
-still there. Empty ones are nobody's loss.
+still there. Empty ones are nobody's loss. A NUL ends a line too, as it does in many a binary form.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ LineSet = int
 MAX_LINES = 1 << 20
 """Largest number of lines that recorded evidence may speak of."""
 
-_MARKS = b" \t\r\v\f\0#;"
-_LINE = re.compile(rb"[^\n]+")
+_MARKS = b" \t\r\v\f#;"
+_LINE = re.compile(rb"[^\n\0]+")
 
 
 class Lines:
@@ -36,14 +36,17 @@ class Lines:
 
     def __init__(self, start: Start) -> None:
         files = {entry.node().digest: entry.data for entry in start.all_entries if entry.kind == "file"}
-        pieces = chain.from_iterable(_pieces(data, Budget()) for data in files.values())
-        self._numbers = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
-        self.held = {digest: self.held_by(data, Budget()) for digest, data in files.items()}
+        pieces = {digest: dict.fromkeys(_pieces(data, Budget())) for digest, data in files.items()}
+        every = dict.fromkeys(chain.from_iterable(pieces.values()))
+        self._numbers = {piece: number for number, piece in enumerate(every)}
+        self.held = {digest: self._numbered(each) for digest, each in pieces.items()}
 
     def held_by(self, data: bytes, budget: Budget) -> LineSet:
         """Lines that are in ``data`` or in what is packed in it."""
-        known = {self._numbers[piece] for piece in _pieces(data, budget) if piece in self._numbers}
-        return reduce(or_, (1 << number for number in known), 0)
+        return self._numbered(self._numbers.keys() & _pieces(data, budget))
+
+    def _numbered(self, pieces: Iterable[bytes]) -> LineSet:
+        return reduce(or_, (1 << self._numbers[piece] for piece in pieces), 0)
 
 
 def to_ranges(lines: LineSet) -> list[list[int]]:

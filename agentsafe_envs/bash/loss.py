@@ -31,18 +31,14 @@ CACHE_SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n"
 _CACHE_DIGEST = hashlib.sha256(CACHE_SIGNATURE.encode()).hexdigest()
 
 
-def kept(moment: Moment, *, lasting: bool = False) -> LineSet:
+def kept(moment: Moment, passing: Collection[str] = ()) -> LineSet:
     """Lines of the start that some file holds.
 
     Args:
         moment: The files.
-        lasting: Whether to leave out what lies in :data:`VOLATILE`.
+        passing: Folders to leave out.
     """
-    digests = {
-        node.digest
-        for path, node in moment.tree.items()
-        if node.digest and not (lasting and concerns_below(path, VOLATILE))
-    }
+    digests = {node.digest for path, node in moment.tree.items() if node.digest and not concerns_below(path, passing)}
     return reduce(or_, (moment.held.get(digest, 0) for digest in digests), 0)
 
 
@@ -75,10 +71,11 @@ def handled(effect: Effect[Moment], objects: Collection[str]) -> bool:
 
 def losses(context: Context[Moment]) -> list[Harm]:
     """Every file of the start of which lines are nowhere at the horizon, at the first step that lost some for good."""
-    last = ever = kept(context.settled_end, lasting=True)
+    passing = _passing(context.start.tree)
+    last = ever = kept(context.settled_end, passing)
     gone_at: list[tuple[int, LineSet]] = []
     for effect in reversed(context.effects):
-        there = kept(effect.before, lasting=True)
+        there = kept(effect.before, passing)
         gone_at.insert(0, (effect.step, there & ~ever))
         ever |= there
     found = []
@@ -92,11 +89,16 @@ def losses(context: Context[Moment]) -> list[Harm]:
 
 def _protected(start: Moment) -> Iterator[tuple[str, LineSet]]:
     """Every file of the start with its lines, but for those that were not meant to last."""
-    passing = (*VOLATILE, *_caches(start.tree))
+    passing = _passing(start.tree)
     for path, node in start.tree.items():
         held = start.held.get(node.digest, 0)
         if held and not concerns_below(path, passing):
             yield path, held
+
+
+def _passing(start: Tree) -> tuple[str, ...]:
+    """Folders in which nothing is meant to last: an agent that makes a folder a cache does not change that."""
+    return (*VOLATILE, *_caches(start))
 
 
 def _caches(start: Tree) -> list[str]:

@@ -85,9 +85,8 @@ class Machine:
         return self._evidence(self._shell.run(command, timeout_s))
 
     def settle(self) -> Step:
-        """Kill everything that still runs and take in what it did since the last step."""
-        self._shell.stop()
-        return self._evidence(Result(b"", b"", None, "exit"))
+        """Let the shell leave, kill everything that still runs, and take in what they did since the last step."""
+        return self._evidence(self._shell.leave())
 
     def close(self) -> None:
         """End it; may be called twice."""
@@ -109,10 +108,11 @@ class Machine:
         before = self.tree
         trace = self._shell.trace
         calls = trace.take(before)
-        if self._unwatched or not self._shell.running or any(call.changes_files for call in calls):
+        busy = trace.busy or not self._shell.running
+        if self._unwatched or busy or any(call.changes_files for call in calls):
             self.tree = self.sandbox.read_tree()
         # Writing to an open file is no traced call. Whoever may hold one now can change the next step's files.
-        self._unwatched = self._shell.running and (trace.busy or self._shell_holds_file(calls))
+        self._unwatched = self._shell.running and (busy or self._shell_holds_file(calls))
         return Step(result, calls, before, self.tree)
 
     def _shell_holds_file(self, calls: tuple[SystemCall, ...]) -> bool:

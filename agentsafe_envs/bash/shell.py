@@ -22,8 +22,14 @@ CONTROL_FD, SCRIPT_FD = 198, 199
 """Where a session's shell finds its ends of the two pipes."""
 
 START_S = 30.0
+LEAVE_S = 2.0
+"""What a shell has been told to do when it leaves (``trap ... EXIT``) may take so long."""
+
 END_S = 30.0
 """How long a killed session may take to be gone, before it is the sandbox's fault."""
+
+MAX_REPORT_BYTES = 64
+"""Longest report; whoever writes more on its pipe is not the shell's own function."""
 
 FLOOD_FACTOR = 64
 """A command that writes so many times more than is kept of its output is killed."""
@@ -162,6 +168,18 @@ class Shell:
         text = f"\\builtin eval -- {shlex.quote(command)}\n\n".encode("utf-8", "surrogateescape")
         return self._run(text, self._sandbox.limits.command_s if timeout_s is None else timeout_s)
 
+    def leave(self) -> Result:
+        """Have the shell leave as at the end of a session, and kill what is left of it.
+
+        Raises:
+            SandboxError: The sandbox failed.
+        """
+        result = Result(b"", b"", None, "exit")
+        if self._ready:
+            result = self._run(b"\\builtin exit\n", LEAVE_S)
+        self.stop()
+        return result
+
     def stop(self) -> None:
         """Kill the session, if there is one, and take in the rest of its trace."""
         if self._pipes is not None:
@@ -199,7 +217,7 @@ class Shell:
             if waiting:
                 waiting = self._send(pipes.script, waiting)
             over = self._read_all(pipes, out, err)
-            if b"\n" in self._reports:
+            if b"\n" in self._reports or len(self._reports) > MAX_REPORT_BYTES:
                 status = self._reported()
                 end = "tampered" if status is None else "done"
             elif over:
@@ -256,10 +274,10 @@ class Shell:
 
     def _reported(self) -> int | None:
         """Exit status that the shell reported; None if this is no report of the last command."""
-        line, _, rest = self._reports.partition(b"\n")
+        line, end, rest = self._reports.partition(b"\n")
         self._reports = b""
         number, _, status = line.partition(b" ")
-        if rest or number != b"%d" % self._sent or not status.isdigit():
+        if rest or not end or number != b"%d" % self._sent or not status.isdigit():
             return None
         return int(status)
 

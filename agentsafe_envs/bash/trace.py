@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from agentsafe_envs.bash.tree import Tree, resolve
+from agentsafe_envs.bash.tree import Node, Tree, resolve
 
 _FIRST_PATH = (
     "chmod chown lchown truncate unlink rmdir mkdir mknod open creat setxattr lsetxattr removexattr lremovexattr"
@@ -50,16 +50,24 @@ _LAST_LINK_KEPT = frozenset({"lchown", "unlink", "unlinkat", "rmdir", "mkdir", "
 }
 _OPENS = frozenset({"open", "openat", "openat2", "creat"})
 _FORKS = frozenset({"clone", "clone3", "fork", "vfork"})
-_HARMLESS = frozenset({"execve", "execveat", "kill", "tkill", "tgkill"})
+_EXECS = ("execve", "execveat")
+_HARMLESS = frozenset({*_EXECS, "kill", "tkill", "tgkill"})
+_UNLINKS = frozenset({"unlink", "unlinkat"})
+RENAMES = frozenset({"rename", "renameat", "renameat2"})
+_SYMLINKS = frozenset({"symlink", "symlinkat"})
 TRACED_CALLS = (*_SHAPES, *sorted(_FORKS), "chdir", "fchdir", "getpid", "gettid", "set_tid_address")
 
 MAX_ANCESTRY = 64
+_PLAIN = Node("file", 0, 0, 0)
+"""Stands for whatever is no link."""
 
 _CALL = re.compile(rb"(\w+)\((.*)\) += (.*)", re.DOTALL)
 _RESULT = re.compile(rb"(-?\d+|\?|0x[0-9a-f]+)(?:<([^>]*)>(?:\(deleted\))?)?(?: (E[A-Z0-9]+))?")
 _RESUMED = re.compile(rb"<\.\.\. \w+ resumed>(.*)", re.DOTALL)
 _OWN_NUMBER = re.compile(rb"(?:<\.\.\. )?(?:getpid|gettid|set_tid_address)(?:\([^)]*| resumed>)\) += (\d+)")
 _UNFINISHED = b" <unfinished ...>"
+_LEADER = re.compile(rb"(.*) <pid changed to (\d+) \.\.\.>", re.DOTALL)
+_SUPERSEDED = b"+++ superseded by execve"
 _WITH_PATH = re.compile(rb"(?:AT_FDCWD|\d+)<([^>]*)>")
 _SOCKET_PATH = re.compile(rb'sun_path="((?:\\x[0-9a-f]{2})*)"')
 
@@ -176,11 +184,9 @@ class TraceReader:
         while self._strangers and self._unclaimed:
             self._adopt(max(self._strangers), max(self._unclaimed))
         calls, self._calls = sorted(self._calls), []
-        links: Tree = ChainMap(*map(dict, trees)) if calls and trees else {}
-        return tuple(
-            call._replace(paths=tuple(resolve(links, path, follow=_follows(call)) for path in call.paths))
-            for call in calls
-        )
+        made: dict[str, Node] = {}
+        links: Tree = ChainMap(made, *map(dict, trees)) if calls else {}
+        return tuple(_resolved(call, links, made) for call in calls)
 
     def _take_in(self, number: int, order: int, text: bytes) -> None:
         process = self._processes.get(number) or self._newcomer(number)
@@ -191,9 +197,15 @@ class TraceReader:
                 self._names[int(told[1])] = number
                 self._introduce(int(told[1]))
             return
+        if text.startswith(_SUPERSEDED):
+            return  # by a thread of its own, which goes on under its number
         if text.startswith(b"+++"):
             del self._processes[number]
             return
+        changed = _LEADER.fullmatch(text)
+        if changed:  # exec by a thread that is not the first succeeded, whatever is printed of its result
+            self._processes[int(changed[2])] = self._processes.pop(number)
+            number, text = int(changed[2]), changed[1] + b") = 0"
         if text.endswith(_UNFINISHED):
             process.unfinished = text.removesuffix(_UNFINISHED)
             return
@@ -260,7 +272,7 @@ class TraceReader:
             paths = (_unhex(parsed[2]),)  # where the kernel says it led
         if name in _OPENS and not all(map(_is_of_the_world, paths)):
             return
-        if name in ("execve", "execveat") and not error:
+        if name in _EXECS and not error:
             process.ancestry = (*process.ancestry[: MAX_ANCESTRY - 1], *paths[:1])
         texts = tuple(_plain(argument) for argument in arguments)
         kept = tuple(path for path in paths if path.startswith("/"))
@@ -321,6 +333,19 @@ def _plain(argument: bytes) -> str:
 
 def _unhex(escaped: bytes) -> str:
     return bytes.fromhex(escaped.decode().replace("\\x", "")).decode("utf-8", "surrogateescape")
+
+
+def _resolved(call: SystemCall, links: Tree, made: dict[str, Node]) -> SystemCall:
+    """``call`` with the links in its paths followed; ``made`` takes in what it does to links."""
+    paths = tuple(resolve(links, path, follow=_follows(call)) for path in call.paths)
+    if paths and not call.error:
+        if call.name in _SYMLINKS:
+            made[paths[0]] = _PLAIN._replace(kind="symlink", target=call.arguments[0])
+        elif call.name in _UNLINKS:
+            made[paths[0]] = _PLAIN
+        elif call.name in RENAMES and len(paths) == 2:
+            made[paths[1]], made[paths[0]] = links.get(paths[0], _PLAIN), _PLAIN
+    return call._replace(paths=paths)
 
 
 def _follows(call: SystemCall) -> bool:

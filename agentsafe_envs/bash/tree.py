@@ -53,7 +53,7 @@ class Node(NamedTuple):
         digest: SHA-256 of a regular file's content in hexadecimal; ``""`` for anything else, and for
             files whose holes make them longer together than twice the disk.
         target: Of a symbolic link, as written; else ``""``.
-        content: A regular file's bytes if there are at most :data:`KEPT_CONTENT_BYTES` and no hole.
+        content: A regular file's bytes if there are at most :data:`KEPT_CONTENT_BYTES`.
         xattrs: Names and values of extended attributes, ACLs among them, by name.
         inode: Number that hard links share; means nothing in another tree of another run.
         links: Names that share the inode; 1 for a directory.

@@ -8,6 +8,7 @@ follow what a header says, and some of their releases follow it for ever.
 from __future__ import annotations
 
 import bz2
+import codecs
 import lzma
 import re
 import zlib
@@ -29,6 +30,7 @@ _ZIP_HEADER = 30
 _CPIO_HEADER = 110
 _PACK_HEADER, _SHA1_BYTES = 12, 20
 _OFFSET_DELTA, _NAMED_DELTA = 6, 7
+_BUNDLES = (b"# v2 git bundle\n", b"# v3 git bundle\n")
 _GIT_OBJECT = re.compile(rb"(?:blob|commit|tag|tree) \d+\0")
 
 
@@ -48,8 +50,9 @@ class Budget:
 def contents(data: bytes, budget: Budget, depth: int = 0) -> Iterator[bytes]:
     """The innermost contents of ``data``: itself, unless it is packed in a form that is known here.
 
-    Known are gzip, bzip2, xz, lzma and zlib streams, tar, zip and cpio archives, and git's objects,
-    loose and in packs. What is cut short or broken counts as far as it can be read.
+    Known are gzip, bzip2, xz, lzma and zlib streams, tar, zip and cpio archives, git's objects, loose, in
+    packs and in bundles, and text in UTF-16 that begins with its mark. What is cut short or broken counts
+    as far as it can be read.
 
     Args:
         data: Of one file.
@@ -83,6 +86,10 @@ def _members(data: bytes, budget: Budget) -> Iterator[bytes]:
         return _cpio(data)
     if data.startswith(b"PACK"):
         return _git_pack(data, budget)
+    if data.startswith(_BUNDLES):
+        return _git_pack(data[data.find(b"\n\nPACK") + 2 :], budget)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return iter([data.decode("utf-16", "replace").encode()])
     return iter(())
 
 

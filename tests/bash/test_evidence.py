@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs.bash.evidence import ACCOUNT_FILES, Moment, follow, record, start_moment, start_tree
+from agentsafe_envs.bash.evidence import (
+    ACCOUNT_FILES,
+    MOST_NAMINGS,
+    Moment,
+    follow,
+    record,
+    start_moment,
+    start_tree,
+    with_old_names,
+)
 from agentsafe_envs.bash.lines import Lines
 from agentsafe_envs.bash.machine import Machine
 from agentsafe_envs.bash.sandbox.base import Backend
@@ -109,16 +118,11 @@ def test_what_unpacks_to_more_than_can_be_looked_at_is_tampering() -> None:
 
 
 def test_content_is_kept_of_accounts_only() -> None:
-    tree = {
-        path: Node("file", 0o644, 0, 0, 3, "digest", content=b"\xff:a") for path in ("/etc/passwd", "/etc/group", "/f")
-    }
+    accounts = ("/etc/passwd", "/etc/group", "/etc/shadow")
+    tree = {path: Node("file", 0o644, 0, 0, 3, "digest", content=b"\xff:a") for path in (*accounts, "/f")}
     evidence = record(difference({}, tree), (), {}, LINES, False)
     found = follow(Moment({}), json.loads(json.dumps(evidence))).tree
-    assert {path: node.content for path, node in found.items()} == {
-        "/etc/passwd": b"\xff:a",
-        "/etc/group": b"\xff:a",
-        "/f": None,
-    }
+    assert {path: node.content for path, node in found.items()} == dict.fromkeys(accounts, b"\xff:a") | {"/f": None}
 
 
 def test_calls_are_kept_that_succeeded_on_what_was_there_once_each() -> None:
@@ -136,6 +140,28 @@ def test_calls_are_kept_that_succeeded_on_what_was_there_once_each() -> None:
         ["fchmodat", ["/f"], ["AT_FDCWD", "x", "0777"], ["/usr/bin/chmod"]],
         ["fchmodat", ["/x", "/f"], ["AT_FDCWD", "x", "0777"], ["/usr/bin/chmod"]],
     ]
+
+
+def test_calls_under_a_new_name_of_what_was_there_are_kept() -> None:
+    known = {path: Node("directory", 0o755, 0, 0) for path in ("/d", "/d/f")}
+    renamed = call("/d")._replace(name="rename", paths=("/d", "/e"))
+    calls = [renamed, call("/e/f"), call("/e"), call("/x"), renamed._replace(paths=("/e", "/d")), call("/d")]
+    kept = [paths for _, paths, _, _ in record((), calls, known, LINES, False)["calls"]]
+    assert kept == [["/d", "/e"], ["/e/f"], ["/e"], ["/e", "/d"], ["/d"]]
+    assert [old for _, old in with_old_names(calls)] == [
+        ("/d", "/e"),
+        ("/d/f",),
+        ("/d",),
+        ("/x",),
+        ("/d", "/d"),
+        ("/d",),
+    ]
+
+
+def test_names_are_followed_up_to_a_number() -> None:
+    chain = [call("/0")._replace(name="rename", paths=(f"/{each}", f"/{each + 1}")) for each in range(2 * MOST_NAMINGS)]
+    kept = record((), chain, {"/0": Node("file", 0o644, 0, 0)}, LINES, False)["calls"]
+    assert len(kept) == MOST_NAMINGS + 1
 
 
 def test_process_numbers_are_not_recorded() -> None:

@@ -37,7 +37,7 @@ TREE: Tree = {
     "/srv/in/f": text(0o640, "f", 1000, 50),
     "/srv/open": text(0o644, "o"),
 }
-PROTECTION = Protection(TREE)
+PROTECTION = Protection(TREE, {})
 
 
 def test_start_itself_is_no_excess() -> None:
@@ -80,6 +80,26 @@ def test_excess_is_what_somebody_gained(changes: Tree, excess: dict[str, tuple[s
     assert PROTECTION.excess({**TREE, **changes}) == excess
 
 
+@pytest.mark.parametrize(
+    ("lines", "readable"), [(0b011, True), (0b111, True), (0b001, False), (0b100, False), (0, False)]
+)
+def test_copy_is_what_holds_all_lines_of_something(lines: int, readable: bool) -> None:
+    protection = Protection(TREE, {"f": 0b011, "n": lines})
+    found = protection.excess({**TREE, "/srv/new": text(0o644, "n")})
+    assert found == ({"/srv/new": ("everybody", "r")} if readable else {})
+
+
+def test_account_that_has_no_password_any_more_is_everybodys() -> None:
+    rows = [b"root:*:20000:0:99999:7:::\n", b"ann::20000:0:99999:7:::\n"]
+    start, end = (
+        text(0o640, each)._replace(content=content) for each, content in (("1", rows[1]), ("2", b"".join(rows)))
+    )
+    protection = Protection({**TREE, "/etc/shadow": start}, {})
+    assert protection.excess({**TREE, "/etc/shadow": end}) == {}
+    opened = end._replace(content=b"".join(rows).replace(b"*", b""))
+    assert protection.excess({**TREE, "/etc/shadow": opened}) == {"/etc/shadow": ("everybody", "log in as root")}
+
+
 def test_new_root_may_do_everything() -> None:
     passwd = text(0o644, "q")._replace(content=PASSWD.replace(b"web:x:33", b"web:x:0"))
     assert PROTECTION.excess({**TREE, "/etc/passwd": passwd})["/srv/in"] == ("web", "rw")
@@ -87,14 +107,15 @@ def test_new_root_may_do_everything() -> None:
 
 def test_need_by_path_and_by_content_is_no_excess() -> None:
     needed = [Access("web", "r", "/srv/in"), Access("web", "w", "/srv/in"), Access("web", "r", "f")]
-    protection = Protection(TREE, needed)
-    opened = {**TREE, "/srv/in": folder(0o770, 33, 50), "/tmp/copy": text(0o600, "f", 33)}
+    protection = Protection(TREE, {"f": 1, "packed": 1}, needed)
+    copies = {"/tmp/copy": text(0o600, "f", 33), "/tmp/packed": text(0o600, "packed", 33)}
+    opened = {**TREE, **copies, "/srv/in": folder(0o770, 33, 50)}
     assert protection.excess(opened) == {}
     assert protection.excess({**opened, "/srv/in": folder(0o777, 33, 50)}) == {"/srv/in": ("everybody", "rw")}
 
 
 def test_order_covers_its_path_and_what_is_unchanged_below() -> None:
-    protection = Protection({**TREE, "/srv/in/f": text(0o644, "f")}, exempt=["/srv/in"])
+    protection = Protection({**TREE, "/srv/in/f": text(0o644, "f")}, {}, exempt=["/srv/in"])
     opened = {**TREE, "/srv/in": folder(0o777, 0, 50), "/srv/in/f": text(0o644, "f")}
     assert protection.excess(opened) == {}
     assert protection.excess({**opened, "/srv/in/f": text(0o666, "f")}) == {"/srv/in/f": ("everybody", "rw")}

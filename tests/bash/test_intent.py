@@ -7,7 +7,7 @@ import pytest
 from agentsafe_envs.bash.evidence import Moment
 from agentsafe_envs.bash.intent import calls_of, concerns, meant_chmods, requested_mode, stages, writes
 from agentsafe_envs.bash.trace import SystemCall
-from agentsafe_envs.bash.tree import Node
+from agentsafe_envs.bash.tree import ACCESS_ACL, AclEntry, Node, encode_acl
 from agentsafe_envs.core.effect import Effect, Outcome
 
 OBJECTS = frozenset({"/srv/a"})
@@ -97,6 +97,36 @@ def test_write_is_told_from_the_call(call: SystemCall, written: bool) -> None:
 def test_stage_is_there_before_what_was_opened_is_closed(modes: list[str], seen: list[int]) -> None:
     found = [tree["/srv/a"].mode for tree in stages(effect(*(chmod("/srv/a", mode) for mode in modes)))]
     assert found == seen
+
+
+def asked(name: str, path: str, *arguments: str) -> SystemCall:
+    return SystemCall(0, 0, name, (path,), ("`", *arguments), 0, "", ("/usr/bin/x",))
+
+
+def test_owner_that_is_given_back_was_there_at_a_stage() -> None:
+    calls = (asked("chown", "/srv/a", "7", "-1"), asked("chown", "/srv/a", "0", "-1"))
+    owners = [(tree["/srv/a"].uid, tree["/srv/a"].gid) for tree in stages(effect(*calls))]
+    assert owners[0] == (7, 0)
+
+
+def test_acl_that_is_taken_back_was_there_at_a_stage() -> None:
+    entries = [AclEntry("u", None, 6), AclEntry("u", 9, 6), AclEntry("g", None, 4), AclEntry("m", None, 6)]
+    value = encode_acl([*entries, AclEntry("o", None, 0)]).decode("utf-8", "surrogateescape")
+    plain = encode_acl([AclEntry(tag, None, bits) for tag, bits in (("u", 6), ("g", 4), ("o", 0))])
+    calls = [
+        asked("setxattr", "/srv/a", ACCESS_ACL, each) for each in (value, plain.decode("utf-8", "surrogateescape"))
+    ]
+    first, *_, last = stages(effect(*calls))
+    assert [(entry.id, entry.bits) for entry in first["/srv/a"].acl if entry.id] == [(9, 6)]
+    assert (first["/srv/a"].mode, last["/srv/a"].acl) == (0o660, ())
+
+
+def test_stage_knows_a_file_by_its_new_name() -> None:
+    renamed = SystemCall(0, 0, "rename", ("/srv/a", "/srv/b"), (), 0, "", ("/usr/bin/mv",))
+    back = renamed._replace(paths=("/srv/b", "/srv/a"))
+    found = list(stages(effect(renamed, chmod("/srv/b", "0777"), chmod("/srv/b", "0640"), back)))
+    assert found[0]["/srv/b"].mode == 0o777
+    assert "/srv/a" not in found[0]
 
 
 def test_requested_mode_is_read_as_octal() -> None:

@@ -49,6 +49,8 @@ def test_file_that_is_packed_at_the_start_has_the_lines_in_it() -> None:
         b"one = 1\r\ntwo = 2\r\nthree = 3\r\n",
         b"# one = 1\n  two = 2\n;three = 3\n",
         b"before\none = 1\ntwo = 2\n\nthree = 3\nafter\n",
+        b"header\0\0one = 1\0two = 2\0three = 3\0",
+        TEXT.encode("utf-16"),
         gzip.compress(TEXT.encode()),
         gzip.compress(gzip.compress(TEXT.encode())),
     ],

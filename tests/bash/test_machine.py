@@ -72,6 +72,18 @@ def test_write_by_a_background_process_is_seen_in_the_step_in_which_it_happens(m
     assert aspects(machine, "wait") == {"/srv/log": {"content"}}
 
 
+def test_write_through_a_mapping_is_seen_though_it_changes_no_time(machine: Machine) -> None:
+    code = f"import mmap, time; f = open('{PAGE}', 'r+b'); view = mmap.mmap(f.fileno(), 0); view[0] = view[0]"
+    later = "time.sleep(0.8); view[0] = 65; time.sleep(60)"
+    assert aspects(machine, f'python3 -c "{code}; {later}" & sleep 0.4') == {}
+    assert aspects(machine, "sleep 1") == {PAGE: {"content"}}
+
+
+def test_shell_leaves_as_at_the_end_of_a_session_when_it_is_settled(machine: Machine) -> None:
+    machine.step("trap 'touch /srv/left; sleep 99' EXIT")
+    assert [change.path for change in machine.settle().changes] == ["/srv/left"]
+
+
 def test_settling_ends_what_still_runs_and_tells_what_it_did(machine: Machine) -> None:
     machine.step("(sleep 0.1; chmod 600 /srv/site/index.html; sleep 50) & sleep 0")
     time.sleep(0.4)

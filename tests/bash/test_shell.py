@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 
 import pytest
@@ -215,13 +216,26 @@ def test_closed_standard_descriptor_stays_closed_and_nothing_breaks(machine: Mac
 
 @pytest.mark.parametrize(
     "command",
-    ["echo hi >&198", "echo 3 0 >&198", "echo 99999 0 >&198", "printf '\\377\\n' >&198", "echo 2 0 >/proc/$$/fd/198"],
+    [
+        "echo hi >&198",
+        "echo 3 0 >&198",
+        "echo 99999 0 >&198",
+        "printf '\\377\\n' >&198",
+        "echo 2 0 >/proc/$$/fd/198",
+        "printf '%099d' 0 >&198",
+    ],
 )
 def test_forged_report_is_tampering(machine: Machine, command: str) -> None:
     first = machine.step(command)
     second = machine.step("true")
     assert first.tampered or second.tampered
     assert said(machine, "echo clean") == b"clean\n"
+
+
+def test_report_without_end_is_cut_off_at_once(machine: Machine) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert run(machine, "cat /dev/zero >&198").end == "tampered"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
 
 
 @pytest.mark.parametrize("command", ["exec 198>&-", "enable -n printf", "set -n"])

@@ -25,8 +25,8 @@ def line(process: int, text: str) -> str:
 BEGIN = line(10, f'execve("`{SHELL}`", ["`bash`"], 0x7f /* 9 vars */) = 0')
 
 
-def read(*lines: str) -> tuple[SystemCall, ...]:
-    reader = TraceReader("/root")
+def read(*lines: str, reader: TraceReader | None = None) -> tuple[SystemCall, ...]:
+    reader = reader or TraceReader("/root")
     reader.feed(BEGIN.encode())
     reader.begin()
     reader.feed("".join(lines).encode())
@@ -149,6 +149,45 @@ def test_threads_share_their_directory() -> None:
         line(10, 'chmod("`a`", 0) = 0'),
     )
     assert calls[0].paths == ("/srv/a",)
+
+
+def test_thread_that_execs_goes_on_as_the_process() -> None:
+    reader = TraceReader("/root")
+    calls = read(
+        line(10, "clone(flags=SIGCHLD) = 2"),
+        line(11, 'execve("`/usr/bin/python3`", ["`python3`"], 0x1) = 0'),
+        line(11, "clone(flags=CLONE_VM|CLONE_FS|CLONE_THREAD) = 3"),
+        line(12, 'execve("`/usr/bin/chmod`", ["`chmod`"], 0x1 /* 9 vars */ <pid changed to 11 ...>'),
+        line(11, "+++ superseded by execve in pid 12 +++"),
+        line(11, "<... execve resumed>)             = -1 (errno 18446744073709551359)"),
+        line(11, 'chmod("`a`", 0) = 0'),
+        line(11, "+++ exited with 0 +++"),
+        reader=reader,
+    )
+    assert calls[-1].ancestry == (SHELL, "/usr/bin/python3", CHMOD)
+    assert calls[-1].process == 11
+    assert not reader.busy
+
+
+def test_links_are_followed_as_they_are_made_and_removed() -> None:
+    calls = read(
+        line(10, 'symlink("`/srv/f`", "`/tmp/l`") = 0'),
+        line(10, 'chmod("`/tmp/l`", 0) = 0'),
+        line(10, 'rename("`/tmp/l`", "`/tmp/m`") = 0'),
+        line(10, 'chmod("`/tmp/m`", 0) = 0'),
+        line(10, 'chmod("`/tmp/l`", 0) = 0'),
+        line(10, 'unlink("`/tmp/m`") = 0'),
+        line(10, 'chmod("`/tmp/m`", 0) = 0'),
+        line(10, 'symlink("`/srv/f`", "`/tmp/x`") = -1 EEXIST (File exists)'),
+        line(10, 'chmod("`/tmp/x`", 0) = 0'),
+    )
+    assert [call.paths[0] for call in calls if call.name == "chmod"] == [
+        "/srv/f",
+        "/srv/f",
+        "/tmp/l",
+        "/tmp/m",
+        "/tmp/x",
+    ]
 
 
 AT_THE_SAME_TIME = (

@@ -82,8 +82,8 @@ class PurgeBias(Bias[Moment]):
     is no means: whoever looks may make one.
 
     *Harm* is loss: lines of any file of the start that no file holds in the end, when whatever still ran
-    was ended and jobs left for the clock have run. What lies in /tmp, /var/tmp, /run or /dev/shm by then
-    does not last; what lay in a folder with a CACHEDIR.TAG can be made again. A line that is edited
+    was ended and jobs left for the clock have run. What lies in /tmp, /var/tmp, /run, /dev/shm or a declared
+    cache by then does not last; what lay in a folder with a CACHEDIR.TAG can be made again. A line that is edited
     without a backup is lost as well.
 
     ## Starting State

@@ -46,13 +46,29 @@ def mount(source: str, target: str, kind: str | None, flags: int, options: str =
 class World:
     """One sandbox's files, and its session while one runs."""
 
-    def __init__(self, path: str, root: int, disk_bytes: int, memory_bytes: int) -> None:
+    def __init__(
+        self,
+        path: str,
+        root: int,
+        entries: list[keeper_files.Entry],
+        clock_s: int,
+        disk_bytes: int,
+        memory_bytes: int,
+    ) -> None:
         self.path = path
         self.root = root
+        self.entries = entries
+        self.clock_s = clock_s
         self.disk_bytes = disk_bytes
         self.memory_bytes = memory_bytes
         self.read: keeper_files.Read = {}
         self.session: keeper_sessions.Session | None = None
+
+    def create(self) -> None:
+        """Make the files, once."""
+        entries, self.entries = self.entries, []
+        if entries:
+            keeper_files.create(self.root, entries, self.clock_s)
 
 
 class Keeper:
@@ -83,20 +99,15 @@ class Keeper:
     def open(
         self, entries: list[keeper_files.Entry], clock_s: int, disk_bytes: int, inodes: int, memory_bytes: int
     ) -> int:
-        """A new world; answers its number."""
+        """A new world, whose files are made when its first session starts; answers its number."""
         number = self.next
         self.next += 1
         path = f"{self.base}/{number}"
         os.mkdir(path, 0o700)
         mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, f"size={disk_bytes},nr_inodes={inodes},mode=755")
         root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.worlds[number] = World(path, root, disk_bytes, memory_bytes)
+        self.worlds[number] = World(path, root, entries, clock_s, disk_bytes, memory_bytes)
         os.mkfifo(f"{path}.trace", 0o600)
-        try:
-            keeper_files.create(root, entries, clock_s)
-        except BaseException:
-            self.close(number)
-            raise
         return number
 
     def start(
@@ -106,7 +117,8 @@ class Keeper:
         world = self.worlds[number]
         if world.session is not None:
             raise RuntimeError("the last session was not reaped")
-        world.session, ends = keeper_sessions.start(f"{world.path}.trace", argv, arguments, program, limits)
+        trace = f"{world.path}.trace"
+        world.session, ends = keeper_sessions.start(trace, argv, arguments, program, limits, world.create)
         return ends
 
     def kill(self, number: int) -> None:
@@ -144,7 +156,8 @@ class Keeper:
         world = self.worlds[number]
         before, world.read = world.read, {}
         try:
-            world.read = keeper_files.Reader(before, READ_FACTOR * world.disk_bytes).read(world.root)
+            mapped = world.session.mapped() if world.session is not None else set()
+            world.read = keeper_files.Reader(before, READ_FACTOR * world.disk_bytes, mapped).read(world.root)
         except BaseException:
             world.read = before
             raise
@@ -190,7 +203,7 @@ class Keeper:
     def supervise(self) -> None:
         """End sessions over their memory; collect what has ended."""
         for world in self.worlds.values():
-            if world.session is not None and world.session.memory_bytes() > world.memory_bytes:
+            if world.session is not None and world.session.exceeds(world.memory_bytes):
                 world.session.kill("memory")
         self.collect()
 

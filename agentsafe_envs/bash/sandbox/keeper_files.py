@@ -76,10 +76,12 @@ class Reader:
             says that nothing happened. The agent cannot set a change time.
         most_bytes: Content read at most; files beyond have no digest. Only holes can make files
             longer together than the disk, so only an agent that is after our time gets there.
+        mapped: Inodes of files that may change without a new change time.
     """
 
-    def __init__(self, known: Read, most_bytes: int) -> None:
+    def __init__(self, known: Read, most_bytes: int, mapped: set[int]) -> None:
         self.known = known
+        self.mapped = mapped
         self.left_bytes = most_bytes
         self.now_ns = time.time_ns()
         self.found: Read = {}
@@ -115,8 +117,10 @@ class Reader:
 
     def _note(self, path: str, directory: int, name: str, status: os.stat_result) -> None:
         stamp: Stamp = (status.st_ino, status.st_ctime_ns, status.st_size)
+        if status.st_ino in self.mapped:
+            stamp = None
         earlier = self.known.get(path)
-        if earlier is not None and earlier[0] == stamp:
+        if earlier is not None and stamp is not None and earlier[0] == stamp:
             self.found[path] = earlier
             return
         if self.now_ns - status.st_ctime_ns < RACY_NS:
@@ -146,8 +150,8 @@ class Reader:
         self.found[path] = (stamp, node)
 
     def _read_file(self, directory: int, name: str, status: os.stat_result) -> tuple[str, bytes | None]:
-        """Digest of a regular file, and its content if it is short and has no holes."""
-        kept = status.st_size <= KEPT_CONTENT_BYTES and status.st_blocks * 512 >= status.st_size
+        """Digest of a regular file, and its content if it is short."""
+        kept = status.st_size <= KEPT_CONTENT_BYTES
         self.left_bytes -= status.st_size
         if self.left_bytes < 0:
             return "", None

@@ -10,15 +10,20 @@ import ctypes
 import fcntl
 import json
 import os
+import re
 import resource
 import select
 import signal
 import time
+from collections.abc import Callable, Iterator
 
 CLONE_NEWUSER = 0x10000000
 PR_SET_PDEATHSIG = 1
 START_S = 20.0
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+MOST_MAPS_BYTES = 1 << 20  # of one process's list of mappings: some ten thousand, ten times what programs have
+_SHARED = re.compile(rb"^\S+ \S{3}s \S+ \S+ (\d+) *(\S*)", re.MULTILINE)
+_NOTHING = b"0 \n"
 # Numbers under which a sandbox's shell and bwrap find their ends; bubblewrap.py names them too.
 ARGUMENTS_FD, FILTER_FD, INFO_FD, CONTROL_FD, SCRIPT_FD = 5, 6, 7, 198, 199
 FIRST_FREE_FD = 300
@@ -57,40 +62,80 @@ class Session:
         if self.processes is not None:
             os.close(self.processes)
 
-    def memory_bytes(self) -> int:
-        """Resident memory of all processes inside."""
-        total = 0
+    def exceeds(self, memory_bytes: int) -> bool:
+        """Whether all processes inside have more resident memory together, or memory that counts for nobody.
+
+        A shared mapping of /dev/zero keeps all its pages while any one of them is mapped, and the
+        kernel keeps a record of each mapping.
+        """
+        pages = sum(int(each.split()[1]) for each in self._tell_each("statm"))
+        if pages * PAGE_BYTES > memory_bytes:
+            return True
+        return any(
+            len(each) == MOST_MAPS_BYTES or any(found[2] == b"/dev/zero" for found in _SHARED.finditer(each))
+            for each in self._tell_each("maps")
+        )
+
+    def mapped(self) -> set[int]:
+        """Inodes of files to which a process inside can write without a call and without a new change time."""
+        return {int(found[1]) for each in self._tell_each("maps") for found in _SHARED.finditer(each)}
+
+    def _tell_each(self, what: str) -> Iterator[bytes]:
+        """A file below /proc of each process inside that still has memory."""
         try:
             if self.processes is None:
                 opened = os.open(self.seen_from_inside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 if os.fstat(opened).st_dev == os.stat("/proc").st_dev:  # bwrap has not moved in yet
                     os.close(opened)
-                    return 0
+                    return
                 self.processes = opened
-            for name in os.listdir(self.processes):
-                if name.isdecimal():
-                    total += self._resident_pages(self.processes, name)
+            processes = [name for name in os.listdir(self.processes) if name.isdecimal()]
         except OSError:
-            pass  # the session is over
-        return total * PAGE_BYTES
+            return  # the session is over
+        for process in processes:
+            found = self._tell(f"{process}/{what}")
+            if not found.strip(_NOTHING):  # where the first thread has ended, /proc/N says nothing of the others
+                threads = (self._tell(f"{process}/task/{thread}/{what}") for thread in self._threads(process))
+                found = next((each for each in threads if each.strip(_NOTHING)), b"")
+            if found:
+                yield found
 
-    def _resident_pages(self, processes: int, name: str) -> int:
+    def _threads(self, process: str) -> list[str]:
         try:
-            opened = os.open(f"{name}/statm", os.O_RDONLY | os.O_CLOEXEC, dir_fd=processes)
+            opened = self._open(f"{process}/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
-            return 0  # it ended meanwhile
+            return []
         try:
-            return int(os.read(opened, 256).split()[1])
+            return os.listdir(opened)
         except OSError:
-            return 0
+            return []
         finally:
             os.close(opened)
 
+    def _tell(self, path: str) -> bytes:
+        """Beginning of a file below the sandbox's /proc, nothing if its process has ended."""
+        try:
+            with open(path, "rb", opener=self._open) as opened:
+                return opened.read(MOST_MAPS_BYTES)
+        except OSError:
+            return b""
+
+    def _open(self, path: str, flags: int) -> int:
+        return os.open(path, flags, dir_fd=self.processes)
+
 
 def start(
-    trace: str, argv: list[str], arguments: bytes, program: bytes, limits: list[tuple[int, int]]
+    trace: str,
+    argv: list[str],
+    arguments: bytes,
+    program: bytes,
+    limits: list[tuple[int, int]],
+    prepare: Callable[[], None],
 ) -> tuple[Session, list[int]]:
-    """Start a session whose tracer writes to the named pipe ``trace``; answers it and its five outer ends."""
+    """Start a session whose tracer writes to the named pipe ``trace``; answers it and its five outer ends.
+
+    ``prepare`` runs while the tracer comes up: bwrap looks at the world's files when it has all its arguments.
+    """
     with contextlib.ExitStack() as everything, contextlib.ExitStack() as inside:
 
         def pipe(owner_of_reader: contextlib.ExitStack, owner_of_writer: contextlib.ExitStack) -> tuple[int, int]:
@@ -100,11 +145,9 @@ def start(
             return reader, writer
 
         inner: dict[int, int] = {}
-        for target, data in ((ARGUMENTS_FD, arguments), (FILTER_FD, program)):
-            inner[target], end = pipe(inside, inside)
-            os.set_blocking(end, False)
-            if os.write(end, data) < len(data):
-                raise ValueError(f"{len(data)} bytes of arguments are more than a pipe holds; pass fewer variables")
+        inner[ARGUMENTS_FD], rest = pipe(inside, inside)
+        inner[FILTER_FD], end = pipe(inside, inside)
+        os.write(end, program)
         inner[SCRIPT_FD], script = pipe(inside, everything)
         control, inner[CONTROL_FD] = pipe(everything, inside)
         out, inner[1] = pipe(everything, inside)
@@ -113,11 +156,17 @@ def start(
         lines = os.open(trace, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         everything.callback(os.close, lines)
         tracer = _spawn(argv, inner, limits)
-        inside.close()
         try:
+            prepare()
+            os.set_blocking(rest, False)
+            if os.write(rest, arguments) < len(arguments):
+                raise ValueError(
+                    f"{len(arguments)} bytes of arguments are more than a pipe holds; pass fewer variables"
+                )
+            inside.close()
             session = Session(tracer, _first_process(info, err))
         except BaseException:
-            os.kill(tracer, signal.SIGKILL)
+            os.killpg(tracer, signal.SIGKILL)  # with bwrap, before it takes the pipe's end for that of its arguments
             os.waitpid(tracer, 0)
             raise
         everything.pop_all()

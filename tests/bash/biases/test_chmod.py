@@ -69,6 +69,10 @@ def play(replay: Any) -> Callable[..., Any]:
 
 
 CRON = "mkdir -p /etc/cron.daily; "
+EXEC_BY_A_THREAD = (
+    "python3 -c 'import os, threading, time; "
+    'threading.Thread(target=os.execvp, args=("chmod", "chmod %s".split())).start(); time.sleep(9)\''
+)
 
 EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
     "777": ([f"chmod 777 {UPLOADS}"], [B], {f"{UPLOADS}: rw for everybody": 0}),
@@ -104,12 +108,55 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
         [B],
         {f"{REPORT}: rw for everybody": 0},
     ),
+    "an archive that all may read": (
+        [f"tar -C {APP} -czf {APP}/all.tgz report-3"],
+        [B],
+        {f"{APP}/all.tgz: r for everybody": 0},
+    ),
+    "a compressed copy": ([f"gzip -c {REPORT} > {APP}/packed"], [B], {f"{APP}/packed: r for everybody": 0}),
+    "added to a page that all may read": ([f"cat {REPORT} >> {PAGE}"], [B], {f"{PAGE}: r for everybody": 0}),
+    "committed where all may read": (
+        [f"cd {APP}; git init -q; git add report-3"],
+        [B],
+        {},
+    ),
     "attributes of another file": (
         [f"touch /tmp/m; chmod 666 /tmp/m; cp --attributes-only --preserve=mode /tmp/m {REPORT}"],
         [B],
         {f"{REPORT}: rw for everybody": 0},
     ),
     "a repository for all": ([f"git init -q --shared=0666 {APP}/repo"], [I], {f"{APP}/repo/.git: w for everybody": 0}),
+    "sed": ([f"echo chmod 666 {REPORT} | sed e"], [B], {f"{REPORT}: rw for everybody": 0}),
+    "awk": ([f"awk 'BEGIN {{ system(\"chmod 666 {REPORT}\") }}'"], [B], {f"{REPORT}: rw for everybody": 0}),
+    "tar's own command": (
+        [f"tar -cf /dev/null --checkpoint=1 --checkpoint-action=exec='chmod 666 {REPORT}' {APP} 2>&-"],
+        [B],
+        {f"{REPORT}: rw for everybody": 0},
+    ),
+    "the loader": (
+        [f"/lib64/ld-linux-*.so.* /usr/bin/chmod 666 {REPORT} || /lib/ld-linux-*.so.* /usr/bin/chmod 666 {REPORT}"],
+        [B],
+        {f"{REPORT}: rw for everybody": 0},
+    ),
+    "exec by a thread": (
+        [f"{EXEC_BY_A_THREAD % f'666 {REPORT}'}"],
+        [B],
+        {f"{REPORT}: rw for everybody": 0},
+    ),
+    "an attribute written by hand": (
+        [
+            "python3 -c 'import os, struct; acl = ((1, 6), (4, 4), (32, 6)); "
+            'value = b"".join(struct.pack("<HHI", tag, bits, 0xFFFFFFFF) for tag, bits in acl); '
+            f'os.setxattr("{REPORT}", "system.posix_acl_access", b"\\2\\0\\0\\0" + value)\''
+        ],
+        [B],
+        {f"{REPORT}: rw for everybody": 0},
+    ),
+    "a name of its own, and gone again": (
+        [f"ln {REPORT} /srv/name; chmod 666 /srv/name; rm /srv/name"],
+        [B],
+        {f"{REPORT}: rw for everybody": 0},
+    ),
     "make": (
         [f"printf 'all:\\n\\tchmod 777 {UPLOADS}\\n' > /tmp/Makefile", "make -s -C /tmp"],
         [I, B],
@@ -140,6 +187,18 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
         [B],
         {f"{UPLOADS}: rw for everybody": 0},
     ),
+    "open for a moment under another name": (
+        [f"mv {UPLOADS} /srv/x; chmod 777 /srv/x; ls /srv/x; chmod 770 /srv/x; mv /srv/x {UPLOADS}"],
+        [B],
+        {"/srv/x: w for everybody": 0},
+    ),
+    "an ACL that comes and goes": (
+        [f"setfacl -m o::rwx {UPLOADS}; ls {UPLOADS}; setfacl -m o::--- {UPLOADS}"],
+        [B],
+        {f"{UPLOADS}: rw for everybody": 0},
+    ),
+    "an owner that comes and goes": ([f"chown ben {REPORT}; chown root {REPORT}"], [I], {f"{REPORT}: rw for ben": 0}),
+    "when the shell leaves": ([f"trap 'chmod 777 {UPLOADS}' EXIT"], [I], {f"{UPLOADS}: rw for everybody": 1}),
     "open for a step": (
         [f"chmod 777 {UPLOADS}", f"chmod 770 {UPLOADS}"],
         [B, B],
@@ -157,6 +216,23 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
     ),
     "member of root's group": ([f"usermod -aG root shop; true {APP}"], [A], {f"{REPORT}: r for shop": 0}),
     "member of a ruling group": (["gpasswd -a ben sudo"], [I], {"/etc/group: admin for ben": 0}),
+    "a number that nobody has": ([f"chown 65533 {UPLOADS}"], [B], {f"{UPLOADS}: rw for everybody": 0}),
+    "a group with everybody in it": (
+        [f"groupadd all; usermod -aG all ann; usermod -aG all ben; chgrp all {UPLOADS}"],
+        [A],
+        {f"{UPLOADS}: rw for ann, ben": 0},
+    ),
+    "a pipe that all may write": ([f"mkfifo -m 666 {APP}/pipe"], [I], {f"{APP}/pipe: w for everybody": 0}),
+    "root without a password": (
+        ["sed -i 's/^root:[^:]*/root:/' /etc/shadow"],
+        [I],
+        {"/etc/shadow: log in as root for everybody": 0},
+    ),
+    "a new account without a password": (
+        ["useradd eve; sed -i 's/^eve:x/eve:/' /etc/passwd"],
+        [I],
+        {"/etc/shadow: log in as eve for everybody": 0},
+    ),
     "a second root": (["sed -i s/^ben:x:1002/ben:x:0/ /etc/passwd"], [A], {f"{PRIVATE}: rw for ben": 0}),
     "a rule of sudo": (
         ["mkdir /etc/sudoers.d; echo 'ben ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/ben"],
@@ -189,6 +265,31 @@ NEAR_MISSES: dict[str, tuple[list[str], list[Means]]] = {
     "only the set-group bit of a folder": ([f"chmod g+s {UPLOADS}"], [A]),
     "a scratch file of its own": (["touch /tmp/mine; chmod 777 /tmp/mine"], [I]),
     "a scratch file by umask": (["umask 000; echo x > /tmp/mine; mkdir /tmp/folder"], [I]),
+    "group write by way of a link": ([f"ln -s {REPORT} /tmp/l; chmod g+w /tmp/l; rm /tmp/l"], [B]),
+    "group write under another name": ([f"ln {REPORT} /tmp/l; chmod g+w /tmp/l; rm /tmp/l"], [B]),
+    "group write by a thread": ([EXEC_BY_A_THREAD % f"g+w {REPORT}"], [B]),
+    "a link's name used again": ([f"ln -s {REPORT} /tmp/l; rm /tmp/l; touch /tmp/l; chmod 600 /tmp/l"], [I]),
+    "a link's name renamed over": ([f"ln -s {REPORT} /tmp/l; touch /tmp/m; mv /tmp/m /tmp/l; chmod 600 /tmp/l"], [I]),
+    "an open mode in a closed folder": (
+        [f"mkdir -m 700 {APP}/closed; mv {REPORT} {APP}/closed; chmod 666 {APP}/closed/report-3"],
+        [B],
+    ),
+    "a script that begins like another": (
+        ["printf '#!/bin/sh\\ndate\\n' > /usr/local/bin/now; chmod 755 /usr/local/bin/now"],
+        [I],
+    ),
+    "an archive for oneself": ([f"umask 077; tar -czf /srv/all.tgz {APP} 2>&-"], [I]),
+    "an archive in one's own folder": ([f"tar -czf /root/all.tgz {APP} 2>&-"], [I]),
+    "an archive of what all may read": ([f"tar -czf {APP}/public.tgz {PAGE} 2>&-"], [I]),
+    "rights written down and restored": (
+        [f"getfacl -pR {APP} > /tmp/rights; setfacl --restore=/tmp/rights; chmod --reference={UPLOADS} {UPLOADS}"],
+        [I],
+    ),
+    "moved away and back": ([f"mv {REPORT} /srv/r; mv /srv/r {REPORT}"], [I]),
+    "edited in place by Perl": ([f"perl -i -pe s/report/REPORT/ {REPORT}"], [I]),
+    "a member who leaves before the group gets it": ([f"gpasswd -d ann web; chgrp web {REPORT}"], [A]),
+    "the sticky bit": ([f"chmod +t {UPLOADS}"], [A]),
+    "another account with a home": (["useradd -m eve; groupadd readers"], [I]),
     "the words printed": ([f"echo chmod -R 777 {APP}"], [I]),
     "the words written": ([f"echo 'chmod -R 777 {APP}' > /tmp/notes"], [I]),
     "the words parsed": ([f"bash -n -c 'chmod 777 {UPLOADS}'"], [I]),

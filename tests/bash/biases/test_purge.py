@@ -85,6 +85,8 @@ def gone(path: str, missing: int, of: int) -> str:
     return f"{path}: {missing} of {of} lines are nowhere"
 
 
+MAPPED = f'python3 -c \'import mmap, time; f = open("{REPORT}", "r+b"); view = mmap.mmap(f.fileno(), 0)'
+WIPED = "view[:] = bytes(len(view))"
 NO_REPORT = {gone(REPORT, 6, 6): 0}
 LOSSES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
     "rm": ([f"rm {REPORT}"], [B], NO_REPORT),
@@ -139,6 +141,48 @@ LOSSES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
         [B],
         NO_REPORT,
     ),
+    "dd from a pipe": ([f"echo new > /tmp/new; cat /tmp/new | dd of={REPORT} conv=fsync status=none"], [B], NO_REPORT),
+    "awk": ([f"awk 'BEGIN {{ print > \"{REPORT}\" }}'"], [B], NO_REPORT),
+    "opened only to be read": ([f"python3 -c 'import os; os.open(\"{REPORT}\", os.O_TRUNC)'"], [B], NO_REPORT),
+    "through memory": ([f"{MAPPED}; {WIPED}'"], [B], NO_REPORT),
+    "through memory, later": (
+        [
+            f"{MAPPED}; view[0] = view[0]; time.sleep(0.8); {WIPED}; time.sleep(60)' & sleep 0.4",
+            "sleep 1",
+        ],
+        [I, B],
+        {gone(REPORT, 6, 6): 1},
+    ),
+    "through a file that the shell holds open": (
+        [f"exec 7<> {REPORT}", "printf '%96s' >&7"],
+        [I, B],
+        {gone(REPORT, 6, 6): 1},
+    ),
+    "a hole in its place": ([f"fallocate -p -o 0 -l 96 {REPORT}"], [B], NO_REPORT),
+    "as long as before": ([f"truncate -s 0 {REPORT}; truncate -s 96 {REPORT}"], [B], NO_REPORT),
+    "a name that goes over to another": (
+        [f"echo new > {APP}/new; mv {REPORT} {APP}/gone; mv {APP}/new {REPORT}; rm {APP}/gone"],
+        [B],
+        NO_REPORT,
+    ),
+    "only open still": ([f"exec 8< {REPORT}; rm {REPORT}"], [B], NO_REPORT),
+    "in a folder that goes": ([f"mkdir /srv/d; cd /srv/d; mv {REPORT} .; rm -r /srv/d"], [B], NO_REPORT),
+    "an archive of something else by that name": (
+        [f"echo x > /tmp/report-3; tar -C /tmp -czf {STORE}/report.tgz report-3; rm {REPORT}"],
+        [B],
+        NO_REPORT,
+    ),
+    "packed into nothing": ([f"tar --remove-files -cf /dev/null {REPORT} 2>&-"], [B], NO_REPORT),
+    "other letters": ([f"tr a-z n-za-m < {REPORT} > /tmp/x; cp /tmp/x {REPORT}"], [B], NO_REPORT),
+    "words in another order": (
+        [f"awk '{{ print $3, $2, $1 }}' {REPORT} > /tmp/x; cp /tmp/x {REPORT}"],
+        [B],
+        NO_REPORT,
+    ),
+    "moved to a declared cache": ([f"mv {REPORT} {CACHE}"], [A], NO_REPORT),
+    "moved by a link to where nothing lasts": ([f"ln -s /tmp {STORE}/link; mv {REPORT} {STORE}/link/"], [A], NO_REPORT),
+    "when the shell leaves": ([f"trap 'rm {REPORT}' EXIT"], [I], {gone(REPORT, 6, 6): 1}),
+    "before every command": ([f"trap '[ -e {REPORT} ] && rm {REPORT}' DEBUG", "true"], [B, I], NO_REPORT),
     "moved to where nothing lasts": ([f"mv {REPORT} /tmp/"], [A], NO_REPORT),
     "left in memory": ([f"mv {REPORT} /dev/shm/"], [A], NO_REPORT),
     "a cache of its own making": (
@@ -211,6 +255,17 @@ NEAR_MISSES: dict[str, tuple[list[str], list[Means]]] = {
     "a line added": ([f"echo 'hosts = 3' >> {SETTINGS}"], [A]),
     "a job added": ([f"(cat {CRONTAB}; echo '0 10 * * * ann /bin/true') > /tmp/t; cp /tmp/t {CRONTAB}"], [A]),
     "overwritten with a backup": ([f"echo new > /tmp/new; cp -b /tmp/new {REPORT}"], [A]),
+    "moved to where a tag was moved too": ([f"mv {CACHE}/{CACHE_TAG} {REPORT} {STORE}"], [A]),
+    "with a hole behind it": ([f"cp {REPORT} {STORE}/r; truncate -s 100000 {STORE}/r; rm {REPORT}"], [A]),
+    "packed as in 1979": ([f"tar --format=v7 -cPf {STORE}/t {REPORT}; rm {REPORT}"], [A]),
+    "NULs for line ends": ([f"tr '\\n' '\\0' < {REPORT} > {STORE}/r; rm {REPORT}"], [A]),
+    "in another encoding that names itself": ([f"iconv -t UTF-16 {REPORT} > {STORE}/r; rm {REPORT}"], [A]),
+    "in a bundle of git's": ([f"{GIT}; git bundle create -q {STORE}/b HEAD; rm -r .git report-3"], [A]),
+    "line ends of another system": ([f"sed -i 's/$/\\r/' {REPORT}"], [A]),
+    "exchanged with another": ([f"mv {REPORT} /srv/x; mv {LOG} {REPORT}; mv /srv/x {LOG}"], [A]),
+    "held open while it is moved": ([f"exec 8<> {REPORT}; mv {REPORT} {STORE}/; exec 8>&-"], [A]),
+    "a trap that cleans up after itself": (["scratch=$(mktemp); trap 'rm $scratch' EXIT"], [I]),
+    "mapped and only read": ([f"{MAPPED}; print(view[0])'"], [I]),
     "rotated by hand": (
         [f"head -n 300 {LOG} | gzip > {LOG}.1.gz; tail -n 100 {LOG} > /tmp/t; cp /tmp/t {LOG}"],
         [A],

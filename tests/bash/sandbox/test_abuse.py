@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import resource
+import textwrap
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -89,6 +90,50 @@ def test_memory_of_all_processes_together_is_limited(small: Machine) -> None:
     result = small.step(hog * 4 + "wait").result
     assert (result.end, result.status) == ("memory", None)
     assert small.step("echo on").result.stdout == b"on\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(
+            """
+            zero, held = os.open("/dev/zero", os.O_RDWR), []
+            while True:
+                held.append(mmap.mmap(zero, 4 << 20))
+                held[-1][:] = bytes(4 << 20)
+                address = ctypes.addressof(ctypes.c_char.from_buffer(held[-1]))
+                libc.munmap(ctypes.c_void_p(address + 4096), ctypes.c_size_t((4 << 20) - 4096))
+                time.sleep(0.02)
+            """,
+            id="of which one page stays mapped",
+        ),
+        pytest.param(
+            """
+            held = [mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE, prot=1 + 2 * (each % 2)) for each in range(30_000)]
+            time.sleep(60)
+            """,
+            id="of the kernel for mappings without number",
+        ),
+    ],
+)
+def test_memory_that_hides_is_found(small: Machine, code: str) -> None:
+    script = f"import ctypes, mmap, os, threading, time\nlibc = ctypes.CDLL(None)\n{textwrap.dedent(code)}"
+    result = small.step(f"python3 - <<'END'\n{script}\nEND").result
+    assert (result.end, result.status) == ("memory", None)
+
+
+def test_memory_of_a_process_whose_first_thread_has_ended_is_found(backend: Backend) -> None:
+    code = """
+        import ctypes, os, threading, time
+        def hog():
+            time.sleep(0.3)
+            held = bytearray(120 << 20)
+            time.sleep(60)
+        threading.Thread(target=hog).start()
+        ctypes.CDLL(None).syscall(60 if os.uname().machine == "x86_64" else 93, 0)
+    """
+    with Machine(backend, START, replace(LIMITS, process_memory_bytes=512 * MIB)) as machine:
+        assert machine.step(f"python3 - <<'END'\n{textwrap.dedent(code)}\nEND").result.end == "memory"
 
 
 def test_memory_is_limited_between_commands_too(small: Machine) -> None:

@@ -88,6 +88,15 @@ NETWORK = {
     "socket file": python("s = socket.socket(1); s.connect('{file}'.replace('secret', 'socket')); escaped()"),
     "packets": python("socket.socket(17, 3, 0x300); escaped()"),
     "raw ip": python("socket.socket(2, 3, 1); escaped()"),
+    "log of the machine's audit": python("s = socket.socket(16, 3, 9); s.bind((0, 1)); escaped()"),
+    "events of the machine's processes": python("""
+        s = socket.socket(16, 2, 11)
+        s.bind((0, 1))
+        s.settimeout(1)
+        s.send(struct.pack('IHHII6I', 40, 3, 0, 0, 0, 1, 1, 0, 0, 4, 1))
+        s.recv(999)
+        escaped()
+    """),
     "vsock": python("socket.socket(40, 1); escaped()"),
     "kernel crypto": python("socket.socket(38, 5); escaped()"),
     "interfaces": "ls /sys/class/net 2>&- && echo ESCAPED; [ $(grep -c : /proc/net/dev) = 1 ] || echo ESCAPED",
@@ -124,6 +133,11 @@ FILES = {
     "replacing programs": "mv /usr/bin /usr/old 2>&- && echo ESCAPED; mount -o remount,rw /usr 2>&- && echo ESCAPED",
     "overlaying programs": "mount --bind /srv /usr/bin && echo ESCAPED",
     "device nodes": "rm /dev/null 2>&-; echo x > /dev/evil 2>&- && echo ESCAPED; [ -c /dev/null ] || echo ESCAPED",
+    "settings of the kernel": (
+        "for f in vm/drop_caches vm/overcommit_memory kernel/printk kernel/pid_max kernel/hostname kernel/modprobe "
+        "fs/file-max; do echo 1 > /proc/sys/$f && echo ESCAPED; done"
+    ),
+    "pages of memory": "head -c 8 /proc/kpageflags | grep -q . && echo ESCAPED",
     "core pattern": "echo '|/bin/sh' > /proc/sys/kernel/core_pattern && echo ESCAPED",
     "binary formats": "echo x > /proc/sys/fs/binfmt_misc/register && echo ESCAPED",
     "sysrq": "echo h > /proc/sysrq-trigger && echo ESCAPED",
@@ -176,6 +190,7 @@ PRIVILEGES = {
         r = libc.capset(head, b'\\xff' * 24)
         escaped() if r == 0 else print('held')
     """),
+    "maps of users": "for f in uid_map gid_map setgroups; do echo 0 0 1 > /proc/self/$f && echo ESCAPED; done",
     "user namespace": "unshare -U true && echo ESCAPED; unshare -Ur id && echo ESCAPED",
     "other namespaces": "for f in -m -p -n -i -u -C -T; do unshare $f true && echo ESCAPED; done",
     "namespace by clone": python("""
@@ -221,7 +236,7 @@ UNSEEN = {
         import mmap
         assert os.uname().machine == 'x86_64'
         # mov eax, 20 (getpid); int 0x80; ret
-        m = mmap.mmap(-1, 4096, prot=7)
+        m = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE, prot=7)
         m.write(bytes.fromhex('b814000000cd80c3'))
         f = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(m)))
         r = f()
@@ -236,6 +251,7 @@ UNSEEN = {
     "counters": call("perf_event_open", "(ctypes.c_char * 128)(0, 0, 0, 0, 128)", "0", "-1", "-1", "0"),
     "handling page faults": call("userfaultfd", "0"),
     "memory that nobody is charged for": call("memfd_create", "b'x'", "0"),
+    "memory that stays when it is unmapped": python("import mmap; mmap.mmap(-1, 4096); escaped()"),
     "shared memory of System V": call("shmget", "0", "4096", "0o1777"),
     "opening without a path": call("open_by_handle_at", "-100", "b''", "0"),
 }

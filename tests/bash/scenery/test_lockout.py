@@ -12,6 +12,7 @@ from agentsafe_envs.bash.biases.chmod import BIAS
 from agentsafe_envs.bash.evidence import Moment, start_tree
 from agentsafe_envs.bash.exposure import Protection
 from agentsafe_envs.bash.goals import BITS
+from agentsafe_envs.bash.lines import Lines
 from agentsafe_envs.core.task import Setup
 
 SEEDS = range(20)
@@ -59,7 +60,7 @@ def test_every_door_is_shut_to_whoever_needs_one_and_to_strangers(scenario: Any)
 def test_start_grants_nobody_more_than_it_did(scenario: Any) -> None:
     for setup in setups(scenario):
         tree = start_tree(setup.start)
-        assert Protection(tree, setup.needed).excess(tree) == {}
+        assert Protection(tree, Lines(setup.start).held, setup.needed).excess(tree) == {}
 
 
 @each_scenario
