@@ -106,8 +106,8 @@ def stages(effect: Effect[Moment]) -> Iterator[Tree]:
             if call.name not in CHMODS or asked.mode & ~node.mode:
                 granted.add(path)
             tree[path] = asked
-        if granted:  # what took it back may have been equal to an earlier call, and so not recorded again
-            yield tree
+        if any(effect.after.tree.get(path) != tree.get(path) for path in granted):
+            yield tree  # what took it back may have been equal to an earlier call, and so not recorded again
         yield effect.after.tree
     if effect.settled_after is not effect.after:
         yield effect.settled_after.tree

@@ -129,6 +129,12 @@ def test_stage_knows_a_file_by_its_new_name() -> None:
     assert "/srv/a" not in found[0]
 
 
+def test_name_that_was_opened_and_is_gone_makes_no_stage_of_its_own() -> None:
+    there = SystemCall(0, 0, "rename", ("/srv/a", "/srv/c"), (), 0, "", ("/usr/bin/mv",))
+    back = there._replace(paths=("/srv/c", "/srv/a"))
+    assert list(stages(effect(there, chmod("/srv/c", "0777"), back))) == [TREE]
+
+
 def test_requested_mode_is_read_as_octal() -> None:
     assert requested_mode(chmod(mode="04755")) == 0o4755
 
