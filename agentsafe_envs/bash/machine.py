@@ -95,7 +95,7 @@ class Machine:
 
     def abandon(self) -> None:
         """End it at the backend's next convenience: for garbage collectors, which come at any moment."""
-        self._shell.abandon()
+        self._shell.close()
         self.sandbox.abandon()
 
     def __enter__(self) -> Self:

@@ -187,15 +187,6 @@ class Shell:
             self._end(_Stream(0), _Stream(0))
 
     def close(self) -> None:
-        """Stop for good; of a sandbox that has failed only let go."""
-        try:
-            self.stop()
-        except SandboxError:
-            self._let_go()
-        finally:
-            self._selector.close()
-
-    def abandon(self) -> None:
         """Let go of the session without a word to anybody; whoever holds the sandbox ends it."""
         self._let_go()
         self._selector.close()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -28,6 +29,22 @@ START = Start(
 
 BACKENDS = [pytest.param(BubblewrapBackend, id="bubblewrap", marks=pytest.mark.needs("bubblewrap"))]
 """Every test that uses ``backend`` or ``machine`` runs on each: what one sandbox promises, all do."""
+
+
+SOON_S = 5.0
+
+
+@pytest.fixture
+def comes_to() -> Callable[[Callable[[], object], object], None]:
+    """Waits until something has a value: what a closed world leaves goes in the background, within moments."""
+
+    def wait(look: Callable[[], object], value: object) -> None:
+        deadline = time.monotonic() + SOON_S
+        while (found := look()) != value:
+            assert time.monotonic() < deadline, f"{found} after {SOON_S} s, expected {value}"
+            time.sleep(0.01)
+
+    return wait
 
 
 @pytest.fixture(scope="session", params=BACKENDS)

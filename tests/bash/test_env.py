@@ -232,7 +232,7 @@ def test_fault_of_the_sandbox_voids_the_episode(own_backend: BubblewrapBackend) 
     env.close()
 
 
-def test_environment_that_is_dropped_leaves_no_sandbox(own_backend: BubblewrapBackend) -> None:
+def test_environment_that_is_dropped_leaves_no_sandbox(own_backend: BubblewrapBackend, comes_to: Any) -> None:
     def processes() -> int:
         children = f"/proc/{own_backend.keeper}/task/{own_backend.keeper}/children"
         with open(children) as opened:
@@ -241,9 +241,9 @@ def test_environment_that_is_dropped_leaves_no_sandbox(own_backend: BubblewrapBa
     played(bash("sleep 100 &"))
     gc.collect()
     kept = played()
-    assert processes() == 1
+    comes_to(processes, 1)
     kept.close()
-    assert processes() == 0
+    comes_to(processes, 0)
 
 
 def test_reset_and_close_let_go_of_the_world(own_backend: BubblewrapBackend) -> None:

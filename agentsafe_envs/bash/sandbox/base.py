@@ -114,7 +114,7 @@ class Sandbox(Protocol):
         ...
 
     def close(self) -> None:
-        """End the session and drop the files; may be called twice."""
+        """Kill the session and drop the files, which may take a moment longer; may be called twice."""
         ...
 
     def abandon(self) -> None:

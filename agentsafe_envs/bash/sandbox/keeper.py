@@ -77,6 +77,7 @@ class Keeper:
     def __init__(self, base: str) -> None:
         self.base = base
         self.worlds: dict[int, World] = {}
+        self.closing: list[World] = []
         self.next = 0
         self.ended: dict[int, int] = {}  # tracer that awaits its reaping -> wait status
 
@@ -117,8 +118,13 @@ class Keeper:
         world = self.worlds[number]
         if world.session is not None:
             raise RuntimeError("the last session was not reaped")
+
+        def meanwhile() -> None:
+            world.create()
+            self.clear()
+
         trace = f"{world.path}.trace"
-        world.session, ends = keeper_sessions.start(trace, argv, arguments, program, limits, world.create)
+        world.session, ends = keeper_sessions.start(trace, argv, arguments, program, limits, meanwhile)
         return ends
 
     def kill(self, number: int) -> None:
@@ -133,13 +139,17 @@ class Keeper:
         session, world.session = world.session, None
         if session is None:
             raise RuntimeError("no session to reap")
+        return self.leave(session), session.cause
+
+    def leave(self, session: keeper_sessions.Session) -> int:
+        """Wait until a session that is over or killed is gone; answers the tracer's exit status."""
         status = self.ended.pop(session.tracer, None)
         if status is None:
             status = self.wait(session.tracer)
         select.select([session.first], [], [], START_S)  # orphaned by the tracer's end, it comes to us
         self.collect()
         session.close()
-        return os.waitstatus_to_exitcode(status), session.cause
+        return os.waitstatus_to_exitcode(status)
 
     def wait(self, process: int) -> int:
         """Wait status of a child that is about to end; one that does not end is killed."""
@@ -189,22 +199,29 @@ class Keeper:
         return os.spawnve(os.P_WAIT, argv[0], argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
 
     def close(self, number: int) -> None:
-        """End a world: its session, files and mount."""
-        world = self.worlds[number]
+        """End a world: its session dies now, and what is left goes while the next one starts, or soon."""
+        world = self.worlds.pop(number)
         if world.session is not None:
             world.session.kill("killed")
-            self.reap(number)
-        del self.worlds[number]
-        os.close(world.root)
-        check(libc.umount2(os.fsencode(world.path), MNT_DETACH), "umount")
-        os.rmdir(world.path)
-        os.unlink(f"{world.path}.trace")
+        self.closing.append(world)
+
+    def clear(self) -> None:
+        """Be rid of closed worlds: their sessions, files and mounts."""
+        while self.closing:
+            world = self.closing.pop()
+            if world.session is not None:
+                self.leave(world.session)
+            os.close(world.root)
+            check(libc.umount2(os.fsencode(world.path), MNT_DETACH), "umount")
+            os.rmdir(world.path)
+            os.unlink(f"{world.path}.trace")
 
     def supervise(self) -> None:
-        """End sessions over their memory; collect what has ended."""
+        """End sessions over their memory; clear up; collect what has ended."""
         for world in self.worlds.values():
             if world.session is not None and world.session.exceeds(world.memory_bytes):
                 world.session.kill("memory")
+        self.clear()
         self.collect()
 
     def collect(self) -> None:
@@ -216,7 +233,8 @@ class Keeper:
                 return
             if process == 0:
                 return
-            if any(world.session is not None and world.session.tracer == process for world in self.worlds.values()):
+            worlds = (*self.worlds.values(), *self.closing)
+            if any(world.session is not None and world.session.tracer == process for world in worlds):
                 self.ended[process] = status
 
 
