@@ -114,6 +114,8 @@ def main(
     protocol = load()
     size = size or protocol.models.size
     make = teach_base if size == protocol.models.size else grow_base
+    if out and not init:
+        raise typer.BadParameter("--out is the folder of a single base; say which with --init")
     for each in [init] if init else protocol.models.inits:
         typer.echo(make(protocol, size, each, workers=threads, out=out))
 

@@ -38,3 +38,11 @@ def test_command_of_a_docstring_can_be_read(name: str, arguments: list[str]) -> 
 def test_every_stage_shows_a_command() -> None:
     shown = {name for name, _ in SHOWN}
     assert {"base", "teach", "sample", "distill", "evaluate", "reproduce", "results", "ship"} <= shown
+
+
+def test_one_folder_is_not_given_to_several_bases(tmp_path: Path) -> None:
+    from baselines.base import main
+
+    with pytest.raises(typer.BadParameter, match="say which with --init"):
+        main(out=tmp_path / "base")
+    assert not (tmp_path / "base").exists()
