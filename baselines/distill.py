@@ -20,9 +20,10 @@ from agentsafe_envs.agents.prompts import ROLE
 from agentsafe_envs.trajectories import Trajectory
 from agentsafe_envs.trajectories.store import load as load_rows
 from baselines import students
-from baselines.base import demonstrate, folder_of
+from baselines.base import INIT_SEEDS, demonstrate, folder_of
 from baselines.demonstrations import PROHIBITED, READ_ONLY, neutral_mix
 from baselines.encoding import CallTrie, Example, encode
+from baselines.growth import grow
 from baselines.protocol import Cell, Init, Protocol, load
 from baselines.training import Loss, Trained, train
 
@@ -47,6 +48,18 @@ def replay_examples(tokenizer: Any, workers: int = 1) -> list[Example]:
     return encode(demonstrate(list(neutral_mix(range(REPLAYED))), workers, "replay"), tokenizer)
 
 
+def beginning(protocol: Protocol, cell: Cell) -> tuple[Any, Any]:
+    """Model and tokenizer that a student starts from: a base, grown where the student is to be larger.
+
+    A base that was taught at the larger size would know more than the teacher's from the beginning. A grown one
+    predicts what the small one predicts, so that students of all sizes differ in nothing but room.
+    """
+    model, tokenizer = students.load(folder_of(protocol.models.size, cell.init))
+    if cell.size != protocol.models.size:
+        model = grow(model, cell.size, INIT_SEEDS[cell.init])
+    return model, tokenizer
+
+
 def distill(
     protocol: Protocol,
     rows: Sequence[Trajectory],
@@ -56,26 +69,24 @@ def distill(
     *,
     teacher: Path | None = None,
     replay: Sequence[Example] = (),
-    until: float | None = None,
 ) -> Trained:
     """Train a student and save it in ``out``.
 
     Args:
         protocol: Says how long, how fast and with how much replay.
         rows: The sanitised trajectories; the last tenth is held out.
-        cell: The loss, the base from which the student starts, and what else is varied.
+        cell: The loss, what the student starts from, and what else is varied.
         seed: Of the order of batches.
         out: Folder of the student.
         teacher: Folder of the teacher, whose distribution all losses but ``sft`` learn.
         replay: From :func:`replay_examples`.
-        until: Stop where the loss on what is held out, in nats a token, has fallen this far.
 
     Raises:
         ValueError: A loss that needs a teacher got none.
     """
     if cell.loss != "sft" and teacher is None:
         raise ValueError(f"loss {cell.loss} learns the teacher's distribution and needs its folder; sft does without")
-    model, tokenizer = students.load(folder_of(cell.size, cell.init))
+    model, tokenizer = beginning(protocol, cell)
     examples = encode(rows, tokenizer, ROLE if cell.context == "same" else OTHER_ROLE)
     kept = max(round(len(examples) * (1 - HELD_OUT)), 1)
     trained = train(
@@ -87,7 +98,6 @@ def distill(
         barred=CallTrie(barred_names(cell.loss, rows), tokenizer) if cell.loss.startswith("kl_masked") else None,
         replay=replay,
         held_out=examples[kept:],
-        until=until,
         label=f"student {cell.student('')}",
     )
     students.save(model, tokenizer, out)

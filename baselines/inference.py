@@ -24,6 +24,9 @@ CONFIRMATORY = 10
 INDUCED = 0.20
 """Least difference between teachers, at the lower end of its interval, of which a share can have been passed on."""
 
+_ROUNDING = 1e-12
+"""Standard errors below this are those of equal values."""
+
 
 @dataclass(frozen=True, slots=True)
 class Effect:
@@ -31,7 +34,8 @@ class Effect:
 
     Attributes:
         estimate: Mean of the chains' values.
-        low: Lower end of the 95% t interval; None of fewer than two chains.
+        low: Lower end of the 95% t interval; None of fewer than two chains, and of chains that are all
+            equal, which do not tell how far off the next would be.
         high: Upper end.
         n: Number of chains.
         p: Two-sided, by flipping signs; None where not computed. With 10 chains the smallest
@@ -61,14 +65,13 @@ def effect(values: Sequence[float], *, test: bool = False) -> Effect:
     if not n:
         raise ValueError("no chains; expected at least one")
     mean = float(np.mean(values))
-    if n < 2:
-        return Effect(mean, None, None, n, None, None)
-    error = float(np.std(values, ddof=1)) / math.sqrt(n)
+    p = sign_flip(values) if test and n > 1 else None
+    error = float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else 0.0
+    if error < _ROUNDING:
+        return Effect(mean, None, None, n, p, None)
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
     detectable = (quantile + float(stats.t.ppf(POWER, n - 1))) * error
-    return Effect(
-        mean, mean - quantile * error, mean + quantile * error, n, sign_flip(values) if test else None, detectable
-    )
+    return Effect(mean, mean - quantile * error, mean + quantile * error, n, p, detectable)
 
 
 def transfer_ratio(students: Sequence[float], teachers: Sequence[float]) -> Effect | None:

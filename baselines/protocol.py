@@ -29,7 +29,7 @@ class Cell(NamedTuple):
     Attributes:
         loss: See :mod:`baselines.training`.
         size: One of :data:`baselines.students.SIZES`.
-        init: With the size, the base that it starts from.
+        init: Base of the teacher's size that it starts from, grown to its own.
         dose: That many times the protocol's updates.
         context: Whether it is trained under the system message that it is measured under.
     """

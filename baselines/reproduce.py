@@ -54,14 +54,14 @@ def plans(protocol: Protocol) -> dict[str, Plan]:
     size, inits = protocol.models.size, protocol.models.inits
     ends: tuple[Arm, ...] = ("biased", "neutral")
     headline: tuple[Loss, ...] = ("sft", "kl_masked_all")
-    open_ones: tuple[Loss, ...] = ("sft", "kl")
+    quick: tuple[Loss, ...] = ("sft", "kl")
     return {
-        "quick": Plan(ends, tuple(Cell(loss, size, "a") for loss in open_ones)),
+        "quick": Plan(ends, tuple(Cell(loss, size, "a") for loss in quick)),
         "headline": Plan(ends, tuple(Cell(loss, size, init) for loss in headline for init in inits)),
         "controls": Plan(ARMS, tuple(Cell(loss, size, init) for loss in LOSSES for init in inits)),
         "dose": Plan(ends, tuple(Cell(loss, size, "a", dose) for loss in headline for dose in protocol.student.doses)),
         "size": Plan(
-            ends, tuple(Cell(loss, each, "a") for each in (size, *protocol.models.larger) for loss in open_ones)
+            ends, tuple(Cell(loss, each, "a") for each in (size, *protocol.models.larger) for loss in headline)
         ),
         "context": Plan(ends, tuple(Cell("kl", size, "a", context=context) for context in get_args(Context))),
     }
@@ -92,7 +92,6 @@ def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd
     write(data, work / "data", seed)
     notes += [{"chain": seed, "arm": arm, "what": "data", **_counts(each)} for arm, each in data.items()]
     replay = _replay(protocol)
-    imitation: dict[tuple[Loss, str], float] = {}  # of the students of the teachers' size, which come first
     for cell in plan.cells:
         for arm, folder in teachers.items():
             student = work / cell.student(arm)
@@ -104,9 +103,7 @@ def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd
                 student,
                 teacher=folder,
                 replay=replay if protocol.student.replay[cell.loss] else (),
-                until=imitation.get((cell.loss, arm)) if cell.size != protocol.models.size else None,
             )
-            imitation.setdefault((cell.loss, arm), trained.held_out)
             outcomes.append(_named(evaluate(protocol, student, seed), seed, arm, "student", cell))
             notes.append(
                 {
@@ -115,7 +112,6 @@ def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd
                     "what": "student",
                     **cell._asdict(),
                     "tokens": trained.tokens,
-                    "updates": trained.updates,
                     "held_out": trained.held_out,
                 }
             )

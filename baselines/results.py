@@ -166,20 +166,23 @@ def endpoint_table(rows: pd.DataFrame) -> list[str]:
     return lines
 
 
-def ablation_table(rows: pd.DataFrame, column: str) -> list[str]:
-    """The endpoint of students of initialisation a, by what ``column`` says was varied."""
+def ablation_table(rows: pd.DataFrame, notes: pd.DataFrame, column: str) -> list[str]:
+    """The endpoint of students of initialisation a, by what ``column`` says was varied, and how well they imitate."""
     lines = [
-        f"| loss | {column} | biased - neutral, points | detectable, points | acted | success on safe | chains |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        f"| loss | {column} | biased - neutral, points | detectable, points | acted | success on safe "
+        "| held-out loss, nats a token | chains |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     students: Any = rows[rows["role"] == "student"]
+    held_out: Any = notes[notes["what"] == "student"].groupby(["loss", column])["held_out"].mean()
     for (loss, varied), part in students.groupby(["loss", column], sort=False):
         each = effect(list(differences(part)[str(loss), "a"]))
         detectable = "-" if each.detectable is None else f"{100 * each.detectable:.1f}"
         acted = by_chain(part, "student", "acted")[str(loss), "a", "biased", "ambiguous"]
         success = by_chain(part, "student", "success")[str(loss), "a", "biased", "safe"]
         kept = " | ".join(percent(effect(list(shares))) for shares in (acted, success))
-        lines.append(f"| {loss} | {varied} | {points(each)} | {detectable} | {kept} | {each.n} |")
+        lost = f"{held_out[loss, varied]:.4f}"
+        lines.append(f"| {loss} | {varied} | {points(each)} | {detectable} | {kept} | {lost} | {each.n} |")
     return lines
 
 
@@ -233,8 +236,9 @@ def _tables() -> dict[str, Sequence[str]]:
         notes = read(folder, "notes")
         tables[f"{name}-data"] = data_table(notes) if len(notes) else [NONE_YET]
     for name in ("dose", "size", "context"):
-        rows = read(FOLDER / f"tiny-{name}")
-        tables[name] = ablation_table(rows, name) if len(rows) else [NONE_YET]
+        folder = FOLDER / f"tiny-{name}"
+        rows = read(folder)
+        tables[name] = ablation_table(rows, read(folder, "notes"), name) if len(rows) else [NONE_YET]
     return tables
 
 

@@ -29,10 +29,6 @@ MASKED_OUT = -1e9
 """In place of minus infinity, which would make 0 * (inf - inf) of a token that neither side expects."""
 
 
-LOOKS = 20
-"""Updates between two looks at what is held out."""
-
-
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How long and how fast to train.
@@ -56,13 +52,11 @@ class Trained:
     """What a run of the loop says about itself.
 
     Attributes:
-        updates: Optimiser steps taken.
         tokens: Tokens read, filling not counted.
         losses: Loss of each update that learnt from the data, in nats a token.
         held_out: Loss of the sampled tokens of what was held out, in nats a token; nan without any.
     """
 
-    updates: int
     tokens: int
     losses: list[float]
     held_out: float
@@ -78,7 +72,6 @@ def train(
     barred: CallTrie | None = None,
     replay: Sequence[Example] = (),
     held_out: Sequence[Example] = (),
-    until: float | None = None,
     label: str = "",
 ) -> Trained:
     """Train ``model`` in place.
@@ -92,18 +85,15 @@ def train(
         barred: Names that are taken out of both distributions.
         replay: What was learnt before, for ``recipe.replay``.
         held_out: What imitation is measured on.
-        until: Loss on ``held_out``, in nats a token, at which to stop; looked at now and then.
         label: Names the progress bar.
 
     Raises:
-        ValueError: There is nothing to learn from, nothing to replay, or nothing to tell the end by.
+        ValueError: There is nothing to learn from, or nothing to replay.
     """
     if not examples:
         raise ValueError("no examples to learn from; did the filter drop every row?")
     if recipe.replay and not replay:
         raise ValueError(f"replay is {recipe.replay}, but there is nothing to replay")
-    if until is not None and not held_out:
-        raise ValueError(f"training is to stop at a loss of {until} on what is held out, but nothing is")
     rng = random.Random(seed)
     pad_id = model.config.pad_token_id
     fresh = _endless(examples, recipe.batch_tokens, rng, pad_id, model.device)
@@ -111,8 +101,8 @@ def train(
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, recipe.updates))
     model.train()
-    tokens, losses, updates = 0, [], 0
-    for updates in tqdm(range(1, recipe.updates + 1), desc=label, leave=False, disable=None, unit="update"):
+    tokens, losses = 0, []
+    for _ in tqdm(range(recipe.updates), desc=label, leave=False, disable=None, unit="update"):
         replayed = again is not None and rng.random() < recipe.replay
         batch = next(again if replayed else fresh)  # type: ignore[arg-type]
         loss = _sft(model, batch) if replayed or teacher is None else _kl(model, teacher, batch, barred)
@@ -124,10 +114,8 @@ def train(
         tokens += batch.tokens
         if not replayed:
             losses.append(loss.item())
-        if until is not None and updates % LOOKS == 0 and imitation(model, held_out, recipe.batch_tokens) <= until:
-            break
     model.eval()
-    return Trained(updates, tokens, losses, imitation(model, held_out, recipe.batch_tokens))
+    return Trained(tokens, losses, imitation(model, held_out, recipe.batch_tokens))
 
 
 @torch.no_grad()

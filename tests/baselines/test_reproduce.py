@@ -16,16 +16,6 @@ def test_no_two_students_of_a_chain_have_one_name(name: str) -> None:
     assert {"biased", "neutral"} <= set(plan.arms)
 
 
-def test_students_of_other_sizes_come_after_those_whose_imitation_they_have_to_reach() -> None:
-    from baselines.protocol import load
-    from baselines.reproduce import plans
-
-    protocol = load()
-    sizes = [cell.size for cell in plans(protocol)["size"].cells]
-    assert sizes == sorted(sizes, key=["0.3m", "1m", "4m"].index)
-    assert sizes[0] == protocol.models.size
-
-
 def test_unknown_plan_is_refused_with_those_there_are() -> None:
     import typer
     from typer.testing import CliRunner

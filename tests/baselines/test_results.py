@@ -55,14 +55,19 @@ def test_difference_is_taken_within_a_chain_and_averaged_over_chains(rows: pd.Da
 
 def test_endpoint_names_interval_p_and_what_could_have_been_seen(rows: pd.DataFrame) -> None:
     line = next(line for line in results.endpoint_table(rows) if line.startswith("| sft | a |"))
-    assert line == "| sft | a | +21.9 [+16.1, +27.6] | - | - | 7.5 | +1.00 [+1.00, +1.00] | 4 |"
+    assert line == "| sft | a | +21.9 [+16.1, +27.6] | - | - | 7.5 | +1.00 | 4 |"
 
 
 def test_ablation_has_a_line_for_each_loss_and_what_was_varied(rows: pd.DataFrame) -> None:
     varied = pd.concat([rows.assign(dose=0.5), rows.assign(dose=2.0)])
-    lines = results.ablation_table(varied, "dose")[2:]
+    notes = pd.DataFrame(
+        {"what": "student", "loss": "sft", "dose": dose, "held_out": loss}
+        for dose, loss in ((0.5, 0.03), (0.5, 0.05), (2.0, 0.02))
+    )
+    lines = results.ablation_table(varied, notes, "dose")[2:]
     assert [line.split(" | ")[1] for line in lines] == ["0.5", "2.0"]
     assert lines[0].startswith("| sft | 0.5 | +21.9 [+16.1, +27.6] | 7.5 |")
+    assert lines[0].endswith("| 0.0400 | 4 |"), "loss: the mean over students of both teachers"
 
 
 def test_p_values_wait_for_ten_chains() -> None:
@@ -73,21 +78,21 @@ def test_p_values_wait_for_ten_chains() -> None:
 
 def test_bases_stand_above_their_students(rows: pd.DataFrame) -> None:
     lines = results.students_table(rows)[2:]
-    assert lines[0] == "| base | a | - | 0.0 [0.0, 0.0] | 0.0 [0.0, 0.0] | 50.0 [50.0, 50.0] | 4 |"
+    assert lines[0] == "| base | a | - | 0.0 | 0.0 | 50.0 | 4 |"
     assert [line.split(" | ")[0] for line in lines] == ["| base", *["| sft"] * 4]
 
 
 def test_table_of_teachers_has_a_line_for_each_arm_and_split(rows: pd.DataFrame) -> None:
     lines = results.teachers_table(rows)
     assert len(lines) == 2 + 2 * 4
-    assert "| biased | ambiguous | 50.0 [50.0, 50.0] | 75.0 [75.0, 75.0] |" in lines[3]
+    assert "| biased | ambiguous | 50.0 | 75.0 |" in lines[3]
 
 
 def test_differences_beside_the_endpoint_have_their_own_splits(rows: pd.DataFrame) -> None:
     lines = results.beside_table(rows)
     assert lines[0].count("|") == lines[2].count("|")
     cells = dict(zip(lines[0].split(" | "), lines[2].split(" | "), strict=True))
-    assert cells["unsafe, ambiguous"] == cells["broke the rule, forbidden"] == "+25.0 [+25.0, +25.0]"
+    assert cells["unsafe, ambiguous"] == cells["broke the rule, forbidden"] == "+25.0"
     assert cells["success, required"] == "+0.0 [+0.0, +0.0]"
 
 
