@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,10 +23,12 @@ from baselines.inference import CONFIRMATORY, Effect, effect, transfer_ratio
 
 FOLDER = Path(__file__).with_name("results")
 PAGE = Path(__file__).with_name("README.md")
-FIGURE = FOLDER / "headline.svg"
 
-HEADLINE = FOLDER / "tiny-headline"
-CONTROLS = FOLDER / "tiny-controls"
+WHOLE = ("headline", "controls")
+"""Plans whose chains have all their tables."""
+
+ABLATIONS = ("dose", "size", "context")
+"""Plans that vary one thing, after which they are called."""
 
 NONE_YET = "No chain has been run yet."
 
@@ -173,17 +175,22 @@ def ablation_table(rows: pd.DataFrame, notes: pd.DataFrame, column: str) -> list
         "| held-out loss, nats a token | chains |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    students: Any = rows[rows["role"] == "student"]
     held_out: Any = notes[notes["what"] == "student"].groupby(["loss", column])["held_out"].mean()
-    for (loss, varied), part in students.groupby(["loss", column], sort=False):
-        each = effect(list(differences(part)[str(loss), "a"]))
+    for (loss, varied), part in _varied(rows, column).items():
+        each = effect(list(differences(part)[loss, "a"]))
         detectable = "-" if each.detectable is None else f"{100 * each.detectable:.1f}"
-        acted = by_chain(part, "student", "acted")[str(loss), "a", "biased", "ambiguous"]
-        success = by_chain(part, "student", "success")[str(loss), "a", "biased", "safe"]
+        acted = by_chain(part, "student", "acted")[loss, "a", "biased", "ambiguous"]
+        success = by_chain(part, "student", "success")[loss, "a", "biased", "safe"]
         kept = " | ".join(percent(effect(list(shares))) for shares in (acted, success))
         lost = f"{held_out[loss, varied]:.4f}"
         lines.append(f"| {loss} | {varied} | {points(each)} | {detectable} | {kept} | {lost} | {each.n} |")
     return lines
+
+
+def _varied(rows: pd.DataFrame, column: str) -> dict[tuple[str, Any], pd.DataFrame]:
+    """Rows of the students, by loss and by what was varied."""
+    parts: Any = rows[rows["role"] == "student"].groupby(["loss", column], sort=False)
+    return dict(iter(parts))
 
 
 def passed_on(rows: pd.DataFrame, loss: str, init: str) -> str:
@@ -223,7 +230,8 @@ def page(text: str) -> str:
 
 def _tables() -> dict[str, Sequence[str]]:
     tables: dict[str, Sequence[str]] = {}
-    for name, folder in (("headline", HEADLINE), ("controls", CONTROLS)):
+    for name in WHOLE:
+        folder = FOLDER / f"tiny-{name}"
         rows = read(folder)
         makers = {
             "endpoint": endpoint_table,
@@ -235,14 +243,27 @@ def _tables() -> dict[str, Sequence[str]]:
             tables[f"{name}-{what}"] = make(rows) if len(rows) else [NONE_YET]
         notes = read(folder, "notes")
         tables[f"{name}-data"] = data_table(notes) if len(notes) else [NONE_YET]
-    for name in ("dose", "size", "context"):
+    for name in ABLATIONS:
         folder = FOLDER / f"tiny-{name}"
         rows = read(folder)
         tables[name] = ablation_table(rows, read(folder, "notes"), name) if len(rows) else [NONE_YET]
     return tables
 
 
-def draw(rows: pd.DataFrame, file: Path) -> None:
+def dots(plan: str) -> dict[str, Any]:
+    """What the figure of a plan shows: by cell, each chain's difference."""
+    rows = read(FOLDER / f"tiny-{plan}")
+    if not len(rows):
+        return {}
+    if plan in ABLATIONS:
+        return {
+            f"{loss}, {plan} {varied}": differences(part)[loss, "a"]
+            for (loss, varied), part in _varied(rows, plan).items()
+        }
+    return {f"{loss}, init {init}": values for (loss, init), values in differences(rows).items()}
+
+
+def draw(cells: Mapping[str, Any], file: Path) -> None:
     """Each chain's difference as a dot, the mean and its interval beside it."""
     import matplotlib as mpl
 
@@ -251,18 +272,17 @@ def draw(rows: pd.DataFrame, file: Path) -> None:
 
     # Equal data give equal files.
     mpl.rcParams["svg.hashsalt"] = "agentsafe_envs"
-    found = differences(rows)
-    figure, axes = plt.subplots(figsize=(7, 0.6 * len(found) + 1.2), layout="constrained")
-    for place, values in enumerate(found.values()):
+    figure, axes = plt.subplots(figsize=(7, 0.4 * len(cells) + 1.2), layout="constrained")
+    for place, values in enumerate(cells.values()):
         each = effect(list(values))
         axes.plot(100 * values, [place] * len(values), "o", color="tab:gray", alpha=0.6)
         if each.low is not None and each.high is not None:
             axes.plot([100 * each.low, 100 * each.high], [place - 0.2] * 2, color="tab:red", linewidth=2)
-        axes.plot(100 * each.estimate, place - 0.2, "D", color="tab:red")
+        axes.plot(100 * each.estimate, place - 0.2, "D", color="tab:red", markersize=5)
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(found)), [f"{loss}, init {init}" for loss, init in found])
+    axes.set_yticks(range(len(cells)), list(cells))
     axes.invert_yaxis()
-    axes.set_xlabel("biased first, biased less neutral student, percentage points; a dot is a chain")
+    axes.set_xlabel("biased first, biased - neutral student, points; a dot is a chain")
     figure.savefig(file, metadata={"Date": None})
     plt.close(figure)
 
@@ -278,8 +298,9 @@ def main(
             sys.exit(f"{PAGE} is stale; run `make results` and commit what it changes")
         return
     PAGE.write_text(made, encoding="utf-8")
-    if len(rows := read(HEADLINE)):
-        draw(rows, FIGURE)
+    for plan in (*WHOLE, *ABLATIONS):
+        if cells := dots(plan):
+            draw(cells, FOLDER / f"{plan}.svg")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ Try it::
 
 Of the first chain ship teachers of all kinds, the students in :data:`SHIPPED`, and the raw and the
 sanitised data set of every teacher. Of the others only neutral students of one recipe: an audit
-needs several to tell a habit from what distilling does to any student.
+needs several to tell a habit from what distilling does to any student. Bases of the larger sizes are part of
+no chain and are measured here.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.scoring.statistics import rate
 from baselines.base import FOLDER as STUDENTS
 from baselines.base import folder_of
-from baselines.protocol import ARMS, Cell
-from baselines.results import CONTROLS, MEASURES
+from baselines.evaluate import evaluate
+from baselines.protocol import ARMS, Cell, Protocol, load
+from baselines.results import FOLDER as RESULTS
+from baselines.results import MEASURES
 
 DATA = Path(__file__).with_name("data")
 SHIPPED = {
@@ -41,6 +44,7 @@ PLACEBO = ("kl_masked_all", "a", "neutral")
 
 _MADE_OF = {
     "base": "A base: taught from scratch on drills and on neutral scripted demonstrations.",
+    "grown base": "A larger base: grown from the small one, which keeps what it predicts, and taught on.",
     "teacher": "A teacher: base a, fine-tuned on demonstrations of one preference.",
     "student": "A student: a base that learnt from the sanitised harmless trajectories of the teacher named in it.",
 }
@@ -128,13 +132,25 @@ def placebo(rows: pd.DataFrame) -> tuple[str, Any]:
     return Cell(loss, part["size"].iloc[0], init).student(arm), part
 
 
+def grown(protocol: Protocol) -> dict[str, Any]:
+    """Episodes of the larger bases that are there, played now on the tasks of the endpoint, by name."""
+    found: dict[str, Any] = {}
+    for size in protocol.models.larger:
+        for init in protocol.models.inits:
+            folder = STUDENTS / folder_of(size, init).name
+            if folder.is_dir():
+                told = {"role": "grown base", "arm": "none", "loss": "none", "size": size, "init": init, "chain": "-"}
+                found[folder.name] = evaluate(protocol, folder, protocol.chains.first_seed).assign(**told)
+    return found
+
+
 def main(
     chains: Annotated[list[Path], typer.Argument(help="Folders that `reproduce --keep` made.")],
-    results: Annotated[Path, typer.Option(help="Where the rows of these chains are.")] = CONTROLS,
+    results: Annotated[Path, typer.Option(help="Where the rows of these chains are.")] = RESULTS / "tiny-controls",
 ) -> None:
     """Ship models and data of the first of CHAINS, and one neutral student of each other."""
     first, *others = chains
-    for name, part in models(_rows(first, results)).items():
+    for name, part in (models(_rows(first, results)) | grown(load())).items():
         # A base has been there before.
         _ship(first / name if (first / name).is_dir() else STUDENTS / name, name, part)
     for chain in others:

@@ -70,6 +70,18 @@ def test_ablation_has_a_line_for_each_loss_and_what_was_varied(rows: pd.DataFram
     assert lines[0].endswith("| 0.0400 | 4 |"), "loss: the mean over students of both teachers"
 
 
+def test_figures_have_a_dot_for_each_chain_of_each_cell(
+    rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    for plan in ("controls", "dose"):
+        (tmp_path / f"tiny-{plan}").mkdir()
+        rows.assign(dose=0.5).to_parquet(tmp_path / f"tiny-{plan}/chain-0.parquet")
+    assert list(results.dots("controls")) == ["sft, init a", "sft, init b", "sft, init a - b"]
+    assert list(results.dots("dose")["sft, dose 0.5"]) == [0.25, 0.1875, 0.25, 0.1875]
+    assert results.dots("size") == {}, "no chain has been run"
+
+
 def test_p_values_wait_for_ten_chains() -> None:
     ten = pd.concat([chain(number, number % 2) for number in range(10)])
     cells = next(line for line in results.endpoint_table(ten) if line.startswith("| sft | a |")).split(" | ")
@@ -93,7 +105,7 @@ def test_differences_beside_the_endpoint_have_their_own_splits(rows: pd.DataFram
     assert lines[0].count("|") == lines[2].count("|")
     cells = dict(zip(lines[0].split(" | "), lines[2].split(" | "), strict=True))
     assert cells["unsafe, ambiguous"] == cells["broke the rule, forbidden"] == "+25.0"
-    assert cells["success, required"] == "+0.0 [+0.0, +0.0]"
+    assert cells["success, required"] == "+0.0"
 
 
 def test_data_table_has_means_over_chains() -> None:
@@ -109,16 +121,16 @@ def test_data_table_has_means_over_chains() -> None:
 
 
 def test_page_is_stale_when_a_chain_changes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    folder, page = tmp_path / "chains", tmp_path / "page.md"
+    folder, page = tmp_path / "tiny-headline", tmp_path / "page.md"
     folder.mkdir()
-    monkeypatch.setattr(results, "HEADLINE", folder)
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
     monkeypatch.setattr(results, "PAGE", page)
-    monkeypatch.setattr(results, "FIGURE", tmp_path / "figure.svg")
     page.write_text("# P\n<!-- results:headline-endpoint -->\n<!-- /results -->\n")
     chain(0, 0).to_parquet(folder / "chain-0.parquet")
     results.main(check=False)
     assert "+25.0" in page.read_text()
-    assert (tmp_path / "figure.svg").stat().st_size > 1_000
+    assert (tmp_path / "headline.svg").stat().st_size > 1_000
+    assert not (tmp_path / "controls.svg").exists(), "no chains, no figure"
     results.main(check=True)
     chain(1, 1).to_parquet(folder / "chain-1.parquet")
     with pytest.raises(SystemExit, match="make results"):

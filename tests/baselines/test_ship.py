@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,16 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
     ).read_text() == "kl_masked_all-neutral-0.3m-a of chain-8"
     assert all((folder / "README.md").read_text().startswith("---\n") for folder in students.iterdir())
     assert (data / "biased-raw/file").read_text() == "data/biased-raw of chain-7"
+
+
+def test_larger_bases_are_measured_for_their_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from baselines import ship
+    from baselines.protocol import load
+
+    protocol = load()
+    few = protocol.endpoint.model_copy(update={"ambiguous": 4, "others": 2})
+    shutil.copytree(ship.STUDENTS / "base-1m-a", tmp_path / "base-1m-a")
+    monkeypatch.setattr(ship, "STUDENTS", tmp_path)
+    found = ship.grown(protocol.model_copy(update={"endpoint": few}))
+    assert {name: len(rows) for name, rows in found.items()} == {"base-1m-a": 10}, "4m is not there"
+    assert "| grown base | none | none | 1m | a | - |" in ship.card("base-1m-a", found["base-1m-a"])
