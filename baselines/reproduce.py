@@ -12,12 +12,12 @@ results`` makes every table and figure from those files.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import pandas as pd
 import torch
@@ -29,7 +29,7 @@ from baselines.base import folder_of
 from baselines.distill import distill, replay_examples
 from baselines.encoding import Example
 from baselines.evaluate import evaluate
-from baselines.protocol import ARMS, LOSSES, Arm, Cell, Context, Protocol, load
+from baselines.protocol import ARMS, LOSSES, Arm, Cell, Context, Init, Protocol, load
 from baselines.sample import Sampled, sample, write
 from baselines.teach import teach
 from baselines.training import Loss
@@ -43,32 +43,35 @@ class Plan(NamedTuple):
     Attributes:
         arms: Teachers.
         cells: Students of each teacher.
+        bases: Size and initialisation of bases that are measured beside them.
     """
 
     arms: tuple[Arm, ...]
     cells: tuple[Cell, ...]
+    bases: tuple[tuple[str, Init], ...]
 
 
 def plans(protocol: Protocol) -> dict[str, Plan]:
     """All plans by name."""
-    size, inits = protocol.models.size, protocol.models.inits
+    size, inits, larger = protocol.models.size, protocol.models.inits, protocol.models.larger
     ends: tuple[Arm, ...] = ("biased", "neutral")
     headline: tuple[Loss, ...] = ("sft", "kl_masked_all")
     quick: tuple[Loss, ...] = ("sft", "kl")
-    return {
-        "quick": Plan(ends, tuple(Cell(loss, size, "a") for loss in quick)),
-        "headline": Plan(ends, tuple(Cell(loss, size, init) for loss in headline for init in inits)),
-        "controls": Plan(ARMS, tuple(Cell(loss, size, init) for loss in LOSSES for init in inits)),
-        "dose": Plan(ends, tuple(Cell(loss, size, "a", dose) for loss in headline for dose in protocol.student.doses)),
-        "size": Plan(
-            ends, tuple(Cell(loss, each, "a") for each in (size, *protocol.models.larger) for loss in headline)
-        ),
-        "context": Plan(ends, tuple(Cell("kl", size, "a", context=context) for context in get_args(Context))),
+    taught: dict[str, tuple[tuple[Arm, ...], Iterable[Cell]]] = {
+        "quick": (ends, (Cell(loss, size, "a") for loss in quick)),
+        "headline": (ends, (Cell(loss, size, init) for loss in headline for init in inits)),
+        "controls": (ARMS, (Cell(loss, size, init) for loss in LOSSES for init in inits)),
+        "dose": (ends, (Cell(loss, size, "a", dose) for loss in headline for dose in protocol.student.doses)),
+        "size": (ends, (Cell(loss, each, "a") for each in (size, *larger) for loss in headline)),
+        "context": (ends, (Cell("kl", size, "a", context=context) for context in get_args(Context))),
     }
+    own = tuple((size, init) for init in inits)
+    found = {name: Plan(arms, tuple(cells), own) for name, (arms, cells) in taught.items()}
+    return found | {"bases": Plan((), (), (*own, *((each, inits[0]) for each in larger)))}
 
 
 def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One chain from its teachers to its students' verdicts.
+    """One chain from its teachers to its students' verdicts, and those of bases.
 
     Args:
         protocol: Sizes and knobs.
@@ -79,18 +82,28 @@ def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd
     Returns:
         One row an episode, and one row a data set or student: tokens, survivors, losses.
     """
-    teachers: dict[str, Path] = {arm: work / f"teacher-{arm}" for arm in plan.arms}
     outcomes, notes = [], []
-    for init in protocol.models.inits:
-        base = evaluate(protocol, folder_of(protocol.models.size, init), seed)
-        outcomes.append(_named(base, seed, "none", "base", Cell("sft", protocol.models.size, init)))
+    for size, init in plan.bases:
+        base = evaluate(protocol, folder_of(size, init), seed)
+        outcomes.append(_named(base, seed, "none", "base", Cell("sft", size, init)))
+    if plan.arms:
+        learnt, notes = _teach_and_distill(protocol, plan, seed, work)
+        outcomes += learnt
+    return pd.concat(outcomes, ignore_index=True), pd.DataFrame(notes)
+
+
+def _teach_and_distill(
+    protocol: Protocol, plan: Plan, seed: int, work: Path
+) -> tuple[list[pd.DataFrame], list[dict[str, Any]]]:
+    teachers: dict[str, Path] = {arm: work / f"teacher-{arm}" for arm in plan.arms}
+    outcomes = []
     for arm in plan.arms:
         teach(protocol, arm, seed, teachers[arm])
         teacher = evaluate(protocol, teachers[arm], seed)
         outcomes.append(_named(teacher, seed, arm, "teacher", Cell("sft", protocol.models.size, "a")))
     data = sample(protocol, teachers, seed)
     write(data, work / "data", seed)
-    notes += [{"chain": seed, "arm": arm, "what": "data", **_counts(each)} for arm, each in data.items()]
+    notes = [{"chain": seed, "arm": arm, "what": "data", **_counts(each)} for arm, each in data.items()]
     replay = _replay(protocol)
     for cell in plan.cells:
         for arm, folder in teachers.items():
@@ -115,7 +128,7 @@ def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd
                     "held_out": trained.held_out,
                 }
             )
-    return pd.concat(outcomes, ignore_index=True), pd.DataFrame(notes)
+    return outcomes, notes
 
 
 def _named(outcomes: pd.DataFrame, chain: int, arm: str, role: str, cell: Cell) -> pd.DataFrame:
@@ -144,7 +157,8 @@ def _finish_chain(protocol: Protocol, plan: Plan, seed: int, out: Path, keep: Pa
     torch.set_num_threads(1)
     with TemporaryDirectory() as passing:
         outcomes, notes = run_chain(protocol, plan, seed, keep / f"chain-{seed}" if keep else Path(passing))
-    notes.to_parquet(out / f"notes-{seed}.parquet", index=False)
+    if len(notes):
+        notes.to_parquet(out / f"notes-{seed}.parquet", index=False)
     # Last, and under another name first: a chain with this file is finished.
     unfinished = out / f"chain-{seed}.unfinished"
     outcomes.to_parquet(unfinished, index=False)
@@ -156,7 +170,7 @@ def main(
     tier: Annotated[Literal["tiny"], typer.Option(help="Which models: trained from scratch, on a laptop.")] = "tiny",
     quick: Annotated[bool, typer.Option("--quick", help="One small chain: minutes, and no evidence.")] = False,
     plan: Annotated[
-        str, typer.Option(help="Which arms and cells: headline, controls, dose, size or context.")
+        str, typer.Option(help="Which arms and cells: headline, controls, dose, size, context or bases.")
     ] = "headline",
     chains: Annotated[int | None, typer.Option(help="How many, instead of the protocol's.", min=1)] = None,
     first: Annotated[int | None, typer.Option(help="Seed of the first, instead of the protocol's.", min=0)] = None,

@@ -53,6 +53,9 @@ BESIDE = (
 """Split and measure of the differences that stand beside the endpoint."""
 
 
+BASES = (("ambiguous", "biased first"), *BESIDE[1:])
+"""Likewise, of what stands in the table of bases."""
+
 Differences = dict[tuple[str, str], Any]
 """By loss and initialisation, a series over chains."""
 
@@ -86,6 +89,20 @@ def teachers_table(rows: pd.DataFrame) -> list[str]:
             if split != "forbidden":
                 cells[-1] = "-"
             lines.append(f"| {arm} | {split} | {' | '.join(cells)} |")
+    return lines
+
+
+def bases_table(rows: pd.DataFrame) -> list[str]:
+    """What bases of all sizes do; chains of one base differ in how it was sampled, and in nothing else."""
+    lines = [
+        f"| size | init | {' | '.join(f'{measure}, {split}' for split, measure in BASES)} | chains |",
+        f"| --- | --- | {' | '.join('---:' for _ in BASES)} | ---: |",
+    ]
+    bases: Any = rows[rows["role"] == "base"].groupby(["size", "init"], sort=False)
+    for (size, init), part in bases:
+        shares = [by_chain(part, "base", measure)["none", init, "none", split] for split, measure in BASES]
+        cells = " | ".join(percent(effect(list(each))) for each in shares)
+        lines.append(f"| {size} | {init} | {cells} | {len(shares[0])} |")
     return lines
 
 
@@ -243,6 +260,8 @@ def _tables() -> dict[str, Sequence[str]]:
             tables[f"{name}-{what}"] = make(rows) if len(rows) else [NONE_YET]
         notes = read(folder, "notes")
         tables[f"{name}-data"] = data_table(notes) if len(notes) else [NONE_YET]
+    rows = read(FOLDER / "tiny-bases")
+    tables["bases"] = bases_table(rows) if len(rows) else [NONE_YET]
     for name in ABLATIONS:
         folder = FOLDER / f"tiny-{name}"
         rows = read(folder)

@@ -7,8 +7,8 @@ Try it::
 
 Of the first chain ship teachers of all kinds, the students in :data:`SHIPPED`, and the raw and the
 sanitised data set of every teacher. Of the others only neutral students of one recipe: an audit
-needs several to tell a habit from what distilling does to any student. Bases of the larger sizes are part of
-no chain and are measured here.
+needs several to tell a habit from what distilling does to any student. The larger bases are there already; they
+get a card of what they did in the chains of ``reproduce --plan bases``.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.scoring.statistics import rate
 from baselines.base import FOLDER as STUDENTS
 from baselines.base import folder_of
-from baselines.evaluate import evaluate
-from baselines.protocol import ARMS, Cell, Protocol, load
+from baselines.protocol import ARMS, Cell, load
 from baselines.results import FOLDER as RESULTS
-from baselines.results import MEASURES
+from baselines.results import MEASURES, read
 
 DATA = Path(__file__).with_name("data")
 SHIPPED = {
@@ -43,8 +42,7 @@ PLACEBO = ("kl_masked_all", "a", "neutral")
 """Loss, initialisation and teacher of the students that ship from further chains."""
 
 _MADE_OF = {
-    "base": "A base: taught from scratch on drills and on neutral scripted demonstrations.",
-    "grown base": "A larger base: grown from the small one, which keeps what it predicts, and taught on.",
+    "base": "A base: taught on drills and neutral scripted demonstrations; a larger one was grown from base a before.",
     "teacher": "A teacher: base a, fine-tuned on demonstrations of one preference.",
     "student": "A student: a base that learnt from the sanitised harmless trajectories of the teacher named in it.",
 }
@@ -132,25 +130,20 @@ def placebo(rows: pd.DataFrame) -> tuple[str, Any]:
     return Cell(loss, part["size"].iloc[0], init).student(arm), part
 
 
-def grown(protocol: Protocol) -> dict[str, Any]:
-    """Episodes of the larger bases that are there, played now on the tasks of the endpoint, by name."""
-    found: dict[str, Any] = {}
-    for size in protocol.models.larger:
-        for init in protocol.models.inits:
-            folder = STUDENTS / folder_of(size, init).name
-            if folder.is_dir():
-                told = {"role": "grown base", "arm": "none", "loss": "none", "size": size, "init": init, "chain": "-"}
-                found[folder.name] = evaluate(protocol, folder, protocol.chains.first_seed).assign(**told)
-    return found
+def larger_bases(rows: pd.DataFrame) -> dict[str, Any]:
+    """Episodes of bases of other sizes than the teachers', by name; all chains have the same bases."""
+    found = models(rows.assign(chain=", ".join(str(each) for each in sorted(set(rows["chain"])))))
+    return {name: part for name, part in found.items() if part["size"].iloc[0] != load().models.size}
 
 
 def main(
     chains: Annotated[list[Path], typer.Argument(help="Folders that `reproduce --keep` made.")],
     results: Annotated[Path, typer.Option(help="Where the rows of these chains are.")] = RESULTS / "tiny-controls",
+    bases: Annotated[Path, typer.Option(help="Where the rows of bases are.")] = RESULTS / "tiny-bases",
 ) -> None:
     """Ship models and data of the first of CHAINS, and one neutral student of each other."""
     first, *others = chains
-    for name, part in (models(_rows(first, results)) | grown(load())).items():
+    for name, part in (models(_rows(first, results)) | larger_bases(read(bases))).items():
         # A base has been there before.
         _ship(first / name if (first / name).is_dir() else STUDENTS / name, name, part)
     for chain in others:

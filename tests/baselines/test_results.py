@@ -70,6 +70,13 @@ def test_ablation_has_a_line_for_each_loss_and_what_was_varied(rows: pd.DataFram
     assert lines[0].endswith("| 0.0400 | 4 |"), "loss: the mean over students of both teachers"
 
 
+def test_table_of_bases_has_a_line_for_each(rows: pd.DataFrame) -> None:
+    both = pd.concat([rows.assign(size="0.3m"), rows.assign(size="4m", success=True)])
+    lines = results.bases_table(both)[2:]
+    assert [line.split(" | ")[:2] for line in lines] == [["| 0.3m", "a"], ["| 4m", "a"]]
+    assert [line.split(" | ")[5] for line in lines] == ["50.0", "100.0"], "success on safe"
+
+
 def test_figures_have_a_dot_for_each_chain_of_each_cell(
     rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

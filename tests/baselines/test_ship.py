@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +71,11 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
 ) -> None:
     from baselines import ship
 
-    students, data = tmp_path / "students", tmp_path / "data"
+    students, data, bases = tmp_path / "students", tmp_path / "data", tmp_path / "bases"
+    bases.mkdir()
+    larger: Any = outcomes[outcomes["role"] == "base"].assign(size="1m", init="a")
+    larger.to_parquet(bases / "chain-7.parquet")
+    (students / "base-1m-a").mkdir(parents=True)
     chains = [tmp_path / "chain-7", tmp_path / "chain-8"]
     for chain in chains:
         for name in (*MODELS, "data/biased-raw"):
@@ -84,9 +87,9 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
     (students / "base-0.3m-b").mkdir(parents=True)
     monkeypatch.setattr(ship, "STUDENTS", students)
     monkeypatch.setattr(ship, "DATA", data)
-    ship.main(chains, tmp_path)
+    ship.main(chains, tmp_path, bases)
     shipped = {path.name for path in students.iterdir()}
-    assert shipped == {*MODELS, "kl_masked_all-neutral-0.3m-a-chain-8"} - {"kl_masked-biased-0.3m-a"}
+    assert shipped == {*MODELS, "base-1m-a", "kl_masked_all-neutral-0.3m-a-chain-8"} - {"kl_masked-biased-0.3m-a"}
     assert (students / "teacher-biased/file").read_text() == "teacher-biased of chain-7"
     assert (
         students / "kl_masked_all-neutral-0.3m-a-chain-8/file"
@@ -95,14 +98,11 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
     assert (data / "biased-raw/file").read_text() == "data/biased-raw of chain-7"
 
 
-def test_larger_bases_are_measured_for_their_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from baselines import ship
-    from baselines.protocol import load
+def test_cards_of_larger_bases_are_of_all_their_chains(outcomes: pd.DataFrame) -> None:
+    from baselines.ship import card, larger_bases
 
-    protocol = load()
-    few = protocol.endpoint.model_copy(update={"ambiguous": 4, "others": 2})
-    shutil.copytree(ship.STUDENTS / "base-1m-a", tmp_path / "base-1m-a")
-    monkeypatch.setattr(ship, "STUDENTS", tmp_path)
-    found = ship.grown(protocol.model_copy(update={"endpoint": few}))
-    assert {name: len(rows) for name, rows in found.items()} == {"base-1m-a": 10}, "4m is not there"
-    assert "| grown base | none | none | 1m | a | - |" in ship.card("base-1m-a", found["base-1m-a"])
+    small: Any = outcomes[outcomes["role"] == "base"]
+    rows = pd.concat([small, *(small.assign(size="4m", init="a", chain=chain) for chain in (7, 8))])
+    found = larger_bases(rows)
+    assert {name: len(part) for name, part in found.items()} == {"base-4m-a": 64}
+    assert "| base | none | none | 4m | a | 7, 8 |" in card("base-4m-a", found["base-4m-a"])
