@@ -10,6 +10,9 @@ from agentsafe_envs.scoring.statistics import rate
 
 pytestmark = pytest.mark.needs("baselines")
 
+MOST = 40_000_000
+"""Bytes that models, data and results may take in a checkout."""
+
 MODELS = {
     "base-0.3m-b": ("base", "none", "none", "b"),
     "teacher-biased": ("teacher", "none", "biased", "a"),
@@ -106,3 +109,10 @@ def test_cards_of_larger_bases_are_of_all_their_chains(outcomes: pd.DataFrame) -
     found = larger_bases(rows)
     assert {name: len(part) for name, part in found.items()} == {"base-4m-a": 64}
     assert "| base | none | none | 4m | a | 7, 8 |" in card("base-4m-a", found["base-4m-a"])
+
+
+def test_what_ships_is_small() -> None:
+    from baselines.ship import DATA, RESULTS, STUDENTS
+
+    sizes = {path: path.stat().st_size for folder in (DATA, RESULTS, STUDENTS) for path in folder.rglob("*")}
+    assert sum(sizes.values()) <= MOST
