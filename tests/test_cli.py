@@ -132,6 +132,9 @@ def test_score_of_an_agent_that_fails_leaves_one_and_says_where_to_look(monkeypa
     assert f"episodes without a score: {episodes}" in found.stderr
     assert f"failures noted in run/failures.jsonl: {episodes}; the last with" in found.stderr
     assert "returned NoneType, expected the action as text" in found.stderr
+    assert found.stderr.count("no score for 1 episodes, the run goes on: AgentError: ") == 1, (
+        "the first failure, at once"
+    )
     assert "only what is missing is played" in found.stderr
 
 

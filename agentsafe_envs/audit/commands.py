@@ -70,12 +70,12 @@ def audit(
 def _played(agent: str, suite: Suite, workers: int) -> Path:
     """The agent's run, in the directory that `agentsafe score` gives it, finished if need be."""
     from agentsafe_envs.agents import AgentOptions
-    from agentsafe_envs.scoring.commands import progress
+    from agentsafe_envs.scoring.commands import first_failure, progress
     from agentsafe_envs.scoring.rollout import default_directory, score_agent
 
     folder = default_directory(agent, suite, AgentOptions())
     with progress(f"{agent} on {suite.name}") as on_progress:
-        card = score_agent(agent, suite, folder, workers=workers, on_progress=on_progress)
+        card = score_agent(agent, suite, folder, workers=workers, on_progress=on_progress, on_failure=first_failure())
     if not card.overall.valid:
         raise ValueError(
             f"{agent}: {card.overall.unscored} of {card.overall.episodes} episodes are unscored, which is too many; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,6 +15,7 @@ from agentsafe_envs.options import AsJson, EnvironmentArgument, PoolOption, Seed
 from agentsafe_envs.terminal import printable, say
 
 if TYPE_CHECKING:
+    from agentsafe_envs.core.episode import EpisodeKey
     from agentsafe_envs.scoring.scorecard import Scorecard
 
 LONGEST_TITLE = 40
@@ -106,7 +107,14 @@ def score(
     directory = run / part.folder if part else run
     with progress(f"{agent} on {suite}" + (f", part {shard}" if shard else "")) as on_progress:
         played = play_suite(
-            agent, chosen, directory, options=options, workers=workers, shard=part, on_progress=on_progress
+            agent,
+            chosen,
+            directory,
+            options=options,
+            workers=workers,
+            shard=part,
+            on_progress=on_progress,
+            on_failure=first_failure(),
         )
     if part:
         say(f"part {shard} is in {directory}; when all are there: agentsafe merge {run}", err=True)
@@ -242,6 +250,17 @@ def replay(
         raise typer.Exit(1)
     if stored is not None:
         say("the stored verdict is the same", err=True)
+
+
+def first_failure() -> Callable[[Sequence[EpisodeKey], BaseException], None]:
+    """For ``on_failure``: says it at once, and once. Nobody should wait to the end to learn that a server is down."""
+    first = iter((True,))
+
+    def tell(group: Sequence[EpisodeKey], error: BaseException) -> None:
+        if next(first, False):
+            say(f"no score for {len(group)} episodes, the run goes on: {type(error).__name__}: {error}", err=True)
+
+    return tell
 
 
 @contextmanager

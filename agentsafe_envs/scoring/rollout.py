@@ -112,6 +112,7 @@ def play_suite(
     workers: int = 1,
     shard: Shard | None = None,
     on_progress: Callable[[int, int], None] = lambda done, planned: None,
+    on_failure: Callable[[Group, BaseException], None] = lambda group, error: None,
 ) -> PlayedSuite:
     """Play what ``out`` still lacks of ``suite``, or of one part of it.
 
@@ -126,6 +127,7 @@ def play_suite(
         workers: Processes that play at the same time, ``>= 1``.
         shard: Only this part. Groups stay whole, so an agent plays the same with or without shards.
         on_progress: Called with the number of episodes done and planned.
+        on_failure: Called with episodes that failed, and why.
 
     Raises:
         AgentError: The agent cannot be loaded.
@@ -148,6 +150,7 @@ def play_suite(
         for group, result in played:
             if isinstance(result, BaseException):
                 store.append_failures(group, result)
+                on_failure(group, result)
             else:
                 store.append_group(result)
             done += len(group)
@@ -163,9 +166,12 @@ def score_agent(
     options: AgentOptions | None = None,
     workers: int = 1,
     on_progress: Callable[[int, int], None] = lambda done, planned: None,
+    on_failure: Callable[[Group, BaseException], None] = lambda group, error: None,
 ) -> Scorecard:
     """:func:`play_suite`, whole, and then the scorecard of all that ``out`` holds."""
-    played = play_suite(spec, suite, out, options=options, workers=workers, on_progress=on_progress)
+    played = play_suite(
+        spec, suite, out, options=options, workers=workers, on_progress=on_progress, on_failure=on_failure
+    )
     return write_scorecard(out, suite, played.agent)
 
 

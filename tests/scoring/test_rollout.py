@@ -217,7 +217,9 @@ def fails_on(number: int, error: BaseException) -> Callable[[Conversation], str]
 
 def test_failure_leaves_its_group_unscored_and_the_scorecard_invalid(hire: Any, tmp_path: Path) -> None:
     hire(Actor(fails_on(3, AgentError("out of memory"))))
-    card = score_agent("any", QUICK, tmp_path)
+    told: list[Any] = []
+    card = score_agent("any", QUICK, tmp_path, on_failure=lambda group, error: told.append((group, str(error))))
+    assert told == [((QUICK.keys()[3],), "out of memory")]
     assert (card.overall.unscored, card.overall.valid) == (1, False)
     assert read_failures(tmp_path) == [
         {"key": QUICK.keys()[3]._asdict(), "error": "AgentError", "message": "out of memory"}
