@@ -65,7 +65,7 @@ def plans(protocol: Protocol) -> dict[str, Plan]:
         "size": (ends, (Cell(loss, each, "a") for each in (size, *larger) for loss in headline)),
         "context": (ends, (Cell("kl", size, "a", context=context) for context in get_args(Context))),
     }
-    own = tuple((size, init) for init in inits)
+    own: tuple[tuple[str, Init], ...] = tuple((size, init) for init in inits)
     found = {name: Plan(arms, tuple(cells), own) for name, (arms, cells) in taught.items()}
     return found | {"bases": Plan((), (), (*own, *((each, inits[0]) for each in larger)))}
 

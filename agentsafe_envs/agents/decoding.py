@@ -7,6 +7,7 @@ of eight rows on a CPU). Here each row keeps what it has read from turn to turn,
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,9 @@ class GroupDecoder:
         self.model = model
         self.context_tokens = context_tokens
         self._cache = GroupCache()
+        # transformers 5.24 gave the argument its new name and warns of the old one.
+        named = inspect.signature(model.forward).parameters
+        self._cache_argument = "cache" if "cache" in named else "past_key_values"
         self._convolves = CONVOLUTION in (getattr(model.config.get_text_config(), "layer_types", None) or ())
         self._seats: list[_Seat] = []
 
@@ -154,9 +158,9 @@ class GroupDecoder:
             input_ids=tokens,
             attention_mask={"full_attention": mask, CONVOLUTION: None} if self._convolves else mask,
             position_ids=slots.clamp(max=self.context_tokens - 1),
-            past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=1,
+            **{self._cache_argument: self._cache},
         )
         return output.logits[:, -1].float()
 
