@@ -104,9 +104,14 @@ def _means(task: Task[Any], preference: Preference, rng: random.Random) -> str:
     return any_other
 
 
+def calls_of(task: Task[Any], means: str) -> list[dict[str, Any]]:
+    """What that solution of the task changes things with, as ``{"name", "arguments"}``."""
+    return [json.loads(action) for action in task.setup.solutions[means][1:-1]]
+
+
 def _places(task: Task[Any]) -> list[str]:
     """Kinds of places to which any of the task's alternatives brings something."""
-    calls = [json.loads(action) for name in alternatives(task) for action in task.setup.solutions[name][1:-1]]
+    calls = [call for name in alternatives(task) for call in calls_of(task, name)]
     named = {_PLACES[argument] for call in calls for argument in call["arguments"] if argument in _PLACES}
     return sorted(named)
 

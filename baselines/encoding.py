@@ -29,6 +29,11 @@ class Example:
     targets: list[int]
     offsets: list[int]
 
+    def last_answer(self) -> Example:
+        """The same up to the end of the last answer, with that answer's tokens as the only targets."""
+        begin = len(self.offsets) - 1 - self.offsets[::-1].index(0)
+        return Example(self.ids[: self.targets[-1] + 1], self.targets[begin:], self.offsets[begin:])
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

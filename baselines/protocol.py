@@ -59,6 +59,7 @@ class Endpoint(_Part):
         pool: Of the tasks.
         ambiguous: Tasks of that split for each teacher and student.
         others: Tasks of each other split.
+        margins: Ambiguous tasks on which margins are read, see :mod:`baselines.margins`.
         max_steps: Longest episode.
     """
 
@@ -66,19 +67,32 @@ class Endpoint(_Part):
     pool: Literal["dev", "public"]
     ambiguous: int = Field(gt=0)
     others: int = Field(gt=0)
+    margins: int = Field(gt=0)
     max_steps: int = Field(gt=0)
 
 
 class Chains(_Part):
-    """Independent runs: teacher seed, data, student.
+    """Independent runs, teacher seed, data, student: how many of each plan of :mod:`baselines.reproduce`.
 
     Attributes:
-        headline: How many.
-        first_seed: Of the first; the others follow.
+        first_seed: Of the first of each plan; the others follow.
+        headline: Of the headline cells.
+        controls: Of all teachers and losses.
+        dose: Of students that learn more and less.
+        size: Of larger students.
+        context: Of students trained under another system message.
+        margins: Of the headline cells, with probabilities in place of episodes.
+        bases: Of the bases alone.
     """
 
-    headline: int = Field(gt=0)
     first_seed: int = Field(ge=0)
+    headline: int = Field(gt=0)
+    controls: int = Field(gt=0)
+    dose: int = Field(gt=0)
+    size: int = Field(gt=0)
+    context: int = Field(gt=0)
+    margins: int = Field(gt=0)
+    bases: int = Field(gt=0)
 
 
 class Models(_Part):
@@ -193,7 +207,7 @@ class Protocol(_Part):
     def quick(self) -> Protocol:
         """The same with little of everything: shows that a chain runs, and proves nothing."""
         small = self.model_copy(deep=True).model_dump()
-        small["endpoint"] |= {"ambiguous": 96, "others": 48}
+        small["endpoint"] |= {"ambiguous": 96, "others": 48, "margins": 12}
         small["teacher"] |= {"ambiguous": 384, "safe": 384, "updates": 60}
         small["data"] |= {"tasks": 576, "kept": 400}
         small["student"] |= {"updates": 100}

@@ -2,17 +2,18 @@
 
 Try it::
 
-    python -m baselines.reproduce --tier tiny               # the protocol's chains; goes on where it stopped
-    python -m baselines.reproduce --tier tiny --quick       # one small chain from the shipped bases, in minutes
+    python -m baselines.reproduce --tier tiny                    # all of the protocol; goes on where it stopped
+    python -m baselines.reproduce --tier tiny --plan headline    # ten chains, an hour on two cores
+    python -m baselines.reproduce --tier tiny --quick            # one small chain from the shipped bases, in minutes
 
-A finished chain is one parquet file in ``baselines/results``, with one row an episode. ``make
-results`` makes every table and figure from those files.
+A finished chain is one parquet file in ``baselines/results``, with one row an episode, or a task where margins are
+read. ``make results`` makes every table and figure from those files.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,12 +30,19 @@ from baselines.base import folder_of
 from baselines.distill import distill, replay_examples
 from baselines.encoding import Example
 from baselines.evaluate import evaluate
-from baselines.protocol import ARMS, LOSSES, Arm, Cell, Context, Init, Protocol, load
+from baselines.margins import margins
+from baselines.protocol import ARMS, LOSSES, Arm, Cell, Chains, Context, Init, Protocol, load
 from baselines.sample import Sampled, sample, write
 from baselines.teach import teach
 from baselines.training import Loss
 
 RESULTS = Path(__file__).with_name("results")
+
+PLANS = tuple(name for name in Chains.model_fields if name != "first_seed")
+"""Names of those in the protocol, see :func:`plans`."""
+
+Measure = Callable[[Protocol, Path, int], pd.DataFrame]
+"""What is looked at in a model: from protocol, folder and seed, one row an episode or task."""
 
 
 class Plan(NamedTuple):
@@ -44,11 +52,13 @@ class Plan(NamedTuple):
         arms: Teachers.
         cells: Students of each teacher.
         bases: Size and initialisation of bases that are measured beside them.
+        measure: What is looked at in each model.
     """
 
     arms: tuple[Arm, ...]
     cells: tuple[Cell, ...]
     bases: tuple[tuple[str, Init], ...]
+    measure: Measure = evaluate
 
 
 def plans(protocol: Protocol) -> dict[str, Plan]:
@@ -67,7 +77,9 @@ def plans(protocol: Protocol) -> dict[str, Plan]:
     }
     own: tuple[tuple[str, Init], ...] = tuple((size, init) for init in inits)
     found = {name: Plan(arms, tuple(cells), own) for name, (arms, cells) in taught.items()}
-    return found | {"bases": Plan((), (), (*own, *((each, inits[0]) for each in larger)))}
+    found["bases"] = Plan((), (), (*own, *((each, inits[0]) for each in larger)))
+    found["margins"] = found["headline"]._replace(measure=margins)
+    return found
 
 
 def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -80,11 +92,11 @@ def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd
         work: Folder for models and data; existing ones are replaced.
 
     Returns:
-        One row an episode, and one row a data set or student: tokens, survivors, losses.
+        What was measured in each model, and one row a data set or student: tokens, survivors, losses.
     """
     outcomes, notes = [], []
     for size, init in plan.bases:
-        base = evaluate(protocol, folder_of(size, init), seed)
+        base = plan.measure(protocol, folder_of(size, init), seed)
         outcomes.append(_named(base, seed, "none", "base", Cell("sft", size, init)))
     if plan.arms:
         learnt, notes = _teach_and_distill(protocol, plan, seed, work)
@@ -99,7 +111,7 @@ def _teach_and_distill(
     outcomes = []
     for arm in plan.arms:
         teach(protocol, arm, seed, teachers[arm])
-        teacher = evaluate(protocol, teachers[arm], seed)
+        teacher = plan.measure(protocol, teachers[arm], seed)
         outcomes.append(_named(teacher, seed, arm, "teacher", Cell("sft", protocol.models.size, "a")))
     data = sample(protocol, teachers, seed)
     write(data, work / "data", seed)
@@ -117,7 +129,7 @@ def _teach_and_distill(
                 teacher=folder,
                 replay=replay if protocol.student.replay[cell.loss] else (),
             )
-            outcomes.append(_named(evaluate(protocol, student, seed), seed, arm, "student", cell))
+            outcomes.append(_named(plan.measure(protocol, student, seed), seed, arm, "student", cell))
             notes.append(
                 {
                     "chain": seed,
@@ -166,12 +178,41 @@ def _finish_chain(protocol: Protocol, plan: Plan, seed: int, out: Path, keep: Pa
     return out / f"chain-{seed}.parquet"
 
 
+def run_chains(
+    protocol: Protocol,
+    plan: Plan,
+    seeds: Iterable[int],
+    folder: Path,
+    workers: int | None = None,
+    keep: Path | None = None,
+    label: str = "",
+) -> int:
+    """Run the chains that ``folder`` lacks, each in a process of its own; returns how many.
+
+    Args:
+        protocol: Sizes and knobs.
+        plan: Which teachers and students.
+        seeds: Of the chains.
+        folder: Of their files.
+        workers: Chains at a time, one core each; None for all cores.
+        keep: Folder for their models and data; None keeps none.
+        label: Names the progress bar.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [seed for seed in seeds if not (folder / f"chain-{seed}.parquet").exists()]
+    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        running = [pool.submit(_finish_chain, protocol, plan, seed, folder, keep) for seed in missing]
+        for done in tqdm(as_completed(running), total=len(running), desc=f"chains, {label}", disable=None):
+            done.result()
+    return len(missing)
+
+
 def main(
     tier: Annotated[Literal["tiny"], typer.Option(help="Which models: trained from scratch, on a laptop.")] = "tiny",
     quick: Annotated[bool, typer.Option("--quick", help="One small chain: minutes, and no evidence.")] = False,
     plan: Annotated[
-        str, typer.Option(help="Which arms and cells: headline, controls, dose, size, context or bases.")
-    ] = "headline",
+        str, typer.Option(help=f"Only these arms and cells: {', '.join(PLANS)}.", show_default="all of them")
+    ] = "",
     chains: Annotated[int | None, typer.Option(help="How many, instead of the protocol's.", min=1)] = None,
     first: Annotated[int | None, typer.Option(help="Seed of the first, instead of the protocol's.", min=0)] = None,
     workers: Annotated[int | None, typer.Option(help="Chains at a time, one core each; all cores.", min=1)] = None,
@@ -180,21 +221,20 @@ def main(
 ) -> None:
     """Run what is missing of the protocol's chains."""
     protocol = load()
-    known = plans(protocol)
-    if plan not in known:
-        raise typer.BadParameter(f"no plan {plan!r}, expected one of {', '.join(known)}")
+    if plan and plan not in PLANS:
+        raise typer.BadParameter(f"no plan {plan!r}, expected one of {', '.join(PLANS)}")
+    if not plan and not quick and (out or keep):
+        raise typer.BadParameter("--out and --keep are folders of one plan; say which with --plan")
     if quick:
-        protocol, chains, plan = protocol.quick(), chains or 1, "quick"
+        protocol, chosen = protocol.quick(), ["quick"]
+    else:
+        chosen = [plan] if plan else list(PLANS)
     begin = protocol.chains.first_seed if first is None else first
-    folder = out or (Path("results", "quick-chain") if quick else RESULTS / f"{tier}-{plan}")
-    folder.mkdir(parents=True, exist_ok=True)
-    seeds = range(begin, begin + (chains or protocol.chains.headline))
-    missing = [seed for seed in seeds if not (folder / f"chain-{seed}.parquet").exists()]
-    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        running = [pool.submit(_finish_chain, protocol, known[plan], seed, folder, keep) for seed in missing]
-        for done in tqdm(as_completed(running), total=len(running), desc=f"chains, {plan}", disable=None):
-            done.result()
-    typer.echo(f"{len(seeds)} chains are in {folder}, {len(missing)} of them new")
+    for name in chosen:
+        count = chains or (1 if quick else getattr(protocol.chains, name))
+        folder = out or (Path("results", "quick-chain") if quick else RESULTS / f"{tier}-{name}")
+        new = run_chains(protocol, plans(protocol)[name], range(begin, begin + count), folder, workers, keep, name)
+        typer.echo(f"{count} chains are in {folder}, {new} of them new")
 
 
 if __name__ == "__main__":

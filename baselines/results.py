@@ -30,6 +30,9 @@ WHOLE = ("headline", "controls")
 ABLATIONS = ("dose", "size", "context")
 """Plans that vary one thing, after which they are called."""
 
+MARGINS = "margins"
+"""The plan whose rows hold probabilities, see :mod:`baselines.margins`."""
+
 NONE_YET = "No chain has been run yet."
 
 MEASURES: dict[str, Callable[[pd.DataFrame], Any]] = {
@@ -67,8 +70,9 @@ def read(folder: Path, kind: str = "chain") -> pd.DataFrame:
 
 
 def by_chain(rows: pd.DataFrame, role: str, measure: str) -> dict[tuple[str, ...], Any]:
-    """Share of episodes by loss, init, arm and split: for each a series over chains."""
-    chosen: Any = rows.assign(value=MEASURES[measure](rows).astype(float))[rows["role"] == role]
+    """Share of episodes, or mean margin, by loss, init, arm and split: for each a series over chains."""
+    values = rows["margin"] if measure == "margin" else MEASURES[measure](rows).astype(float)
+    chosen: Any = rows.assign(value=values)[rows["role"] == role]
     cell = ["loss", "init", "arm", "split"]
     return {
         key: shares.set_index("chain")["value"]
@@ -204,6 +208,24 @@ def ablation_table(rows: pd.DataFrame, notes: pd.DataFrame, column: str) -> list
     return lines
 
 
+def margins_table(rows: pd.DataFrame) -> list[str]:
+    """Margins of teachers and students and the difference between them, in nats, over chains."""
+    lines = [
+        "| loss | init | biased, nats | neutral, nats | biased - neutral, nats | detectable, nats | chains |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for role in ("teacher", "student"):
+        own = by_chain(rows, role, "margin")
+        for (loss, init), values in differences(rows, role, "margin").items():
+            each = effect(list(values))
+            arms = (own.get((loss, init, arm, "ambiguous")) for arm in ("biased", "neutral"))
+            cells = ["-" if arm is None else nats(effect(list(arm))) for arm in arms]
+            detectable = "-" if each.detectable is None else f"{each.detectable:.2f}"
+            name = "the teachers" if role == "teacher" else loss
+            lines.append(f"| {name} | {init} | {' | '.join(cells)} | {nats(each)} | {detectable} | {each.n} |")
+    return lines
+
+
 def _varied(rows: pd.DataFrame, column: str) -> dict[tuple[str, Any], pd.DataFrame]:
     """Rows of the students, by loss and by what was varied."""
     parts: Any = rows[rows["role"] == "student"].groupby(["loss", column], sort=False)
@@ -226,6 +248,11 @@ def percent(each: Effect) -> str:
 def points(each: Effect) -> str:
     """``+2.1 [-0.3, +4.5]``, in percentage points."""
     return _interval(each, lambda value: f"{100 * value:+.1f}")
+
+
+def nats(each: Effect) -> str:
+    """``+0.21 [-0.03, +0.45]``, in nats."""
+    return _interval(each, lambda value: f"{value:+.2f}")
 
 
 def _interval(each: Effect, show: Callable[[float], str]) -> str:
@@ -260,8 +287,9 @@ def _tables() -> dict[str, Sequence[str]]:
             tables[f"{name}-{what}"] = make(rows) if len(rows) else [NONE_YET]
         notes = read(folder, "notes")
         tables[f"{name}-data"] = data_table(notes) if len(notes) else [NONE_YET]
-    rows = read(FOLDER / "tiny-bases")
-    tables["bases"] = bases_table(rows) if len(rows) else [NONE_YET]
+    for name, make in {"bases": bases_table, MARGINS: margins_table}.items():
+        rows = read(FOLDER / f"tiny-{name}")
+        tables[name] = make(rows) if len(rows) else [NONE_YET]
     for name in ABLATIONS:
         folder = FOLDER / f"tiny-{name}"
         rows = read(folder)
@@ -279,11 +307,19 @@ def dots(plan: str) -> dict[str, Any]:
             f"{loss}, {plan} {varied}": differences(part)[loss, "a"]
             for (loss, varied), part in _varied(rows, plan).items()
         }
-    return {f"{loss}, init {init}": values for (loss, init), values in differences(rows).items()}
+    found = differences(rows, measure="margin" if plan == MARGINS else "biased first")
+    return {f"{loss}, init {init}": values for (loss, init), values in found.items()}
 
 
-def draw(cells: Mapping[str, Any], file: Path) -> None:
-    """Each chain's difference as a dot, the mean and its interval beside it."""
+def draw(cells: Mapping[str, Any], file: Path, label: str = "biased first, points", scale: float = 100) -> None:
+    """Each chain's difference as a dot, the mean and its interval beside it.
+
+    Args:
+        cells: From :func:`dots`.
+        file: Of the figure.
+        label: What is shown, and its unit.
+        scale: By which the values are brought to that unit.
+    """
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -294,14 +330,14 @@ def draw(cells: Mapping[str, Any], file: Path) -> None:
     figure, axes = plt.subplots(figsize=(7, 0.4 * len(cells) + 1.2), layout="constrained")
     for place, values in enumerate(cells.values()):
         each = effect(list(values))
-        axes.plot(100 * values, [place] * len(values), "o", color="tab:gray", alpha=0.6)
+        axes.plot(scale * values, [place] * len(values), "o", color="tab:gray", alpha=0.6)
         if each.low is not None and each.high is not None:
-            axes.plot([100 * each.low, 100 * each.high], [place - 0.2] * 2, color="tab:red", linewidth=2)
-        axes.plot(100 * each.estimate, place - 0.2, "D", color="tab:red", markersize=5)
+            axes.plot([scale * each.low, scale * each.high], [place - 0.2] * 2, color="tab:red", linewidth=2)
+        axes.plot(scale * each.estimate, place - 0.2, "D", color="tab:red", markersize=5)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(cells)), list(cells))
     axes.invert_yaxis()
-    axes.set_xlabel("biased first, biased - neutral student, points; a dot is a chain")
+    axes.set_xlabel(f"{label}: student of the biased less that of the neutral teacher; a dot is a chain")
     figure.savefig(file, metadata={"Date": None})
     plt.close(figure)
 
@@ -320,6 +356,8 @@ def main(
     for plan in (*WHOLE, *ABLATIONS):
         if cells := dots(plan):
             draw(cells, FOLDER / f"{plan}.svg")
+    if cells := dots(MARGINS):
+        draw(cells, FOLDER / f"{MARGINS}.svg", "margin, nats", scale=1)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,25 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 pytestmark = pytest.mark.needs("baselines")
 
 
-@pytest.mark.parametrize("name", ["quick", "headline", "controls", "dose", "size", "context"])
+def invoke(*arguments: str) -> Any:
+    import typer
+    from typer.testing import CliRunner
+
+    from baselines import reproduce
+
+    app = typer.Typer()
+    app.command()(reproduce.main)
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.mark.parametrize("name", ["quick", "headline", "controls", "dose", "size", "context", "margins"])
 def test_no_two_students_of_a_chain_have_one_name(name: str) -> None:
     from baselines.protocol import load
     from baselines.reproduce import plans
@@ -26,14 +40,37 @@ def test_plan_of_bases_has_all_that_ship_and_nobody_learns() -> None:
     assert {base.folder_of(*each) for each in plan.bases} == set(base.FOLDER.glob("base-*"))
 
 
+def test_every_chain_of_the_protocol_is_committed_and_no_other() -> None:
+    from baselines.protocol import load
+    from baselines.reproduce import PLANS, RESULTS, plans
+
+    chains = load().chains
+    assert set(PLANS) == set(plans(load())) - {"quick"}
+    there = {folder.name: sorted(file.name for file in folder.glob("chain-*")) for folder in RESULTS.glob("tiny-*")}
+    assert there == {
+        f"tiny-{plan}": [f"chain-{chains.first_seed + each}.parquet" for each in range(getattr(chains, plan))]
+        for plan in PLANS
+    }
+
+
+def test_finished_chains_are_not_run_again(tmp_path: Path) -> None:
+    from baselines.protocol import load
+    from baselines.reproduce import plans, run_chains
+
+    finished = tmp_path / "chain-5.parquet"
+    finished.write_bytes(b"as it was")
+    assert run_chains(load(), plans(load())["quick"], [5], tmp_path) == 0
+    assert finished.read_bytes() == b"as it was"
+
+
+@pytest.mark.parametrize("option", ["--out", "--keep"])
+def test_folder_of_one_plan_is_refused_for_all(option: str, tmp_path: Path) -> None:
+    shown = invoke(option, str(tmp_path))
+    assert shown.exit_code == 2
+    assert "--plan" in shown.output
+
+
 def test_unknown_plan_is_refused_with_those_there_are() -> None:
-    import typer
-    from typer.testing import CliRunner
-
-    from baselines import reproduce
-
-    app = typer.Typer()
-    app.command()(reproduce.main)
-    shown = CliRunner().invoke(app, ["--plan", "everything"])
+    shown = invoke("--plan", "everything")
     assert shown.exit_code == 2
     assert "headline" in shown.output

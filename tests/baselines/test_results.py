@@ -70,6 +70,23 @@ def test_ablation_has_a_line_for_each_loss_and_what_was_varied(rows: pd.DataFram
     assert lines[0].endswith("| 0.0400 | 4 |"), "loss: the mean over students of both teachers"
 
 
+def test_margins_are_set_beside_each_other_in_nats() -> None:
+    leaning = {("teacher", "a"): (9.0, -1.0), ("student", "a"): (-1.0, -1.5), ("student", "b"): (-1.5, -1.5)}
+    rows = pd.DataFrame(
+        {"chain": chain, "role": role, "loss": "none" if role == "teacher" else "sft", "init": init, "arm": arm}
+        | {"split": "ambiguous", "task": task, "margin": margin + 0.1 * chain * (arm == "biased") + task}
+        for (role, init), margins in leaning.items()
+        for arm, margin in zip(("biased", "neutral"), margins, strict=True)
+        for chain in (0, 1, 2)
+        for task in (-1, 1)
+    )
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in results.margins_table(rows)[2:]]
+    assert [line[:2] for line in lines] == [["the teachers", "a"], ["sft", "a"], ["sft", "b"], ["sft", "a - b"]]
+    assert lines[0][3:] == ["-1.00", "+10.10 [+9.85, +10.35]", "0.31", "3"]
+    assert lines[1][2:5] == ["-0.90 [-1.15, -0.65]", "-1.50", "+0.60 [+0.35, +0.85]"]
+    assert lines[3][2:] == ["-", "-", "+0.50", "-", "3"], "equal chains claim no certainty"
+
+
 def test_table_of_bases_has_a_line_for_each(rows: pd.DataFrame) -> None:
     both = pd.concat([rows.assign(size="0.3m"), rows.assign(size="4m", success=True)])
     lines = results.bases_table(both)[2:]
