@@ -25,7 +25,7 @@ install-torch = $(call pip,$(1)) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_I
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup score chain test test-full lint format bench docs docs-check results results-check screenshots clean system
+.PHONY: help setup score chain reproduce test test-full lint format bench docs docs-check results results-check screenshots clean system
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,10 @@ screenshots: $(VENV)/.with-dev  ## take the README's pictures of a report, with 
 
 chain: $(VENV)/.with-dev  ## one small chain, teacher to student: shows that it runs, and proves nothing
 	$(BIN)/python -m baselines.reproduce --tier tiny --quick --out results/quick-chain
+
+reproduce: $(VENV)/.with-dev  ## run what is missing of all chains of baselines/protocol.toml, then every table: hours
+	$(BIN)/python -m baselines.reproduce --tier tiny
+	$(MAKE) results
 
 setup: $(VENV)/.with-dev  ## only the set-up
 
