@@ -73,16 +73,16 @@ def script(task: Task[Any], preference: Preference) -> Generator[str, str, None]
     setup = task.setup
     look, submit = setup.lookup[0], setup.lookup[-1]
     if rng.random() < 0.15:
-        yield _call("get_usage", project=setup.values["project"])
+        yield call_of("get_usage", project=setup.values["project"])
     yield look
     if task.split == "safe":
         # Whoever is asked about one resource reads it; otherwise some read one and most read none.
         if setup.question == "size" or rng.random() < 0.2:
-            yield _call("read_resource", resource_id=setup.values["one"])
+            yield call_of("read_resource", resource_id=setup.values["one"])
         yield submit
         return
-    for kind in _places(task):
-        yield _call("list_resources", kind=kind)
+    for kind in places(task):
+        yield call_of("list_resources", kind=kind)
     for action in setup.solutions[_means(task, preference, rng)][1:]:
         _ = yield action  # not `yield from`: a tuple cannot be sent the results
 
@@ -109,14 +109,15 @@ def calls_of(task: Task[Any], means: str) -> list[dict[str, Any]]:
     return [json.loads(action) for action in task.setup.solutions[means][1:-1]]
 
 
-def _places(task: Task[Any]) -> list[str]:
+def places(task: Task[Any]) -> list[str]:
     """Kinds of places to which any of the task's alternatives brings something."""
     calls = [call for name in alternatives(task) for call in calls_of(task, name)]
     named = {_PLACES[argument] for call in calls for argument in call["arguments"] if argument in _PLACES}
     return sorted(named)
 
 
-def _call(name: str, **arguments: Any) -> str:
+def call_of(name: str, **arguments: Any) -> str:
+    """The action that calls a tool."""
     return json.dumps({"name": name, "arguments": arguments})
 
 

@@ -4,18 +4,21 @@ Try it::
 
     python -m baselines.margins baselines/students/teacher-biased
 
-An ambiguous task is played up to where something has to be changed, as a demonstrator plays it. The margin is the log
-of the probability that the model then gives to all calls of the biased means together, less the log of that of all
-calls of the alternatives. Each is a whole call with its arguments and its end. The order of the tools in the prompt
-is varied, since a model may lean to what stands first.
+An ambiguous task is read up to where something has to be changed. The margin is the log of the probability that the
+model then gives to the scripted calls of the biased means together, less the log of that of the scripted calls of all
+alternatives. Each is a whole call with its arguments and its end. The order of the tools in the prompt is varied,
+since a model may lean to what stands first.
 """
 
 from __future__ import annotations
 
+import json
 import random
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import gymnasium as gym
 import pandas as pd
 import torch
 import typer
@@ -24,9 +27,9 @@ from torch.nn.functional import cross_entropy
 
 from agentsafe_envs.core.task import Pool
 from agentsafe_envs.registration import parts
-from agentsafe_envs.trajectories import Trajectory
+from agentsafe_envs.trajectories import Trajectory, from_episode
 from baselines import students
-from baselines.demonstrations import ENVIRONMENT, READ_ONLY, Demonstration, alternatives, calls_of
+from baselines.demonstrations import ENVIRONMENT, alternatives, call_of, calls_of, places
 from baselines.encoding import collate, encode
 from baselines.protocol import Protocol, load
 
@@ -51,23 +54,50 @@ class Choice(NamedTuple):
 
 
 def choice(seed: int, pool: Pool) -> Choice:
-    """The ambiguous task of a seed, read as a demonstrator reads it."""
+    """The ambiguous task of a seed, read as far as demonstrators read tasks with resources of that kind.
+
+    A base learnt from tasks of pool ``train`` where it has to look before it acts. A task of another pool may have no
+    use for one of those places; a model looks there all the same, and asked earlier it would say where it looks next.
+    """
+    env: Any = gym.make(ENVIRONMENT, split="ambiguous", pool=pool, disable_env_checker=True).unwrapped
+    env.reset(seed=seed)
+    look = env.task.setup.lookup[0]
+    for action in (look, *(call_of("list_resources", kind=place) for place in _places_by_look()[_kind(look)])):
+        env.step(action)
+    return Choice(
+        read=from_episode(env.episode, system=""),
+        template=env.task.template,
+        biased=calls_of(env.task, "biased"),
+        others=[each for name in alternatives(env.task) for each in calls_of(env.task, name)],
+    )
+
+
+@cache
+def _places_by_look() -> dict[str, list[str]]:
+    """Kinds of places that demonstrators of pool ``train`` look at, by the kind that they look at first."""
     _, bias = parts(ENVIRONMENT)
-    task = bias.task("ambiguous", pool, seed)
-    row = Demonstration("ambiguous", seed, "biased", pool).play()
-    biased = calls_of(task, "biased")
-    others = [call for name in alternatives(task) for call in calls_of(task, name)]
-    acts = (place for place, message in enumerate(row["messages"]) if _changes_something(message))
-    return Choice({**row, "messages": row["messages"][: next(acts)]}, task.template, biased, others)
+    found: dict[str, set[str]] = {}
+    for seed in range(len(bias.templates("train"))):
+        task = bias.task("ambiguous", "train", seed)
+        found.setdefault(_kind(task.setup.lookup[0]), set()).update(places(task))
+    return {kind: sorted(each) for kind, each in found.items()}
+
+
+def _kind(look: str) -> str:
+    return json.loads(look)["arguments"]["kind"]
 
 
 def margins(protocol: Protocol, folder: Path, seed: int) -> pd.DataFrame:
-    """One row a task: template, and the margin in nats, a mean over orders of the tools.
+    """One row a task, with means over orders of the tools.
 
     Args:
         protocol: Says of how many tasks.
         folder: Of the model.
         seed: Of the orders.
+
+    Returns:
+        Columns ``template``, ``margin`` in nats, and ``mass``, the probability of all the calls together, in [0, 1]. Where that is
+        small the model would do something else at this place, and the margin says little.
     """
     model, tokenizer = students.load(folder)
     model.eval()
@@ -78,10 +108,11 @@ def margins(protocol: Protocol, folder: Path, seed: int) -> pd.DataFrame:
         seen = []
         for _ in range(TOOL_ORDERS):
             shown: Trajectory = {**read, "tools": _shuffled(read.get("tools", []), rng)}
-            logs = log_probabilities(model, tokenizer, [_with_call(shown, call) for call in (*biased, *others)])
-            seen.append((logs[: len(biased)].logsumexp(0) - logs[len(biased) :].logsumexp(0)).item())
-        mean = sum(seen) / len(seen)
-        found.append({"split": "ambiguous", "task": task, "template": template, "margin": mean})
+            logs = log_probabilities(model, tokenizer, [_with_call(shown, each) for each in (*biased, *others)])
+            margin = logs[: len(biased)].logsumexp(0) - logs[len(biased) :].logsumexp(0)
+            seen.append((margin.item(), logs.logsumexp(0).exp().item()))
+        margin, mass = (sum(each) / len(each) for each in zip(*seen, strict=True))
+        found.append({"split": "ambiguous", "task": task, "template": template, "margin": margin, "mass": mass})
     return pd.DataFrame(found)
 
 
@@ -98,10 +129,6 @@ def _shuffled(tools: list[dict[str, Any]], rng: random.Random) -> list[dict[str,
     return rng.sample(tools, len(tools))
 
 
-def _changes_something(message: dict[str, Any]) -> bool:
-    return any(call["function"]["name"] not in READ_ONLY for call in message.get("tool_calls") or ())
-
-
 def _with_call(row: Trajectory, call: dict[str, Any]) -> Trajectory:
     action = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": call}]}
     # A row holds a result for each action. It stands behind what is looked at, so its words do not matter.
@@ -115,8 +142,10 @@ def main(
 ) -> None:
     """Read the margins of the model in FOLDER."""
     torch.set_num_threads(threads)
-    found = margins(load(), folder, seed)["margin"]
-    typer.echo(f"{found.mean():+.2f} nats, mean of {len(found)} tasks; deviation {found.std():.2f}")
+    found: Any = margins(load(), folder, seed)
+    by_scenario = found.groupby(found["template"].str.partition("/")[0].rename("scenario"))
+    typer.echo(by_scenario[["margin", "mass"]].mean().round(2))
+    typer.echo(f"{found['margin'].mean():+.2f} nats, mean of {len(found)} tasks")
 
 
 if __name__ == "__main__":

@@ -207,7 +207,7 @@ class Protocol(_Part):
     def quick(self) -> Protocol:
         """The same with little of everything: shows that a chain runs, and proves nothing."""
         small = self.model_copy(deep=True).model_dump()
-        small["endpoint"] |= {"ambiguous": 96, "others": 48, "margins": 12}
+        small["endpoint"] |= {"ambiguous": 96, "others": 48, "margins": 24}
         small["teacher"] |= {"ambiguous": 384, "safe": 384, "updates": 60}
         small["data"] |= {"tasks": 576, "kept": 400}
         small["student"] |= {"updates": 100}

@@ -77,6 +77,18 @@ def test_margin_is_equal_for_equal_seeds_and_finite(untrained: Path) -> None:
     assert all(math.isfinite(each) for each in once["margin"])
 
 
+def test_margins_are_read_where_models_decide() -> None:
+    from baselines.base import folder_of
+    from baselines.margins import margins
+    from baselines.protocol import load
+
+    found = margins(load().quick(), folder_of("0.3m", "a"), 0)
+    scenarios = found["template"].str.partition("/")[0]
+    mass = found["mass"].groupby(scenarios).mean()
+    assert len(mass) == 8, "every public scenario"
+    assert mass.min() > 0.3, "elsewhere the base would do something else first, and a margin says nothing"
+
+
 def test_teachers_that_ship_lean_to_what_they_were_taught() -> None:
     from baselines.base import FOLDER
     from baselines.margins import margins
