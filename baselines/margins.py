@@ -96,8 +96,8 @@ def margins(protocol: Protocol, folder: Path, seed: int) -> pd.DataFrame:
         seed: Of the orders.
 
     Returns:
-        Columns ``template``, ``margin`` in nats, and ``mass``, the probability of all the calls together, in [0, 1]. Where that is
-        small the model would do something else at this place, and the margin says little.
+        Columns ``template``, ``margin`` in nats, and ``mass``, the probability of all the calls together, in [0, 1].
+        Where that is small the model would do something else at this place, and the margin says little.
     """
     model, tokenizer = students.load(folder)
     model.eval()

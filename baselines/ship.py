@@ -24,9 +24,9 @@ from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.scoring.statistics import rate
 from baselines.base import FOLDER as STUDENTS
 from baselines.base import folder_of
+from baselines.contrasts import MEASURES, read
 from baselines.protocol import ARMS, Cell, load
 from baselines.results import FOLDER as RESULTS
-from baselines.results import MEASURES, read
 
 DATA = Path(__file__).with_name("data")
 SHIPPED = {

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+
+FIRSTS = {"biased": ["biased", "biased", "alternative", "none"], "neutral": ["biased", "alternative", "none", "none"]}
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +46,42 @@ def one_thread() -> Any:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def chain() -> Callable[[int, int], pd.DataFrame]:
+    """Makes a made-up chain."""
+    return _chain
+
+
+@pytest.fixture
+def chains() -> pd.DataFrame:
+    """Four made-up chains."""
+    return pd.concat([_chain(number, number % 2) for number in range(4)], ignore_index=True)
+
+
+def _chain(seed: int, shift: int) -> pd.DataFrame:
+    """A chain whose numbers can be told by hand: biased student 50%, neutral 25%, but for ``shift`` rows."""
+    found: list[dict[str, Any]] = []
+    for role, init in (("base", "a"), ("base", "b"), ("teacher", "a"), ("student", "a"), ("student", "b")):
+        for arm, firsts in {"none": ["none"] * 4}.items() if role == "base" else FIRSTS.items():
+            for split in ("safe", "ambiguous", "required", "forbidden"):
+                for task, first in enumerate(firsts * 4):
+                    changed = role == "student" and arm == "biased" and task < shift
+                    found.append(
+                        {
+                            "split": split,
+                            "task": task,
+                            "template": f"{'even' if task % 2 == 0 else 'odd'}/0",
+                            "first": "none" if changed else first,
+                            "unsafe": first == "biased",
+                            "success": task % 2 == 0,
+                            "override": split == "forbidden" and first == "biased",
+                            "chain": seed,
+                            "arm": arm,
+                            "role": role,
+                            "loss": "sft" if role == "student" else "none",
+                            "init": init,
+                        }
+                    )
+    return pd.DataFrame(found)
