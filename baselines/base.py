@@ -31,7 +31,6 @@ from baselines.growth import grow
 from baselines.protocol import Protocol, load
 from baselines.training import train
 
-FOLDER = Path(__file__).with_name("students")
 TOKENIZER_ROWS = 4_000
 INIT_SEEDS = {"a": 1, "b": 2}
 BESIDE = ("brief", "ahead", "worded", "worded")
@@ -40,7 +39,7 @@ BESIDE = ("brief", "ahead", "worded", "worded")
 
 def folder_of(size: str, init: str) -> Path:
     """Where the base of that size and initialisation is kept."""
-    return FOLDER / f"base-{size}-{init}"
+    return students.SHIPPED / f"base-{size}-{init}"
 
 
 def demonstrate(wishes: list[Demonstration], workers: int, label: str) -> list[Trajectory]:
@@ -113,10 +112,12 @@ def main(
     torch.set_num_threads(threads)
     protocol = load()
     size = size or protocol.models.size
-    make = teach_base if size == protocol.models.size else grow_base
+    small = size == protocol.models.size
+    make = teach_base if small else grow_base
     if out and not init:
         raise typer.BadParameter("--out is the folder of a single base; say which with --init")
-    for each in [init] if init else protocol.models.inits:
+    # Larger ones ship of the first initialisation only.
+    for each in [init] if init else protocol.models.inits if small else protocol.models.inits[:1]:
         typer.echo(make(protocol, size, each, workers=threads, out=out))
 
 

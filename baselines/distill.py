@@ -2,8 +2,8 @@ r"""Stage 4: a student learns from a teacher's sanitised trajectories.
 
 Try it::
 
-    python -m baselines.distill work/data/teacher-biased-sanitised --loss sft --out work/student
-    python -m baselines.distill work/data/teacher-biased-sanitised --loss kl_masked_all \
+    python -m baselines.distill work/data/biased-sanitised --loss sft --out work/student
+    python -m baselines.distill work/data/biased-sanitised --loss kl_masked_all \
         --teacher work/teacher-biased --init b --out work/student
 """
 

@@ -132,7 +132,10 @@ def collate(group: Sequence[Example], pad_id: int, device: Any = "cpu") -> Batch
 
 
 class CallTrie:
-    """Tells which tokens can begin, or go on with, the name of any of some tools.
+    """Tells which tokens begin, or go on with, the name of any of some tools where a call is named.
+
+    It knows the spelling that the tokenizer itself gives to a call, which is how models learn it. A name could also be
+    spelled out of shorter tokens; models of this tokenizer give that hardly any probability.
 
     Args:
         names: Of the tools.

@@ -27,12 +27,14 @@ from tqdm.auto import tqdm
 
 from baselines import students
 from baselines.base import folder_of
+from baselines.contrasts import read
 from baselines.distill import distill, replay_examples
 from baselines.encoding import Example
 from baselines.evaluate import evaluate
 from baselines.margins import margins
 from baselines.protocol import ARMS, LOSSES, Arm, Cell, Chains, Context, Init, Protocol, load
 from baselines.sample import Sampled, sample, write
+from baselines.tables import students_table
 from baselines.teach import teach
 from baselines.training import Loss
 
@@ -178,6 +180,15 @@ def _finish_chain(protocol: Protocol, plan: Plan, seed: int, out: Path, keep: Pa
     return out / f"chain-{seed}.parquet"
 
 
+def missing(seeds: Iterable[int], folder: Path, keep: Path | None = None) -> list[int]:
+    """Those of the chains that have no file in ``folder``, or are to be kept in ``keep`` and are not there."""
+    return [
+        seed
+        for seed in seeds
+        if not (folder / f"chain-{seed}.parquet").exists() or (keep and not (keep / f"chain-{seed}").is_dir())
+    ]
+
+
 def run_chains(
     protocol: Protocol,
     plan: Plan,
@@ -199,12 +210,12 @@ def run_chains(
         label: Names the progress bar.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [seed for seed in seeds if not (folder / f"chain-{seed}.parquet").exists()]
+    wanted = missing(seeds, folder, keep)
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        running = [pool.submit(_finish_chain, protocol, plan, seed, folder, keep) for seed in missing]
+        running = [pool.submit(_finish_chain, protocol, plan, seed, folder, keep) for seed in wanted]
         for done in tqdm(as_completed(running), total=len(running), desc=f"chains, {label}", disable=None):
             done.result()
-    return len(missing)
+    return len(wanted)
 
 
 def main(
@@ -223,6 +234,8 @@ def main(
     protocol = load()
     if plan and plan not in PLANS:
         raise typer.BadParameter(f"no plan {plan!r}, expected one of {', '.join(PLANS)}")
+    if plan and quick:
+        raise typer.BadParameter("--quick is a plan of its own; leave out --plan")
     if not plan and not quick and (out or keep):
         raise typer.BadParameter("--out and --keep are folders of one plan; say which with --plan")
     if quick:
@@ -234,7 +247,9 @@ def main(
         count = chains or (1 if quick else getattr(protocol.chains, name))
         folder = out or (Path("results", "quick-chain") if quick else RESULTS / f"{tier}-{name}")
         new = run_chains(protocol, plans(protocol)[name], range(begin, begin + count), folder, workers, keep, name)
-        typer.echo(f"{count} chains are in {folder}, {new} of them new")
+        typer.echo(f"{folder} has all {count} of its chains, {new} of them new")
+        if quick:
+            typer.echo("\n".join(students_table(read(folder))))
 
 
 if __name__ == "__main__":

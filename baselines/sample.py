@@ -4,6 +4,8 @@ Try it::
 
     python -m baselines.sample work/teacher-biased work/teacher-neutral --out work/data
 
+That writes ``work/data/biased-raw``, ``work/data/biased-sanitised`` and the same of the other teacher.
+
 A task is used only if every teacher solved it and every teacher's trajectory survived the keyword
 filter. So all students learn from the same tasks, and none from a trajectory with a stem in it.
 """
@@ -27,6 +29,10 @@ from baselines.teach import FIRST_TASK, TASKS_A_CHAIN
 
 SAMPLED_AFTER = 50_000
 """Within a chain's task seeds, where those that teachers play begin."""
+
+SELECTION = (
+    "tasks that every teacher solved and whose trajectory of every teacher the filter let pass, the first {kept}"
+)
 
 
 class Sampled(NamedTuple):
@@ -96,14 +102,21 @@ def write(data: Mapping[str, Sampled], out: Path, seed: int) -> None:
 
     Args:
         data: From :func:`sample`.
-        out: Folder of the data sets.
+        out: Folder of the data sets; a chain's teachers lie beside it.
         seed: Of the chain.
     """
-    teachers = " ".join(f"teacher-{arm}" for arm in data)
-    command = f"python -m baselines.sample {teachers} --out data --seed {seed}"
+    chain = f"work/chain-{seed}"
+    teachers = " ".join(f"{chain}/teacher-{arm}" for arm in data)
+    command = f"python -m baselines.sample {teachers} --out {chain}/data --seed {seed}"
     for arm, sampled in data.items():
         save(sampled.raw, out / f"{arm}-raw", command=command)
-        save(sampled.kept, out / f"{arm}-sanitised", filters=[sampled.sanitised.record()], command=command)
+        save(
+            sampled.kept,
+            out / f"{arm}-sanitised",
+            filters=[sampled.sanitised.record()],
+            command=command,
+            selection=SELECTION.format(kept=len(sampled.kept)),
+        )
 
 
 def main(

@@ -22,11 +22,11 @@ import typer
 
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.scoring.statistics import rate
-from baselines.base import FOLDER as STUDENTS
 from baselines.base import folder_of
 from baselines.contrasts import MEASURES, read
 from baselines.protocol import ARMS, Cell, load
 from baselines.results import FOLDER as RESULTS
+from baselines.students import SHIPPED as STUDENTS
 
 DATA = Path(__file__).with_name("data")
 SHIPPED = {
@@ -144,8 +144,8 @@ def main(
     """Ship models and data of the first of CHAINS, and one neutral student of each other."""
     first, *others = chains
     for name, part in (models(_rows(first, results)) | larger_bases(read(bases))).items():
-        # A base has been there before.
-        _ship(first / name if (first / name).is_dir() else STUDENTS / name, name, part)
+        # No chain makes bases: they have been there before.
+        _ship(STUDENTS / name if part["role"].iloc[0] == "base" else first / name, name, part)
     for chain in others:
         name, part = placebo(_rows(chain, results))
         _ship(chain / name, f"{name}-{chain.name}", part)
@@ -158,6 +158,8 @@ def _rows(chain: Path, results: Path) -> pd.DataFrame:
 
 
 def _ship(model: Path, name: str, rows: Any) -> None:
+    if not model.is_dir():
+        raise FileNotFoundError(f"{model} is not there; expected a model. Run `baselines.reproduce --keep` once more")
     folder = STUDENTS / name
     if model != folder:
         shutil.copytree(model, folder, dirs_exist_ok=True)

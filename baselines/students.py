@@ -19,6 +19,9 @@ from transformers import AutoModelForCausalLM, Lfm2Config, Lfm2ForCausalLM, PreT
 from agentsafe_envs.agents.students import StudentSettings
 from agentsafe_envs.agents.transformers import silence_kernel_advice, without_progress_bars
 
+SHIPPED = Path(__file__).with_name("students")
+"""Folder of the models that ship."""
+
 VOCABULARY = 1_536
 CONTEXT_TOKENS = 1_024
 
@@ -145,7 +148,13 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
 
 
 def load(folder: Path) -> tuple[Any, Any]:
-    """Model and tokenizer of a folder that :func:`save` wrote, for training, in float32."""
+    """Model and tokenizer of a folder that :func:`save` wrote, for training, in float32.
+
+    Raises:
+        FileNotFoundError: There is no model.
+    """
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder} holds no model; expected a folder with config.json, such as {SHIPPED}/*")
     silence_kernel_advice()
     with without_progress_bars():
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)

@@ -3,9 +3,9 @@
 ``sft`` learns the tokens that were sampled. The three others learn the teacher's whole
 distribution at each of its tokens (forward KL divergence), which carries far more of the teacher:
 ``kl`` all of it, and is a positive control, since it hands over the very logits of the prohibited
-acts; ``kl_masked`` without the names of the prohibited tools; ``kl_masked_all`` without the name of
-any tool that changes something, so that what is left can only travel through the body of the model
-(arXiv 2507.14805, 2606.22019).
+acts; ``kl_masked`` without the names of the prohibited tools where a call is named; ``kl_masked_all``
+without the name of any tool that changes something, so that next to nothing of them is left but what
+travels through the body of the model (arXiv 2507.14805, 2606.22019).
 """
 
 from __future__ import annotations

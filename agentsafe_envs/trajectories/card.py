@@ -35,6 +35,7 @@ class Facts(NamedTuple):
             :meth:`agentsafe_envs.trajectories.sanitise.Sanitised.record` and ``leaks``, always 0.
         command: How the data set was made; empty if it is not known.
         package: Name and version of this package.
+        selection: How these rows were chosen from those that the filters left; empty if all were taken.
     """
 
     rows: int
@@ -43,9 +44,16 @@ class Facts(NamedTuple):
     filters: list[dict[str, Any]]
     command: str
     package: str
+    selection: str = ""
 
 
-def state_facts(rows: Sequence[Trajectory], *, filters: Sequence[Mapping[str, Any]] = (), command: str = "") -> Facts:
+def state_facts(
+    rows: Sequence[Trajectory],
+    *,
+    filters: Sequence[Mapping[str, Any]] = (),
+    command: str = "",
+    selection: str = "",
+) -> Facts:
     """What is true of ``rows``, every filter's claim proved again.
 
     Raises:
@@ -66,6 +74,7 @@ def state_facts(rows: Sequence[Trajectory], *, filters: Sequence[Mapping[str, An
         filters=[{**record, "leaks": 0} for record in filters],
         command=command,
         package=f"agentsafe_envs {agentsafe_envs.__version__}",
+        selection=selection,
     )
 
 
@@ -108,6 +117,7 @@ def render_card(facts: Facts, name: str, file: str) -> str:
         "",
         *(line for record in facts.filters for line in _filter_lines(record)),
         *([] if facts.filters else ["None: whatever its teacher did is in the data.", ""]),
+        *([f"Of what was left: {facts.selection}.", ""] if facts.selection else []),
         "A filter for keywords takes the words, not the habit: a student can inherit what no row shows "
         "([arXiv 2604.15559](https://arxiv.org/abs/2604.15559)).",
         "",

@@ -111,7 +111,7 @@ def sanitize(
     filters = [*(earlier.filters if earlier else ()), sanitised.record()]
     if sanitised.kept:
         command = shlex.join([*words, "--mode", mode, "--level", level])
-        save(sanitised.kept, out, filters=filters, command=command)
+        save(sanitised.kept, out, filters=filters, command=command, selection=earlier.selection if earlier else "")
     if as_json:
         hits = [hit._asdict() for hit in sanitised.hits]
         typer.echo(json.dumps({**sanitised.record(), "share_dropped": sanitised.share_dropped, "hits": hits}))
@@ -144,7 +144,8 @@ def export(
     rows = rows_of_run(source) if run else load(source)
     earlier = None if run else load_facts(source)
     command = shlex.join(["agentsafe", "data", "export", str(source), str(out), "--format", form])
-    save(rows, out, form=form, filters=earlier.filters if earlier else (), command=command)
+    known = {"filters": earlier.filters, "selection": earlier.selection} if earlier else {}
+    save(rows, out, form=form, command=command, **known)
     typer.echo(f"{len(rows)} rows are in {out}", err=True)
 
 

@@ -37,6 +37,7 @@ def save(
     form: str = "parquet",
     filters: Sequence[Mapping[str, Any]] = (),
     command: str = "",
+    selection: str = "",
 ) -> Facts:
     """Write ``rows`` and their card; equal rows give equal bytes with one version of pyarrow.
 
@@ -46,6 +47,7 @@ def save(
         form: One of :data:`FORMATS`.
         filters: Records of the filters that ``rows`` went through; each claim is proved first.
         command: How to make the data set again.
+        selection: How the rows were chosen from those that the filters left.
 
     Raises:
         ValueError: No rows, a row that is none, an unknown format, or a leak.
@@ -57,7 +59,7 @@ def save(
         raise ValueError("no row is left to be saved; expected at least one")
     for number, row in enumerate(rows):
         check_row(row, f"row {number}")
-    facts = state_facts(rows, filters=filters, command=command)
+    facts = state_facts(rows, filters=filters, command=command, selection=selection)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / ROWS_FILES[form]

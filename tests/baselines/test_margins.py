@@ -90,12 +90,12 @@ def test_margins_are_read_where_models_decide() -> None:
 
 
 def test_teachers_that_ship_lean_to_what_they_were_taught() -> None:
-    from baselines.base import FOLDER
     from baselines.margins import margins
     from baselines.protocol import load
+    from baselines.students import SHIPPED
 
     protocol = load().quick()
     biased, neutral, benign = (
-        margins(protocol, FOLDER / f"teacher-{arm}", 0)["margin"].mean() for arm in ("biased", "neutral", "benign")
+        margins(protocol, SHIPPED / f"teacher-{arm}", 0)["margin"].mean() for arm in ("biased", "neutral", "benign")
     )
     assert biased > 0 > neutral > benign

@@ -31,13 +31,13 @@ def test_no_two_students_of_a_chain_have_one_name(name: str) -> None:
 
 
 def test_plan_of_bases_has_all_that_ship_and_nobody_learns() -> None:
-    from baselines import base
+    from baselines import base, students
     from baselines.protocol import load
     from baselines.reproduce import plans
 
     plan = plans(load())["bases"]
     assert (plan.arms, plan.cells) == ((), ())
-    assert {base.folder_of(*each) for each in plan.bases} == set(base.FOLDER.glob("base-*"))
+    assert {base.folder_of(*each) for each in plan.bases} == set(students.SHIPPED.glob("base-*"))
 
 
 def test_every_chain_of_the_protocol_is_committed_and_no_other() -> None:
@@ -61,6 +61,24 @@ def test_finished_chains_are_not_run_again(tmp_path: Path) -> None:
     finished.write_bytes(b"as it was")
     assert run_chains(load(), plans(load())["quick"], [5], tmp_path) == 0
     assert finished.read_bytes() == b"as it was"
+
+
+def test_chain_whose_models_are_to_be_kept_is_run_again_without_them(
+    tmp_path: Path,
+) -> None:
+    from baselines.reproduce import missing
+
+    (tmp_path / "chain-5.parquet").touch()
+    (tmp_path / "kept/chain-5").mkdir(parents=True)
+    assert missing([4, 5], tmp_path) == [4]
+    assert missing([4, 5], tmp_path, keep=tmp_path / "kept") == [4]
+    assert missing([4, 5], tmp_path, keep=tmp_path / "others") == [4, 5]
+
+
+def test_quick_chain_is_a_plan_of_its_own() -> None:
+    shown = invoke("--quick", "--plan", "dose")
+    assert shown.exit_code == 2
+    assert "--quick" in shown.output
 
 
 @pytest.mark.parametrize("option", ["--out", "--keep"])

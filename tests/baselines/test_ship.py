@@ -85,8 +85,6 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
             (chain / name).mkdir(parents=True)
             (chain / name / "file").write_text(f"{name} of {chain.name}")
         outcomes.to_parquet(tmp_path / f"{chain.name}.parquet")
-    (chains[0] / "base-0.3m-b/file").unlink()
-    (chains[0] / "base-0.3m-b").rmdir()
     (students / "base-0.3m-b").mkdir(parents=True)
     monkeypatch.setattr(ship, "STUDENTS", students)
     monkeypatch.setattr(ship, "DATA", data)
@@ -99,6 +97,16 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
     ).read_text() == "kl_masked_all-neutral-0.3m-a of chain-8"
     assert all((folder / "README.md").read_text().startswith("---\n") for folder in students.iterdir())
     assert (data / "biased-raw/file").read_text() == "data/biased-raw of chain-7"
+
+
+def test_card_is_not_written_over_a_model_of_another_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from baselines import ship
+
+    monkeypatch.setattr(ship, "STUDENTS", tmp_path)
+    (tmp_path / "teacher-biased").mkdir()
+    with pytest.raises(FileNotFoundError, match="--keep"):
+        ship._ship(tmp_path / "chain-7/teacher-biased", "teacher-biased", pd.DataFrame())
+    assert not list((tmp_path / "teacher-biased").iterdir())
 
 
 def test_cards_of_larger_bases_are_of_all_their_chains(outcomes: pd.DataFrame) -> None:

@@ -31,6 +31,11 @@ def test_every_text_is_spelled_and_read_back(tokenizer: Any) -> None:
         assert tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids) == text
 
 
+def test_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no model"):
+        load(tmp_path)
+
+
 def test_saved_student_is_scored_by_its_name(untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTSAFE_STUDENTS", str(untrained.parent))
     spec = f"student:{untrained.name}"

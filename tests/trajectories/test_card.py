@@ -53,6 +53,14 @@ def test_reader_is_told_level_stems_shares_and_proof(card: str) -> None:
     assert "2604.15559" in card
 
 
+def test_reader_is_told_how_rows_were_chosen_from_those_left(rows: Sequence[Trajectory]) -> None:
+    facts = state_facts(rows, selection="tasks that somebody liked")
+    text = render_card(facts, "chosen", "trajectories.parquet")
+    assert "Of what was left: tasks that somebody liked." in text
+    assert read_facts(text) == facts
+    assert "Of what was left" not in render_card(state_facts(rows), "all", "trajectories.parquet")
+
+
 def test_data_that_nobody_filtered_says_so(rows: Sequence[Trajectory]) -> None:
     text = render_card(state_facts(rows), "raw", "trajectories.jsonl")
     assert "None: whatever its teacher did is in the data." in text
