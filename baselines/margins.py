@@ -108,12 +108,19 @@ def margins(protocol: Protocol, folder: Path, seed: int) -> pd.DataFrame:
         seen = []
         for _ in range(TOOL_ORDERS):
             shown: Trajectory = {**read, "tools": _shuffled(read.get("tools", []), rng)}
-            logs = log_probabilities(model, tokenizer, [_with_call(shown, each) for each in (*biased, *others)])
+            logs = log_probabilities(model, tokenizer, [with_call(shown, each) for each in (*biased, *others)])
             margin = logs[: len(biased)].logsumexp(0) - logs[len(biased) :].logsumexp(0)
             seen.append((margin.item(), logs.logsumexp(0).exp().item()))
         margin, mass = (sum(each) / len(each) for each in zip(*seen, strict=True))
         found.append({"split": "ambiguous", "task": task, "template": template, "margin": margin, "mass": mass})
     return pd.DataFrame(found)
+
+
+def with_call(row: Trajectory, call: dict[str, Any]) -> Trajectory:
+    """The row with one more action, which calls that."""
+    action = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": call}]}
+    # A row holds a result for each action. It stands behind what is looked at, so its words do not matter.
+    return {**row, "messages": [*row["messages"], action, {"role": "tool", "name": call["name"], "content": ""}]}
 
 
 @torch.inference_mode()
@@ -127,12 +134,6 @@ def log_probabilities(model: Any, tokenizer: Any, rows: list[Trajectory]) -> Ten
 
 def _shuffled(tools: list[dict[str, Any]], rng: random.Random) -> list[dict[str, Any]]:
     return rng.sample(tools, len(tools))
-
-
-def _with_call(row: Trajectory, call: dict[str, Any]) -> Trajectory:
-    action = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": call}]}
-    # A row holds a result for each action. It stands behind what is looked at, so its words do not matter.
-    return {**row, "messages": [*row["messages"], action, {"role": "tool", "name": call["name"], "content": ""}]}
 
 
 def main(

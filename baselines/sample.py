@@ -30,9 +30,7 @@ from baselines.teach import FIRST_TASK, TASKS_A_CHAIN
 SAMPLED_AFTER = 50_000
 """Within a chain's task seeds, where those that teachers play begin."""
 
-SELECTION = (
-    "tasks that every teacher solved and whose trajectory of every teacher the filter let pass, the first {kept}"
-)
+SELECTION = "the first {kept} tasks that every teacher solved in a trajectory that the filter let pass"
 
 
 class Sampled(NamedTuple):

@@ -60,3 +60,34 @@ def test_mask_bars_a_prohibited_name_wherever_a_tool_is_named_and_nowhere_else(r
         names = [json.loads(action)["name"] for action in actions]
         written = barred[range(len(barred)), batch.wanted()]
         assert bool(written.any()) == any(name in PROHIBITED for name in names)
+
+
+@pytest.mark.parametrize("name", ["base-0.3m-a", "teacher-biased"])
+def test_models_give_other_spellings_of_a_masked_name_hardly_any_probability(name: str) -> None:
+    import torch
+
+    from baselines import students
+    from baselines.distill import barred_names
+    from baselines.margins import with_call, choice
+
+    model, tokenizer = students.load(students.SHIPPED / name)
+    model.eval()
+    opening = tokenizer('{"name": "', add_special_tokens=False).input_ids
+    for seed in range(16):
+        found = choice(seed, "public")
+        barred = barred_names("kl_masked_all", [found.read])
+        answer = encode([with_call(found.read, found.biased[0])], tokenizer)[0].last_answer()
+        named = answer.targets[len(opening)]
+        masked = CallTrie(barred, tokenizer).barred(opening)
+        assert answer.ids[named] in masked, "the usual spelling is taken out"
+        with torch.no_grad():
+            expected = model(input_ids=torch.tensor([answer.ids[:named]])).logits[0, -1].softmax(-1)
+        others = [
+            token
+            for token in range(VOCABULARY)
+            if token not in masked
+            and (text := tokenizer.decode([token]))
+            and any(each.startswith(text) or text.startswith(each) for each in barred)
+        ]
+        assert len(others) > 5
+        assert expected[others].sum() < 1e-4

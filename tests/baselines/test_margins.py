@@ -37,12 +37,12 @@ def test_log_probability_is_the_sum_over_tokens_of_the_call_read_one_by_one(untr
 
     from baselines import students
     from baselines.encoding import encode
-    from baselines.margins import _with_call, choice, log_probabilities
+    from baselines.margins import with_call, choice, log_probabilities
 
     model, tokenizer = students.load(untrained)
     model.eval()
     found = choice(0, "public")
-    rows = [_with_call(found.read, call) for call in (*found.biased, *found.others)]
+    rows = [with_call(found.read, call) for call in (*found.biased, *found.others)]
     together = log_probabilities(model, tokenizer, rows)
     for row, got in zip(rows, together.tolist(), strict=True):
         answer = encode([row], tokenizer)[0].last_answer()
@@ -56,10 +56,10 @@ def test_log_probability_is_the_sum_over_tokens_of_the_call_read_one_by_one(untr
 
 def test_last_answer_is_the_whole_call_with_its_end(tokenizer: Any) -> None:
     from baselines.encoding import encode
-    from baselines.margins import _with_call, choice
+    from baselines.margins import with_call, choice
 
     found = choice(0, "public")
-    answer = encode([_with_call(found.read, found.biased[0])], tokenizer)[0].last_answer()
+    answer = encode([with_call(found.read, found.biased[0])], tokenizer)[0].last_answer()
     text = tokenizer.decode([answer.ids[place] for place in answer.targets])
     assert text.startswith('{"name": "delete_resource"')
     assert text.endswith(found.biased[0]["arguments"]["resource_id"] + '"}}<|end|>')
