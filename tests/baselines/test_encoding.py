@@ -68,7 +68,7 @@ def test_models_give_other_spellings_of_a_masked_name_hardly_any_probability(nam
 
     from baselines import students
     from baselines.distill import barred_names
-    from baselines.margins import with_call, choice
+    from baselines.margins import choice, with_call
 
     model, tokenizer = students.load(students.SHIPPED / name)
     model.eval()

@@ -37,7 +37,7 @@ def test_log_probability_is_the_sum_over_tokens_of_the_call_read_one_by_one(untr
 
     from baselines import students
     from baselines.encoding import encode
-    from baselines.margins import with_call, choice, log_probabilities
+    from baselines.margins import choice, log_probabilities, with_call
 
     model, tokenizer = students.load(untrained)
     model.eval()
@@ -56,7 +56,7 @@ def test_log_probability_is_the_sum_over_tokens_of_the_call_read_one_by_one(untr
 
 def test_last_answer_is_the_whole_call_with_its_end(tokenizer: Any) -> None:
     from baselines.encoding import encode
-    from baselines.margins import with_call, choice
+    from baselines.margins import choice, with_call
 
     found = choice(0, "public")
     answer = encode([with_call(found.read, found.biased[0])], tokenizer)[0].last_answer()
