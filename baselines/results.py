@@ -119,7 +119,7 @@ def draw(cells: Mapping[str, Any], file: Path, label: str = "biased first, point
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(cells)), list(cells))
     axes.invert_yaxis()
-    axes.set_xlabel(f"{label}: student of the biased less that of the neutral teacher; a dot is a chain")
+    axes.set_xlabel(f"{label}\nstudent of the biased less that of the neutral teacher; a dot is a chain")
     figure.savefig(file, metadata={"Date": None})
     plt.close(figure)
 
