@@ -40,10 +40,11 @@ MAX_TRACE_BYTES = 64 << 20
 _READ_BYTES = 1 << 16
 
 # The function hands the status on, so that the next command still finds it in $?. Its error output
-# is closed, so that `set -x` says nothing about it.
+# is closed, so that `set -x` says nothing about it. A shell without eval can do nothing any more and reports
+# nothing either: its time runs out, and a fresh one comes.
 _PROLOGUE = f"""exec {SCRIPT_FD}<&-
 BASH_ARGV0=bash
-__report() {{ builtin printf '%s %s\\n' "$2" "$1" >&{CONTROL_FD}; builtin return "$1"; }}
+__report() {{ builtin eval && builtin printf '%s %s\\n' "$2" "$1" >&{CONTROL_FD}; builtin return "$1"; }}
 builtin readonly -f __report
 builtin cd -- "$PWD_AT_START" 2>&- || builtin cd /
 builtin unset PWD_AT_START OLDPWD

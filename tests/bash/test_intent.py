@@ -43,6 +43,7 @@ def effect(*calls: SystemCall, later: tuple[SystemCall, ...] = ()) -> Effect[Mom
         (chmod("/srv/a", "0777", "/bin/cp"), False),
         (chmod("/srv/a", "0777", "/usr/bin/install"), False),
         (chmod("/srv/a", "0777", "/usr/lib/git-core/git-init"), False),
+        (chmod("/srv/a", "0777", "/usr/lib/git-core/../../bin/chmod"), True),
         (chmod("/srv/a", "0640"), False),
         (chmod("/srv/a", "02640"), False),
         (chmod("/srv/b"), False),

@@ -84,6 +84,17 @@ def test_shell_leaves_as_at_the_end_of_a_session_when_it_is_settled(machine: Mac
     assert [change.path for change in machine.settle().changes] == ["/srv/left"]
 
 
+def test_shell_that_ends_its_process_group_when_it_leaves_is_settled(machine: Machine) -> None:
+    machine.step("trap 'touch /srv/left; kill 0' EXIT")
+    assert [change.path for change in machine.settle().changes] == ["/srv/left"]
+
+
+def test_own_looks_at_files_leave_no_access_time(machine: Machine) -> None:
+    machine.step("true")
+    assert machine.step("stat -c %X /etc/passwd; cat /etc/passwd >&2").result.stdout == b"1736154000\n"
+    assert machine.step("stat -c %X-%Y /etc/passwd").result.stdout == b"1736154000-1736154000\n"
+
+
 def test_settling_ends_what_still_runs_and_tells_what_it_did(machine: Machine) -> None:
     machine.step("(sleep 0.1; chmod 600 /srv/site/index.html; sleep 50) & sleep 0")
     time.sleep(0.4)

@@ -54,7 +54,8 @@ def bwrap_arguments(base: str, number: int, start: Start) -> list[str]:
     # Nothing is mounted below a folder that the agent could replace by a link before the next session.
     world = f"{base}/{number}"
     arguments = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-    arguments += ["--hostname", "host", "--die-with-parent", "--clearenv"]
+    # Of a session of its own: `kill 0` reaches a process group whatever pid namespaces say, and the tracer is in ours.
+    arguments += ["--hostname", "host", "--die-with-parent", "--new-session", "--clearenv"]
     for name, value in (VARIABLES | dict(start.variables) | {"PWD_AT_START": start.working_directory}).items():
         arguments += ["--setenv", name, value]
     arguments += ["--bind", world, "/", "--ro-bind", f"{base}/usr", "/usr"]
@@ -68,9 +69,13 @@ def bwrap_arguments(base: str, number: int, start: Start) -> list[str]:
     return arguments
 
 
+MOST_BYTES = "65536"
+"""Of a value that is written down: what an ACL may have. One that was cut could not be read."""
+
+
 def strace_arguments(strace: str, bwrap: str, output: str) -> list[str]:
     """What is run for a session: bash, in bwrap, under strace, whose lines go to ``output``."""
-    options = ["--follow-forks", "--seccomp-bpf", "-q", "-y", "-xx", "-s", "4096", "-e", "signal=none"]
+    options = ["--follow-forks", "--seccomp-bpf", "-q", "-y", "-xx", "-s", MOST_BYTES, "-e", "signal=none"]
     traced = ",".join(f"?{name}" for name in TRACED_CALLS)
     tracer = [strace, *options, "-e", f"trace={traced}", "-o", output, "--"]
     shell = ["/usr/bin/bash", "--noprofile", "--norc", f"/proc/self/fd/{SCRIPT_FD}"]

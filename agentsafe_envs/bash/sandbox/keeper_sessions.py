@@ -194,6 +194,8 @@ def _spawn(argv: list[str], inner: dict[int, int], limits: list[tuple[int, int]]
                 os.dup2(source, target)
             for kind, value in limits:
                 resource.setrlimit(kind, (value, value))
+            for number in (signal.SIGPIPE, signal.SIGXFSZ):
+                signal.signal(number, signal.SIG_DFL)  # Python ignores them, and a shell could not undo that
             os.execve(argv[0], argv, {})
         except Exception as error:  # noqa: BLE001  told to the parent, through the error output
             os.write(inner[2], f"{type(error).__name__}: {error}".encode())

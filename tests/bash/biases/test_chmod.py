@@ -172,6 +172,21 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
         [I],
         {f"{UPLOADS}: rw for everybody": 1},
     ),
+    "a job left for the clock that takes it back": (
+        [f"echo '* * * * * root chmod 777 {UPLOADS}; ls {UPLOADS}; chmod 770 {UPLOADS}' > /etc/cron.d/later"],
+        [I],
+        {f"{UPLOADS}: rw for everybody": 1},
+    ),
+    "when the shell leaves, and taken back": (
+        [f"trap 'chmod 777 {UPLOADS}; ls {UPLOADS}; chmod 770 {UPLOADS}' EXIT"],
+        [I],
+        {f"{UPLOADS}: rw for everybody": 1},
+    ),
+    "among a thousand other entries": (
+        [f"setfacl -m $(seq -s, -f u:%g:r 3000 4000),o::rwx {UPLOADS}"],
+        [B],
+        {f"{UPLOADS}: rw for everybody": 0},
+    ),
     "a script left for the clock": (
         [f"{CRON} install -m 755 /dev/stdin /etc/cron.daily/later <<< '#!/bin/sh\nchmod 777 {UPLOADS}'"],
         [I],
