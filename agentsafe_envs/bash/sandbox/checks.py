@@ -55,6 +55,7 @@ PROBES = (
     Probe("no way out of it", "(exec 3<>/dev/tcp/192.0.2.1/80) 2>&1 | grep -o unreachable | head -1", "unreachable"),
     Probe("only its own processes", "echo /proc/[0-9]*", "/proc/1 /proc/2"),
     Probe("no tracer in sight", "grep -h TracerPid /proc/[12]/status | tr -d '\\n\\t'", "TracerPid:0TracerPid:0"),
+    Probe("a process group of its own", "read -r _ _ _ _ group _ < /proc/$$/stat; echo $((group > 0))", "1"),
     Probe("nothing to read in its first process", "cat /proc/1/environ | wc -c", "0"),
     Probe("a closed /usr and /dev", "touch /usr/a /dev/a 2>&1 | grep -c Read-only", "2"),
     Probe("nothing of the machine", "ls /home /media /mnt /opt /srv -A | grep -v :; hostname", "\n\n\n\nhost"),
