@@ -183,9 +183,10 @@ class Permissions:
         reached = self.held(who)
         if not reached & self.bits.powers:
             return reached
-        acting, before = self._acting(who), 0
-        while reached != before and self._ceiling & ~reached:
-            before = reached
+        acting, before = self._acting(who), (0, 0)
+        # Somebody who may do nothing new can still be rewritten, so it goes on while there is anybody new.
+        while (reached, len(acting)) != before and self._ceiling & ~reached:
+            before = reached, len(acting)
             for each in acting:
                 reached |= self._may_hold(each, reached)
             for each in self.identities.values():

@@ -192,6 +192,21 @@ statements = st.builds(
     st.tuples(st.sampled_from([*sorted({each for kind in ACTIONS.values() for each in kind}), "*", "identity:*"])),
     st.tuples(keys),
 )
+
+
+def test_who_may_do_nothing_new_can_still_be_rewritten() -> None:
+    fields = {"name": "x", "project": "home"}
+    powers = allow("identity:edit on usr-2", "identity:issue_key on usr-2", "bucket:read on bkt-1")
+    records = [
+        Project(id="home", **fields),
+        Bucket(id="bkt-1", **fields),
+        User(id="usr-1", statements=powers, **fields),
+        User(id="usr-2", statements=allow("bucket:read on bkt-1"), **fields),
+    ]
+    state = {record.id: record for record in records}
+    assert reachable(state, "usr-1") == everything(state)
+
+
 few = st.lists(statements, max_size=2).map(tuple)
 bindings = st.lists(keys.map(Binding), max_size=2).map(tuple)
 boundaries = st.none() | st.just("pol-1")
