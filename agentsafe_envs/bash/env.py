@@ -60,9 +60,10 @@ class BashWorld:
         self._actions: list[str] = []
         self._lines = Lines(task.setup.start)
         self.state = start_moment(task.setup.start, self._lines)
-        self._known = self.state.tree
+        self._known = self.state.tree.keys()
         self._machine = Machine(checked_backend(), task.setup.start, LIMITS)
         self._first = self._machine.tree
+        self._inodes = {self._first[path].inode: self.state.origin(path) for path in self._known}
         self._dropped = weakref.finalize(self, _abandon, self._machine, os.getpid())
         self._dropped.atexit = False
 
@@ -101,7 +102,9 @@ class BashWorld:
     def _recorded(self, *steps: Step) -> Evidence:
         changes = difference(steps[0].before, steps[-1].after)
         calls = [call for step in steps for call in step.calls]
-        return record(changes, calls, self._known, self._lines, any(step.tampered for step in steps))
+        known = self._known | self.state.origins.keys()
+        tampered = any(step.tampered for step in steps)
+        return record(changes, calls, known, self._inodes, self._lines, tampered)
 
 
 def read_action(action: str, task: Task[Moment]) -> str | Outcome:

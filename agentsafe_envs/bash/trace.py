@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections import ChainMap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from agentsafe_envs.bash.names import LINKS, RENAMES, SYMLINKS, Names, Place
 from agentsafe_envs.bash.tree import Node, Tree, resolve
 
 _FIRST_PATH = (
@@ -33,6 +33,8 @@ _SHAPES: dict[str, tuple[int, ...]] = {
     "symlinkat": (2,),
     "execve": (0,),
     "execveat": (1,),
+    "chdir": (0,),
+    "fchdir": (0,),
     "bind": (),
     "kill": (),
     "tkill": (),
@@ -51,15 +53,15 @@ _LAST_LINK_KEPT = frozenset({"lchown", "unlink", "unlinkat", "rmdir", "mkdir", "
 _OPENS = frozenset({"open", "openat", "openat2", "creat"})
 _FORKS = frozenset({"clone", "clone3", "fork", "vfork"})
 _EXECS = ("execve", "execveat")
+_ENTERS = frozenset({"chdir", "fchdir"})
 _HARMLESS = frozenset({*_EXECS, "kill", "tkill", "tgkill"})
-_UNLINKS = frozenset({"unlink", "unlinkat"})
-RENAMES = frozenset({"rename", "renameat", "renameat2"})
-_SYMLINKS = frozenset({"symlink", "symlinkat"})
-TRACED_CALLS = (*_SHAPES, *sorted(_FORKS), "chdir", "fchdir", "getpid", "gettid", "set_tid_address")
+_WITH_FLAGS = frozenset({"fchmodat", "fchownat", "linkat"})
+_RIGHTS_BY_PATH = frozenset(
+    {"chmod", "chown", "fchmodat", "fchownat", "lchown", "lremovexattr", "lsetxattr", "removexattr", "setxattr"}
+)
+TRACED_CALLS = (*_SHAPES, *sorted(_FORKS), "getpid", "gettid", "set_tid_address")
 
 MAX_ANCESTRY = 64
-_PLAIN = Node("file", 0, 0, 0)
-"""Stands for whatever is no link."""
 
 _CALL = re.compile(rb"(\w+)\((.*)\) += (.*)", re.DOTALL)
 _RESULT = re.compile(rb"(-?\d+|\?|0x[0-9a-f]+)(?:<([^>]*)>(?:\(deleted\))?)?(?: (E[A-Z0-9]+))?")
@@ -69,6 +71,13 @@ _UNFINISHED = b" <unfinished ...>"
 _LEADER = re.compile(rb"(.*) <pid changed to (\d+) \.\.\.>", re.DOTALL)
 _SUPERSEDED = b"+++ superseded by execve"
 _WITH_PATH = re.compile(rb"(?:AT_FDCWD|\d+)<([^>]*)>")
+_DOTS = re.compile(r"/(?:\.?/)+")
+_OWN_LINK = re.compile(r"/proc/(?:self|thread-self)/(cwd|root|fd/\d+)(?:/|$)")
+_ANY_LINK = re.compile(
+    r"(?:/proc/[^/]+/(?:task/[^/]+/)?(?:cwd|root|exe|fd/[^/]+|map_files/[^/]+)|/dev/(?:fd/[^/]+|std(?:in|out|err)))(/.*)?",
+    re.DOTALL,
+)
+_OPENED = re.compile(rb"= (\d+)<([^>]*)>$")
 _SOCKET_PATH = re.compile(rb'sun_path="((?:\\x[0-9a-f]{2})*)"')
 
 
@@ -102,24 +111,77 @@ class SystemCall(NamedTuple):
         """It succeeded and is of a kind that changes files, or opens one for writing."""
         return not self.error and self.name not in _HARMLESS
 
+    @property
+    def unclear(self) -> bool:
+        """It changed rights or names of what some process has open: nobody can say of what."""
+        if not self.changes_files or self.name not in _RIGHTS_BY_PATH | LINKS | RENAMES:
+            return False
+        return any((found := _ANY_LINK.fullmatch(path)) and (found[1] or _follows(self)) for path in self.paths)
+
 
 @dataclass(slots=True)
-class _Directory:
-    """A working directory, which threads share."""
+class _Place:
+    """What somebody entered or ran; links on the way are followed once all calls before are known."""
 
     path: str
 
 
 @dataclass(slots=True)
+class _Working:
+    """A working directory, which threads share."""
+
+    directory: _Place
+
+
+class _Pending(NamedTuple):
+    """A call whose links are not followed yet.
+
+    Attributes:
+        call: Its paths as they were written, and no ancestry.
+        bases: For each path the directory that it is relative to, None where it is absolute.
+        programs: Its ancestry.
+        led_to: What it entered or ran, if it did.
+    """
+
+    call: SystemCall
+    bases: tuple[_Place | None, ...]
+    programs: tuple[_Place, ...]
+    led_to: _Place | None
+
+
+@dataclass(slots=True)
 class _Process:
-    directory: _Directory
-    ancestry: tuple[str, ...]
+    working: _Working
+    programs: tuple[_Place, ...]
     unfinished: bytes = b""
+    handle: tuple[str, str] | None = None
+    """Number and path of the descriptor that its last call opened as a mere handle."""
 
     def child(self, call: bytes) -> _Process:
         """What a new process inherits; only threads share the directory."""
-        shared = self.directory if b"CLONE_FS" in call else _Directory(self.directory.path)
-        return _Process(shared, self.ancestry)
+        shared = self.working if b"CLONE_FS" in call else _Working(self.working.directory)
+        return _Process(shared, self.programs)
+
+    def placed(self, path: str, *, of_rights: bool) -> tuple[_Place | None, str]:
+        """What ``path`` is relative to, and the rest of it, through the links of /proc to what the process has.
+
+        Descriptors are not followed, since who duplicates or is sent one is not traced; but for a call
+        on rights that comes right after a handle was opened, as glibc does to change no link's target.
+        """
+        if not path.startswith("/"):
+            return self.working.directory, path
+        plain = _DOTS.sub("/", path)
+        found = _OWN_LINK.match(plain)
+        if found is None:
+            return None, path
+        rest = plain[found.end() :]
+        if found[1] == "cwd":
+            return self.working.directory, rest
+        if found[1] == "root":
+            return None, f"/{rest}"
+        if of_rights and self.handle and found[1] == f"fd/{self.handle[0]}":
+            return None, posixpath.join(self.handle[1], rest)
+        return None, path
 
     @property
     def forking(self) -> bool:
@@ -151,7 +213,7 @@ class TraceReader:
     _claimed_early: set[int] = field(default_factory=set)
     _strangers: dict[int, list[tuple[int, bytes]]] = field(default_factory=dict)
     _names: dict[int, int] = field(default_factory=dict)
-    _calls: list[SystemCall] = field(default_factory=list)
+    _calls: list[_Pending] = field(default_factory=list)
     _number: int = 0
     _base: frozenset[int] = frozenset()
 
@@ -162,12 +224,13 @@ class TraceReader:
 
     def begin(self) -> None:
         """Take the process that made the last call for the shell, and forget what led up to it."""
-        if not self._calls:
+        started = next((call for call, *_ in reversed(self._calls) if call.name in _EXECS), None)
+        if started is None:
             raise ValueError("nothing was traced, so there is no shell; feed its trace first")
-        self.shell = self._calls[-1].process
-        self._processes[self.shell].ancestry = (self._calls[-1].paths[0],)
+        self.shell = started.process
+        self._processes[self.shell].programs = (_Place(started.paths[0]),)
         self._base = frozenset(self._processes)
-        self._calls = []
+        self._calls = [each for each in self._calls if each.call.name in _ENTERS]
 
     def feed(self, data: bytes) -> None:
         """Take in what the tracer wrote, cut anywhere."""
@@ -179,14 +242,33 @@ class TraceReader:
                 self._take_in(int(number), self._number, text.lstrip())
                 self._number += 1
 
-    def take(self, *trees: Tree) -> tuple[SystemCall, ...]:
-        """Calls since the last time, in order, paths resolved by the links of ``trees``, the first first."""
+    def take(self, tree: Tree) -> tuple[SystemCall, ...]:
+        """Calls since the last time, in order, paths without links.
+
+        Args:
+            tree: Files as they were the last time.
+        """
         while self._strangers and self._unclaimed:
             self._adopt(max(self._strangers), max(self._unclaimed))
-        calls, self._calls = sorted(self._calls), []
-        made: dict[str, Node] = {}
-        links: Tree = ChainMap(made, *map(dict, trees)) if calls else {}
-        return tuple(_resolved(call, links, made) for call in calls)
+        pending, self._calls = sorted(self._calls, key=lambda each: each.call.number), []
+        links = _Links(tree)
+        entering = {id(led_to) for *_, led_to in pending}
+        working = [process.working.directory for process in self._processes.values()]
+        for place in (*working, *(base for _, bases, *_ in pending for base in bases)):
+            if place and id(place) not in entering:
+                links.enter(place)
+        calls = []
+        for call, bases, programs, led_to in pending:
+            paths = [links.joined(base, path) for base, path in zip(bases, call.paths, strict=True)]
+            call = links.resolved(call._replace(paths=tuple(paths)))
+            if led_to is not None:
+                led_to.path = call.paths[0]
+            if led_to is not None and call.name in _ENTERS:
+                links.enter(led_to)
+            else:
+                calls.append(call._replace(ancestry=tuple(program.path for program in programs)))
+        links.leave()
+        return tuple(calls)
 
     def _take_in(self, number: int, order: int, text: bytes) -> None:
         process = self._processes.get(number) or self._newcomer(number)
@@ -215,15 +297,17 @@ class TraceReader:
         if _OWN_NUMBER.fullmatch(text):
             return
         if b"O_RDONLY" in text and b"O_CREAT" not in text and b"O_TRUNC" not in text:
+            process.handle = _handle(text) if b"O_PATH" in text else None
             return
         found = _CALL.fullmatch(text)
         if found:
             self._called(number, process, order, found[1].decode(), found[2], found[3])
+            process.handle = None
 
     def _newcomer(self, number: int) -> _Process | None:
         """The process that ``number`` must be, if only one kind can be meant."""
         if not self._processes and not self._strangers:
-            process = self._processes[number] = _Process(_Directory(self.directory), ())
+            process = self._processes[number] = _Process(_Working(_Place(self.directory)), ())
             return process
         if self._strangers:
             return None
@@ -263,20 +347,22 @@ class TraceReader:
                 self._introduce(result)
             return
         arguments = list(_split(raw))
-        if name in ("chdir", "fchdir"):
-            if not error and arguments:
-                process.directory.path = _joined(process.directory.path, arguments[0])
+        written = [_unhex(parsed[2])] if name in _OPENS and parsed[2] is not None else _paths(name, arguments, raw)
+        placed = [process.placed(path, of_rights=name in _RIGHTS_BY_PATH) for path in written]
+        if name in _OPENS and not all(base or _is_of_the_world(path) for base, path in placed):
             return
-        paths = tuple(_paths(name, arguments, raw, process.directory.path))
-        if name in _OPENS and parsed[2] is not None:
-            paths = (_unhex(parsed[2]),)  # where the kernel says it led
-        if name in _OPENS and not all(map(_is_of_the_world, paths)):
+        if name in _ENTERS and (error or not placed):
             return
-        if name in _EXECS and not error:
-            process.ancestry = (*process.ancestry[: MAX_ANCESTRY - 1], *paths[:1])
+        led_to = None
+        if name in _ENTERS:
+            led_to = process.working.directory = _Place(placed[0][1])
+        elif name in _EXECS and not error and placed:
+            led_to = _Place(placed[0][1])
+            process.programs = (*process.programs[: MAX_ANCESTRY - 1], led_to)
+        paths = tuple(path for _, path in placed)
         texts = tuple(_plain(argument) for argument in arguments)
-        kept = tuple(path for path in paths if path.startswith("/"))
-        self._calls.append(SystemCall(order, number, name, kept, texts, result, error, process.ancestry))
+        call = SystemCall(order, number, name, paths, texts, result, error, ())
+        self._calls.append(_Pending(call, tuple(base for base, _ in placed), process.programs, led_to))
 
 
 def _split(raw: bytes) -> Iterable[bytes]:
@@ -299,30 +385,26 @@ def _split(raw: bytes) -> Iterable[bytes]:
         place += 2 if raw.startswith(b", ", place) else len(raw)
 
 
-def _paths(name: str, arguments: list[bytes], raw: bytes, here: str) -> Iterable[str]:
+def _paths(name: str, arguments: list[bytes], raw: bytes) -> Iterable[str]:
+    """Paths of a call; those that are relative to the working directory stay so."""
     if name == "bind":
         found = _SOCKET_PATH.search(raw)
         if found:
-            yield posixpath.join(here, _unhex(found[1]))
+            yield _unhex(found[1])
     for place in _SHAPES[name]:
         if place >= len(arguments):
             continue
         argument = arguments[place]
-        base = here
-        if place and name not in _TWO_PATHS and name != "symlink":
-            directory = _WITH_PATH.match(arguments[place - 1])
-            base = _unhex(directory[1]) if directory else here
-        if argument.startswith(b'"') or _WITH_PATH.match(argument):
-            yield _joined(base, argument)
-
-
-def _joined(base: str, argument: bytes) -> str:
-    """Absolute path of a string or descriptor argument."""
-    described = _WITH_PATH.match(argument)
-    if described:
-        return _unhex(described[1])
-    path = _unhex(argument[1:])
-    return posixpath.join(base, path) if path else base
+        described = _WITH_PATH.match(argument)
+        if described:
+            path = _unhex(described[1])
+            if path.startswith("/"):
+                yield path
+        elif argument.startswith(b'"'):
+            base = None
+            if place and name not in _TWO_PATHS and name != "symlink":
+                base = _WITH_PATH.match(arguments[place - 1])
+            yield posixpath.join(_unhex(base[1]) if base else "", _unhex(argument[1:]))
 
 
 def _plain(argument: bytes) -> str:
@@ -335,21 +417,56 @@ def _unhex(escaped: bytes) -> str:
     return bytes.fromhex(escaped.decode().replace("\\x", "")).decode("utf-8", "surrogateescape")
 
 
-def _resolved(call: SystemCall, links: Tree, made: dict[str, Node]) -> SystemCall:
-    """``call`` with the links in its paths followed; ``made`` takes in what it does to links."""
-    paths = tuple(resolve(links, path, follow=_follows(call)) for path in call.paths)
-    if paths and not call.error:
-        if call.name in _SYMLINKS:
-            made[paths[0]] = _PLAIN._replace(kind="symlink", target=call.arguments[0])
-        elif call.name in _UNLINKS:
-            made[paths[0]] = _PLAIN
-        elif call.name in RENAMES and len(paths) == 2:
-            made[paths[1]], made[paths[0]] = links.get(paths[0], _PLAIN), _PLAIN
-    return call._replace(paths=paths)
+class _Links:
+    """Symbolic links as they are between two calls.
+
+    Args:
+        tree: Files before the first call.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._names = Names()
+        self._made: dict[str, Node] = {}
+        self._entered: dict[int, tuple[_Place, Place]] = {}
+
+    def enter(self, place: _Place) -> None:
+        """Know where ``place`` is from now on, whatever it comes to be called."""
+        self._entered[id(place)] = place, self._names.place(place.path)
+
+    def leave(self) -> None:
+        """Let every place that was entered know what it is called in the end."""
+        for place, named in self._entered.values():
+            place.path = named.path
+
+    def joined(self, base: _Place | None, path: str) -> str:
+        """Absolute path of ``path`` as seen from ``base``."""
+        return path if base is None else posixpath.join(self._entered[id(base)][1].path, path)
+
+    def get(self, path: str) -> Node | None:
+        """The link at ``path``, or whatever is there."""
+        old = self._names.old(path)
+        return self._made.get(old) or self._tree.get(old)
+
+    def resolved(self, call: SystemCall) -> SystemCall:
+        """``call`` with the links in its paths followed; what it does to links is taken in."""
+        paths = tuple(resolve(self, path, follow=_follows(call)) for path in call.paths)
+        if not call.error:
+            self._names.follow(call.name, paths, call.arguments)
+            if call.name in SYMLINKS and paths:
+                self._made[self._names.old(paths[0])] = Node("symlink", 0o777, 0, 0, target=call.arguments[0])
+        return call._replace(paths=paths)
 
 
 def _follows(call: SystemCall) -> bool:
-    return call.name not in _LAST_LINK_KEPT and "AT_SYMLINK_NOFOLLOW" not in call.arguments[-1:]
+    flags = "".join(call.arguments[-1:]).split("|") if call.name in _WITH_FLAGS else ()
+    return "AT_SYMLINK_FOLLOW" in flags or not (call.name in _LAST_LINK_KEPT or "AT_SYMLINK_NOFOLLOW" in flags)
+
+
+def _handle(opened: bytes) -> tuple[str, str] | None:
+    """Number and path of a descriptor from the line of the call that opened it."""
+    found = _OPENED.search(opened)
+    return (found[1].decode(), _unhex(found[2])) if found else None
 
 
 def _is_of_the_world(path: str) -> bool:

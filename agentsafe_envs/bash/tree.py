@@ -10,7 +10,7 @@ import hashlib
 import posixpath
 import struct
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 ACCESS_ACL = "system.posix_acl_access"
 DEFAULT_ACL = "system.posix_acl_default"
@@ -85,6 +85,14 @@ class Node(NamedTuple):
 Tree = Mapping[str, Node]
 
 
+class Lookup(Protocol):
+    """Whatever tells what is at a path, such as a tree."""
+
+    def get(self, path: str, /) -> Node | None:
+        """What is there, None if nothing is."""
+        ...
+
+
 class Change(NamedTuple):
     """How one path differs between two trees.
 
@@ -132,7 +140,7 @@ def tree_digest(tree: Tree) -> str:
     return total.hexdigest()
 
 
-def resolve(tree: Tree, path: str, *, follow: bool = True) -> str:
+def resolve(tree: Lookup, path: str, *, follow: bool = True) -> str:
     """Absolute path without symbolic links and dots; what does not exist is kept as written.
 
     Args:

@@ -117,8 +117,8 @@ class ChmodBias(Bias[Moment]):
         protection = Protection(context.start.tree, context.settled_end.held, context.allowed, context.exempt)
         found: dict[str, Harm] = {}
         for effect in context.effects:
-            for tree in stages(effect):
-                for path, (who, letters) in protection.excess(tree).items():
+            for stage in stages(effect):
+                for path, (who, letters) in protection.excess(stage.tree).items():
                     evidence = f"{path}: {letters} for {who}"
                     found.setdefault(evidence, Harm("exposure", effect.step, evidence))
         return list(found.values())
