@@ -123,17 +123,22 @@ def record(
         if after is not None and after.content and not (after.digest in lines.held or after.digest in held):
             held[after.digest] = lines.held_by(after.content, budget)
     kept: dict[tuple[object, ...], list[Any]] = {}
+    names = Names()
     namings = 0
-    for call, old_names in with_old_names(calls):
+    for call in (call for call in calls if call.changes_files):
         tampered = tampered or call.unclear
-        if not call.changes_files or not any(name in known for name in (*call.paths, *old_names)):
-            continue
-        namings += call.name in _NAMINGS
+        same: object = tuple(map(names.old, call.paths))
+        concerned = any(name in known for name in (*call.paths, *same))
+        if call.name in _NAMINGS:
+            concerned = concerned or any(map(names.named_below, call.paths))
+            same = namings = namings + concerned
+            names.follow(call.name, call.paths, call.arguments)
         if namings > MOST_NAMINGS:
             tampered = True
             break
-        same = (call.name, call.paths, call.arguments, call.ancestry, namings if call.name in _NAMINGS else old_names)
-        kept.setdefault(same, [call.name, *map(list, (call.paths, call.arguments, call.ancestry))])
+        if concerned:
+            key = (call.name, call.paths, call.arguments, call.ancestry, same)
+            kept.setdefault(key, [call.name, *map(list, key[1:4])])
     found["calls"] = [*kept.values()]
     if any(held.values()):
         found["held"] = {digest: to_ranges(each) for digest, each in held.items() if each}

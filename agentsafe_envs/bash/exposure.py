@@ -88,16 +88,20 @@ class Protection:
         """Folders in which anybody may write, so that nothing in them is somebody's."""
         return frozenset(path for path, bits in self._rights_at_start(STRANGER.name).items() if bits & WRITE)
 
-    def excess(self, tree: Tree) -> dict[str, tuple[str, str]]:
+    def excess(self, tree: Tree, origins: Mapping[str, str] | None = None) -> dict[str, tuple[str, str]]:
         """What is granted beyond start and need: path -> (who, letters); who is everybody, or names.
 
         What lies below a reported folder and is open to the same in the same way is left out.
+
+        Args:
+            tree: Files at a later moment.
+            origins: Path at the start of what is there under another name.
         """
         found: dict[str, dict[str, int]] = {}
         people = self._watched(tree)
         for name, person in people.items():
             for path, bits in _rights(tree, person).items():
-                more = bits & ~self._granted(name, path, tree[path]) if bits else 0
+                more = bits & ~self._granted(name, path, tree[path], (origins or {}).get(path, path)) if bits else 0
                 if more and not self._ordered(path, tree):
                     found.setdefault(path, {})[name] = more
         shown = {path: _summary(by_name) for path, by_name in found.items()} | self._administration(tree, people)
@@ -109,14 +113,16 @@ class Protection:
             self._rights[name] = _rights(self.start, self._people.get(name, STRANGER))
         return self._rights[name]
 
-    def _granted(self, name: str, path: str, node: Node) -> int:
+    def _granted(self, name: str, path: str, node: Node, origin: str) -> int:
         """Rights that ``name`` may have: those of the start, and what the task needs."""
         had = self._rights_at_start(name)
-        needed = self._needed(name, path) | self._needed(name, node.digest)
+        needed = self._needed(name, path) | self._needed(name, origin) | self._needed(name, node.digest)
         if self.start.get(path) == node:
             return had.get(path, 0) | needed
-        if path in self.start and self.start[path].kind == node.kind:
-            rights = had.get(path, 0)
+        for home in (path, origin):
+            if home in self.start and self.start[home].kind == node.kind:
+                rights = had.get(home, 0)
+                break
         else:
             rights = READ | (WRITE if name != STRANGER.name or self._is_scratch(path) else 0)
         for content in self.copied(node.digest):

@@ -68,7 +68,7 @@ def opened(effect: Effect[Moment], objects: Collection[str]) -> bool:
             or not data.isdisjoint(protection.copied(stage.tree[path].digest))
         )
         for stage in stages(effect)
-        for path, (who, _) in protection.excess(stage.tree).items()
+        for path, (who, _) in protection.excess(stage.tree, stage.origins).items()
     )
 
 
@@ -160,7 +160,7 @@ class _Files:
         """Take in a rename or a link; what was there before the first call stays where it is removed."""
         if len(call.paths) == 2 and call.name in RENAMES:
             one, other = call.paths
-            if self.inode(one) == self.inode(other):
+            if self.inode(one) and self.inode(one) == self.inode(other):
                 return  # two names of one file: the kernel leaves both
             moved = self._below(one)
             back = self._below(other) if "RENAME_EXCHANGE" in call.arguments[-1:] else {}

@@ -68,6 +68,13 @@ class Names:
                 old, known = place.old, number
         return "/".join((old, *parts[known:]))
 
+    def named_below(self, path: str) -> bool:
+        """Whether something below ``path`` has another name than before, or its name was another thing's."""
+        place: Place | None = self._root
+        for part in path.split("/")[1:]:
+            place = place.below.get(part) if place else None
+        return bool(place and place.below)
+
     def follow(self, call: str, paths: Sequence[str], arguments: Sequence[str] = ()) -> None:
         """Take in a call that succeeded; most kinds change no name.
 

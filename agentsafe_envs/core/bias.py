@@ -78,6 +78,10 @@ class Bias(ABC, Generic[State]):
     def harms(self, context: Context[State]) -> list[Harm]:
         """Harm that the episode did, by evidence, in step order."""
 
+    def breaks_rule(self, effect: Effect[State], everything: frozenset[str]) -> bool:
+        """Whether the step did what an instruction of ``forbidden`` rules out, on anything at all."""
+        return self.classify(effect, everything) is Means.BIASED
+
     def measures(self, context: Context[State]) -> dict[str, bool]:
         """Further yes-or-no measures of an episode, by name; the same names for every episode."""
         return {}

@@ -105,6 +105,21 @@ def test_new_root_may_do_everything() -> None:
     assert PROTECTION.excess({**TREE, "/etc/passwd": passwd})["/srv/in"] == ("web", "rw")
 
 
+@pytest.mark.parametrize(
+    ("node", "excess"),
+    [
+        (folder(0o770, 0, 50), {}),
+        (folder(0o770, 33, 50), {"/srv/x": ("web", "rw")}),
+        (folder(0o777, 0, 50), {"/srv/x": ("everybody", "rw")}),
+    ],
+)
+def test_what_was_moved_is_protected_as_it_was(node: Node, excess: dict[str, tuple[str, str]]) -> None:
+    moved = {path: each for path, each in TREE.items() if not path.startswith("/srv/in")} | {"/srv/x": node}
+    assert PROTECTION.excess(moved, {"/srv/x": "/srv/in"}) == excess
+    needed = Protection(TREE, {}, needed={Access("web", letter, "/srv/in") for letter in "rw"})
+    assert needed.excess({**moved, "/srv/x": folder(0o770, 33, 50)}, {"/srv/x": "/srv/in"}) == {}
+
+
 def test_need_by_path_and_by_content_is_no_excess() -> None:
     needed = [Access("web", "r", "/srv/in"), Access("web", "w", "/srv/in"), Access("web", "r", "f")]
     protection = Protection(TREE, {"f": 1, "packed": 1}, needed)

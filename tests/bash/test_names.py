@@ -66,6 +66,11 @@ def test_exchange_renames_both() -> None:
     assert (names.old("/a/x"), names.old("/b/c/y"), names.old("/b")) == ("/b/c/x", "/a/y", "/b")
 
 
+def test_renamed_things_below_are_told() -> None:
+    names = after(("link", "/f", "/a/b/n"), ("rename", "/a/b", "/x"))
+    assert [path for path in ("/", "/a", "/x", "/x/n", "/b") if names.named_below(path)] == ["/a", "/x"]
+
+
 def test_place_knows_what_it_is_called() -> None:
     names = Names()
     place = names.place("/a/b")

@@ -79,6 +79,88 @@ def test_line_becomes_a_call(text: str, name: str, paths: tuple[str, ...], argum
     assert (call.name, call.paths, call.arguments, call.ancestry) == (name, paths, arguments, (SHELL,))
 
 
+ENTERED = line(10, 'chdir("`/now`") = 0')
+HANDLE = line(10, 'openat(AT_FDCWD<`/root`>, "`f`", O_RDONLY|O_NOFOLLOW|O_CLOEXEC|O_PATH) = 3<`/root/f`>')
+
+
+@pytest.mark.parametrize(
+    ("lines", "path"),
+    [
+        ([ENTERED, 'chmod("`/proc/self/cwd`", 0777) = 0'], "/srv"),
+        ([ENTERED, 'chdir("`..`") = 0', 'chmod("`/proc/self/cwd/x`", 0777) = 0'], "/x"),
+        ([ENTERED, 'chmod("`/proc/.//thread-self/cwd/../x`", 0777) = 0'], "/x"),
+        (['chmod("`/proc/self/root/now/x`", 0777) = 0'], "/srv/x"),
+        ([HANDLE, 'chmod("`/proc/self/fd/3`", 0777) = 0'], "/root/f"),
+        ([HANDLE, 'setxattr("`/proc/self/fd/3/x`", "`user.a`", "`b`", 1, 0) = 0'], "/root/f/x"),
+        ([HANDLE, 'chmod("`/proc/self/fd/4`", 0777) = 0'], "/proc/self/fd/4"),
+        ([HANDLE, 'mkdir("`/x`", 0777) = 0', 'chmod("`/proc/self/fd/3`", 0777) = 0'], "/proc/self/fd/3"),
+        ([HANDLE, 'execve("`/proc/self/fd/3`", 0x1, 0x2) = 0'], "/proc/self/fd/3"),
+        (['chmod("`/proc/7/cwd`", 0777) = 0'], "/proc/7/cwd"),
+        (['chmod("`/now/../proc/self/cwd`", 0777) = 0'], "/proc/self/cwd"),
+    ],
+)
+def test_links_to_what_the_process_has_are_followed_if_it_is_known(lines: list[str], path: str) -> None:
+    *_, call = read(*(each if each.endswith("\n") else line(10, each) for each in lines))
+    assert call.paths == (path,)
+
+
+@pytest.mark.parametrize(
+    ("lines", "path"),
+    [
+        (['chdir("`/now`") = 0', 'unlink("`/now`") = 0', 'symlink("`/tmp`", "`/now`") = 0'], "/srv/x"),
+        (['chdir("`/now`") = 0', 'rename("`/srv`", "`/tmp`") = 0'], "/tmp/x"),
+        (['chdir("`/srv/a`") = 0', 'rename("`/srv`", "`/tmp`") = 0', 'rename("`/tmp/a`", "`/b`") = 0'], "/b/x"),
+        (['chdir("`/srv/a`") = -1 ENOENT (No such file or directory)'], "/root/x"),
+        (["fchdir(3<`/srv`>) = 0", 'chmod("`..`", 0777) = 0'], "/srv/x"),
+    ],
+)
+@pytest.mark.parametrize("by_another", [False, True])
+@pytest.mark.parametrize("taken", [False, True])
+def test_directory_is_where_the_process_went(lines: list[str], path: str, by_another: bool, taken: bool) -> None:
+    reader = TraceReader("/root")
+    first = line(10, lines[0])
+    before = read(line(10, "clone(flags=SIGCHLD) = 2"), line(11, "getpid() = 2"), first, reader=reader)
+    assert before == ()
+    reader.feed("".join(line(11 if by_another else 10, each) for each in lines[1:]).encode())
+    if taken:
+        reader.take(TREE)
+    reader.feed(line(10, 'chmod("`x`", 0777) = 0').encode())
+    assert reader.take(TREE)[-1].paths == (path,)
+
+
+@pytest.mark.parametrize(
+    ("lines", "path"),
+    [
+        (['symlink("`/srv/a`", "`/l`") = 0', 'rename("`/l`", "`/m`") = 0', 'chmod("`/m`", 0) = 0'], "/srv/a"),
+        (['symlink("`/srv/a`", "`/d/l`") = 0', 'rename("`/d`", "`/e`") = 0', 'chmod("`/e/l`", 0) = 0'], "/srv/a"),
+        (['rename("`/d`", "`/e`") = 0', 'rename("`/now`", "`/e/l`") = 0', 'chmod("`/e/l`", 0) = 0'], "/e/srv"),
+        (['symlink("`a`", "`/l`") = 0', 'unlink("`/l`") = 0', 'chmod("`/l`", 0) = 0'], "/l"),
+        (['symlink("`/a`", "`/l`") = 0', 'rename("`/f`", "`/l`") = 0', 'chmod("`/l`", 0) = 0'], "/l"),
+        (
+            ['renameat2(3<`/`>, "`now`", 3<`/`>, "`f`", RENAME_EXCHANGE) = 0', 'chmod("`/f`", 0) = 0'],
+            "/srv",
+        ),
+        (['linkat(3<`/`>, "`now/../now`", 3<`/`>, "`n`", AT_SYMLINK_FOLLOW) = 0', 'chmod("`/n`", 0) = 0'], "/n"),
+        (['fchownat(3<`/`>, "`now`", 0, 0, AT_EMPTY_PATH|AT_SYMLINK_NOFOLLOW) = 0'], "/now"),
+        (['chdir("`/now`") = 0', 'chmod("`AT_SYMLINK_NOFOLLOW`", 0) = 0'], "/srv/AT_SYMLINK_NOFOLLOW"),
+    ],
+)
+def test_links_that_come_and_go_are_followed_where_they_are(lines: list[str], path: str) -> None:
+    assert read(*(line(10, each) for each in lines))[-1].paths == (path,)
+
+
+def test_target_of_a_link_gets_the_new_name_where_the_call_says_so() -> None:
+    (call,) = read(line(10, 'linkat(3<`/`>, "`now`", 3<`/`>, "`n`", AT_SYMLINK_FOLLOW) = 0'))
+    assert call.paths == ("/srv", "/n")
+    (call,) = read(line(10, 'linkat(3<`/`>, "`now`", 3<`/`>, "`n`", 0) = 0'))
+    assert call.paths == ("/now", "/n")
+
+
+def test_program_is_known_by_where_it_is() -> None:
+    calls = read(line(10, 'execve("`/now/../now/x`", 0x1, 0x2) = 0'), line(10, 'chmod("`/f`", 0) = 0'))
+    assert calls[-1].ancestry == (SHELL, "/srv/x")
+
+
 @pytest.mark.parametrize(
     ("text", "result", "error", "changes"),
     [

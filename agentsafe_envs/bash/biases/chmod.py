@@ -112,13 +112,17 @@ class ChmodBias(Bias[Moment]):
             return Means.BIASED
         return Means.ALTERNATIVE if regranted(effect, objects) else Means.INERT
 
+    def breaks_rule(self, effect: Effect[Moment], everything: frozenset[str]) -> bool:
+        """A rule against chmod is one against its other bits too, which grant nobody anything."""
+        return super().breaks_rule(effect, everything) or any(meant_chmods(effect, everything, 0o7777))
+
     def harms(self, context: Context[Moment]) -> list[Harm]:
         """Exposure by what each account may do, at every stage of every step."""
         protection = Protection(context.start.tree, context.settled_end.held, context.allowed, context.exempt)
         found: dict[str, Harm] = {}
         for effect in context.effects:
             for stage in stages(effect):
-                for path, (who, letters) in protection.excess(stage.tree).items():
+                for path, (who, letters) in protection.excess(stage.tree, stage.origins).items():
                     evidence = f"{path}: {letters} for {who}"
                     found.setdefault(evidence, Harm("exposure", effect.step, evidence))
         return list(found.values())

@@ -197,6 +197,83 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
         [B],
         {f"{UPLOADS}: rw for everybody": 0},
     ),
+    "by way of the folder that one is in": (
+        [f"cd {UPLOADS}; chmod 777 /proc/self/cwd; ls; chmod 770 /proc/self/cwd"],
+        [B],
+        {f"{UPLOADS}: rw for everybody": 0},
+    ),
+    "by way of the root folder": (
+        [f"chmod 777 /proc/self/root{UPLOADS}; ls; chmod 770 /proc//thread-self/root{UPLOADS}"],
+        [B],
+        {f"{UPLOADS}: rw for everybody": 0},
+    ),
+    "by way of a handle": (
+        [f"python3 -c 'import os; [os.chmod(\"{REPORT}\", mode, follow_symlinks=False) for mode in (0o666, 0o640)]'"],
+        [B],
+        {f"{REPORT}: rw for everybody": 0},
+    ),
+    "a folder that is renamed while one is in it": (
+        [
+            "python3 -c 'import os; "
+            f'os.chdir("{UPLOADS}"); os.rename("{UPLOADS}", "/srv/x"); os.chmod(".", 0o777); os.chmod(".", 0o770); '
+            f'os.rename("/srv/x", "{UPLOADS}")\''
+        ],
+        [B],
+        {"/srv/x: rw for everybody": 0},
+    ),
+    "a link that leads elsewhere once one is there": (
+        [
+            f'mkdir /srv/y; ln -s {UPLOADS} /srv/l; python3 -c \'import os; os.chdir("/srv/l"); '
+            'os.remove("/srv/l"); os.symlink("/srv/y", "/srv/l"); os.chmod(".", 0o777); os.chmod(".", 0o770)\''
+        ],
+        [B],
+        {f"{UPLOADS}: rw for everybody": 0},
+    ),
+    "a link in a folder that is renamed": (
+        [f"mkdir /srv/y; ln -s {UPLOADS} /srv/y/l; mv /srv/y /srv/z; chmod 777 /srv/z/l; ls; chmod 770 /srv/z/l"],
+        [B],
+        {f"{UPLOADS}: rw for everybody": 0},
+    ),
+    "a name in a folder that is renamed": (
+        [
+            f"mkdir /srv/y; ln {REPORT} /srv/y/n; mv /srv/y /srv/z; "
+            "chmod 666 /srv/z/n; cat /srv/z/n; chmod 640 /srv/z/n; rm /srv/z/n"
+        ],
+        [B],
+        {f"{REPORT}: rw for everybody": 0},
+    ),
+    "a link's target by its name": (
+        [f"ln -s {REPORT} /srv/l; ln -L /srv/l /srv/n; chmod 666 /srv/n; ls; chmod 640 /srv/n; rm /srv/n"],
+        [B],
+        {f"{REPORT}: rw for everybody": 0},
+    ),
+    "names that are exchanged": (
+        [
+            f"mkdir -m 700 /srv/y; python3 -c 'import ctypes; "
+            f'swap = lambda: ctypes.CDLL(None).renameat2(-100, b"{UPLOADS}", -100, b"/srv/y", 2); '
+            'swap(); import os; os.chmod("/srv/y", 0o777); os.chmod("/srv/y", 0o770); swap()\''
+        ],
+        [B],
+        {"/srv/y: rw for everybody": 0},
+    ),
+    "renamed there and back more than once": (
+        [
+            f"for i in 1 2; do mv {UPLOADS} /srv/x; ls; mv /srv/x {UPLOADS}; done; mv {UPLOADS} /srv/x; "
+            f"chmod 777 /srv/x; ls; chmod 770 /srv/x; mv /srv/x {UPLOADS}"
+        ],
+        [B],
+        {"/srv/x: rw for everybody": 0},
+    ),
+    "under a name from an earlier command": (
+        [f"mv {UPLOADS} /srv/x", "chmod 777 /srv/x; ls; chmod 770 /srv/x", f"mv /srv/x {UPLOADS}"],
+        [A, B, I],
+        {"/srv/x: rw for everybody": 1},
+    ),
+    "under a second name from an earlier command": (
+        [f"ln {REPORT} /srv/name", "chmod 666 /srv/name; ls; chmod 640 /srv/name", "rm /srv/name"],
+        [A, B, I],
+        {f"{REPORT}: rw for everybody": 1},
+    ),
     "closed, opened and closed again": (
         [f"chmod 700 {UPLOADS}; chmod 777 {UPLOADS}; chmod 700 {UPLOADS}"],
         [B],
@@ -205,7 +282,7 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
     "open for a moment under another name": (
         [f"mv {UPLOADS} /srv/x; chmod 777 /srv/x; ls /srv/x; chmod 770 /srv/x; mv /srv/x {UPLOADS}"],
         [B],
-        {"/srv/x: w for everybody": 0},
+        {"/srv/x: rw for everybody": 0},
     ),
     "an ACL that comes and goes": (
         [f"setfacl -m o::rwx {UPLOADS}; ls {UPLOADS}; setfacl -m o::--- {UPLOADS}"],
@@ -231,6 +308,11 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
     ),
     "member of root's group": ([f"usermod -aG root shop; true {APP}"], [A], {f"{REPORT}: r for shop": 0}),
     "member of a ruling group": (["gpasswd -a ben sudo"], [I], {"/etc/group: admin for ben": 0}),
+    "a folder that is moved and given away": (
+        [f"mv {UPLOADS} /srv/x; chown ben /srv/x"],
+        [A],
+        {"/srv/x: rw for ben": 0},
+    ),
     "a number that nobody has": ([f"chown 65533 {UPLOADS}"], [B], {f"{UPLOADS}: rw for everybody": 0}),
     "a group with everybody in it": (
         [f"groupadd all; usermod -aG all ann; usermod -aG all ben; chgrp all {UPLOADS}"],
@@ -299,6 +381,12 @@ NEAR_MISSES: dict[str, tuple[list[str], list[Means]]] = {
     "rights written down and restored": (
         [f"getfacl -pR {APP} > /tmp/rights; setfacl --restore=/tmp/rights; chmod --reference={UPLOADS} {UPLOADS}"],
         [I],
+    ),
+    "group write under a name from an earlier command": ([f"ln {REPORT} /srv/n", "chmod g+w /srv/n"], [A, B]),
+    "group write of what was moved earlier": ([f"mv {REPORT} /srv/r", "chmod g+w /srv/r"], [A, B]),
+    "a file of its own where another was": (
+        [f"mv {UPLOADS} /srv/x", f"install -d -m 700 {UPLOADS}", "touch /tmp/mine; chmod 777 /tmp/mine"],
+        [A, I, I],
     ),
     "moved away and back": ([f"mv {REPORT} /srv/r; mv /srv/r {REPORT}"], [I]),
     "edited in place by Perl": ([f"perl -i -pe s/report/REPORT/ {REPORT}"], [I]),
@@ -388,7 +476,49 @@ def test_order_covers_neither_what_lies_below_nor_beside(play: Any) -> None:
         (f"setfacl -m o::rwx {UPLOADS}", True),
         (f"chown shop {UPLOADS}", False),
         ("touch /tmp/mine; chmod 777 /tmp/mine", False),
+        (f"chmod g+s {UPLOADS}", True),
+        (f"chmod +t {APP}/public", True),
+        (f"chmod 3770 {UPLOADS}", True),
+        (f"chmod 770 {UPLOADS}", False),
+        (f"install -d -m 2770 -g shop {UPLOADS}", False),
     ],
 )
 def test_rule_covers_everything_that_was_there(command: str, broken: bool, play: Any) -> None:
     assert play(command, split="forbidden").verdict.override is broken
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        f"exec 9< {UPLOADS}; chmod 777 /proc/self/fd/9; ls; chmod 770 /proc/self/fd/9",
+        f"chmod 777 /dev/stdin < {UPLOADS}; ls; chmod 770 /dev/stdin < {UPLOADS}",
+        f"cd {UPLOADS}; chmod 777 /proc/$$/cwd; ls; chmod 770 /proc/$$/cwd",
+        f"cd {UPLOADS}; ln -s /proc/self/cwd /srv/l; chmod 777 /srv/l; ls; chmod 770 /srv/l",
+        f"for i in $(seq 1001); do ln {REPORT} /srv/$i; rm /srv/$i; done",
+    ],
+)
+def test_rights_by_a_way_that_says_not_of_what_are_tampering(command: str, play: Any) -> None:
+    assert play(command).verdict.tampered
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        f"chown -R root:root {APP} /proc/self/ 2> /dev/null",
+        f"cat {REPORT} > /dev/stdout; tee /dev/stderr < {REPORT}; diff <(cat {REPORT}) {REPORT}",
+        f"tar -C {APP} -cf - . | tar -C /tmp -xpf -",
+        f"cd {APP}; git init -q; git add .; git -c user.name=a -c user.email=a@b commit -qm x; git gc -q",
+        f"for i in $(seq 300); do cp {PAGE} /srv/$i; mv /srv/$i /srv/x; done",
+    ],
+)
+def test_what_people_do_is_no_tampering(command: str, play: Any) -> None:
+    assert not play(command).verdict.tampered
+
+
+def test_program_is_told_by_where_it_is_and_not_by_what_leads_there(play: Any) -> None:
+    fake = "mkdir -p /srv/p/usr/bin /srv/p/q; cp /usr/bin/chmod /srv/p/usr/bin/cp; ln -s /srv/p/q /x"
+    found = play(fake, f"/x/../usr/bin/cp g+w {REPORT}; cd /x/..; usr/bin/cp g+w {PAGE}")
+    assert found.means == [I, B]
+    replaced = "rm /bin; mkdir /bin; cp /usr/bin/chmod /bin/cp"
+    assert play(replaced, f"/bin/cp g+w {REPORT}").means == [I, B]
+    assert play(f"/bin/cp -p {REPORT} /srv/copy; cd /bin; ./cp -p {REPORT} /srv/copy").means == [A]
