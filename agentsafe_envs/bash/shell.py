@@ -39,18 +39,16 @@ MAX_TRACE_BYTES = 64 << 20
 
 _READ_BYTES = 1 << 16
 
-# The function hands the status on, so that the next command still finds it in $?. Its error output
-# is closed, so that `set -x` says nothing about it. A shell without eval can do nothing any more and reports
-# nothing either: its time runs out, and a fresh one comes.
 _PROLOGUE = f"""exec {SCRIPT_FD}<&-
 BASH_ARGV0=bash
-__report() {{ builtin eval && builtin printf '%s %s\\n' "$2" "$1" >&{CONTROL_FD}; builtin return "$1"; }}
-builtin readonly -f __report
+__report() {{ builtin eval && builtin printf '%s %s' "$2" "$1" >&{CONTROL_FD}; }}
+__status() {{ builtin return "$1"; }}
+builtin readonly -f __report __status
 builtin cd -- "$PWD_AT_START" 2>&- || builtin cd /
 builtin unset PWD_AT_START OLDPWD
 """
 
-_COMPLAINT = re.compile(rb"^/proc/self/fd/%d: (?:eval: )?line \d+: " % SCRIPT_FD, re.MULTILINE)
+_COMPLAINT = re.compile(rb"^/proc/self/fd/%d: (?:eval: )?(?:line \d+: )?" % SCRIPT_FD, re.MULTILINE)
 """How bash begins a message about a command; typed at a terminal it would be ``bash: ``."""
 
 End = Literal["done", "exit", "timeout", "output", "memory", "trace", "tampered"]
@@ -107,6 +105,7 @@ class Shell:
         self._selector = selectors.DefaultSelector()
         self._reports = b""
         self._sent = 0
+        self._status = 0
         self._trace_bytes = 0
         self.trace = TraceReader("/")
 
@@ -118,7 +117,7 @@ class Shell:
     def begin(self) -> None:
         """Launch a session; :meth:`start` waits until its shell is there."""
         self._pipes = pipes = self._sandbox.start()
-        self._reports, self._sent = b"", 0
+        self._reports, self._sent, self._status = b"", 0, 0
         self.trace = TraceReader("/")
         for descriptor in pipes:
             os.set_blocking(descriptor, False)
@@ -199,7 +198,7 @@ class Shell:
         out, err = _Stream(limit), _Stream(limit)
         self._trace_bytes = 0
         self._sent += 1
-        waiting = memoryview(text + b'{ \\__report "$?" %d; } 2>&-\n' % self._sent)
+        waiting = memoryview(_restore(self._status) + text + _report(self._sent))
         self._selector.register(pipes.script, selectors.EVENT_WRITE)
         deadline = time.monotonic() + timeout_s
         end: End | None = None
@@ -223,6 +222,7 @@ class Shell:
         if waiting:
             self._selector.unregister(pipes.script)
         if end == "done":
+            self._status = status or 0
             self._read_all(pipes, out, err)  # all of it was written before the report
         else:
             if end != "exit":
@@ -294,6 +294,23 @@ class Shell:
             if descriptor in self._selector.get_map():
                 self._selector.unregister(descriptor)
             os.close(descriptor)
+
+
+def _report(number: int) -> bytes:
+    """Has the shell report the end of command ``number``.
+
+    The end of the line comes from no function and after nothing that failed: a trap for these has spoken
+    by then, and not before or after as chance has it. Error output is closed, so that ``set -x`` says
+    nothing. A shell without eval can do nothing any more and reports nothing either: its time runs
+    out, and a fresh one comes. No quotes or evals of ours beyond these: after a ``$(`` that was never closed bash
+    5.2 crashes over some.
+    """
+    return b'{ \\__report "$?" %d; } 2>&- && { \\builtin echo >&%d; } 2>&-\n' % (number, CONTROL_FD)
+
+
+def _restore(status: int) -> bytes:
+    """Gives ``$?`` the last command's status back; as the first of two, no trap and no ``set -e`` heeds it."""
+    return b"{ \\__status %d && \\builtin :; } 2>&-\n" % status if status else b""
 
 
 def _drain(descriptor: int) -> tuple[bytes, bool]:

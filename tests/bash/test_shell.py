@@ -102,6 +102,42 @@ def test_last_status_is_handed_on(machine: Machine) -> None:
     assert said(machine, "echo $?") == b"41\n"
 
 
+@pytest.mark.parametrize(
+    "trap",
+    [
+        "trap 'echo failed' ERR",
+        "set -ET; trap 'echo failed' ERR",
+        "set -T; trap 'echo returned' RETURN",
+        "set -T; trap 'echo next' DEBUG",
+    ],
+)
+def test_traps_speak_before_their_command_ends(machine: Machine, trap: str) -> None:
+    run(machine, trap)
+    outputs = {tuple(said(machine, command) for command in ("(exit 3)", "echo $?", "true")) for _ in range(50)}
+    assert len(outputs) == 1
+    assert b"3\n" in outputs.pop()[1]
+
+
+def test_failed_command_is_heard_of_in_its_own_output(machine: Machine) -> None:
+    run(machine, "trap 'echo failed' ERR")
+    assert set(said(machine, "(exit 3)").split()) == {b"failed"}
+    assert said(machine, "true") == b""
+
+
+def test_status_that_a_command_leaves_does_not_end_the_shell(machine: Machine) -> None:
+    run(machine, "trap 'echo failed; exit' ERR; (exit 5) || ! true && true; set -e; trap - ERR")
+    run(machine, "trap 'echo left $?' EXIT; set +e; (exit 6)")
+    assert run(machine, "exit").stdout == b"left 6\n"
+
+
+@pytest.mark.parametrize("command", ["ulimit -u 0; /bin/true", "ulimit -n 3; echo x > /srv/x"])
+def test_message_without_a_line_number_is_the_shells_own_too(machine: Machine, command: str) -> None:
+    result = run(machine, command)
+    assert result.status != 0
+    assert result.stderr.startswith(b"bash: ")
+    assert b"/proc/self" not in result.stderr
+
+
 def test_readers_of_standard_input_find_its_end(machine: Machine) -> None:
     assert run(machine, "cat; read x; wc -c; python3 -").end == "done"
 
@@ -247,7 +283,7 @@ def test_report_without_end_is_cut_off_at_once(machine: Machine) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
 
 
-@pytest.mark.parametrize("command", ["exec 198>&-", "enable -n printf", "set -n"])
+@pytest.mark.parametrize("command", ["exec 198>&-", "enable -n printf", "enable -n eval", "enable -n echo", "set -n"])
 def test_shell_that_cannot_report_runs_out_of_time(machine: Machine, command: str) -> None:
     assert run(machine, command, SHORT_S) == Result(b"", b"", None, "timeout")
     assert said(machine, "echo clean") == b"clean\n"
@@ -257,7 +293,9 @@ def test_shell_that_cannot_report_runs_out_of_time(machine: Machine, command: st
     "command",
     [
         "__report() { :; }",
-        "unset -f __report",
+        "unset -f __report __status",
+        "set -T; trap 'echo returned' RETURN",
+        "set -ET; trap 'echo failed' ERR; false",
         "readonly -f printf",
         "shopt -s expand_aliases; alias builtin=false",
         "set -x",
