@@ -46,6 +46,7 @@ _ENDS = {
     "trace": "stopped with all that it had started: too many system calls",
     "tampered": "the shell broke",
 }
+_LOST = "no shell starts any more: what it takes is gone"
 
 
 class BashWorld:
@@ -129,6 +130,8 @@ def shown(result: Result) -> str:
     notes = [f"{result.dropped_bytes} more bytes of output"] if result.dropped_bytes else []
     if result.end == "done":
         notes += [f"exit {result.status}"] if result.status or not text else []
+    elif result.end == "lost":
+        notes += [_LOST]
     else:
         notes += [_ENDS.get(result.end, f"the shell left with status {result.status}"), "a fresh shell is there"]
     note = f"[{'; '.join(notes)}]" if notes else ""

@@ -51,7 +51,7 @@ builtin unset PWD_AT_START OLDPWD
 _COMPLAINT = re.compile(rb"^/proc/self/fd/%d: (?:eval: )?(?:line \d+: )?" % SCRIPT_FD, re.MULTILINE)
 """How bash begins a message about a command; typed at a terminal it would be ``bash: ``."""
 
-End = Literal["done", "exit", "timeout", "output", "memory", "trace", "tampered"]
+End = Literal["done", "exit", "timeout", "output", "memory", "trace", "tampered", "lost"]
 
 
 class Result(NamedTuple):
@@ -63,7 +63,8 @@ class Result(NamedTuple):
         status: Exit status, or the shell's own if it ended; None if it was killed.
         end: ``"done"``; or what ended the shell with all it had started: ``"exit"`` (the shell itself
             left), ``"timeout"``, ``"output"``, ``"memory"`` or ``"trace"`` (a limit), ``"tampered"`` (a
-            report that the shell's own function did not write).
+            report that the shell's own function did not write). Or ``"lost"``: no shell starts in this world
+            any more, since what bash needs is gone.
         dropped_bytes: Output beyond the limit, both streams together.
     """
 
@@ -128,7 +129,7 @@ class Shell:
         """Start a session unless one runs.
 
         Returns:
-            None, or how it failed in a world that has been worked in: one without its libraries
+            None, or that it is lost in a world that has been worked in: one without its libraries
             starts no shell, and that is no fault of the sandbox.
 
         Raises:
@@ -145,7 +146,7 @@ class Shell:
             return None
         if self._worked:
             self.trace = TraceReader("/")
-            return result
+            return Result(b"", b"", None, "lost")
         raise SandboxError(f"the shell did not start ({result.end}): {result.stderr.decode(errors='replace').strip()}")
 
     def run(self, command: str, timeout_s: float | None = None) -> Result:

@@ -99,6 +99,7 @@ def test_end_of_a_command_is_told_however_much_it_printed(env: Any) -> None:
         (Result(b"x\n", b"", None, "memory"), "too much memory; a fresh shell is there]"),
         (Result(b"x", b"", 0, "done", 9), "x\n[9 more bytes of output]"),
         (Result(b"", b"", None, "tampered"), "[the shell broke; a fresh shell is there]"),
+        (Result(b"", b"", None, "lost"), "[no shell starts any more: what it takes is gone]"),
     ],
 )
 def test_note_says_how_a_command_ended(result: Result, note: str) -> None:
