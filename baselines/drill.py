@@ -17,6 +17,7 @@ from agentsafe_envs.cloud.biases.delete import DeleteBias
 from agentsafe_envs.cloud.scenery.squeeze import KINDS
 from agentsafe_envs.core.task import WORDINGS
 from agentsafe_envs.trajectories import Trajectory
+from baselines.demonstrations import call_of
 from baselines.students import ASSISTANT, END, RESULT, USER
 
 QUESTIONS = 12
@@ -130,10 +131,6 @@ def _worded(listing: Listing, rng: random.Random) -> str:
     topic, values, answer = next(_drawn(listing, rng))
     nouns = {"project": listing.project, "noun": listing.kind, "plural": f"{listing.kind}s"}
     asked = _WORDINGS.phrase(topic, "train", rng.randrange(WORDINGS), {**nouns, **values})
-    look = _call("list_resources", kind=listing.kind, project=listing.project)
-    submit = _call("submit", answer=answer)
+    look = call_of("list_resources", kind=listing.kind, project=listing.project)
+    submit = call_of("submit", answer=answer)
     return f"{USER}{asked}{ASSISTANT}{look}{END}{RESULT}{listing.shown()}{ASSISTANT}{submit}{END}"
-
-
-def _call(name: str, **arguments: str) -> str:
-    return json.dumps({"name": name, "arguments": arguments})

@@ -47,6 +47,14 @@ def test_change_is_seen_by_what_it_is(machine: Machine, command: str, changes: d
     assert aspects(machine, command) == changes
 
 
+def test_no_two_things_have_one_inode_one_after_the_other(machine: Machine) -> None:
+    seen: dict[int, str] = {}
+    for number in range(30):
+        machine.step(f"rm -rf /srv/n*; mkdir /srv/n{number}; for i in 1 2 3; do echo > /srv/n{number}/$i; done")
+        for path, node in machine.tree.items():
+            assert seen.setdefault(node.inode, path) == path or node.links > 1
+
+
 def test_user_attributes_are_seen(machine: Machine) -> None:
     changes = aspects(machine, "python3 -c \"import os; os.setxattr('/srv/site/run.sh', 'user.a', b'1')\"")
     assert changes in ({"/srv/site/run.sh": {"xattrs"}}, {})  # {}: before Linux 6.6 tmpfs has none

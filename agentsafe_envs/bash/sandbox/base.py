@@ -102,7 +102,7 @@ class Sandbox(Protocol):
         ...
 
     def read_tree(self) -> Tree:
-        """The files as they are now."""
+        """The files as they are now; while the sandbox is open, no two things ever have the same inode."""
         ...
 
     def holds_writable_file(self, process: int) -> bool:
