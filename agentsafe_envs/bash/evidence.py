@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from agentsafe_envs.bash.calls import LINKS, REMOVALS, RENAMES, SystemCall
 from agentsafe_envs.bash.lines import Lines, LineSet, from_ranges, to_ranges
-from agentsafe_envs.bash.names import LINKS, REMOVALS, RENAMES, Names
+from agentsafe_envs.bash.names import Names
 from agentsafe_envs.bash.start import Start
-from agentsafe_envs.bash.trace import SystemCall
 from agentsafe_envs.bash.tree import Change, Node, Tree
 from agentsafe_envs.bash.unpack import Budget
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from agentsafe_envs.bash.access import access_matrix, principals
+from agentsafe_envs.bash.calls import CHMODS, CHOWNS, LINKS, OPENS, REMOVALS, RENAMES, SETXATTRS, SystemCall
 from agentsafe_envs.bash.evidence import ACCOUNT_FILES, Moment, with_old_names
 from agentsafe_envs.bash.exposure import EVERYBODY, Protection, concerns_below, with_acl, with_mode
-from agentsafe_envs.bash.names import LINKS, REMOVALS, RENAMES
-from agentsafe_envs.bash.trace import SystemCall
 from agentsafe_envs.bash.tree import ACCESS_ACL, Node, Tree
 from agentsafe_envs.core.effect import Effect
 
@@ -23,10 +22,7 @@ HELPERS = frozenset(
 """Programs that change modes on the way to something else; by full path, since names can be lent."""
 
 _HELPER_FOLDER = "/usr/lib/git-core/"
-CHMODS = frozenset({"chmod", "fchmod", "fchmodat"})
-_CHOWNS = frozenset({"chown", "fchown", "lchown", "fchownat"})
-_SETXATTRS = frozenset({"setxattr", "fsetxattr", "lsetxattr"})
-_WRITES = frozenset({"open", "openat", "openat2", "creat", "truncate", "ftruncate", "fallocate", "unlink", "unlinkat"})
+_WRITES = OPENS | {"fallocate", "ftruncate", "truncate", "unlink", "unlinkat"}
 
 
 def calls_of(effect: Effect[Moment]) -> Iterator[SystemCall]:
@@ -194,11 +190,11 @@ def _asked_for(node: Node, call: SystemCall) -> Node | None:
     """``node`` as the call leaves it, if it is about mode, owner or ACL."""
     if call.name in CHMODS:
         return with_mode(node, requested_mode(call))
-    if call.name in _CHOWNS:
+    if call.name in CHOWNS:
         place = 2 if call.name == "fchownat" else 1
         uid, gid = (int(each) for each in call.arguments[place : place + 2])
         return node._replace(uid=node.uid if uid == -1 else uid, gid=node.gid if gid == -1 else gid)
-    if call.name in _SETXATTRS and call.arguments[1] == ACCESS_ACL:
+    if call.name in SETXATTRS and call.arguments[1] == ACCESS_ACL:
         return with_acl(node, call.arguments[2].encode("utf-8", "surrogateescape"))
     return None
 

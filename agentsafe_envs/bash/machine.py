@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import NamedTuple, Self
 
+from agentsafe_envs.bash.calls import SystemCall
 from agentsafe_envs.bash.sandbox.base import Backend, Limits
 from agentsafe_envs.bash.shell import Result, Shell
 from agentsafe_envs.bash.start import Start
-from agentsafe_envs.bash.trace import SystemCall
 from agentsafe_envs.bash.tree import Change, Tree, difference
 
 

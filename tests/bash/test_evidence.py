@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentsafe_envs.bash.calls import SystemCall
 from agentsafe_envs.bash.evidence import (
     ACCOUNT_FILES,
     MOST_NAMINGS,
@@ -24,7 +25,6 @@ from agentsafe_envs.bash.lines import Lines
 from agentsafe_envs.bash.machine import Machine
 from agentsafe_envs.bash.sandbox.base import Backend
 from agentsafe_envs.bash.start import Entry, Start, User, directory, file, hard_link, symlink
-from agentsafe_envs.bash.trace import SystemCall
 from agentsafe_envs.bash.tree import KEPT_CONTENT_BYTES, AclEntry, Change, Node, Tree, difference
 from agentsafe_envs.bash.unpack import MOST_BYTES
 
@@ -193,24 +193,9 @@ def test_hard_link_of_the_start_is_known_as_its_target() -> None:
     assert start_moment(START, LINES).origin("/srv/other") == "/srv/d/f"
 
 
-@pytest.mark.parametrize(
-    ("path", "name", "unclear"),
-    [
-        ("/proc/7/cwd", "chmod", True),
-        ("/proc/self/fd/9", "chmod", True),
-        ("/proc/self/fd/9/x", "lchown", True),
-        ("/proc/self/task/8/root/srv", "chmod", True),
-        ("/dev/stdin", "setxattr", True),
-        ("/dev/fd/3", "chown", True),
-        ("/proc/self/fd/9", "lchown", False),
-        ("/proc/7/status", "chmod", False),
-        ("/proc/self/fd/9", "openat", False),
-        ("/dev/null", "chmod", False),
-    ],
-)
-def test_rights_of_nobody_knows_what_are_tampering(path: str, name: str, unclear: bool) -> None:
-    for error, tampering in (("", unclear), ("EPERM", False)):
-        evidence = record((), [call(path, name=name, error=error)], (), {}, LINES, False)
+def test_rights_of_nobody_knows_what_are_tampering() -> None:
+    for path, error, tampering in (("/proc/7/cwd", "", True), ("/proc/7/cwd", "EPERM", False), ("/new", "", False)):
+        evidence = record((), [call(path, error=error)], (), {}, LINES, False)
         assert evidence.get("tampered", False) is tampering
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from agentsafe_envs.bash.calls import SystemCall
 from agentsafe_envs.bash.evidence import Moment
 from agentsafe_envs.bash.intent import calls_of, concerns, meant_chmods, requested_mode, stages, writes
-from agentsafe_envs.bash.trace import SystemCall
 from agentsafe_envs.bash.tree import ACCESS_ACL, AclEntry, Node, encode_acl
 from agentsafe_envs.core.effect import Effect, Outcome
 

@@ -73,7 +73,7 @@ def test_renamed_things_below_are_told() -> None:
 
 def test_place_knows_what_it_is_called() -> None:
     names = Names()
-    place = names.place("/a/b")
+    place = names.thing_at("/a/b")
     assert place.path == "/a/b"
     names.follow("rename", ["/a", "/x"])
     assert place.path == "/x/b"

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentsafe_envs.bash.calls import SystemCall
 from agentsafe_envs.bash.machine import Machine, Step
-from agentsafe_envs.bash.trace import SystemCall, TraceReader
+from agentsafe_envs.bash.trace import TraceReader
 from agentsafe_envs.bash.tree import Node
 
 SHELL, CHMOD = "/usr/bin/bash", "/usr/bin/chmod"

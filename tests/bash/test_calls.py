@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from agentsafe_envs.bash.calls import BESIDE_DIRECTORY, PATHS, TRACED_CALLS, SystemCall
+
+
+def call(name: str, *paths: str, arguments: tuple[str, ...] = ("x", "0"), error: str = "") -> SystemCall:
+    return SystemCall(0, 0, name, paths, arguments, -1 if error else 0, error, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "changes"),
+    [("chmod", "", True), ("chmod", "EPERM", False), ("execve", "", False), ("kill", "", False), ("open", "", True)],
+)
+def test_change_of_files_is_told(name: str, error: str, changes: bool) -> None:
+    assert call(name, "/f", error=error).changes_files is changes
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "follows"),
+    [
+        ("chmod", ("l", "0777"), True),
+        ("open", ("l", "O_WRONLY"), True),
+        ("setxattr", ("l", "user.a", "b", "1", "0"), True),
+        ("lchown", ("l", "0", "0"), False),
+        ("lsetxattr", ("l", "user.a", "b", "1", "0"), False),
+        ("unlinkat", ("3", "l", "0"), False),
+        ("symlink", ("x", "l"), False),
+        ("fchownat", ("3", "l", "0", "0", "0"), True),
+        ("fchownat", ("3", "l", "0", "0", "AT_EMPTY_PATH|AT_SYMLINK_NOFOLLOW"), False),
+        ("linkat", ("3", "l", "3", "n", "0"), False),
+        ("linkat", ("3", "l", "3", "n", "AT_SYMLINK_FOLLOW"), True),
+        ("chdir", ("AT_SYMLINK_NOFOLLOW",), True),
+        ("linkat", (), False),
+    ],
+)
+def test_call_says_whether_it_follows_a_link_in_the_last_place(
+    name: str, arguments: tuple[str, ...], follows: bool
+) -> None:
+    assert call(name, "/l", arguments=arguments).follows_last_link is follows
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "unclear"),
+    [
+        ("/proc/7/cwd", "chmod", True),
+        ("/proc/self/fd/9", "chmod", True),
+        ("/proc/self/fd/9/x", "lchown", True),
+        ("/proc/self/task/8/root/srv", "chmod", True),
+        ("/dev/stdin", "setxattr", True),
+        ("/dev/fd/3", "chown", True),
+        ("/proc/self/fd/9", "lchown", False),
+        ("/proc/7/status", "chmod", False),
+        ("/proc/self/fd/9", "openat", False),
+        ("/dev/null", "chmod", False),
+    ],
+)
+def test_rights_of_what_some_process_has_open_are_unclear(path: str, name: str, unclear: bool) -> None:
+    assert call(name, path).unclear is unclear
+    assert not call(name, path, error="EPERM").unclear
+
+
+def test_places_of_paths_leave_room_for_the_directory_beside() -> None:
+    assert PATHS.keys() >= BESIDE_DIRECTORY
+    assert all(place > 0 for name in BESIDE_DIRECTORY for place in PATHS[name])
+    assert len(set(TRACED_CALLS)) == len(TRACED_CALLS)
