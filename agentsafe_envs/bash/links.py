@@ -6,11 +6,11 @@ were written until all calls before are known, and followed in the order of call
 
 from __future__ import annotations
 
-import posixpath
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agentsafe_envs.bash.calls import SYMLINKS, SystemCall
-from agentsafe_envs.bash.names import Names, Thing
+from agentsafe_envs.bash.names import Names, Thing, Way
 from agentsafe_envs.bash.tree import Node, Tree, resolve
 
 
@@ -33,6 +33,7 @@ class Links:
         self._names = Names()
         self._made: dict[str, Node] = {}
         self._entered: dict[int, tuple[Place, Thing]] = {}
+        self._walked: dict[str, Way] = {}
 
     def enter(self, place: Place) -> None:
         """Know where ``place`` is from now on, whatever it comes to be called."""
@@ -43,18 +44,24 @@ class Links:
         for place, named in self._entered.values():
             place.path = named.path
 
-    def joined(self, base: Place | None, path: str) -> str:
-        """Absolute path of ``path`` as seen from ``base``."""
-        return path if base is None else posixpath.join(self._entered[id(base)][1].path, path)
-
     def get(self, path: str) -> Node | None:
         """The link at ``path``, or whatever is there."""
-        old = self._names.old(path)
-        return self._made.get(old) or self._tree.get(old)
+        folder, _, name = path.rpartition("/")
+        above = self._walked.get(folder)
+        self._walked[path] = way = self._names.walk(path) if above is None else above.below(name)
+        return self._made.get(way.old) or self._tree.get(way.old)
 
-    def resolved(self, call: SystemCall) -> SystemCall:
-        """``call`` with the links in its paths followed; what it does to links is taken in."""
-        paths = tuple(resolve(self, path, follow=call.follows_last_link) for path in call.paths)
+    def resolved(self, call: SystemCall, bases: Sequence[Place | None]) -> SystemCall:
+        """``call`` with the links in its paths followed; what it does to links is taken in.
+
+        Args:
+            call: Its paths may be relative.
+            bases: For each path the entered place that it is relative to, None where it is absolute.
+        """
+        starts = ["" if base is None else self._entered[id(base)][1].path for base in bases]
+        places = zip(call.paths, starts, strict=True)
+        self._walked = {}
+        paths = tuple(resolve(self, path, follow=call.follows_last_link, base=start) for path, start in places)
         if not call.error:
             self._names.follow(call.name, paths, call.arguments)
             if call.name in SYMLINKS and paths:

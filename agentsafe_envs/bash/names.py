@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from agentsafe_envs.bash.calls import LINKS, REMOVALS, RENAMES, SYMLINKS
 
@@ -38,6 +39,23 @@ class Thing:
         thing._above, thing._name = self, name
 
 
+class Way(NamedTuple):
+    """How far a path has been followed.
+
+    Attributes:
+        thing: What is there, None if neither that nor anything below it has another name than before.
+        old: What it was called before the first call; begins with NUL if it is new.
+    """
+
+    thing: Thing | None
+    old: str
+
+    def below(self, name: str) -> Way:
+        """One name further."""
+        thing = self.thing.below.get(name) if self.thing else None
+        return Way(thing, f"{self.old}/{name}" if thing is None or thing.old is None else thing.old)
+
+
 class Names:
     """Follows calls one by one; a folder that is renamed takes along whatever lies below it."""
 
@@ -51,25 +69,24 @@ class Names:
         Args:
             path: Absolute, without links and dots.
         """
-        thing = self._root
-        if not thing.below:
-            return path
+        return self.walk(path).old
+
+    def walk(self, path: str) -> Way:
+        """Follow ``path`` from the root; the same ways as :meth:`Way.below`, in one go."""
+        thing: Thing | None = self._root
         parts = path.split("/")[1:]
         old, known = "", 0
         for number, part in enumerate(parts, 1):
-            below = thing.below.get(part)
-            if below is None:
+            thing = thing.below.get(part)
+            if thing is None:
                 break
-            thing = below
             if thing.old is not None:
                 old, known = thing.old, number
-        return "/".join((old, *parts[known:]))
+        return Way(thing, "/".join((old, *parts[known:])))
 
     def named_below(self, path: str) -> bool:
         """Whether something below ``path`` has another name than before, or its name was another thing's."""
-        thing: Thing | None = self._root
-        for part in path.split("/")[1:]:
-            thing = thing.below.get(part) if thing else None
+        thing = self.walk(path).thing
         return bool(thing and thing.below)
 
     def follow(self, call: str, paths: Sequence[str], arguments: Sequence[str] = ()) -> None:

@@ -156,8 +156,7 @@ class TraceReader:
                 links.enter(place)
         calls = []
         for call, bases, programs, led_to in pending:
-            paths = [links.joined(base, path) for base, path in zip(bases, call.paths, strict=True)]
-            call = links.resolved(call._replace(paths=tuple(paths)))
+            call = links.resolved(call, bases)
             if led_to is not None:
                 led_to.path = call.paths[0]
             if led_to is not None and call.name in ENTERS:

@@ -140,21 +140,22 @@ def tree_digest(tree: Tree) -> str:
     return total.hexdigest()
 
 
-def resolve(tree: Lookup, path: str, *, follow: bool = True) -> str:
+def resolve(tree: Lookup, path: str, *, follow: bool = True, base: str = "") -> str:
     """Absolute path without symbolic links and dots; what does not exist is kept as written.
 
     Args:
         tree: Where links are looked up.
-        path: Absolute.
+        path: Absolute, or relative to ``base``.
         follow: Whether a link in the last place is followed too.
+        base: Absolute, itself without links and dots.
 
     Raises:
-        ValueError: ``path`` is relative.
+        ValueError: ``path`` is relative, and to nothing.
     """
-    if not path.startswith("/"):
+    if not (path.startswith("/") or base):
         raise ValueError(f"path is {path!r}, expected an absolute one")
     parts = [part for part in path.split("/") if part not in ("", ".")][::-1]
-    here, links = "/", 0
+    here, links = "/" if path.startswith("/") else base, 0
     while parts:
         part = parts.pop()
         if part == "..":

@@ -110,6 +110,10 @@ def test_old_names_are_those_that_a_real_file_system_gave(
         for path, inode in seen(root).items():
             olds = {old for old, each in first.items() if each == inode}
             found = names.old(path)
+            way = names.walk("")
+            for name in path.split("/")[1:]:
+                way = way.below(name)
+            assert way == names.walk(path)
             assert found in olds if olds else found not in first
 
 
