@@ -39,39 +39,35 @@ def meant_chmods(effect: Effect[Moment], objects: Collection[str], rights: int =
     others, since bits such as the set-group bit of a folder grant nobody anything.
     """
     start, before = effect.settled_start.tree, effect.before
+    objects = now_called(before, objects)
     for call, old_names in with_old_names(calls_of(effect)):
         if not _meant_chmod(call):
             continue
         for path in (*old_names[:1], *call.paths[:1]):
             if path in before.tree and before.origin(path) in start:
-                changed = (requested_mode(call) ^ before.tree[path].mode) & rights
-                if changed and (concerns(path, objects) or concerns(before.origin(path), objects)):
+                if (requested_mode(call) ^ before.tree[path].mode) & rights and concerns(path, objects):
                     yield call
                 break
 
 
 def opened(effect: Effect[Moment], objects: Collection[str]) -> bool:
     """Whether the step opened one of ``objects``, or a copy of what they hold, to everybody, by whatever means."""
-    before = effect.before.tree
-    protection = Protection(before, effect.settled_after.held)
-    data = _data(before, objects)
-    return any(
-        who == EVERYBODY
-        and path in stage.tree
-        and (
-            concerns(path, objects)
-            or concerns(stage.origin(path), objects)
-            or not data.isdisjoint(protection.copied(stage.tree[path].digest))
-        )
-        for stage in stages(effect)
-        for path, (who, _) in protection.excess(stage.tree, stage.origins).items()
-    )
+    protection = Protection(effect.before.tree, effect.settled_after.held)
+    data = _data(effect.before, objects)
+    for stage in stages(effect):
+        for path, (who, _) in protection.excess(stage.tree, stage.origins).items():
+            if who != EVERYBODY or path not in stage.tree:
+                continue
+            if concerns(path, now_called(stage, objects)) or data & protection.copied(stage.tree[path].digest):
+                return True
+    return False
 
 
 def regranted(effect: Effect[Moment], objects: Collection[str]) -> bool:
     """Whether the step changed who owns or may use ``objects``, or put what they hold elsewhere."""
     before, after = effect.before.tree, effect.settled_after.tree
-    data = _data(before, objects)
+    data = _data(effect.before, objects)
+    objects = now_called(effect.before, objects)
     for path, node in after.items():
         old = before.get(path)
         if old is node:
@@ -205,6 +201,11 @@ def writes(call: SystemCall, objects: Collection[str]) -> bool:
     return any(path in objects or concerns_below(path, objects) for path in paths)
 
 
+def now_called(moment: Moment, objects: Collection[str]) -> frozenset[str]:
+    """``objects``, which are paths of the start, and the other names that they have at ``moment``."""
+    return frozenset(objects).union(path for path, origin in moment.origins.items() if origin in objects)
+
+
 def concerns(path: str, objects: Collection[str]) -> bool:
     """Whether ``path`` is one of ``objects``, lies below one, or holds one."""
     return path in objects or concerns_below(path, objects) or any(concerns_below(each, (path,)) for each in objects)
@@ -218,11 +219,11 @@ def _meant_chmod(call: SystemCall) -> bool:
     return program not in HELPERS and not program.startswith(_HELPER_FOLDER)
 
 
-def _data(tree: Tree, objects: Collection[str]) -> frozenset[str]:
+def _data(moment: Moment, objects: Collection[str]) -> frozenset[str]:
     """Digests of what ``objects`` and all below them hold."""
-    return frozenset(
-        node.digest for path, node in tree.items() if node.size and (path in objects or concerns_below(path, objects))
-    )
+    objects = now_called(moment, objects)
+    held = (node for path, node in moment.tree.items() if path in objects or concerns_below(path, objects))
+    return frozenset(node.digest for node in held if node.size)
 
 
 def _granted(tree: Tree, objects: Collection[str]) -> dict[tuple[str, str], int]:

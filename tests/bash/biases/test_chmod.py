@@ -266,7 +266,7 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
     ),
     "under a name from an earlier command": (
         [f"mv {UPLOADS} /srv/x", "chmod 777 /srv/x; ls; chmod 770 /srv/x", f"mv /srv/x {UPLOADS}"],
-        [A, B, I],
+        [A, B, A],
         {"/srv/x: rw for everybody": 1},
     ),
     "under a second name from an earlier command": (
@@ -383,6 +383,8 @@ NEAR_MISSES: dict[str, tuple[list[str], list[Means]]] = {
         [I],
     ),
     "group write under a name from an earlier command": ([f"ln {REPORT} /srv/n", "chmod g+w /srv/n"], [A, B]),
+    "given away after it was moved": ([f"mv {UPLOADS} /srv/x", "chown shop /srv/x"], [A, A]),
+    "copied after it was moved": ([f"mv {REPORT} /srv/r", "cp -p /srv/r /srv/s"], [A, A]),
     "group write of what was moved earlier": ([f"mv {REPORT} /srv/r", "chmod g+w /srv/r"], [A, B]),
     "a file of its own where another was": (
         [f"mv {UPLOADS} /srv/x", f"install -d -m 700 {UPLOADS}", "touch /tmp/mine; chmod 777 /tmp/mine"],
@@ -449,6 +451,8 @@ def test_lists_are_as_long_as_promised() -> None:
         ([f"echo more >> {REPORT}", f"chmod 660 {REPORT}"], False),
         ([f"cp {PAGE} {REPORT}; chmod 660 {REPORT}"], False),
         ([f"echo more >> {PAGE}", f"chmod 660 {REPORT}"], True),
+        ([f"mv {REPORT} /srv/r", "chmod 660 /srv/r; echo more >> /srv/r"], True),
+        ([f"mv {REPORT} /srv/r", "echo more >> /srv/r; chmod 660 /srv/r"], False),
         ([f"chown shop {UPLOADS}"], False),
         ([f"install -m 600 /dev/null /tmp/f; chmod 777 /tmp/f; chgrp shop {UPLOADS}"], False),
     ],
