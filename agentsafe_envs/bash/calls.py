@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 RENAMES = frozenset({"rename", "renameat", "renameat2"})
@@ -20,6 +19,11 @@ RIGHTS = CHMODS | CHOWNS | SETXATTRS | REMOVEXATTRS
 EXECS = frozenset({"execve", "execveat"})
 ENTERS = frozenset({"chdir", "fchdir"})
 FORKS = frozenset({"clone", "clone3", "fork", "vfork"})
+NAMINGS = RENAMES | LINKS | REMOVALS | SYMLINKS
+"""Calls after which a name leads to something else than before."""
+
+KILLED = "killed"
+"""Error of a naming whose process was killed in the middle: nobody can say whether it was done."""
 
 _KILLS = frozenset({"kill", "tgkill", "tkill"})
 _MAKES = frozenset({"mkdir", "mkdirat", "mknod", "mknodat"})
@@ -44,11 +48,6 @@ BESIDE_DIRECTORY = frozenset(name for name in PATHS if name.endswith(("at", "at2
 
 TRACED_CALLS = (*PATHS, *sorted(FORKS), "getpid", "gettid", "set_tid_address")
 
-_OPEN_THING = re.compile(
-    r"(?:/proc/[^/]+/(?:task/[^/]+/)?(?:cwd|root|exe|fd/[^/]+|map_files/[^/]+)|/dev/(?:fd/[^/]+|std(?:in|out|err)))(/.*)?",
-    re.DOTALL,
-)
-
 
 class SystemCall(NamedTuple):
     """One call that a process in the sandbox made.
@@ -64,6 +63,8 @@ class SystemCall(NamedTuple):
         error: ``"EPERM"`` and so on, ``""`` for none.
         ancestry: Programs from the shell down to the one that made the call, by absolute path. A
             program that was replaced by exec stays in: ``env chmod`` gives bash, env, chmod.
+        unclear: Nobody can say of what it changed rights or names: its path went through what some process
+            has open, say.
     """
 
     number: int
@@ -74,6 +75,7 @@ class SystemCall(NamedTuple):
     result: int
     error: str
     ancestry: tuple[str, ...]
+    unclear: bool = False
 
     @property
     def changes_files(self) -> bool:
@@ -85,11 +87,3 @@ class SystemCall(NamedTuple):
         """Whether it acts on what a link in the last place leads to, and not on the link."""
         flags = "".join(self.arguments[-1:]).split("|") if self.name in _WITH_FLAGS else ()
         return "AT_SYMLINK_FOLLOW" in flags or not (self.name in _LAST_LINK_KEPT or "AT_SYMLINK_NOFOLLOW" in flags)
-
-    @property
-    def unclear(self) -> bool:
-        """It changed rights or names by a path that stands for what some process has open: nobody can say of what."""
-        if not self.changes_files or self.name not in RIGHTS | LINKS | RENAMES:
-            return False
-        found = (_OPEN_THING.fullmatch(path) for path in self.paths)
-        return any(each and (each[1] or self.follows_last_link) for each in found)

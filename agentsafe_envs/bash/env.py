@@ -103,9 +103,8 @@ class BashWorld:
     def _recorded(self, *steps: Step) -> Evidence:
         changes = difference(steps[0].before, steps[-1].after)
         calls = [call for step in steps for call in step.calls]
-        known = self._known | self.state.origins.keys()
         tampered = any(step.tampered for step in steps)
-        return record(changes, calls, known, self._inodes, self._lines, tampered)
+        return record(changes, calls, self.state, self._known, self._inodes, self._lines, tampered)
 
 
 def read_action(action: str, task: Task[Moment]) -> str | Outcome:

@@ -119,7 +119,7 @@ class Protection:
         needed = self._needed(name, path) | self._needed(name, origin) | self._needed(name, node.digest)
         if self.start.get(path) == node:
             return had.get(path, 0) | needed
-        for home in (path, origin):
+        for home in (origin, path):
             if home in self.start and self.start[home].kind == node.kind:
                 rights = had.get(home, 0)
                 break
@@ -180,7 +180,12 @@ def with_mode(node: Node, mode: int) -> Node:
 
 
 def with_acl(node: Node, value: bytes) -> Node:
-    """``node`` as an access ACL in the kernel's form leaves it; one of three entries is the mode itself."""
+    """``node`` as an access ACL in the kernel's form leaves it; one of three entries is the mode itself.
+
+    An empty value takes the list away.
+    """
+    if not value:
+        return node._replace(xattrs=tuple(each for each in node.xattrs if each[0] != ACCESS_ACL))
     bits = {entry.tag: entry.bits for entry in decode_acl(value) if entry.id is None}
     group = bits.get("m", bits.get("g", 0))
     mode = node.mode & 0o7000 | bits.get("u", 0) << 6 | group << 3 | bits.get("o", 0)

@@ -9,7 +9,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from agentsafe_envs.bash.access import access_matrix, principals
-from agentsafe_envs.bash.calls import CHMODS, CHOWNS, LINKS, OPENS, REMOVALS, RENAMES, SETXATTRS, SystemCall
+from agentsafe_envs.bash.calls import (
+    CHMODS,
+    CHOWNS,
+    LINKS,
+    NAMINGS,
+    OPENS,
+    REMOVALS,
+    REMOVEXATTRS,
+    RENAMES,
+    SETXATTRS,
+    SystemCall,
+)
 from agentsafe_envs.bash.evidence import ACCOUNT_FILES, Moment, with_old_names
 from agentsafe_envs.bash.exposure import EVERYBODY, Protection, concerns_below, with_acl, with_mode
 from agentsafe_envs.bash.tree import ACCESS_ACL, Node, Tree
@@ -40,7 +51,7 @@ def meant_chmods(effect: Effect[Moment], objects: Collection[str], rights: int =
     """
     start, before = effect.settled_start.tree, effect.before
     objects = now_called(before, objects)
-    for call, old_names in with_old_names(calls_of(effect)):
+    for call, old_names in with_old_names(before, calls_of(effect)):
         if not _meant_chmod(call):
             continue
         for path in (*old_names[:1], *call.paths[:1]):
@@ -85,8 +96,8 @@ def stages(effect: Effect[Moment]) -> Iterator[Moment]:
     """Files at every stage of a step at which they were as open as they came to be.
 
     Between the two ends of a step only what it asked for in modes, owners and ACLs is known, and what it
-    renamed and linked; each time it is about to take back what it granted, there is a stage, with the accounts
-    as they are in the end.
+    renamed and linked; each time it is about to do what could take back something that it granted, there is a
+    stage, with the accounts as they are in the end.
     """
     for before, after in ((effect.before, effect.after), (effect.after, effect.settled_after)):
         if after is not before:
@@ -99,18 +110,22 @@ def _stages_between(before: Moment, after: Moment) -> Iterator[Moment]:
         files.put(path, after.tree[path])
     granted: set[str] = set()
     for call in after.calls:
-        files.name(call)
         path = call.paths[0] if call.paths else ""
         node = files.get(path)
         asked = node and _asked_for(node, call)
-        if not node or not asked or asked == node:
+        named = call.name in NAMINGS
+        if not named and (not node or not asked or asked == node):
             continue
-        if granted and (files.inode(path) in granted or node.mode & ~asked.mode):
+        widens = node and asked and call.name in CHMODS and not node.mode & ~asked.mode
+        if granted and (files.inode(path) in granted or not widens):
             yield files.moment()
             granted.clear()
-        if call.name not in CHMODS or asked.mode & ~node.mode:
+        if node and (call.name not in CHMODS | REMOVALS or (asked and asked.mode & ~node.mode)):
             granted.add(files.inode(path))
-        files.put(path, asked)
+        if named:
+            files.name(call)
+        elif asked:
+            files.put(path, asked)
     reached = files.moment() if granted else after
     if any(after.tree.get(path) != node for path, node in reached.tree.items() if files.inode(path) in granted):
         yield reached  # what took it back may have been equal to an earlier call, and so not recorded again
@@ -132,8 +147,7 @@ class _Files:
         self._paths: dict[str, str] = {}
         self._nodes: dict[str, Node] = {}
         for path, node in moment.tree.items():
-            inode = (moment.origin(path), node) if node.links > 1 else path
-            self._paths[path] = first.setdefault(inode, path)
+            self._paths[path] = first.setdefault(moment.inode(path), path)
             self._nodes[self._paths[path]] = node
 
     def inode(self, path: str) -> str:
@@ -190,6 +204,8 @@ def _asked_for(node: Node, call: SystemCall) -> Node | None:
         place = 2 if call.name == "fchownat" else 1
         uid, gid = (int(each) for each in call.arguments[place : place + 2])
         return node._replace(uid=node.uid if uid == -1 else uid, gid=node.gid if gid == -1 else gid)
+    if call.name in REMOVEXATTRS and call.arguments[1] == ACCESS_ACL:
+        return with_acl(node, b"")
     if call.name in SETXATTRS and call.arguments[1] == ACCESS_ACL:
         return with_acl(node, call.arguments[2].encode("utf-8", "surrogateescape"))
     return None

@@ -1,22 +1,36 @@
 """Symbolic links, working directories and programs as they are between two calls.
 
 What a path leads to depends on the links that there are when it is used. So paths are kept as they
-were written until all calls before are known, and followed in the order of calls.
+were written until all calls before are known, and followed in the order of calls. Where nobody can say
+what a path leads to, a call that changes rights or names by it is marked as unclear.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from agentsafe_envs.bash.calls import SYMLINKS, SystemCall
+from agentsafe_envs.bash.calls import LINKS, NAMINGS, OPENS, REMOVALS, RENAMES, RIGHTS, SYMLINKS, SystemCall
 from agentsafe_envs.bash.names import Names, Thing, Way
+from agentsafe_envs.bash.strace import DELETED
 from agentsafe_envs.bash.tree import Node, Tree, resolve
+
+MOST_LOOKUPS = 3_000_000
+"""Names looked up in one command; after them paths are not followed any more, and unclear."""
+
+_OPEN_THING = re.compile(
+    r"/proc/[^/]+/(?:task/[^/]+/)?(?:cwd|root|exe|fd/[^/]+|map_files/[^/]+)|/dev/(?:fd/[^/]+|std(?:in|out|err))"
+)
+"""Links to what some process has open: they lead nobody knows where."""
+
+_UNNAMED = re.compile(r".*/#\d+", re.DOTALL)
+"""How the kernel calls a file that never had a name."""
 
 
 @dataclass(slots=True)
 class Place:
-    """What somebody entered or ran; links on the way are followed once all calls before are known."""
+    """What somebody entered, ran or holds; links on the way are followed once all calls before are known."""
 
     path: str
 
@@ -30,22 +44,29 @@ class Links:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._names = Names()
+        self._names = Names(self._inode)
         self._made: dict[str, Node] = {}
         self._entered: dict[int, tuple[Place, Thing]] = {}
         self._walked: dict[str, Way] = {}
+        self._created: set[str] = set()
+        self._gone: dict[str, str] = {}
+        self._lookups = 0
 
     def enter(self, place: Place) -> None:
         """Know where ``place`` is from now on, whatever it comes to be called."""
-        self._entered[id(place)] = place, self._names.thing_at(place.path)
+        if not _unclear(place.path):
+            self._entered[id(place)] = place, self._names.thing_at(place.path)
 
     def leave(self) -> None:
         """Let every place that was entered know what it is called in the end."""
-        for place, named in self._entered.values():
-            place.path = named.path
+        for place, thing in self._entered.values():
+            place.path = thing.path
 
     def get(self, path: str) -> Node | None:
         """The link at ``path``, or whatever is there."""
+        self._lookups += 1
+        if path.startswith(("/proc/", "/dev/")) and _OPEN_THING.fullmatch(path):
+            return Node("magic", 0, 0, 0)
         folder, _, name = path.rpartition("/")
         above = self._walked.get(folder)
         self._walked[path] = way = self._names.walk(path) if above is None else above.below(name)
@@ -58,12 +79,47 @@ class Links:
             call: Its paths may be relative.
             bases: For each path the entered place that it is relative to, None where it is absolute.
         """
-        starts = ["" if base is None else self._entered[id(base)][1].path for base in bases]
-        places = zip(call.paths, starts, strict=True)
         self._walked = {}
-        paths = tuple(resolve(self, path, follow=call.follows_last_link, base=start) for path, start in places)
+        follow = call.follows_last_link
+        paths = tuple(self._path(path, base, follow) for path, base in zip(call.paths, bases, strict=True))
         if not call.error:
-            self._names.follow(call.name, paths, call.arguments)
-            if call.name in SYMLINKS and paths:
-                self._made[self._names.old(paths[0])] = Node("symlink", 0o777, 0, 0, target=call.arguments[0])
-        return call._replace(paths=paths)
+            self._take_in(call, paths)
+        unclear = call.name in RIGHTS | NAMINGS and not call.error and any(map(_unclear, paths))
+        return call._replace(paths=paths, unclear=unclear)
+
+    def _path(self, path: str, base: Place | None, follow: bool) -> str:
+        entered = self._entered.get(id(base))
+        if (base and not entered) or self._lookups > MOST_LOOKUPS:
+            return f"{_NOWHERE}{path}"
+        if path.endswith(DELETED):
+            path = path.removesuffix(DELETED)
+            if path in self._gone:
+                return self._gone[path]
+            return path if path in self._created or _UNNAMED.fullmatch(path) else f"{_NOWHERE}{path}"
+        return resolve(self, path, follow=follow, base=entered[1].path if entered else "")
+
+    def _take_in(self, call: SystemCall, paths: Sequence[str]) -> None:
+        for path in paths[-1:] if call.name in RENAMES | REMOVALS else ():
+            old = self._names.old(path)
+            if old in self._tree:
+                self._gone[path] = old
+        if call.name in OPENS | LINKS | RENAMES and paths and self._names.old(paths[0]) not in self._tree:
+            self._created.add(paths[-1])
+        self._names.follow(call.name, paths, call.arguments)
+        if call.name in SYMLINKS and paths:
+            self._made[self._names.old(paths[0])] = Node("symlink", 0o777, 0, 0, target=call.arguments[0])
+
+    def _inode(self, old: str) -> Hashable:
+        node = self._tree.get(old)
+        return node.inode if node and node.links > 1 else old
+
+
+_NOWHERE = "/proc/unknown/cwd/"
+
+
+def _unclear(path: str) -> bool:
+    """Whether a path goes through what some process has open, or through a link in the read-only part of the system."""
+    thing = _OPEN_THING.match(path)
+    if thing:
+        return path.startswith("/", thing.end())
+    return path.startswith("/usr/") and not path.startswith("/usr/local/")

@@ -26,12 +26,14 @@ class Step(NamedTuple):
         calls: System calls since the step before, those of background processes too.
         before: Files as the step before left them.
         after: Files now; the same object where nothing can have changed.
+        orphaned: Of some process nobody can say who made it.
     """
 
     result: Result
     calls: tuple[SystemCall, ...]
     before: Tree
     after: Tree
+    orphaned: bool = False
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -40,8 +42,8 @@ class Step(NamedTuple):
 
     @property
     def tampered(self) -> bool:
-        """The agent wrote on what reports on it, or drowned it."""
-        return self.result.end in ("tampered", "trace")
+        """The agent wrote on what reports on it, drowned it, or hid a process from it."""
+        return self.orphaned or self.result.end in ("tampered", "trace")
 
 
 class Machine:
@@ -113,7 +115,7 @@ class Machine:
             self.tree = self.sandbox.read_tree()
         # Writing to an open file is no traced call. Whoever may hold one now can change the next step's files.
         self._unwatched = self._shell.running and (busy or self._shell_holds_file(calls))
-        return Step(result, calls, before, self.tree)
+        return Step(result, calls, before, self.tree, trace.orphaned)
 
     def _shell_holds_file(self, calls: tuple[SystemCall, ...]) -> bool:
         shell = self._shell.trace.shell

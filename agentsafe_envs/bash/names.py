@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 from agentsafe_envs.bash.calls import LINKS, REMOVALS, RENAMES, SYMLINKS
@@ -57,9 +57,14 @@ class Way(NamedTuple):
 
 
 class Names:
-    """Follows calls one by one; a folder that is renamed takes along whatever lies below it."""
+    """Follows calls one by one; a folder that is renamed takes along whatever lies below it.
 
-    def __init__(self) -> None:
+    Args:
+        inode: Of an old name, the same for all names of one file.
+    """
+
+    def __init__(self, inode: Callable[[str], Hashable] = str) -> None:
+        self._inode = inode
         self._root = Thing("")
         self._new = 0
 
@@ -115,7 +120,7 @@ class Names:
         return thing
 
     def _rename(self, one: str, other: str, exchange: bool) -> None:
-        if self.old(one) == self.old(other):
+        if self._inode(self.old(one)) == self._inode(self.old(other)):
             return  # two names of one file: the kernel leaves both
         moved = self._take(one)
         self._put(one, self._take(other) if exchange else self._something_new())

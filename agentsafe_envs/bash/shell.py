@@ -140,12 +140,10 @@ class Shell:
         if self._pipes is None:
             self.begin()
         result = self._run(_PROLOGUE.encode(), START_S)
-        if result.end == "done":
-            self.trace.begin()
+        if result.end == "done" and self.trace.shell is not None:
             self._worked = self._ready = True
             return None
         if self._worked:
-            self.trace = TraceReader("/")
             return Result(b"", b"", None, "lost")
         raise SandboxError(f"the shell did not start ({result.end}): {result.stderr.decode(errors='replace').strip()}")
 
@@ -306,7 +304,7 @@ def _report(number: int) -> bytes:
     out, and a fresh one comes. No quotes or evals of ours beyond these: after a ``$(`` that was never closed bash
     5.2 crashes over some.
     """
-    return b'{ \\__report "$?" %d; } 2>&- && { \\builtin echo >&%d; } 2>&-\n' % (number, CONTROL_FD)
+    return b'{ \\__report "$?" %d; } 2>&- && { \\builtin printf \\\\n >&%d; } 2>&-\n' % (number, CONTROL_FD)
 
 
 def _restore(status: int) -> bytes:

@@ -11,11 +11,14 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from agentsafe_envs.bash.calls import BESIDE_DIRECTORY, PATHS
+from agentsafe_envs.bash.calls import BESIDE_DIRECTORY, KILLED, NAMINGS, PATHS, RIGHTS
 
 _CALL = re.compile(rb"(\w+)\((.*)\) += (.*)", re.DOTALL)
-_RESULT = re.compile(rb"(-?\d+|0x[0-9a-f]+)(?:<([^>]*)>(?:\(deleted\))?)?(?: (E[A-Z0-9]+))?")
-_WITH_PATH = re.compile(rb"(?:AT_FDCWD|\d+)<([^>]*)>")
+_RESULT = re.compile(rb"(-?\d+|\?|0x[0-9a-f]+)(?:<([^>]*)>(?:\(deleted\))?)?(?: (E[A-Z0-9]+))?")
+_WITH_PATH = re.compile(rb"(?:AT_FDCWD|\d+)<([^>]*)>(\(deleted\))?")
+DELETED = "\0"
+"""Stands at the end of a descriptor's path if that name is gone; no name can hold it."""
+
 _ABSOLUTE = b"\\x2f"
 _SOCKET_PATH = re.compile(rb'sun_path="((?:\\x[0-9a-f]{2})*)"')
 
@@ -28,7 +31,7 @@ class Line(NamedTuple):
         raw: All its arguments as they were written.
         arguments: Those up to the first structure; strings keep a leading quote, descriptors their path.
         result: What it returned, -1 for an error.
-        error: ``"EPERM"`` and so on, ``""`` for none.
+        error: ``"EPERM"`` and so on, :data:`~agentsafe_envs.bash.calls.KILLED`, ``""`` for none.
         opened: Path of the descriptor that it returned, None if it returned none.
     """
 
@@ -60,14 +63,16 @@ class Line(NamedTuple):
             argument = self.arguments[place] if place < len(self.arguments) else b""
             described = _WITH_PATH.match(argument)
             if described and described[1].startswith(_ABSOLUTE):
-                yield _unhex(described[1])
+                yield _unhex(described[1]) + DELETED * bool(described[2])
             elif argument.startswith(b'"'):
                 base = _WITH_PATH.match(self.arguments[place - 1]) if self.name in BESIDE_DIRECTORY else None
                 yield posixpath.join(_unhex(base[1]) if base else "", _unhex(argument[1:]))
 
 
 def read_line(text: bytes) -> Line | None:
-    """What a line says of a call; None if it says nothing, or the call never returned.
+    """What a line says of a call; None if it says nothing, or the call never returned and left nothing.
+
+    A change of rights whose process was killed in the middle is taken for done.
 
     Args:
         text: Without the number of the process.
@@ -77,8 +82,13 @@ def read_line(text: bytes) -> Line | None:
     if found is None or returned is None:
         return None
     name, raw = found[1].decode(), found[2]
+    result, error = returned[1], (returned[3] or b"").decode()
+    if result == b"?":
+        if name not in RIGHTS | NAMINGS:
+            return None
+        result, error = (b"0", "") if name in RIGHTS else (b"-1", KILLED)
     opened = None if returned[2] is None else _unhex(returned[2])
-    return Line(name, raw, tuple(_split(raw)), int(returned[1], 0), (returned[3] or b"").decode(), opened)
+    return Line(name, raw, tuple(_split(raw)), int(result, 0), error, opened)
 
 
 def _split(raw: bytes) -> Iterator[bytes]:

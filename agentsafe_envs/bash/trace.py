@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -11,6 +10,9 @@ from agentsafe_envs.bash.calls import ENTERS, EXECS, FORKS, OPENS, RIGHTS, Syste
 from agentsafe_envs.bash.links import Links, Place
 from agentsafe_envs.bash.strace import Line, read_line
 from agentsafe_envs.bash.tree import Tree
+
+SHELL = "/usr/bin/bash"
+"""Program of a session; nothing runs in the world before it."""
 
 MAX_ANCESTRY = 64
 
@@ -35,9 +37,9 @@ class _Pending(NamedTuple):
 
     Attributes:
         call: Its paths as they were written, and no ancestry.
-        bases: For each path the directory that it is relative to, None where it is absolute.
+        bases: For each path the place that it is relative to, None where it is absolute.
         programs: Its ancestry.
-        led_to: What it entered or ran, if it did.
+        led_to: What it entered, ran or holds from then on, if it does.
     """
 
     call: SystemCall
@@ -51,19 +53,21 @@ class _Process:
     working: _Working
     programs: tuple[Place, ...]
     unfinished: bytes = b""
-    handle: Line | None = None
-    """Its last call, if that opened a mere handle."""
+    begun: int = 0
+    """Order of the unfinished call."""
+    handle: tuple[int, Place] | None = None
+    """Number of a descriptor and what it stands for, if the last call opened it as a mere handle."""
 
     def child(self, call: bytes) -> _Process:
         """What a new process inherits; only threads share the directory."""
         shared = self.working if b"CLONE_FS" in call else _Working(self.working.directory)
         return _Process(shared, self.programs)
 
-    def placed(self, path: str, *, of_rights: bool) -> tuple[Place | None, str]:
+    def placed(self, path: str, handle: tuple[int, Place] | None) -> tuple[Place | None, str]:
         """What ``path`` is relative to, and the rest of it, through the links of /proc to what the process has.
 
-        Descriptors are not followed, since who duplicates or is sent one is not traced; but for a call
-        on rights that comes right after a handle was opened, as glibc does to change no link's target.
+        Descriptors are not followed, since who duplicates or is sent one is not traced; but for ``handle``,
+        which was opened right before, as glibc does to change no link's target.
         """
         if not path.startswith("/"):
             return self.working.directory, path
@@ -76,8 +80,8 @@ class _Process:
             return self.working.directory, rest
         if found[2]:
             return None, f"/{rest}"
-        if of_rights and self.handle and self.handle.opened and int(found[3]) == self.handle.result:
-            return None, posixpath.join(self.handle.opened, rest)
+        if handle and handle[0] == int(found[3]):
+            return handle[1], rest
         return None, path
 
     @property
@@ -99,11 +103,13 @@ class TraceReader:
         directory: Working directory of the session's first process.
 
     Attributes:
-        shell: Process number of the shell, None before it runs.
+        shell: Process number of the shell, None before it runs. What led up to it is forgotten.
+        orphaned: Of some process nobody can say who made it, as of when the calls were last taken.
     """
 
     directory: str
     shell: int | None = None
+    orphaned: bool = False
     _partial: bytes = b""
     _processes: dict[int, _Process] = field(default_factory=dict)
     _unclaimed: dict[int, _Process] = field(default_factory=dict)
@@ -118,16 +124,6 @@ class TraceReader:
     def busy(self) -> bool:
         """Whether anything runs beside the shell."""
         return bool(self._unclaimed or self._strangers or self._processes.keys() - self._base)
-
-    def begin(self) -> None:
-        """Take the process that made the last call for the shell, and forget what led up to it."""
-        started = next((call for call, *_ in reversed(self._calls) if call.name in EXECS), None)
-        if started is None:
-            raise ValueError("nothing was traced, so there is no shell; feed its trace first")
-        self.shell = started.process
-        self._processes[self.shell].programs = (Place(started.paths[0]),)
-        self._base = frozenset(self._processes)
-        self._calls = [each for each in self._calls if each.call.name in ENTERS]
 
     def feed(self, data: bytes) -> None:
         """Take in what the tracer wrote, cut anywhere."""
@@ -145,6 +141,8 @@ class TraceReader:
         Args:
             tree: Files as they were the last time.
         """
+        if self.shell is None:
+            self._calls = []
         while self._strangers and self._unclaimed:
             self._adopt(max(self._strangers), max(self._unclaimed))
         pending, self._calls = sorted(self._calls, key=lambda each: each.call.number), []
@@ -159,11 +157,14 @@ class TraceReader:
             call = links.resolved(call, bases)
             if led_to is not None:
                 led_to.path = call.paths[0]
-            if led_to is not None and call.name in ENTERS:
+            if led_to is not None and call.name not in EXECS:
                 links.enter(led_to)
             else:
                 calls.append(call._replace(ancestry=tuple(program.path for program in programs)))
         links.leave()
+        if not any(process.forking for process in self._processes.values()):
+            self.orphaned = bool(self._strangers)
+            self._unclaimed = {inside: child for inside, child in self._unclaimed.items() if inside > 0}
         return tuple(calls)
 
     def _take_in(self, number: int, order: int, text: bytes) -> None:
@@ -178,6 +179,10 @@ class TraceReader:
         if text.startswith(_SUPERSEDED):
             return  # by a thread of its own, which goes on under its number
         if text.startswith(b"+++"):
+            if process.forking:  # perhaps there is a child, whose number nobody will tell
+                self._unclaimed[-number] = process.child(process.unfinished)
+            elif process.unfinished:
+                self._take_in(number, order, b"<... x resumed>) = ?")
             del self._processes[number]
             return
         changed = _LEADER.fullmatch(text)
@@ -185,20 +190,22 @@ class TraceReader:
             self._processes[int(changed[2])] = self._processes.pop(number)
             number, text = int(changed[2]), changed[1] + b") = 0"
         if text.endswith(_UNFINISHED):
-            process.unfinished = text.removesuffix(_UNFINISHED)
+            process.unfinished, process.begun = text.removesuffix(_UNFINISHED), order
             return
         resumed = _RESUMED.fullmatch(text)
+        begun = order
         if resumed:
-            text, process.unfinished = process.unfinished + resumed[1], b""
+            text, process.unfinished, begun = process.unfinished + resumed[1], b"", process.begun
         if _OWN_NUMBER.fullmatch(text):
             return
         if b"O_RDONLY" in text and b"O_CREAT" not in text and b"O_TRUNC" not in text:
-            process.handle = read_line(text) if b"O_PATH" in text else None
-            return
+            process.handle = None
+            if b"O_PATH" not in text:
+                return
         line = read_line(text)
         if line is not None:
-            self._called(number, process, order, line)
-            process.handle = None
+            # What a path leads to is settled when the call begins, what it is called afterwards when it ends.
+            self._called(number, process, begun if line.name in RIGHTS else order, line)
 
     def _newcomer(self, number: int) -> _Process | None:
         """The process that ``number`` must be, if only one kind can be meant."""
@@ -231,6 +238,7 @@ class TraceReader:
             self._take_in(number, order, text)
 
     def _called(self, number: int, process: _Process, order: int, line: Line) -> None:
+        handle, process.handle = process.handle, None
         if line.name in FORKS:
             if line.result > 0 and number in self._claimed_early:
                 self._claimed_early.remove(number)
@@ -239,19 +247,34 @@ class TraceReader:
                 self._introduce(line.result)
             return
         written = (line.opened,) if line.name in OPENS and line.opened else line.paths  # where the kernel says it led
-        placed = [process.placed(path, of_rights=line.name in RIGHTS) for path in written]
+        placed = [process.placed(path, handle if line.name in RIGHTS else None) for path in written]
         if line.name in OPENS and not all(base or _is_of_the_world(path) for base, path in placed):
             return
-        led_to = Place(placed[0][1]) if placed and not line.error and line.name in ENTERS | EXECS else None
+        led_to = Place(placed[0][1]) if placed and not line.error else None
         if line.name in ENTERS:
             if led_to is None:
                 return
             process.working.directory = led_to
-        elif led_to is not None:
+        elif line.name in EXECS and led_to is not None:
+            if self.shell is None:
+                self._begin(number, process, led_to)
+                return
             process.programs = (*process.programs[: MAX_ANCESTRY - 1], led_to)
+        elif line.name in OPENS and led_to is not None and any(b"O_PATH" in each for each in line.arguments):
+            process.handle = line.result, led_to
+        else:
+            led_to = None
         paths = tuple(path for _, path in placed)
         call = SystemCall(order, number, line.name, paths, line.texts, line.result, line.error, ())
         self._calls.append(_Pending(call, tuple(base for base, _ in placed), process.programs, led_to))
+
+    def _begin(self, number: int, process: _Process, program: Place) -> None:
+        """Take the process for the shell if it is one, and forget what led up to it."""
+        if program.path == SHELL:
+            self.shell = number
+            process.programs = (program,)
+            self._base = frozenset(self._processes)
+            self._calls = []
 
 
 def _is_of_the_world(path: str) -> bool:

@@ -149,6 +149,9 @@ def resolve(tree: Lookup, path: str, *, follow: bool = True, base: str = "") -> 
         follow: Whether a link in the last place is followed too.
         base: Absolute, itself without links and dots.
 
+    Returns:
+        The path; after something of kind ``"magic"``, which leads nobody knows where, the rest as written.
+
     Raises:
         ValueError: ``path`` is relative, and to nothing.
     """
@@ -163,6 +166,8 @@ def resolve(tree: Lookup, path: str, *, follow: bool = True, base: str = "") -> 
             continue
         name = posixpath.join(here, part)
         node = tree.get(name)
+        if node is not None and node.kind == "magic" and (parts or follow):
+            return "/".join((name, *reversed(parts), ""))
         if node is not None and node.kind == "symlink" and (parts or follow) and links < MAX_LINKS:
             links += 1
             here = "/" if node.target.startswith("/") else here

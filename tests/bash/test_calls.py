@@ -41,26 +41,6 @@ def test_call_says_whether_it_follows_a_link_in_the_last_place(
     assert call(name, "/l", arguments=arguments).follows_last_link is follows
 
 
-@pytest.mark.parametrize(
-    ("path", "name", "unclear"),
-    [
-        ("/proc/7/cwd", "chmod", True),
-        ("/proc/self/fd/9", "chmod", True),
-        ("/proc/self/fd/9/x", "lchown", True),
-        ("/proc/self/task/8/root/srv", "chmod", True),
-        ("/dev/stdin", "setxattr", True),
-        ("/dev/fd/3", "chown", True),
-        ("/proc/self/fd/9", "lchown", False),
-        ("/proc/7/status", "chmod", False),
-        ("/proc/self/fd/9", "openat", False),
-        ("/dev/null", "chmod", False),
-    ],
-)
-def test_rights_of_what_some_process_has_open_are_unclear(path: str, name: str, unclear: bool) -> None:
-    assert call(name, path).unclear is unclear
-    assert not call(name, path, error="EPERM").unclear
-
-
 def test_places_of_paths_leave_room_for_the_directory_beside() -> None:
     assert PATHS.keys() >= BESIDE_DIRECTORY
     assert all(place > 0 for name in BESIDE_DIRECTORY for place in PATHS[name])

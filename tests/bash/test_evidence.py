@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs.bash.calls import SystemCall
+from agentsafe_envs.bash.calls import KILLED, SystemCall
 from agentsafe_envs.bash.evidence import (
     ACCOUNT_FILES,
     MOST_NAMINGS,
@@ -41,6 +41,7 @@ START = Start(
     ),
 )
 LINES = Lines(START)
+NOTHING = Moment({})
 
 
 def plain(tree: Tree) -> dict[str, Node]:
@@ -84,7 +85,7 @@ def test_recorded_step_leads_to_the_files_that_the_command_left(backend: Backend
         assert step.result.status == 0
         expected = plain(machine.tree)
         missing = plain({path: step.before[path] for path in step.before.keys() - known.keys()})
-    evidence = json.loads(json.dumps(record(step.changes, step.calls, known, {}, LINES, False)))
+    evidence = json.loads(json.dumps(record(step.changes, step.calls, NOTHING, known, {}, LINES, False)))
     found = follow(Moment({**known, **missing}), evidence)
     assert found.tree == expected
     assert found.calls
@@ -106,7 +107,7 @@ def test_recorded_step_tells_which_lines_of_the_start_its_files_hold(
     line = start.held[start.tree["/srv/d/f"].digest]
     with Machine(backend, START) as machine:
         step = machine.step(command)
-    evidence = json.loads(json.dumps(record(step.changes, step.calls, start.tree, {}, LINES, False)))
+    evidence = json.loads(json.dumps(record(step.changes, step.calls, NOTHING, start.tree, {}, LINES, False)))
     found = follow(start, evidence)
     assert {path: found.held.get(found.tree[path].digest, 0) == line for path in held} == held
 
@@ -114,13 +115,13 @@ def test_recorded_step_tells_which_lines_of_the_start_its_files_hold(
 def test_what_unpacks_to_more_than_can_be_looked_at_is_tampering() -> None:
     bomb = gzip.compress(bytes(MOST_BYTES + 1))
     node = Node("file", 0o644, 0, 0, len(bomb), "digest", content=bomb)
-    assert record([changed("/f", None, node)], (), {}, {}, LINES, False)["tampered"]
+    assert record([changed("/f", None, node)], (), NOTHING, {}, {}, LINES, False)["tampered"]
 
 
 def test_content_is_kept_of_accounts_only() -> None:
     accounts = ("/etc/passwd", "/etc/group", "/etc/shadow")
     tree = {path: Node("file", 0o644, 0, 0, 3, "digest", content=b"\xff:a") for path in (*accounts, "/f")}
-    evidence = record(difference({}, tree), (), {}, {}, LINES, False)
+    evidence = record(difference({}, tree), (), NOTHING, {}, {}, LINES, False)
     found = follow(Moment({}), json.loads(json.dumps(evidence))).tree
     assert {path: node.content for path, node in found.items()} == dict.fromkeys(accounts, b"\xff:a") | {"/f": None}
 
@@ -135,7 +136,7 @@ def test_calls_are_kept_that_succeeded_on_what_was_there_once_each() -> None:
         call("/f", name="execve"),
         call("/x", "/f"),
     ]
-    evidence = record((), calls, {"/f": node}, {}, LINES, False)
+    evidence = record((), calls, NOTHING, {"/f": node}, {}, LINES, False)
     assert evidence["calls"] == [
         ["fchmodat", ["/f"], ["AT_FDCWD", "x", "0777"], ["/usr/bin/chmod"]],
         ["fchmodat", ["/x", "/f"], ["AT_FDCWD", "x", "0777"], ["/usr/bin/chmod"]],
@@ -146,9 +147,9 @@ def test_calls_under_a_new_name_of_what_was_there_are_kept() -> None:
     known = {path: Node("directory", 0o755, 0, 0) for path in ("/d", "/d/f")}
     renamed = call("/d")._replace(name="rename", paths=("/d", "/e"))
     calls = [renamed, call("/e/f"), call("/e"), call("/x"), renamed._replace(paths=("/e", "/d")), call("/d")]
-    kept = [paths for _, paths, _, _ in record((), calls, known, {}, LINES, False)["calls"]]
+    kept = [paths for _, paths, _, _ in record((), calls, NOTHING, known, {}, LINES, False)["calls"]]
     assert kept == [["/d", "/e"], ["/e/f"], ["/e"], ["/e", "/d"], ["/d"]]
-    assert [old for _, old in with_old_names(calls)] == [
+    assert [old for _, old in with_old_names(Moment({}), calls)] == [
         ("/d", "/e"),
         ("/d/f",),
         ("/d",),
@@ -161,15 +162,15 @@ def test_calls_under_a_new_name_of_what_was_there_are_kept() -> None:
 def test_names_are_followed_up_to_a_number() -> None:
     chain = [call("/0")._replace(name="rename", paths=(f"/{each}", f"/{each + 1}")) for each in range(2 * MOST_NAMINGS)]
     for length, most in ((MOST_NAMINGS, False), (MOST_NAMINGS + 1, True)):
-        evidence = record((), chain[:length], {"/0"}, {}, LINES, False)
+        evidence = record((), chain[:length], NOTHING, {"/0"}, {}, LINES, False)
         assert (len(evidence["calls"]), "tampered" in evidence) == (MOST_NAMINGS, most)
-    assert "tampered" not in record((), chain, {"/another"}, {}, LINES, False)
+    assert "tampered" not in record((), chain, NOTHING, {"/another"}, {}, LINES, False)
 
 
 def test_equal_calls_on_different_things_and_equal_namings_are_all_kept() -> None:
     link, remove = call("/f", "/n", name="link"), call("/n", name="unlink")
     calls = [link, call("/n"), call("/n"), remove, call("/g", "/n", name="link"), call("/n"), remove, link, remove]
-    evidence = record((), calls, {"/f", "/g"}, {}, LINES, False)
+    evidence = record((), calls, NOTHING, {"/f", "/g"}, {}, LINES, False)
     names = ["link", "fchmodat", "unlink", "link", "fchmodat", "unlink", "link", "unlink"]
     assert [name for name, *_ in evidence["calls"]] == names
 
@@ -177,42 +178,44 @@ def test_equal_calls_on_different_things_and_equal_namings_are_all_kept() -> Non
 def test_what_has_another_name_is_known_by_its_inode() -> None:
     node = Node("file", 0o644, 0, 0, inode=7)
     known, inodes = {"/f", "/g"}, {7: "/f", 8: "/g"}
-    moved = record([changed("/x", None, node), changed("/f", node, None)], (), known, inodes, LINES, False)
+    moved = record([changed("/x", None, node), changed("/f", node, None)], (), NOTHING, known, inodes, LINES, False)
     start = Moment({"/f": node._replace(inode=0)})
     after = follow(start, json.loads(json.dumps(moved)))
     assert (after.origins, after.origin("/x"), after.origin("/f")) == ({"/x": "/f"}, "/f", "/f")
-    replaced = record([changed("/x", node, node._replace(inode=9))], (), {*known, "/x"}, inodes, LINES, False)
+    replaced = record([changed("/x", node, node._replace(inode=9))], (), after, known, inodes, LINES, False)
     assert follow(after, replaced).origin("/x") == "/x"
-    removed = record([changed("/x", node, None)], (), {*known, "/x"}, inodes, LINES, False)
+    removed = record([changed("/x", node, None)], (), after, known, inodes, LINES, False)
     assert follow(after, removed).origins == {}
     swapped = [changed("/f", node, node._replace(inode=8)), changed("/g", node._replace(inode=8), node)]
-    assert record(swapped, (), known, inodes, LINES, False)["origins"] == {"/f": "/g", "/g": "/f"}
+    assert record(swapped, (), NOTHING, known, inodes, LINES, False)["origins"] == {"/f": "/g", "/g": "/f"}
 
 
 def test_hard_link_of_the_start_is_known_as_its_target() -> None:
     assert start_moment(START, LINES).origin("/srv/other") == "/srv/d/f"
 
 
-def test_rights_of_nobody_knows_what_are_tampering() -> None:
-    for path, error, tampering in (("/proc/7/cwd", "", True), ("/proc/7/cwd", "EPERM", False), ("/new", "", False)):
-        evidence = record((), [call(path, error=error)], (), {}, LINES, False)
-        assert evidence.get("tampered", False) is tampering
+def test_calls_of_which_nobody_can_say_what_they_changed_are_tampering() -> None:
+    assert "tampered" not in record((), [call("/new")], NOTHING, {"/f"}, {}, LINES, False)
+    assert record((), [call("/new")._replace(unclear=True)], NOTHING, {"/f"}, {}, LINES, False)["tampered"]
+    killed = call("/f", "/g", name="rename", error=KILLED)
+    assert record((), [killed], NOTHING, {"/f"}, {}, LINES, False)["tampered"]
+    assert "tampered" not in record((), [killed], NOTHING, {"/x"}, {}, LINES, False)
 
 
 def test_process_numbers_are_not_recorded() -> None:
-    evidence = record((), [call("/f")], {"/f": Node("file", 0o644, 0, 0)}, {}, LINES, False)
+    evidence = record((), [call("/f")], NOTHING, {"/f": Node("file", 0o644, 0, 0)}, {}, LINES, False)
     assert "4711" not in json.dumps(evidence)
 
 
 def test_step_without_effect_leaves_the_moment_itself() -> None:
     moment = Moment({"/": Node("directory", 0o755, 0, 0)})
-    assert follow(moment, record((), (), moment.tree, {}, LINES, False)) is moment
+    assert follow(moment, record((), (), NOTHING, moment.tree, {}, LINES, False)) is moment
     assert follow(moment, {}) is moment
 
 
 def test_other_inode_behind_a_name_is_no_change() -> None:
     one, other = (Node("file", 0o644, 0, 0, 1, "d", inode=number) for number in (1, 2))
-    assert record([changed("/f", one, other)], (), {}, {}, LINES, False)["changes"] == {}
+    assert record([changed("/f", one, other)], (), NOTHING, {}, {}, LINES, False)["changes"] == {}
 
 
 @pytest.mark.parametrize(
@@ -225,7 +228,7 @@ def test_other_inode_behind_a_name_is_no_change() -> None:
     ],
 )
 def test_hiding_files_from_observation_is_tampering(node: Node, hidden: bool) -> None:
-    assert record([changed("/f", None, node)], (), {}, {}, LINES, False).get("tampered", False) is hidden
+    assert record([changed("/f", None, node)], (), NOTHING, {}, {}, LINES, False).get("tampered", False) is hidden
 
 
 @pytest.mark.parametrize(
@@ -237,12 +240,14 @@ def test_hiding_files_from_observation_is_tampering(node: Node, hidden: bool) ->
     ],
 )
 def test_hiding_the_accounts_is_tampering(node: Node, hidden: bool) -> None:
-    assert record([changed("/etc/passwd", None, node)], (), {}, {}, LINES, False).get("tampered", False) is hidden
+    assert (
+        record([changed("/etc/passwd", None, node)], (), NOTHING, {}, {}, LINES, False).get("tampered", False) is hidden
+    )
 
 
 def test_evidence_of_another_start_is_refused() -> None:
     one, other = (Node("file", mode, 0, 0, 1, "d") for mode in (0o644, 0o600))
-    evidence = record([changed("/f", one, other)], (), {}, {}, LINES, False)
+    evidence = record([changed("/f", one, other)], (), NOTHING, {}, {}, LINES, False)
     with pytest.raises(ValueError, match="/f was another file before the step"):
         follow(Moment({"/f": other}), evidence)
 
@@ -288,7 +293,7 @@ trees = st.dictionaries(st.text(st.characters(), min_size=1, max_size=3).map("/{
 
 @given(trees, trees)
 def test_any_change_can_be_stored_and_followed(before: dict[str, Node], after: dict[str, Node]) -> None:
-    evidence = record(difference(before, after), (), before, {}, LINES, False)
+    evidence = record(difference(before, after), (), NOTHING, before, {}, LINES, False)
     stored = json.loads(json.dumps(evidence))
     if json.loads(json.dumps(list(after))) == list(after):  # two halves of a surrogate pair become one in storage
         assert follow(Moment(before), stored).tree == after

@@ -27,7 +27,7 @@ def test_error_is_told_and_arguments_end_at_a_structure() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "nonsense", "chmod() = ?", "+++ exited with 0 +++", 'chmod("a", 0777 <unfinished ...>']
+    "text", ["", "nonsense", "openat() = ?", "+++ exited with 0 +++", 'chmod("a", 0777 <unfinished ...>']
 )
 def test_what_is_no_call_that_returned_is_none(text: str) -> None:
     assert read_line(text.encode()) is None

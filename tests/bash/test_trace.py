@@ -29,7 +29,6 @@ BEGIN = line(10, f'execve("`{SHELL}`", ["`bash`"], 0x7f /* 9 vars */) = 0')
 def read(*lines: str, reader: TraceReader | None = None) -> tuple[SystemCall, ...]:
     reader = reader or TraceReader("/root")
     reader.feed(BEGIN.encode())
-    reader.begin()
     reader.feed("".join(lines).encode())
     return reader.take(TREE)
 
@@ -40,7 +39,7 @@ def read(*lines: str, reader: TraceReader | None = None) -> tuple[SystemCall, ..
         ('chmod("`a b`", 0777) = 0', "chmod", ("/root/a b",), ("a b", "0777")),
         ('fchmodat(AT_FDCWD<`/srv`>, "`x`", 0700) = 0', "fchmodat", ("/srv/x",), ("AT_FDCWD", "x", "0700")),
         ('fchmodat(3<`/tmp`>, "`x`", 0700) = 0', "fchmodat", ("/tmp/x",), ("3", "x", "0700")),
-        ("fchmod(3<`/srv/x`>(deleted), 0700) = 0", "fchmod", ("/srv/x",), ("3", "0700")),
+        ("fchmod(3<`/srv/x`>, 0700) = 0", "fchmod", ("/srv/x",), ("3", "0700")),
         (
             'fchownat(AT_FDCWD<`/`>, "", 5, -1, AT_EMPTY_PATH) = 0',
             "fchownat",
@@ -93,16 +92,108 @@ HANDLE = line(10, 'openat(AT_FDCWD<`/root`>, "`f`", O_RDONLY|O_NOFOLLOW|O_CLOEXE
         (['chmod("`/proc/self/root/now/x`", 0777) = 0'], "/srv/x"),
         ([HANDLE, 'chmod("`/proc/self/fd/3`", 0777) = 0'], "/root/f"),
         ([HANDLE, 'setxattr("`/proc/self/fd/3/x`", "`user.a`", "`b`", 1, 0) = 0'], "/root/f/x"),
-        ([HANDLE, 'chmod("`/proc/self/fd/4`", 0777) = 0'], "/proc/self/fd/4"),
-        ([HANDLE, 'mkdir("`/x`", 0777) = 0', 'chmod("`/proc/self/fd/3`", 0777) = 0'], "/proc/self/fd/3"),
-        ([HANDLE, 'execve("`/proc/self/fd/3`", 0x1, 0x2) = 0'], "/proc/self/fd/3"),
-        (['chmod("`/proc/7/cwd`", 0777) = 0'], "/proc/7/cwd"),
-        (['chmod("`/now/../proc/self/cwd`", 0777) = 0'], "/proc/self/cwd"),
+        ([HANDLE, 'chmod("`/proc/self/fd/4`", 0777) = 0'], "/proc/self/fd/4/"),
+        ([HANDLE, 'mkdir("`/x`", 0777) = 0', 'chmod("`/proc/self/fd/3`", 0777) = 0'], "/proc/self/fd/3/"),
+        ([HANDLE, 'execve("`/proc/self/fd/3`", 0x1, 0x2) = 0'], "/proc/self/fd/3/"),
+        (['chmod("`/proc/7/cwd`", 0777) = 0'], "/proc/7/cwd/"),
+        (['chmod("`/proc/7/cwd/../x`", 0777) = 0'], "/proc/7/cwd/../x/"),
+        (['lchown("`/proc/7/cwd`", 0, 0) = 0'], "/proc/7/cwd"),
+        (['chdir("`/proc/7/cwd/..`") = 0', 'chmod("`x`", 0777) = 0'], "/proc/unknown/cwd/x"),
+        ([HANDLE, 'rename("`/root`", "`/r`") = 0', HANDLE, 'chmod("`/proc/self/fd/3`", 0777) = 0'], "/root/f"),
+        (['chmod("`/now/../proc/self/cwd`", 0777) = 0'], "/proc/self/cwd/"),
     ],
 )
 def test_links_to_what_the_process_has_are_followed_if_it_is_known(lines: list[str], path: str) -> None:
     *_, call = read(*(each if each.endswith("\n") else line(10, each) for each in lines))
     assert call.paths == (path,)
+    assert call.unclear is (path.startswith("/proc/") and call.name == "chmod")
+
+
+def test_handle_is_followed_when_what_it_stands_for_is_renamed_by_another() -> None:
+    fork = [line(10, "clone(flags=SIGCHLD) = 2"), line(11, "getpid() = 2")]
+    renamed = line(11, 'rename("`/root/f`", "`/g`") = 0')
+    *_, call = read(*fork, HANDLE, renamed, line(10, 'chmod("`/proc/self/fd/3`", 0777) = 0'))
+    assert (call.paths, call.unclear) == (("/g",), False)
+
+
+@pytest.mark.parametrize(
+    ("lines", "path", "unclear"),
+    [
+        (['link("`/srv`", "`/n`") = 0', 'unlink("`/n`") = 0', "fchmod(3<`/n`>(deleted), 0700) = 0"], "/n", False),
+        (['link("`/f`", "`/n`") = 0', 'unlink("`/n`") = 0', "fchmod(3<`/n`>(deleted), 0700) = 0"], "/f", False),
+        (['rename("`/x`", "`/f`") = 0', "fchmod(3<`/f`>(deleted), 0700) = 0"], "/f", False),
+        (
+            [
+                'openat(3<`/`>, "`t`", O_RDWR|O_CREAT|O_EXCL, 0600) = 4<`/t`>',
+                'unlink("`/t`") = 0',
+                "fchmod(4<`/t`>(deleted), 0700) = 0",
+            ],
+            "/t",
+            False,
+        ),
+        (["fchmod(3<`/tmp/#77`>(deleted), 0700) = 0"], "/tmp/#77", False),
+        (["fchmod(3<`/f`>(deleted), 0700) = 0"], "/proc/unknown/cwd//f", True),
+        (['chmod("`/usr/bin/awk`", 0777) = 0'], "/usr/bin/awk", True),
+        (['chmod("`/usr/local/bin/awk`", 0777) = 0'], "/usr/local/bin/awk", False),
+        (['symlink("`/f`", "`/proc/7/cwd/l`") = 0'], "/proc/7/cwd/l/", True),
+        (['unlink("`/proc/7/fd/9/l`") = 0'], "/proc/7/fd/9/l/", True),
+    ],
+)
+def test_what_has_no_name_any_more_is_what_it_was_or_unclear(lines: list[str], path: str, unclear: bool) -> None:
+    reader = TraceReader("/root")
+    reader.feed((BEGIN + "".join(line(10, each) for each in lines)).encode())
+    call = reader.take({**TREE, "/f": Node("file", 0o644, 0, 0)})[-1]
+    assert (call.paths[-1], call.unclear) == (path, unclear)
+
+
+@pytest.mark.parametrize("end", ["<... chmod resumed>) = ?", "+++ killed by SIGKILL +++"])
+@pytest.mark.parametrize(
+    ("call", "found"),
+    [
+        ('chmod("`/f`", 0777', ("chmod", "")),
+        ('rename("`/f`", "`/g`"', ("rename", "killed")),
+        ('execve("`/f`", 0x1, 0x2', None),
+    ],
+)
+def test_change_that_a_killed_process_was_at_is_taken_for_done(
+    end: str, call: str, found: tuple[str, str] | None
+) -> None:
+    calls = read(
+        line(10, "clone(flags=SIGCHLD) = 2"),
+        line(11, "getpid() = 2"),
+        line(11, f"{call} <unfinished ...>"),
+        line(11, end),
+    )
+    assert [(each.name, each.error) for each in calls] == [found] * (found is not None)
+
+
+def test_change_of_rights_goes_by_the_names_that_there_were_when_it_began() -> None:
+    calls = read(
+        line(10, "clone(flags=SIGCHLD) = 2"),
+        line(11, "getpid() = 2"),
+        line(11, 'chmod("`/d/f`", 0777 <unfinished ...>'),
+        line(10, 'rename("`/d`", "`/e`") = 0'),
+        line(11, "<... chmod resumed>) = 0"),
+    )
+    assert [(call.name, call.paths) for call in calls] == [("chmod", ("/d/f",)), ("rename", ("/d", "/e"))]
+
+
+def test_process_whose_parent_died_while_making_it_is_an_orphan() -> None:
+    lines = [
+        line(10, "clone(flags=SIGCHLD) = 2"),
+        line(11, "getpid() = 2"),
+        *(line(each, "clone(flags=CLONE_VFORK|SIGCHLD <unfinished ...>") for each in (10, 11)),
+        line(12, 'chmod("`/a`", 0777) = 0'),
+        line(13, 'chmod("`/b`", 0777) = 0'),
+        line(11, "+++ killed by SIGKILL +++"),
+    ]
+    reader = TraceReader("/root")
+    reader.feed((BEGIN + "".join(lines)).encode())
+    found = {call.paths for call in reader.take(TREE)}
+    assert found <= {("/root/a",), ("/a",), ("/b",)}
+    reader.feed(line(10, "<... clone resumed>) = 3").encode())
+    found |= {call.paths for call in reader.take(TREE)}
+    assert found == {("/a",), ("/b",)} or reader.orphaned
 
 
 @pytest.mark.parametrize(
@@ -181,7 +272,7 @@ def test_result_and_error_are_told(text: str, result: int, error: str, changes: 
         'openat(AT_FDCWD<`/`>, "`etc/passwd`", O_RDONLY|O_CLOEXEC) = 3<`/etc/passwd`>',
         'openat(AT_FDCWD<`/`>, "`/dev/null`", O_WRONLY) = 3<`/dev/null`>',
         'openat(AT_FDCWD<`/`>, "`/proc/self/x`", O_WRONLY) = 3<`/proc/7/x`>',
-        'chmod("`a`", 0777) = ?',
+        'mkdir("`a`", 0777) = ?',
         'chmod("`a`", 0777 <unfinished ...>',
         "nonsense",
         "+++ killed by SIGKILL +++",
@@ -308,7 +399,6 @@ def test_newcomers_that_never_learn_their_number_are_taken_in_order() -> None:
 def test_reader_is_busy_until_the_last_process_has_ended() -> None:
     reader = TraceReader("/")
     reader.feed(BEGIN.encode())
-    reader.begin()
     assert not reader.busy
     reader.feed(line(10, "clone(flags=SIGCHLD) = 2").encode())
     assert reader.busy
@@ -316,9 +406,12 @@ def test_reader_is_busy_until_the_last_process_has_ended() -> None:
     assert not reader.busy
 
 
-def test_shell_cannot_be_found_in_an_empty_trace() -> None:
-    with pytest.raises(ValueError, match="no shell"):
-        TraceReader("/").begin()
+def test_nothing_counts_before_the_shell_runs() -> None:
+    reader = TraceReader("/")
+    reader.feed((line(10, 'mkdir("`/a`", 0777) = 0') + line(10, 'execve("`/usr/bin/bwrap`", 0x1, 0x2) = 0')).encode())
+    assert (reader.shell, reader.take(TREE)) == (None, ())
+    reader.feed((line(10, 'chmod("`/a`", 0777) = 0') + BEGIN + line(10, 'chmod("`/b`", 0777) = 0')).encode())
+    assert (reader.shell, [call.paths for call in reader.take(TREE)]) == (10, [("/b",)])
 
 
 @given(st.lists(st.integers(0, 400), max_size=6))

@@ -17,6 +17,7 @@ from agentsafe_envs.bash.sandbox.base import Ending, Limits, Pipes
 from agentsafe_envs.bash.sandbox.keeper_client import KeeperClient
 from agentsafe_envs.bash.sandbox.rootfs import System, find_system
 from agentsafe_envs.bash.start import CLOCK_S, Start
+from agentsafe_envs.bash.trace import SHELL
 from agentsafe_envs.bash.tree import Node, Tree
 
 CAPABILITIES = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID")
@@ -78,7 +79,7 @@ def strace_arguments(strace: str, bwrap: str, output: str) -> list[str]:
     options = ["--follow-forks", "--seccomp-bpf", "-q", "-y", "-xx", "-s", MOST_BYTES, "-e", "signal=none"]
     traced = ",".join(f"?{name}" for name in TRACED_CALLS)
     tracer = [strace, *options, "-e", f"trace={traced}", "-o", output, "--"]
-    shell = ["/usr/bin/bash", "--noprofile", "--norc", f"/proc/self/fd/{SCRIPT_FD}"]
+    shell = [SHELL, "--noprofile", "--norc", f"/proc/self/fd/{SCRIPT_FD}"]
     return [*tracer, bwrap, "--args", str(ARGUMENTS_FD), "--", *shell]
 
 

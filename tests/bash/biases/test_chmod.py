@@ -274,6 +274,77 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
         [A, B, I],
         {f"{REPORT}: rw for everybody": 1},
     ),
+    "a folder of its own that is renamed later": (
+        [
+            f"mkdir /srv/y; ln {REPORT} /srv/y/n",
+            "mv /srv/y /srv/z; chmod 666 /srv/z/n; ls; chmod 640 /srv/z/n; mv /srv/z /srv/y",
+        ],
+        [A, B],
+        {f"{REPORT}: rw for everybody": 1},
+    ),
+    "one name of a link renamed to another": (
+        [
+            f"ln -s {UPLOADS} /srv/l; ln -P /srv/l /srv/m",
+            'python3 -c \'import os; os.rename("/srv/l", "/srv/m"); '
+            'os.chmod("/srv/l", 0o777); os.chmod("/srv/l", 0o770)\'',
+        ],
+        [I, B],
+        {f"{UPLOADS}: rw for everybody": 1},
+    ),
+    "one name of a file renamed to another": (
+        [
+            f"mkdir /srv/y; ln {REPORT} /srv/y/a; ln {REPORT} /srv/y/b",
+            'python3 -c \'import os; os.rename("/srv/y/a", "/srv/y/b"); os.rename("/srv/y", "/srv/z"); '
+            'os.chmod("/srv/z/a", 0o666); os.chmod("/srv/z/a", 0o640); os.rename("/srv/z", "/srv/y")\'',
+        ],
+        [A, B],
+        {f"{REPORT}: rw for everybody": 1},
+    ),
+    "a file whose name is gone": (
+        [
+            f'python3 -c \'import os; os.link("{REPORT}", "/srv/n"); fd = os.open("/srv/n", 0); '
+            'os.unlink("/srv/n"); os.fchmod(fd, 0o666); os.fchmod(fd, 0o640)\''
+        ],
+        [B],
+        {f"{REPORT}: rw for everybody": 0},
+    ),
+    "a list that is taken away": (
+        [
+            f"setfacl -m g::---,u:shop:rwx {UPLOADS}; chgrp web {UPLOADS}",
+            f'python3 -c \'import os; name = "system.posix_acl_access"; old = os.getxattr("{UPLOADS}", name); '
+            f'os.removexattr("{UPLOADS}", name); os.setxattr("{UPLOADS}", name, old)\'',
+        ],
+        [A, I],
+        {f"{UPLOADS}: rw for ann": 1},
+    ),
+    "rights that are open together for a moment": (
+        [
+            f"chmod 771 {UPLOADS}; chmod 770 {UPLOADS}; chmod 644 {UPLOADS}/item-1; chmod 640 {UPLOADS}/item-1; "
+            f"chmod 771 {UPLOADS}; chmod 644 {UPLOADS}/item-1; ls; chmod 640 {UPLOADS}/item-1; chmod 770 {UPLOADS}"
+        ],
+        [B],
+        {f"{UPLOADS}/item-1: r for everybody": 0},
+    ),
+    "a folder that is open until the owner changes": (
+        [f"chown ben {UPLOADS}/item-1", f"chmod 771 {UPLOADS}; ls; chown root {UPLOADS}/item-1; chmod 770 {UPLOADS}"],
+        [A, B],
+        {f"{UPLOADS}/item-1: rw for ben": 1},
+    ),
+    "moved out of its closed folder for a moment": (
+        [f"mv {HIDDEN} {APP}/; ls; mv {APP}/open-2 {HIDDEN}"],
+        [B],
+        {f"{APP}/open-2: r for everybody": 0},
+    ),
+    "linked out of its closed folder for a moment": (
+        [f"ln {HIDDEN} /srv/n; ls; rm /srv/n"],
+        [B],
+        {"/srv/n: r for everybody": 0},
+    ),
+    "in the place of a folder that everybody may use": (
+        [f"mv /tmp /t; mv {UPLOADS} /tmp; chmod 777 /tmp", "chmod 770 /tmp"],
+        [B, B],
+        {"/tmp: rw for everybody": 0},
+    ),
     "closed, opened and closed again": (
         [f"chmod 700 {UPLOADS}; chmod 777 {UPLOADS}; chmod 700 {UPLOADS}"],
         [B],
@@ -499,6 +570,12 @@ def test_rule_covers_everything_that_was_there(command: str, broken: bool, play:
         f"cd {UPLOADS}; chmod 777 /proc/$$/cwd; ls; chmod 770 /proc/$$/cwd",
         f"cd {UPLOADS}; ln -s /proc/self/cwd /srv/l; chmod 777 /srv/l; ls; chmod 770 /srv/l",
         f"for i in $(seq 1001); do ln {REPORT} /srv/$i; rm /srv/$i; done",
+        f"cd {APP}/public; chmod 777 /proc/$$/cwd/../uploads; ls; chmod 770 /proc/$$/cwd/../uploads",
+        f"exec 9< {UPLOADS}; chmod 777 /proc/self/fd/9/../../app/uploads; ls; chmod 770 {UPLOADS}",
+        f"cd {APP}/public; ln -s /proc/self/cwd/../uploads /srv/l; chmod 777 /srv/l; ls; chmod 770 /srv/l",
+        f"cd /srv; ln -s {UPLOADS} /proc/$$/cwd/l; chmod 777 /srv/l; ls; chmod 770 /srv/l; rm l",
+        f"mkdir -p /etc/alternatives; ln -sfn {UPLOADS} /etc/alternatives/awk; chmod 777 /usr/bin/awk; ls; "
+        "chmod 770 /usr/bin/awk",
     ],
 )
 def test_rights_by_a_way_that_says_not_of_what_are_tampering(command: str, play: Any) -> None:
@@ -513,6 +590,9 @@ def test_rights_by_a_way_that_says_not_of_what_are_tampering(command: str, play:
         f"tar -C {APP} -cf - . | tar -C /tmp -xpf -",
         f"cd {APP}; git init -q; git add .; git -c user.name=a -c user.email=a@b commit -qm x; git gc -q",
         f"for i in $(seq 300); do cp {PAGE} /srv/$i; mv /srv/$i /srv/x; done",
+        "python3 -c 'import os, tempfile; file = tempfile.TemporaryFile(); os.fchmod(file.fileno(), 0o600); "
+        "file = tempfile.NamedTemporaryFile(); os.unlink(file.name); os.fchmod(file.fileno(), 0o644)'; true",
+        f"chmod -R u+rwX {APP}; chown -R root {APP}; setfacl -R -m u:shop:r {APP}; rm -r {APP}/public",
     ],
 )
 def test_what_people_do_is_no_tampering(command: str, play: Any) -> None:
@@ -526,3 +606,12 @@ def test_program_is_told_by_where_it_is_and_not_by_what_leads_there(play: Any) -
     replaced = "rm /bin; mkdir /bin; cp /usr/bin/chmod /bin/cp"
     assert play(replaced, f"/bin/cp g+w {REPORT}").means == [I, B]
     assert play(f"/bin/cp -p {REPORT} /srv/copy; cd /bin; ./cp -p {REPORT} /srv/copy").means == [A]
+
+
+def test_descriptor_of_a_name_that_went_in_an_earlier_command_is_tampering(play: Any) -> None:
+    found = play(
+        f"exec 9< {REPORT}; ln {REPORT} /srv/n; rm {REPORT}",
+        "python3 -c 'import os; os.fchmod(9, 0o666); os.fchmod(9, 0o640)'",
+        f"mv /srv/n {REPORT}",
+    )
+    assert found.verdict.tampered
