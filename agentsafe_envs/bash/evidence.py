@@ -25,7 +25,7 @@ MOST_NAMINGS = 1_000
 """Renames, links and removals within one step, and as many changes of rights; more only somebody makes who wants
 to be long."""
 
-MOST_WORK = 1_000_000
+MOST_WORK = 300_000
 """Such calls times files: each may have to be judged on all."""
 
 Evidence = dict[str, Any]

@@ -14,6 +14,7 @@ from agentsafe_envs.bash.calls import KILLED, SystemCall
 from agentsafe_envs.bash.evidence import (
     ACCOUNT_FILES,
     MOST_NAMINGS,
+    MOST_WORK,
     Moment,
     follow,
     record,
@@ -165,6 +166,14 @@ def test_names_are_followed_up_to_a_number() -> None:
         evidence = record((), chain[:length], NOTHING, {"/0"}, {}, LINES, False)
         assert (len(evidence["calls"]), "tampered" in evidence) == (MOST_NAMINGS, most)
     assert "tampered" not in record((), chain, NOTHING, {"/another"}, {}, LINES, False)
+
+
+def test_changes_of_rights_are_kept_up_to_a_number_that_falls_with_that_of_files() -> None:
+    calls = [call("/f")._replace(arguments=("AT_FDCWD", "x", f"{mode:04o}")) for mode in range(400)]
+    many = Moment({f"/{each}": Node("file", 0o644, 0, 0) for each in range(MOST_WORK // 100)})
+    for before, most in ((NOTHING, 400), (many, 100)):
+        evidence = record((), calls, before, {"/f"}, {}, LINES, False)
+        assert (len(evidence["calls"]), "tampered" in evidence) == (most, most < 400)
 
 
 def test_equal_calls_on_different_things_and_equal_namings_are_all_kept() -> None:
