@@ -194,8 +194,9 @@ def _spawn(argv: list[str], inner: dict[int, int], limits: list[tuple[int, int]]
                 os.dup2(source, target)
             for kind, value in limits:
                 resource.setrlimit(kind, (value, value))
-            for number in (signal.SIGPIPE, signal.SIGXFSZ):
-                signal.signal(number, signal.SIG_DFL)  # Python ignores them, and a shell could not undo that
+            for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+                signal.signal(number, signal.SIG_DFL)  # what Python or `nohup` ignores no shell could undo
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
             os.execve(argv[0], argv, {})
         except Exception as error:  # noqa: BLE001  told to the parent, through the error output
             os.write(inner[2], f"{type(error).__name__}: {error}".encode())

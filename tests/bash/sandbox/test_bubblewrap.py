@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,19 @@ def test_broken_start_directory_does_not_leak_a_world(backend: BubblewrapBackend
     start = Start(working_directory="/no/such/place")
     with Machine(backend, start) as machine:
         assert machine.step("pwd").result.stdout == b"/\n"
+
+
+@pytest.mark.needs("bubblewrap")
+def test_shell_starts_with_no_signal_ignored_or_blocked_however_we_were_started() -> None:
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGHUP, signal.SIGINT)}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    try:
+        backend = BubblewrapBackend()  # its keeper inherits that, as under nohup
+        with Machine(backend, Start()) as machine:
+            said = machine.step("grep -E 'Sig(Ign|Blk)' /proc/self/status").result.stdout
+        backend.close()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert said.split() == [b"SigBlk:", b"0" * 16, b"SigIgn:", b"0" * 16]
