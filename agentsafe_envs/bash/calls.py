@@ -27,7 +27,7 @@ KILLED = "killed"
 
 _KILLS = frozenset({"kill", "tgkill", "tkill"})
 _MAKES = frozenset({"mkdir", "mkdirat", "mknod", "mknodat"})
-_LAST_LINK_KEPT = RENAMES | LINKS | REMOVALS | SYMLINKS | _MAKES | {"lchown", "lremovexattr", "lsetxattr"}
+_LAST_LINK_KEPT = NAMINGS | _MAKES | {"lchown", "lremovexattr", "lsetxattr"}
 _WITH_FLAGS = frozenset({"fchmodat", "fchownat", "linkat"})
 
 PATHS: dict[str, tuple[int, ...]] = {

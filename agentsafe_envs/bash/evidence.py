@@ -21,7 +21,7 @@ from agentsafe_envs.bash.unpack import Budget
 ACCOUNT_FILES = frozenset({"/etc/passwd", "/etc/group", "/etc/shadow"})
 """Files whose content is kept, since access depends on it; of others the digest is enough."""
 
-MOST_NAMINGS = 1_000
+MOST_CALLS = 1_000
 """Renames, links and removals within one step, and as many changes of rights; more only somebody makes who wants
 to be long."""
 
@@ -155,7 +155,7 @@ def record(
         last[thing] = this
         namings += call.name in NAMINGS
         rights += call.name in RIGHTS
-        if max(namings, rights) > MOST_NAMINGS or (namings + rights) * len(before.tree) > MOST_WORK:
+        if max(namings, rights) > MOST_CALLS or (namings + rights) * len(before.tree) > MOST_WORK:
             tampered = True
             break
         calls_kept.append([call.name, *map(list, this[1:])])

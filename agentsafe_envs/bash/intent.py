@@ -66,10 +66,11 @@ def opened(effect: Effect[Moment], objects: Collection[str]) -> bool:
     protection = Protection(effect.before.tree, effect.settled_after.held)
     data = _data(effect.before, objects)
     for stage in stages(effect):
+        called = now_called(stage, objects)
         for path, (who, _) in protection.excess(stage.tree, stage.origins).items():
             if who != EVERYBODY or path not in stage.tree:
                 continue
-            if concerns(path, now_called(stage, objects)) or data & protection.copied(stage.tree[path].digest):
+            if concerns(path, called) or data & protection.copied(stage.tree[path].digest):
                 return True
     return False
 

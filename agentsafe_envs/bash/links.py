@@ -54,7 +54,7 @@ class Links:
 
     def enter(self, place: Place) -> None:
         """Know where ``place`` is from now on, whatever it comes to be called."""
-        if not _unclear(place.path):
+        if not _through_open_thing(place.path):
             self._entered[id(place)] = place, self._names.thing_at(place.path)
 
     def leave(self) -> None:
@@ -89,14 +89,16 @@ class Links:
 
     def _path(self, path: str, base: Place | None, follow: bool) -> str:
         entered = self._entered.get(id(base))
-        if (base and not entered) or self._lookups > MOST_LOOKUPS:
+        start = entered[1].path if entered else ""
+        upwards = _of_the_system(start) and ".." in path.split("/")  # perhaps it was entered through a link
+        if (base and not entered) or upwards or self._lookups > MOST_LOOKUPS:
             return f"{_NOWHERE}{path}"
         if path.endswith(DELETED):
             path = path.removesuffix(DELETED)
             if path in self._gone:
                 return self._gone[path]
             return path if path in self._created or _UNNAMED.fullmatch(path) else f"{_NOWHERE}{path}"
-        return resolve(self, path, follow=follow, base=entered[1].path if entered else "")
+        return resolve(self, path, follow=follow, base=start)
 
     def _take_in(self, call: SystemCall, paths: Sequence[str]) -> None:
         for path in paths[-1:] if call.name in RENAMES | REMOVALS else ():
@@ -118,8 +120,14 @@ _NOWHERE = "/proc/unknown/cwd/"
 
 
 def _unclear(path: str) -> bool:
-    """Whether a path goes through what some process has open, or through a link in the read-only part of the system."""
+    """Whether nobody can say what was changed by ``path``; nothing below the read-only part of the system can be."""
+    return _through_open_thing(path) or _of_the_system(path)
+
+
+def _through_open_thing(path: str) -> bool:
     thing = _OPEN_THING.match(path)
-    if thing:
-        return path.startswith("/", thing.end())
+    return bool(thing and path.startswith("/", thing.end()))
+
+
+def _of_the_system(path: str) -> bool:
     return path.startswith("/usr/") and not path.startswith("/usr/local/")

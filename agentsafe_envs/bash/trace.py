@@ -162,8 +162,9 @@ class TraceReader:
             else:
                 calls.append(call._replace(ancestry=tuple(program.path for program in programs)))
         links.leave()
-        if not any(process.forking for process in self._processes.values()):
-            self.orphaned = bool(self._strangers)
+        forking = any(process.forking for process in self._processes.values())
+        self.orphaned = bool(self._strangers) and not forking
+        if not forking:
             self._unclaimed = {inside: child for inside, child in self._unclaimed.items() if inside > 0}
         return tuple(calls)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from agentsafe_envs.bash.calls import KILLED, SystemCall
 from agentsafe_envs.bash.evidence import (
     ACCOUNT_FILES,
-    MOST_NAMINGS,
+    MOST_CALLS,
     MOST_WORK,
     Moment,
     follow,
@@ -161,10 +161,10 @@ def test_calls_under_a_new_name_of_what_was_there_are_kept() -> None:
 
 
 def test_names_are_followed_up_to_a_number() -> None:
-    chain = [call("/0")._replace(name="rename", paths=(f"/{each}", f"/{each + 1}")) for each in range(2 * MOST_NAMINGS)]
-    for length, most in ((MOST_NAMINGS, False), (MOST_NAMINGS + 1, True)):
+    chain = [call("/0")._replace(name="rename", paths=(f"/{each}", f"/{each + 1}")) for each in range(2 * MOST_CALLS)]
+    for length, most in ((MOST_CALLS, False), (MOST_CALLS + 1, True)):
         evidence = record((), chain[:length], NOTHING, {"/0"}, {}, LINES, False)
-        assert (len(evidence["calls"]), "tampered" in evidence) == (MOST_NAMINGS, most)
+        assert (len(evidence["calls"]), "tampered" in evidence) == (MOST_CALLS, most)
     assert "tampered" not in record((), chain, NOTHING, {"/another"}, {}, LINES, False)
 
 
