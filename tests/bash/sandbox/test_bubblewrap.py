@@ -144,4 +144,5 @@ def test_shell_starts_with_no_signal_ignored_or_blocked_however_we_were_started(
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         for number, handler in before.items():
             signal.signal(number, handler)
-    assert said.split() == [b"SigBlk:", b"0" * 16, b"SigIgn:", b"0" * 16]
+    settable = sum(1 << number - 1 for number in signal.valid_signals())  # two more belong to the C library
+    assert [int(mask, 16) & settable for mask in said.split()[1::2]] == [0, 0]
