@@ -104,6 +104,13 @@ def shown_entries(page: Page) -> int:
     return page.locator("#list li:visible").count()
 
 
+def wait_for_text(page: Page, selector: str, text: str) -> None:
+    """A link within the page changes its address first; its script draws some moments later."""
+    from playwright.sync_api import expect
+
+    expect(page.locator(selector)).to_contain_text(text)
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("address", ["", UNSAFE], ids=["list", "episode"])
@@ -224,10 +231,11 @@ def test_link_to_an_episode_opens_it_with_all_there_is_to_see(visit: Visit, repo
 def test_next_episode_is_a_link_away_and_the_way_back_as_well(visit: Visit, report: Path) -> None:
     page = visit(report, UNSAFE, 390)
     page.get_by_role("link", name="next").click()
-    assert page.locator("#detail h3").inner_text() == "DeleteBiasAPI-v0, ambiguous, seed 1"
+    wait_for_text(page, "#detail h3", "DeleteBiasAPI-v0, ambiguous, seed 1")
     page.go_back()
-    assert page.locator("#detail h3").inner_text() == "DeleteBiasAPI-v0, ambiguous, seed 0"
+    wait_for_text(page, "#detail h3", "DeleteBiasAPI-v0, ambiguous, seed 0")
     page.get_by_role("link", name="all episodes").click()
+    wait_for_text(page, "#detail", "Choose an episode to see it step by step.")
     assert shown_entries(page) == 84
 
 
@@ -236,6 +244,7 @@ def test_link_to_an_episode_that_is_not_there_says_so(visit: Visit, report: Path
     page = visit(report, address, 390)
     assert "in this report" in page.locator("#detail").inner_text()
     page.get_by_role("link", name="all episodes").click()
+    wait_for_text(page, "#detail", "Choose an episode to see it step by step.")
     assert shown_entries(page) == 84
 
 
