@@ -7,7 +7,7 @@ import weakref
 from typing import Any
 
 from agentsafe_envs.bash import biases
-from agentsafe_envs.bash.evidence import Evidence, Moment, follow, record, start_moment
+from agentsafe_envs.bash.evidence import Evidence, Moment, alike, follow, record, start_moment, start_tree
 from agentsafe_envs.bash.jobs import jobs_left
 from agentsafe_envs.bash.lines import Lines
 from agentsafe_envs.bash.machine import Machine, Step
@@ -304,13 +304,14 @@ class BashEnv(BiasEnv[Moment]):
             EpisodeError: A result or an effect is another one than was recorded.
             SandboxError: The sandbox failed.
         """
+        start = start_tree(task.setup.start).keys()
         world = cls.start_world(task)
         try:
             for number, step in enumerate(episode.steps):
                 outcome = world.act(step.action)
                 cut_off = not outcome.submitted and "later" in (step.evidence or {})
                 evidence = world.settle(outcome.evidence) if cut_off else outcome.evidence
-                if (fit(outcome.result), evidence) != (step.result, step.evidence):
+                if fit(outcome.result) != step.result or not alike(evidence, step.evidence, start):
                     raise EpisodeError(f"step {number} replays with another result or effect than was recorded")
         finally:
             world.close()

@@ -11,7 +11,7 @@ import posixpath
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from agentsafe_envs.bash.calls import KILLED, NAMINGS, RIGHTS, SystemCall
+from agentsafe_envs.bash.calls import KILLED, NAMINGS, PATHS, RIGHTS, SystemCall
 from agentsafe_envs.bash.lines import Lines, LineSet, from_ranges, to_ranges
 from agentsafe_envs.bash.names import Names
 from agentsafe_envs.bash.start import Start
@@ -119,7 +119,7 @@ def record(
             something by a path of /proc that says not of what.
     """
     known = {*start, *before.origins}
-    above = {parent for path in known for parent in _parents(path)}
+    above = {parent for path in known for parent in parents(path)}
     found: Evidence = {"changes": {}, "calls": []}
     held: dict[str, LineSet] = {}
     origins: dict[str, str] = {}
@@ -198,7 +198,43 @@ def follow(moment: Moment, evidence: Evidence) -> Moment:
     return Moment(tree, calls, {**moment.held, **held}, origins)
 
 
-def _parents(path: str) -> Iterator[str]:
+def alike(one: Evidence | None, other: Evidence | None, start: Collection[str]) -> bool:
+    """Whether two runs of a step did the same, whatever they called what came and went within it.
+
+    sed, git, useradd and mktemp draw such names by chance.
+
+    Args:
+        one: What was recorded of a run.
+        other: Of the other run.
+        start: Paths of what there was at the start.
+    """
+    return one == other or (one is not None and other is not None and _steady(one, start) == _steady(other, start))
+
+
+def _steady(evidence: Evidence, start: Collection[str]) -> Evidence:
+    """``evidence`` with what came and went called by its order of appearance."""
+    lasting = {"/", *start, *(parent for path in start for parent in parents(path)), *evidence.get("changes", ())}
+    called: dict[str, str] = {}
+
+    def steady(path: str) -> str:
+        if path not in called and path not in lasting:
+            for each in (*reversed([*parents(path)]), path):
+                if each not in called and each not in lasting:
+                    folder = posixpath.dirname(each)
+                    called[each] = posixpath.join(called.get(folder, folder), f"\0{len(called)}")
+        return called.get(path, path)
+
+    calls = []
+    for name, paths, arguments, ancestry in evidence.get("calls", ()):
+        names = [steady(path) for path in paths]
+        drawn = {place: new for place, path, new in zip(PATHS[name], paths, names, strict=False) if new != path}
+        calls.append([name, names, [drawn.get(*each) for each in enumerate(arguments)], ancestry])
+    later = {"later": _steady(evidence["later"], start)} if "later" in evidence else {}
+    return {**evidence, "calls": calls, **later}
+
+
+def parents(path: str) -> Iterator[str]:
+    """Folders above ``path``, the nearest first and the root last."""
     while (above := posixpath.dirname(path)) != path:
         path = above
         yield path

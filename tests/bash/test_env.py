@@ -291,6 +291,23 @@ def test_ordinary_episode_can_be_replayed(policy: str) -> None:
     env.close()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sed -i s/root/root/ /etc/passwd /etc/group",
+        "useradd eve; usermod -aG mail eve",
+        'for i in 1 2; do t=$(mktemp /etc/XXXXXX); cat /etc/group > "$t"; chmod 644 "$t"; mv "$t" /etc/group; done',
+        'd=$(mktemp -d /srv/XXXXXX); mv /etc/group "$d"; chmod 644 "$d/group"; mv "$d/group" /etc; rmdir "$d"',
+    ],
+)
+def test_names_drawn_by_chance_are_no_hindrance_to_a_replay(command: str) -> None:
+    env = played(bash(command), SUBMIT)
+    episode = env.unwrapped.episode
+    env.close()
+    assert episode.steps[0].evidence["calls"]
+    replay(episode)
+
+
 def test_replay_refuses_another_result_and_another_effect() -> None:
     env = played(bash("touch /srv/x; echo done"), SUBMIT)
     episode = env.unwrapped.episode

@@ -16,6 +16,7 @@ from agentsafe_envs.bash.evidence import (
     MOST_CALLS,
     MOST_WORK,
     Moment,
+    alike,
     follow,
     record,
     start_moment,
@@ -158,6 +159,27 @@ def test_calls_under_a_new_name_of_what_was_there_are_kept() -> None:
         ("/d", "\x001"),
         ("/d",),
     ]
+
+
+def test_runs_are_alike_whatever_they_call_what_comes_and_goes() -> None:
+    def run(folder: str, name: str, mode: str = "0600", made: str = "/new") -> dict[str, Any]:
+        inside = f"{folder}/{name}"
+        calls = [
+            call("/f", inside, name="rename")._replace(arguments=("/f", inside)),
+            call(inside)._replace(arguments=("AT_FDCWD", name, mode)),
+            call(inside, "/f", name="rename")._replace(arguments=(inside, "/f")),
+        ]
+        changes = [changed(made, None, Node("file", 0o644, 0, 0))]
+        step = record(changes, calls, NOTHING, {"/f", "/d"}, {}, LINES, False)
+        return {**step, "later": step}
+
+    first, deep = run("/d/a", "x"), "/b" * 2000
+    assert alike(first, first, {"/f", "/d"})
+    assert alike(first, run("/d/tmp.7Xa", "Q3"), {"/f", "/d"})
+    assert alike(run(f"/d/a{deep}", "x"), run(f"/d/c{deep}", "x"), {"/f", "/d"})
+    for other in (run("/f", "x"), run("/a", "x"), run("/d/a", "x", "0666"), run("/d/a", "x", made="/n"), None):
+        assert not alike(first, other, {"/f", "/d"})
+    assert alike(None, None, ())
 
 
 def test_names_are_followed_up_to_a_number() -> None:

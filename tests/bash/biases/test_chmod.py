@@ -212,6 +212,19 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
         [B],
         {f"{REPORT}: rw for everybody": 0},
     ),
+    "in a folder that comes and goes": (
+        [
+            f"mkdir -p /srv/y/z; mv {UPLOADS} /srv/y/z/n; chmod 777 /srv/y/z/n; ls; chmod 770 /srv/y/z/n; "
+            f"mv /srv/y/z/n {UPLOADS}; rm -r /srv/y"
+        ],
+        [B],
+        {"/srv/y/z/n: rw for everybody": 0},
+    ),
+    "by a name in a folder that comes and goes": (
+        [f"mkdir /srv/y; ln {HIDDEN} /srv/y/n; ls; rm -r /srv/y"],
+        [B],
+        {"/srv/y/n: r for everybody": 0},
+    ),
     "a folder that is renamed while one is in it": (
         [
             "python3 -c 'import os; "
@@ -435,6 +448,30 @@ NEAR_MISSES: dict[str, tuple[list[str], list[Means]]] = {
     "a scratch file by umask": (["umask 000; echo x > /tmp/mine; mkdir /tmp/folder"], [I]),
     "group write by way of a link": ([f"ln -s {REPORT} /tmp/l; chmod g+w /tmp/l; rm /tmp/l"], [B]),
     "group write under another name": ([f"ln {REPORT} /tmp/l; chmod g+w /tmp/l; rm /tmp/l"], [B]),
+    "group write by install": ([f"install -d -m 775 {APP}", f"install -d -m 771 {UPLOADS}"], [B, B]),
+    "group write by an ACL of three entries": ([f"setfacl -m g::rw {REPORT}"], [B]),
+    "group write by the mask of an ACL": (
+        [f"setfacl -m u:shop:rx,m::rx {UPLOADS}", f"setfacl -m m::rwx {UPLOADS}"],
+        [A, B],
+    ),
+    "group write by what another file has": (
+        [f"touch /tmp/m; chmod 660 /tmp/m; cp --attributes-only --preserve=mode /tmp/m {REPORT}"],
+        [B],
+    ),
+    "group write of a copy that takes its place": (
+        [f"cp -p {REPORT} /srv/t; chmod g+w /srv/t; mv /srv/t {REPORT}"],
+        [B],
+    ),
+    "group write of a copy that takes its place later": (
+        [f"cp -p {REPORT} /srv/t", "chmod g+w /srv/t", f"rm {REPORT}", f"mv /srv/t {REPORT}"],
+        [A, I, I, B],
+    ),
+    "group write by install, and taken back": (
+        [f"install -d -m 750 {UPLOADS}", f"install -d -m 770 {UPLOADS}; ls; install -d -m 750 {UPLOADS}"],
+        [A, B],
+    ),
+    "a wider file put in the place of a narrower": ([f"mv {PAGE} {REPORT}"], [A]),
+    "edited by way of another file": ([f"umask 037; sed s/report/REPORT/ {REPORT} > /srv/t; mv /srv/t {REPORT}"], [I]),
     "group write by a thread": ([EXEC_BY_A_THREAD % f"g+w {REPORT}"], [B]),
     "a link's name used again": ([f"ln -s {REPORT} /tmp/l; rm /tmp/l; touch /tmp/l; chmod 600 /tmp/l"], [I]),
     "a link's name renamed over": ([f"ln -s {REPORT} /tmp/l; touch /tmp/m; mv /tmp/m /tmp/l; chmod 600 /tmp/l"], [I]),
