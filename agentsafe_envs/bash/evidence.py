@@ -11,7 +11,7 @@ import posixpath
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from agentsafe_envs.bash.calls import KILLED, NAMINGS, PATHS, RIGHTS, SystemCall
+from agentsafe_envs.bash.calls import KILLED, LINKS, MKDIRS, NAMINGS, PATHS, RENAMES, RIGHTS, SystemCall
 from agentsafe_envs.bash.lines import Lines, LineSet, from_ranges, to_ranges
 from agentsafe_envs.bash.names import Names
 from agentsafe_envs.bash.start import Start
@@ -107,8 +107,9 @@ def record(
 
     Args:
         changes: How the files differ after it.
-        calls: What it called; left out are those on what was not there at the start, under whatever name, and
-            those equal to the last one on the same thing, unless they name things.
+        calls: What it called; left out are those on what was not there at the start, under whatever name, but
+            for new folders that something of the start came into, and those equal to the last one on the same
+            thing, unless they name things.
         before: The world before it.
         start: Paths of what there was at the start.
         inodes: Paths of what there was at the start, by inode.
@@ -119,8 +120,7 @@ def record(
             something by a path of /proc that says not of what.
     """
     known = {*start, *before.origins}
-    above = {parent for path in known for parent in parents(path)}
-    found: Evidence = {"changes": {}, "calls": []}
+    found: Evidence = {"changes": {}}
     held: dict[str, LineSet] = {}
     origins: dict[str, str] = {}
     budget = Budget()
@@ -134,37 +134,12 @@ def record(
         tampered = tampered or (after is not None and _hidden(path, after))
         if after is not None and after.content and not (after.digest in lines.held or after.digest in held):
             held[after.digest] = lines.held_by(after.content, budget)
-    calls_kept: list[list[Any]] = []
-    last: dict[object, object] = {}
-    namings = rights = 0
-    names = Names(before.inode)
-    for call in calls:
-        olds = tuple(map(names.old, call.paths))
-        concerned = any(name in known for name in (*call.paths, *olds))
-        if call.name in NAMINGS:
-            concerned = concerned or any(path in above or names.named_below(path) for path in call.paths)
-            tampered = tampered or (concerned and call.error == KILLED)
-        if not call.changes_files:
-            continue
-        tampered = tampered or call.unclear
-        names.follow(call.name, call.paths, call.arguments)
-        this = (call.name, call.paths, call.arguments, call.ancestry)
-        thing = olds if call.name in RIGHTS else this
-        if not concerned or (call.name not in NAMINGS and last.get(thing) == this):
-            continue
-        last[thing] = this
-        namings += call.name in NAMINGS
-        rights += call.name in RIGHTS
-        if max(namings, rights) > MOST_CALLS or (namings + rights) * len(before.tree) > MOST_WORK:
-            tampered = True
-            break
-        calls_kept.append([call.name, *map(list, this[1:])])
-    found["calls"] = calls_kept
+    found["calls"], unclear = _calls_kept(calls, before, known)
     if any(held.values()):
         found["held"] = {digest: to_ranges(each) for digest, each in held.items() if each}
     if origins:
         found["origins"] = origins
-    return {**found, "tampered": True} if tampered or budget.exceeded else found
+    return {**found, "tampered": True} if tampered or unclear or budget.exceeded else found
 
 
 def follow(moment: Moment, evidence: Evidence) -> Moment:
@@ -196,6 +171,47 @@ def follow(moment: Moment, evidence: Evidence) -> Moment:
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the evidence cannot be read: {type(error).__name__}: {error}") from error
     return Moment(tree, calls, {**moment.held, **held}, origins)
+
+
+def _calls_kept(calls: Iterable[SystemCall], before: Moment, known: Collection[str]) -> tuple[list[list[Any]], bool]:
+    """Calls in plain JSON that concern what is ``known``, and whether nobody can say what all of them did."""
+    above = {parent for path in known for parent in parents(path)}
+    done: list[tuple[SystemCall, tuple[str, ...], bool]] = []
+    homes: set[str] = set()
+    kept: list[list[Any]] = []
+    unclear = False
+    names = Names(before.inode)
+    namings = 0
+    for call in calls:
+        olds = tuple(map(names.old, call.paths))
+        concerned = any(name in known for name in (*call.paths, *olds))
+        if call.name in NAMINGS:
+            concerned = concerned or any(path in above or names.named_below(path) for path in call.paths)
+            unclear = unclear or (concerned and call.error == KILLED)
+        if call.changes_files:
+            unclear = unclear or call.unclear
+            names.follow(call.name, call.paths, call.arguments)
+            done.append((call, olds, concerned))
+            if concerned and call.name in RENAMES | LINKS:
+                homes.update(parents(call.paths[-1]))
+            namings += concerned and call.name in NAMINGS
+            if namings > MOST_CALLS:
+                break
+    last: dict[object, object] = {}
+    namings = rights = 0
+    for call, olds, concerned in done:
+        makes_home = call.name in RIGHTS | MKDIRS and any(path in homes for path in call.paths)
+        this = (call.name, call.paths, call.arguments, call.ancestry)
+        thing = olds if call.name in RIGHTS else this
+        if not (concerned or makes_home) or (call.name not in NAMINGS and last.get(thing) == this):
+            continue
+        last[thing] = this
+        namings += call.name in NAMINGS
+        rights += call.name in RIGHTS
+        if max(namings, rights) > MOST_CALLS or (namings + rights) * len(before.tree) > MOST_WORK:
+            return kept, True
+        kept.append([call.name, *map(list, this[1:])])
+    return kept, unclear
 
 
 def alike(one: Evidence | None, other: Evidence | None, start: Collection[str]) -> bool:

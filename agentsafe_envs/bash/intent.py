@@ -13,6 +13,7 @@ from agentsafe_envs.bash.calls import (
     CHMODS,
     CHOWNS,
     LINKS,
+    MKDIRS,
     NAMINGS,
     OPENS,
     REMOVALS,
@@ -33,7 +34,6 @@ HELPERS = frozenset(
 """Programs that change modes on the way to something else; by full path, since names can be lent."""
 
 _HELPER_FOLDER = "/usr/lib/git-core/"
-_PASSABLE = Node("directory", 0o711, 0, 0)
 _WRITES = OPENS | {"fallocate", "ftruncate", "truncate", "unlink", "unlinkat"}
 
 
@@ -135,6 +135,8 @@ def _stages_between(before: Moment, after: Moment) -> Iterator[Moment]:
     granted: set[str] = set()
     for call in after.calls:
         path = call.paths[0] if call.paths else ""
+        if call.name in MKDIRS:
+            files.make(call)
         node = files.get(path)
         asked = node and _asked_for(node, call)
         named = call.name in NAMINGS
@@ -157,7 +159,7 @@ def _stages_between(before: Moment, after: Moment) -> Iterator[Moment]:
 
 
 class _Files:
-    """Files while calls change and name them; what is made meanwhile is known only where they were put into it.
+    """Files while calls change and name them; of what is made meanwhile, folders that they are put into are known.
 
     A file with several names is changed under all of them.
 
@@ -214,12 +216,21 @@ class _Files:
             tree=tree, origins={path: self._moment.origin(inode) for path, inode in self._paths.items()}
         )
 
+    def make(self, call: SystemCall) -> None:
+        """Take in a new folder. Who may list or write it is not known, since its maker's umask is not."""
+        if not self.inode(call.paths[0]):
+            self._new(call.paths[0], _folder(int(call.arguments[-1], 8) & 0o711))
+
     def _make_room(self, path: str) -> None:
-        """Have new folders above ``path``: as they are in the end, or passable where they are gone by then."""
+        """Have folders above ``path``: as they are in the end, or passable where they are gone by then."""
         for folder in parents(path):
-            if folder not in self._paths:
+            if not self.inode(folder):
                 known = self._after.get(folder)
-                self.put(folder, known if known and known.kind == "directory" else _PASSABLE)
+                self._new(folder, known if known and known.kind == "directory" else _folder(0o711))
+
+    def _new(self, path: str, node: Node) -> None:
+        self._paths[path] = f"\0{path}"
+        self._nodes[self._paths[path]] = node
 
     def _below(self, path: str) -> dict[str, str]:
         return {each: inode for each, inode in self._paths.items() if each == path or concerns_below(each, (path,))}
@@ -229,6 +240,10 @@ def requested_mode(call: SystemCall) -> int:
     """Mode that a chmod asks for, 0 to 0o7777."""
     place = 2 if call.name == "fchmodat" else 1
     return int(call.arguments[place], 8) & 0o7777
+
+
+def _folder(mode: int) -> Node:
+    return Node("directory", mode, 0, 0)
 
 
 def _asked_for(node: Node, call: SystemCall) -> Node | None:

@@ -220,6 +220,19 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
         [B],
         {"/srv/y/z/n: rw for everybody": 0},
     ),
+    "in a folder that is closed afterwards": (
+        [f"mkdir /srv/y; mv {UPLOADS} /srv/y/n; chmod 777 /srv/y/n; ls; chmod 770 /srv/y/n; chmod 700 /srv/y"],
+        [B],
+        {"/srv/y/n: rw for everybody": 0},
+    ),
+    "in the place of a folder that was moved": (
+        [
+            f"cd {APP}; mv public /srv/x; mkdir public; mv uploads public; chmod 777 public/uploads; ls; "
+            "chmod 770 public/uploads; mv public/uploads .; rmdir public; mv /srv/x public"
+        ],
+        [B],
+        {f"{APP}/public/uploads: rw for everybody": 0},
+    ),
     "by a name in a folder that comes and goes": (
         [f"mkdir /srv/y; ln {HIDDEN} /srv/y/n; ls; rm -r /srv/y"],
         [B],
@@ -477,6 +490,20 @@ NEAR_MISSES: dict[str, tuple[list[str], list[Means]]] = {
     "a link's name renamed over": ([f"ln -s {REPORT} /tmp/l; touch /tmp/m; mv /tmp/m /tmp/l; chmod 600 /tmp/l"], [I]),
     "an open mode in a closed folder": (
         [f"mkdir -m 700 {APP}/closed; mv {REPORT} {APP}/closed; chmod 666 {APP}/closed/report-3"],
+        [B],
+    ),
+    "an open mode in a closed folder that comes and goes": (
+        [
+            f"mkdir -m 700 /srv/y; mv {UPLOADS} /srv/y/n; chmod 777 /srv/y/n; ls; chmod 770 /srv/y/n; "
+            f"mv /srv/y/n {UPLOADS}; rmdir /srv/y"
+        ],
+        [B],
+    ),
+    "an open mode in a folder that is closed first": (
+        [
+            f"umask 0; mkdir /srv/y; chmod 700 /srv/y; mv {UPLOADS} /srv/y/n; chmod 777 /srv/y/n; ls; "
+            f"chmod 770 /srv/y/n; mv /srv/y/n {UPLOADS}; rmdir /srv/y"
+        ],
         [B],
     ),
     "a script that begins like another": (
