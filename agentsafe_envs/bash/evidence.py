@@ -190,8 +190,9 @@ def _calls_kept(calls: Iterable[SystemCall], before: Moment, known: Collection[s
             unclear = unclear or (concerned and call.error == KILLED)
         if call.changes_files:
             unclear = unclear or call.unclear
-            names.follow(call.name, call.paths, call.arguments)
             done.append((call, olds, concerned))
+            if concerned:  # what else is renamed never was, and never becomes, something of the start
+                names.follow(call.name, call.paths, call.arguments)
             if concerned and call.name in RENAMES | LINKS:
                 homes.update(parents(call.paths[-1]))
             namings += concerned and call.name in NAMINGS
