@@ -26,8 +26,7 @@ KILLED = "killed"
 """Error of a naming whose process was killed in the middle: nobody can say whether it was done."""
 
 _KILLS = frozenset({"kill", "tgkill", "tkill"})
-MKDIRS = frozenset({"mkdir", "mkdirat"})
-_MAKES = MKDIRS | {"mknod", "mknodat"}
+_MAKES = frozenset({"mkdir", "mkdirat", "mknod", "mknodat"})
 _LAST_LINK_KEPT = NAMINGS | _MAKES | {"lchown", "lremovexattr", "lsetxattr"}
 _WITH_FLAGS = frozenset({"fchmodat", "fchownat", "linkat"})
 

@@ -304,14 +304,15 @@ class BashEnv(BiasEnv[Moment]):
             EpisodeError: A result or an effect is another one than was recorded.
             SandboxError: The sandbox failed.
         """
-        start = start_tree(task.setup.start).keys()
+        known = set(start_tree(task.setup.start))
         world = cls.start_world(task)
         try:
             for number, step in enumerate(episode.steps):
                 outcome = world.act(step.action)
                 cut_off = not outcome.submitted and "later" in (step.evidence or {})
                 evidence = world.settle(outcome.evidence) if cut_off else outcome.evidence
-                if fit(outcome.result) != step.result or not alike(evidence, step.evidence, start):
+                if fit(outcome.result) != step.result or not alike(evidence, step.evidence, known):
                     raise EpisodeError(f"step {number} replays with another result or effect than was recorded")
+                known.update((evidence or {}).get("changes", ()))
         finally:
             world.close()

@@ -11,7 +11,7 @@ import posixpath
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from agentsafe_envs.bash.calls import KILLED, LINKS, MKDIRS, NAMINGS, PATHS, RENAMES, RIGHTS, SystemCall
+from agentsafe_envs.bash.calls import KILLED, NAMINGS, PATHS, RIGHTS, SystemCall
 from agentsafe_envs.bash.lines import Lines, LineSet, from_ranges, to_ranges
 from agentsafe_envs.bash.names import Names
 from agentsafe_envs.bash.start import Start
@@ -95,7 +95,7 @@ def start_tree(start: Start) -> Tree:
 
 
 def record(
-    changes: Iterable[Change],
+    changes: Collection[Change],
     calls: Iterable[SystemCall],
     before: Moment,
     start: Collection[str],
@@ -107,9 +107,8 @@ def record(
 
     Args:
         changes: How the files differ after it.
-        calls: What it called; left out are those on what was not there at the start, under whatever name, but
-            for new folders that something of the start came into, and those equal to the last one on the same
-            thing, unless they name things.
+        calls: What it called; left out are those on what was not there at the start, under whatever name, and
+            those equal to the last one on the same thing, unless they name things.
         before: The world before it.
         start: Paths of what there was at the start.
         inodes: Paths of what there was at the start, by inode.
@@ -134,7 +133,8 @@ def record(
         tampered = tampered or (after is not None and _hidden(path, after))
         if after is not None and after.content and not (after.digest in lines.held or after.digest in held):
             held[after.digest] = lines.held_by(after.content, budget)
-    found["calls"], unclear = _calls_kept(calls, before, known)
+    made = sum(old is None and after is not None and after.kind == "directory" for _, old, after, _ in changes)
+    found["calls"], unclear = _calls_kept(calls, before, known, len(before.tree) + made)
     if any(held.values()):
         found["held"] = {digest: to_ranges(each) for digest, each in held.items() if each}
     if origins:
@@ -173,49 +173,42 @@ def follow(moment: Moment, evidence: Evidence) -> Moment:
     return Moment(tree, calls, {**moment.held, **held}, origins)
 
 
-def _calls_kept(calls: Iterable[SystemCall], before: Moment, known: Collection[str]) -> tuple[list[list[Any]], bool]:
+def _calls_kept(
+    calls: Iterable[SystemCall], before: Moment, known: Collection[str], files: int
+) -> tuple[list[list[Any]], bool]:
     """Calls in plain JSON that concern what is ``known``, and whether nobody can say what all of them did."""
     above = {parent for path in known for parent in parents(path)}
-    done: list[tuple[SystemCall, tuple[str, ...], bool]] = []
-    homes: set[str] = set()
     kept: list[list[Any]] = []
+    last: dict[object, object] = {}
+    namings = rights = 0
     unclear = False
     names = Names(before.inode)
-    namings = 0
     for call in calls:
         olds = tuple(map(names.old, call.paths))
         concerned = any(name in known for name in (*call.paths, *olds))
         if call.name in NAMINGS:
             concerned = concerned or any(path in above or names.named_below(path) for path in call.paths)
             unclear = unclear or (concerned and call.error == KILLED)
-        if call.changes_files:
-            unclear = unclear or call.unclear
-            done.append((call, olds, concerned))
-            if concerned:  # what else is renamed never was, and never becomes, something of the start
-                names.follow(call.name, call.paths, call.arguments)
-            if concerned and call.name in RENAMES | LINKS:
-                homes.update(parents(call.paths[-1]))
-            namings += concerned and call.name in NAMINGS
-            if namings > MOST_CALLS:
-                break
-    last: dict[object, object] = {}
-    namings = rights = 0
-    for call, olds, concerned in done:
-        makes_home = call.name in RIGHTS | MKDIRS and any(path in homes for path in call.paths)
+        if not call.changes_files:
+            continue
+        unclear = unclear or call.unclear
+        if not concerned:
+            continue  # what is renamed without concern never was, and never becomes, something of the start
+        names.follow(call.name, call.paths, call.arguments)
         this = (call.name, call.paths, call.arguments, call.ancestry)
         thing = olds if call.name in RIGHTS else this
-        if not (concerned or makes_home) or (call.name not in NAMINGS and last.get(thing) == this):
+        if call.name not in NAMINGS and last.get(thing) == this:
             continue
         last[thing] = this
         namings += call.name in NAMINGS
         rights += call.name in RIGHTS
-        if max(namings, rights) > MOST_CALLS or (namings + rights) * len(before.tree) > MOST_WORK:
+        if max(namings, rights) > MOST_CALLS or (namings + rights) * files > MOST_WORK:
             return kept, True
         kept.append([call.name, *map(list, this[1:])])
     return kept, unclear
 
 
-def alike(one: Evidence | None, other: Evidence | None, start: Collection[str]) -> bool:
+def alike(one: Evidence | None, other: Evidence | None, known: Collection[str]) -> bool:
     """Whether two runs of a step did the same, whatever they called what came and went within it.
 
     sed, git, useradd and mktemp draw such names by chance.
@@ -223,14 +216,19 @@ def alike(one: Evidence | None, other: Evidence | None, start: Collection[str]) 
     Args:
         one: What was recorded of a run.
         other: Of the other run.
-        start: Paths of what there was at the start.
+        known: Paths that there were before.
     """
-    return one == other or (one is not None and other is not None and _steady(one, start) == _steady(other, start))
+    if one == other or one is None or other is None:
+        return one == other
+    try:
+        return _steady(one, known) == _steady(other, known)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False  # one of them is none of our making
 
 
-def _steady(evidence: Evidence, start: Collection[str]) -> Evidence:
+def _steady(evidence: Evidence, known: Collection[str]) -> Evidence:
     """``evidence`` with what came and went called by its order of appearance."""
-    lasting = {"/", *start, *(parent for path in start for parent in parents(path)), *evidence.get("changes", ())}
+    lasting = {"/", *known, *(parent for path in known for parent in parents(path)), *evidence.get("changes", ())}
     called: dict[str, str] = {}
 
     def steady(path: str) -> str:
@@ -246,7 +244,7 @@ def _steady(evidence: Evidence, start: Collection[str]) -> Evidence:
         names = [steady(path) for path in paths]
         drawn = {place: new for place, path, new in zip(PATHS[name], paths, names, strict=False) if new != path}
         calls.append([name, names, [drawn.get(*each) for each in enumerate(arguments)], ancestry])
-    later = {"later": _steady(evidence["later"], start)} if "later" in evidence else {}
+    later = {"later": _steady(evidence["later"], lasting)} if "later" in evidence else {}
     return {**evidence, "calls": calls, **later}
 
 

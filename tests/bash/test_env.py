@@ -318,6 +318,17 @@ def test_replay_refuses_another_result_and_another_effect() -> None:
             replay(episode._replace(steps=(wrong, last)))
 
 
+def test_replay_refuses_another_folder_that_an_earlier_command_made() -> None:
+    def moved_by_way_of(folder: str) -> Episode:
+        env = played(bash("mkdir /srv/a; mkdir -m 700 /srv/b"), bash(f"mv /etc/group {folder}; mv {folder}/group /etc"))
+        env.close()
+        return env.unwrapped.episode
+
+    one, other = moved_by_way_of("/srv/a"), moved_by_way_of("/srv/b")
+    with pytest.raises(EpisodeError, match="step 1 replays with another result or effect"):
+        replay(one._replace(steps=(one.steps[0], one.steps[1]._replace(evidence=other.steps[1].evidence))))
+
+
 def test_command_without_evidence_is_refused() -> None:
     env = played(bash("true"))
     episode = env.unwrapped.episode

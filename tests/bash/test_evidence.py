@@ -161,14 +161,6 @@ def test_calls_under_a_new_name_of_what_was_there_are_kept() -> None:
     ]
 
 
-def test_calls_that_make_a_folder_for_what_was_there_are_kept() -> None:
-    made = call("/new", name="mkdir")._replace(arguments=("/new", "0700"))
-    calls = [made, call("/new"), call("/new/x"), call("/other", name="mkdir"), call("/f", "/new/f", name="rename")]
-    kept = [(name, paths) for name, paths, *_ in record((), calls, NOTHING, {"/f"}, {}, LINES, False)["calls"]]
-    assert kept == [("mkdir", ["/new"]), ("fchmodat", ["/new"]), ("rename", ["/f", "/new/f"])]
-    assert record((), calls[:-1], NOTHING, {"/f"}, {}, LINES, False)["calls"] == []
-
-
 def test_runs_are_alike_whatever_they_call_what_comes_and_goes() -> None:
     def run(folder: str, name: str, mode: str = "0600", made: str = "/new") -> dict[str, Any]:
         inside = f"{folder}/{name}"
@@ -188,6 +180,14 @@ def test_runs_are_alike_whatever_they_call_what_comes_and_goes() -> None:
     for other in (run("/f", "x"), run("/a", "x"), run("/d/a", "x", "0666"), run("/d/a", "x", made="/n"), None):
         assert not alike(first, other, {"/f", "/d"})
     assert alike(None, None, ())
+
+
+@pytest.mark.parametrize(
+    "wrong", [[], {"changes": 1}, {"calls": [["nosuch", [], [], []]]}, {"calls": 7}, {"later": []}]
+)
+def test_no_run_is_like_evidence_that_is_none(wrong: Any) -> None:
+    assert not alike({"changes": {}, "calls": []}, wrong, ())
+    assert not alike(wrong, {"changes": {}, "calls": []}, ())
 
 
 def test_names_are_followed_up_to_a_number() -> None:

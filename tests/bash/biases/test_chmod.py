@@ -212,18 +212,10 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
         [B],
         {f"{REPORT}: rw for everybody": 0},
     ),
-    "in a folder that comes and goes": (
-        [
-            f"mkdir -p /srv/y/z; mv {UPLOADS} /srv/y/z/n; chmod 777 /srv/y/z/n; ls; chmod 770 /srv/y/z/n; "
-            f"mv /srv/y/z/n {UPLOADS}; rm -r /srv/y"
-        ],
+    "in a new folder": (
+        [f"mkdir -p /srv/y/z; mv {UPLOADS} /srv/y/z/n; chmod 777 /srv/y/z/n; ls; chmod 770 /srv/y/z/n"],
         [B],
         {"/srv/y/z/n: rw for everybody": 0},
-    ),
-    "in a folder that is closed afterwards": (
-        [f"mkdir /srv/y; mv {UPLOADS} /srv/y/n; chmod 777 /srv/y/n; ls; chmod 770 /srv/y/n; chmod 700 /srv/y"],
-        [B],
-        {"/srv/y/n: rw for everybody": 0},
     ),
     "in the place of a folder that was moved": (
         [
@@ -233,8 +225,17 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
         [B],
         {f"{APP}/public/uploads: rw for everybody": 0},
     ),
-    "by a name in a folder that comes and goes": (
-        [f"mkdir /srv/y; ln {HIDDEN} /srv/y/n; ls; rm -r /srv/y"],
+    "exchanged with something in a new folder": (
+        [
+            "mkdir -p /srv/y/n; python3 -c 'import ctypes; "
+            f'swap = lambda: ctypes.CDLL(None).renameat2(-100, b"/srv/y/n", -100, b"{UPLOADS}", 2); '
+            'swap(); import os; os.chmod("/srv/y/n", 0o777); os.chmod("/srv/y/n", 0o770); swap()\''
+        ],
+        [B],
+        {"/srv/y/n: rw for everybody": 0},
+    ),
+    "by a name in a new folder": (
+        [f"mkdir /srv/y; ln {HIDDEN} /srv/y/n; ls; rm /srv/y/n"],
         [B],
         {"/srv/y/n: r for everybody": 0},
     ),
@@ -463,8 +464,9 @@ NEAR_MISSES: dict[str, tuple[list[str], list[Means]]] = {
     "group write under another name": ([f"ln {REPORT} /tmp/l; chmod g+w /tmp/l; rm /tmp/l"], [B]),
     "group write by install": ([f"install -d -m 775 {APP}", f"install -d -m 771 {UPLOADS}"], [B, B]),
     "group write by an ACL of three entries": ([f"setfacl -m g::rw {REPORT}"], [B]),
-    "group write by the mask of an ACL": (
-        [f"setfacl -m u:shop:rx,m::rx {UPLOADS}", f"setfacl -m m::rwx {UPLOADS}"],
+    "group write by a list without names": ([f"setfacl -m g::rw,m::rw {REPORT}"], [B]),
+    "group write by the owning group's entry of a list": (
+        [f"setfacl -m u:shop:r {UPLOADS}/item-1", f"setfacl -m g::rw {UPLOADS}/item-1"],
         [A, B],
     ),
     "group write by what another file has": (
@@ -475,13 +477,25 @@ NEAR_MISSES: dict[str, tuple[list[str], list[Means]]] = {
         [f"cp -p {REPORT} /srv/t; chmod g+w /srv/t; mv /srv/t {REPORT}"],
         [B],
     ),
+    "group write of a copy with a mark that takes its place": (
+        [
+            f'cp -p {REPORT} /srv/t; python3 -c \'import os; os.setxattr("/srv/t", "user.x", b"1")\'; '
+            f"chmod g+w /srv/t; mv /srv/t {REPORT}"
+        ],
+        [B],
+    ),
     "group write of a copy that takes its place later": (
         [f"cp -p {REPORT} /srv/t", "chmod g+w /srv/t", f"rm {REPORT}", f"mv /srv/t {REPORT}"],
         [A, I, I, B],
     ),
-    "group write by install, and taken back": (
-        [f"install -d -m 750 {UPLOADS}", f"install -d -m 770 {UPLOADS}; ls; install -d -m 750 {UPLOADS}"],
-        [A, B],
+    "group write by an ACL, and taken back": ([f"setfacl -m g::rw {REPORT}; ls; setfacl -m g::r {REPORT}"], [B]),
+    "the mode that it had, from an archive": (
+        [f"tar -C {APP} -cpf /root/t uploads", f"chmod 700 {UPLOADS}", f"tar -C {APP} -xpf /root/t"],
+        [I, B, A],
+    ),
+    "listed for more, so that the mask is wider": (
+        [f"setfacl -m u:shop:rwx,m::r {UPLOADS}", f"setfacl -m u:shop:rwx {UPLOADS}"],
+        [A, A],
     ),
     "a wider file put in the place of a narrower": ([f"mv {PAGE} {REPORT}"], [A]),
     "edited by way of another file": ([f"umask 037; sed s/report/REPORT/ {REPORT} > /srv/t; mv /srv/t {REPORT}"], [I]),
@@ -499,12 +513,14 @@ NEAR_MISSES: dict[str, tuple[list[str], list[Means]]] = {
         ],
         [B],
     ),
-    "an open mode in a folder that is closed first": (
-        [
-            f"umask 0; mkdir /srv/y; chmod 700 /srv/y; mv {UPLOADS} /srv/y/n; chmod 777 /srv/y/n; ls; "
-            f"chmod 770 /srv/y/n; mv /srv/y/n {UPLOADS}; rmdir /srv/y"
-        ],
-        [B],
+    "moved into a new folder of one's own": ([f"umask 077; mkdir /srv/y; mv {HIDDEN} /srv/y; mv {SECRET} /srv/y"], [A]),
+    "moved into a new folder of one's own and back": (
+        [f"for i in 1 2; do d=$(mktemp -d /srv/XXX); mv {HIDDEN} $d/n; mv $d/n {HIDDEN}; rmdir $d; done"],
+        [I],
+    ),
+    "a closed folder made anew": (
+        [f"umask 077; cd {APP}; mv private old; mkdir private; mv old/* private/; rmdir old"],
+        [I],
     ),
     "a script that begins like another": (
         ["printf '#!/bin/sh\\ndate\\n' > /usr/local/bin/now; chmod 755 /usr/local/bin/now"],
