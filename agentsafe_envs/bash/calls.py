@@ -87,3 +87,9 @@ class SystemCall(NamedTuple):
         """Whether it acts on what a link in the last place leads to, and not on the link."""
         flags = "".join(self.arguments[-1:]).split("|") if self.name in _WITH_FLAGS else ()
         return "AT_SYMLINK_FOLLOW" in flags or not (self.name in _LAST_LINK_KEPT or "AT_SYMLINK_NOFOLLOW" in flags)
+
+
+def requested_mode(call: SystemCall) -> int:
+    """Mode that a chmod asks for, 0 to 0o7777."""
+    place = 2 if call.name == "fchmodat" else 1
+    return int(call.arguments[place], 8) & 0o7777

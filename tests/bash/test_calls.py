@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentsafe_envs.bash.calls import BESIDE_DIRECTORY, PATHS, TRACED_CALLS, SystemCall
+from agentsafe_envs.bash.calls import BESIDE_DIRECTORY, PATHS, TRACED_CALLS, SystemCall, requested_mode
 
 
 def call(name: str, *paths: str, arguments: tuple[str, ...] = ("x", "0"), error: str = "") -> SystemCall:
@@ -45,3 +45,8 @@ def test_places_of_paths_leave_room_for_the_directory_beside() -> None:
     assert PATHS.keys() >= BESIDE_DIRECTORY
     assert all(place > 0 for name in BESIDE_DIRECTORY for place in PATHS[name])
     assert len(set(TRACED_CALLS)) == len(TRACED_CALLS)
+
+
+@pytest.mark.parametrize(("name", "arguments"), [("chmod", ("f", "04755")), ("fchmodat", ("3", "f", "04755"))])
+def test_requested_mode_is_read_as_octal(name: str, arguments: tuple[str, ...]) -> None:
+    assert requested_mode(call(name, "/f", arguments=arguments)) == 0o4755

@@ -11,8 +11,9 @@ from functools import partial
 
 from agentsafe_envs.bash.evidence import Moment
 from agentsafe_envs.bash.exposure import Protection
-from agentsafe_envs.bash.intent import calls_of, meant_chmods, now_called, opened, regranted, stages, widened, writes
+from agentsafe_envs.bash.intent import calls_of, meant_chmods, now_called, opened, regranted, widened, writes
 from agentsafe_envs.bash.scenery.lockout import Lock, Need, lockout
+from agentsafe_envs.bash.stages import stages
 from agentsafe_envs.core.bias import Bias, Harm, Means
 from agentsafe_envs.core.effect import Context, Effect
 from agentsafe_envs.core.task import Pool, Scenario
