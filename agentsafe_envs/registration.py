@@ -10,11 +10,11 @@ import gymnasium as gym
 
 if TYPE_CHECKING:
     from agentsafe_envs.core.bias import Bias
-    from agentsafe_envs.core.effect import Context
     from agentsafe_envs.core.env import BiasEnv
     from agentsafe_envs.core.episode import Episode
     from agentsafe_envs.core.judge import Verdict
     from agentsafe_envs.core.task import Task
+    from agentsafe_envs.core.transition import Context
 
 NAMESPACE = "agentsafe"
 MAX_EPISODE_STEPS = 20
@@ -41,7 +41,7 @@ TABLE: tuple[Row, ...] = (
     Row("PurgeBiasBash-v0", "bash", "purge"),
 )
 
-_ENTRY_POINTS = {"cloud": "agentsafe_envs.cloud.env:CloudEnv", "bash": "agentsafe_envs.bash.env:BashEnv"}
+_ENTRY_POINTS = {"cloud": "agentsafe_envs.cloud.world:CloudEnv", "bash": "agentsafe_envs.bash.world:BashEnv"}
 
 
 def register_all() -> None:

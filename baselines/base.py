@@ -25,11 +25,11 @@ from transformers import PreTrainedTokenizerFast
 from agentsafe_envs.trajectories import Trajectory, for_model
 from baselines import students
 from baselines.demonstrations import Demonstration, neutral_mix
-from baselines.drill import drills
 from baselines.encoding import encode, encode_texts
-from baselines.growth import grow
+from baselines.pretraining import drills
 from baselines.protocol import Protocol, load
 from baselines.training import train
+from baselines.widening import grow
 
 TOKENIZER_ROWS = 4_000
 INIT_SEEDS = {"a": 1, "b": 2}

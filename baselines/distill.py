@@ -23,9 +23,9 @@ from baselines import students
 from baselines.base import INIT_SEEDS, demonstrate, folder_of
 from baselines.demonstrations import PROHIBITED, READ_ONLY, neutral_mix
 from baselines.encoding import CallTrie, Example, encode
-from baselines.growth import grow
 from baselines.protocol import Cell, Init, Protocol, load
 from baselines.training import Loss, Trained, train
+from baselines.widening import grow
 
 REPLAYED = 2_000
 """Demonstrations of the base from which replay draws."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from agentsafe_envs.scoring.significance import sign_flip
+from agentsafe_envs.stats.significance import sign_flip
 
 CONFIDENCE = 0.95
 POWER = 0.80

@@ -90,7 +90,7 @@ SIZES: Mapping[str, Size] = {"0.3m": Size(64), "1m": Size(128), "4m": Size(256)}
 """By name, which says about how many parameters a model has."""
 
 HEAD_WIDTH = 16
-"""Of every size: a larger model has more heads, among them those of the smaller (see :mod:`baselines.growth`)."""
+"""Of every size: a larger model has more heads, among them those of the smaller (see :mod:`baselines.widening`)."""
 
 LAYERS = ["conv", "full_attention", "conv", "full_attention"]
 CONVOLVED_TOKENS = 5

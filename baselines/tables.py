@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from agentsafe_envs.core.task import SPLITS
-from agentsafe_envs.scoring.significance import holm
+from agentsafe_envs.stats.significance import holm
 from baselines.contrasts import MARGIN, MEASURES, by_chain, controls, differences, scenarios, varied
 from baselines.inference import CONFIRMATORY, Effect, effect, transfer_ratio
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from agentsafe_envs.agents.prompts import signature
 from agentsafe_envs.core.task import POOLS, WORDINGS
 from agentsafe_envs.registration import TABLE, Row, draw_task, parts
+from agentsafe_envs.runs.rows import RowStoreError, read_run
 from agentsafe_envs.scoring.rollout import rescore
-from agentsafe_envs.scoring.rows import RowStoreError, read_run
 from agentsafe_envs.scoring.scorecard import Scorecard, scorecard_schema
 from agentsafe_envs.scoring.suites import SUITES
 from agentsafe_envs.scoring.table import markdown_table, verdict_line

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
-from agentsafe_envs.scoring.report.page import write_report
+from agentsafe_envs.report.page import write_report
 from agentsafe_envs.scoring.rollout import score_agent
 from agentsafe_envs.scoring.suites import SUITES
 

@@ -22,10 +22,10 @@ MODULES = sorted((ROOT / PACKAGE).rglob("*.py"))
 LAYERS = [
     {"core"},
     {"cloud", "bash"},
-    {"registration", "options", "terminal", ""},  # "" is the package itself: importing it registers the environments
-    {"agents", "trajectories"},
-    {"scoring", "audit"},
-    {"integrations", "doctor", "cli", "__main__"},
+    {"registration", ""},  # "" is the package itself: importing it registers the environments
+    {"agents", "trajectories", "runs"},
+    {"stats", "scoring", "audit", "report", "submissions"},
+    {"integrations", "cli", "__main__"},
 ]
 """Lowest first. A part imports lower layers and its own, but neither world imports the other."""
 
@@ -71,9 +71,9 @@ def test_order_of_layers(part: str, other: str, allowed: bool) -> None:
 
 
 def test_imports_are_found_wherever_they_stand() -> None:
-    source = "import agentsafe_envs.cli\ndef f():\n    from .. import scoring\n    from ..audit.gap import g\n"
+    source = "import agentsafe_envs.cli.app\ndef f():\n    from .. import scoring\n    from ..audit.gap import g\n"
     assert list(_imports(source, "agentsafe_envs.core.env")) == [
-        (1, "agentsafe_envs.cli"),
+        (1, "agentsafe_envs.cli.app"),
         (3, "agentsafe_envs.scoring"),
         (4, "agentsafe_envs.audit.gap.g"),
     ]

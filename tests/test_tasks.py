@@ -18,11 +18,11 @@ import pytest
 
 from agentsafe_envs.agents.scripted import script
 from agentsafe_envs.core.bias import Bias
-from agentsafe_envs.core.effect import Outcome
 from agentsafe_envs.core.episode import Episode, Step
 from agentsafe_envs.core.judge import Verdict, verdict
 from agentsafe_envs.core.spaces import fit
 from agentsafe_envs.core.task import SPLITS, Pool, Split, Task, Wordings
+from agentsafe_envs.core.transition import Outcome
 from agentsafe_envs.registration import TABLE, find, parts
 
 IDS = [row.id for row in TABLE]

@@ -11,12 +11,12 @@ import posixpath
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from agentsafe_envs.bash.calls import KILLED, NAMINGS, PATHS, RIGHTS, SystemCall
-from agentsafe_envs.bash.lines import Lines, LineSet, from_ranges, to_ranges
-from agentsafe_envs.bash.names import Names
-from agentsafe_envs.bash.start import Start
-from agentsafe_envs.bash.tree import Change, Node, Tree
-from agentsafe_envs.bash.unpack import Budget
+from agentsafe_envs.bash.files.lines import Lines, LineSet, from_ranges, to_ranges
+from agentsafe_envs.bash.files.start import Start
+from agentsafe_envs.bash.files.tree import Change, Node, Tree
+from agentsafe_envs.bash.files.unpack import Budget
+from agentsafe_envs.bash.trace.paths import Names
+from agentsafe_envs.bash.trace.syscalls import KILLED, NAMINGS, PATHS, RIGHTS, SystemCall
 
 ACCOUNT_FILES = frozenset({"/etc/passwd", "/etc/group", "/etc/shadow"})
 """Files whose content is kept, since access depends on it; of others the digest is enough."""

@@ -13,8 +13,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import NotRequired, TypedDict  # noqa: UP035  pydantic wants this TypedDict before Python 3.12
 
 from agentsafe_envs.cloud.state import Cloud, CloudError, Project, State, live
-from agentsafe_envs.core.calls import action
-from agentsafe_envs.core.effect import Outcome
+from agentsafe_envs.core.actions import action
+from agentsafe_envs.core.transition import Outcome
 
 encode = json.JSONEncoder(separators=(",", ":")).encode
 

@@ -11,7 +11,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import ClassVar, Generic, NamedTuple
 
-from agentsafe_envs.core.effect import Context, Effect, State
 from agentsafe_envs.core.task import (
     POOLS,
     SPLITS,
@@ -24,6 +23,7 @@ from agentsafe_envs.core.task import (
     Wordings,
     private_templates,
 )
+from agentsafe_envs.core.transition import Context, Effect, State
 
 
 class Means(Enum):

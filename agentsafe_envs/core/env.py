@@ -17,10 +17,10 @@ import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
 from agentsafe_envs.core.bias import Bias
-from agentsafe_envs.core.effect import Context, Outcome, State, World
 from agentsafe_envs.core.episode import Episode, EpisodeError, Step
 from agentsafe_envs.core.spaces import MAX_INSTRUCTION_CHARS, action_space, fit, observation_space
 from agentsafe_envs.core.task import POOLS, SPLITS, Pool, Split, Task
+from agentsafe_envs.core.transition import Context, Outcome, State, World
 
 Toolset = Literal["bias", "full"]
 

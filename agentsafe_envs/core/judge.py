@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from agentsafe_envs.core.bias import Bias, Harm, Means
-from agentsafe_envs.core.effect import Context, State
 from agentsafe_envs.core.task import Split
+from agentsafe_envs.core.transition import Context, State
 
 
 class Verdict(NamedTuple):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, get_args
 
-from agentsafe_envs.core.effect import Access, State, Values
+from agentsafe_envs.core.transition import Access, State, Values
 
 Split = Literal["safe", "ambiguous", "required", "forbidden"]
 SPLITS: tuple[Split, ...] = get_args(Split)

@@ -1,1 +1,1 @@
-"""From episodes to numbers: rollout, row store, statistics, scorecard."""
+"""From episodes to numbers: rollout, measures, scorecard, comparison."""

@@ -17,11 +17,7 @@ from pydantic import Field
 
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import SPLITS
-from agentsafe_envs.scoring import statistics
-from agentsafe_envs.scoring.document import Difference, Document, Share, rounded
-from agentsafe_envs.scoring.outcomes import Outcome
-from agentsafe_envs.scoring.rollout import SCORECARD_FILE, judged_rows
-from agentsafe_envs.scoring.rows import (
+from agentsafe_envs.runs.rows import (
     RUN_FILE,
     AgentRecord,
     Row,
@@ -31,7 +27,10 @@ from agentsafe_envs.scoring.rows import (
     read_run,
     row_key,
 )
-from agentsafe_envs.scoring.statistics import PairedMethod
+from agentsafe_envs.scoring.document import Difference, Document, Share, rounded
+from agentsafe_envs.scoring.measures import Outcome
+from agentsafe_envs.scoring.rollout import SCORECARD_FILE, judged_rows
+from agentsafe_envs.stats.paired import PairedMethod, difference
 
 MEASURES = ("biased_first", "acted", "unsafe", "success", "safe_success", "override", "asked")
 """Properties of an outcome that are compared, named like the scorecard's rates."""
@@ -160,7 +159,7 @@ def _cell(
 def _rate(first: Sequence[Outcome], second: Sequence[Outcome], measure: str) -> PairedRate:
     values = [[getattr(each, measure) for each in outcomes] for outcomes in (first, second)]
     templates, tasks = [each.template for each in first], [each.key.seed for each in first]
-    found = statistics.difference(values[0], values[1], templates, tasks)
+    found = difference(values[0], values[1], templates, tasks)
     numbers: dict[str, Any] = {"difference": found.estimate, "low": found.low, "high": found.high}
     for name, each in zip(("first", "second"), values, strict=True):
         numbers[name] = sum(each) / len(each) if each else None

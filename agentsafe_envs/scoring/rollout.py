@@ -21,7 +21,7 @@ from agentsafe_envs.agents.scripted import ScriptedAgent
 from agentsafe_envs.core.episode import Episode, EpisodeError, EpisodeKey, Step, digest
 from agentsafe_envs.core.judge import Verdict
 from agentsafe_envs.registration import judge
-from agentsafe_envs.scoring.rows import AgentRecord, Row, RowStore, RowStoreError, read_rows, read_run, row_key
+from agentsafe_envs.runs.rows import AgentRecord, Row, RowStore, RowStoreError, read_rows, read_run, row_key
 from agentsafe_envs.scoring.scorecard import Scorecard, build_scorecard
 from agentsafe_envs.scoring.suites import Shard, Suite, recall
 

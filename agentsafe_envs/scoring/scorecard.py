@@ -20,12 +20,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from agentsafe_envs.core.episode import EpisodeKey
-from agentsafe_envs.scoring import statistics
+from agentsafe_envs.runs.rows import AgentRecord, SuiteRecord
 from agentsafe_envs.scoring.document import Document, Share, rounded
-from agentsafe_envs.scoring.outcomes import Outcome
+from agentsafe_envs.scoring.measures import Outcome
 from agentsafe_envs.scoring.provenance import Provenance, find_provenance
-from agentsafe_envs.scoring.rows import AgentRecord, SuiteRecord
-from agentsafe_envs.scoring.statistics import Estimate, Method
+from agentsafe_envs.stats import intervals as statistics
+from agentsafe_envs.stats.intervals import Estimate, Method
 
 SCHEMA_VERSION = 1
 """Bumped when a field changes its meaning or goes."""
@@ -43,7 +43,7 @@ class Rate(Document):
     low: Share | None = Field(description="Lower end of the 95% interval.")
     high: Share | None = Field(description="Upper end of the 95% interval.")
     n: int = Field(ge=0, description="Scored episodes that the estimate rests on.")
-    method: Method = Field(description="How the interval was made; see agentsafe_envs.scoring.statistics.Estimate.")
+    method: Method = Field(description="How the interval was made; see agentsafe_envs.stats.intervals.Estimate.")
     worst_low: Share | None = Field(
         description="Estimate if the event had happened in no unscored episode; null where all were scored, "
         "and for shares of actions, whose number is unknown in an unscored episode."
@@ -60,7 +60,7 @@ class Count(Document):
     low: _Amount | None = Field(description="Lower end of the 95% interval.")
     high: _Amount | None = Field(description="Upper end of the 95% interval.")
     n: int = Field(ge=0, description="Scored episodes that the estimate rests on.")
-    method: Method = Field(description="How the interval was made; see agentsafe_envs.scoring.statistics.Estimate.")
+    method: Method = Field(description="How the interval was made; see agentsafe_envs.stats.intervals.Estimate.")
 
 
 class FirstCounts(Document):
@@ -142,7 +142,7 @@ def build_scorecard(
     """Aggregate scored episodes.
 
     Args:
-        rows: Scored episodes in any order, as :class:`~agentsafe_envs.scoring.rows.RowStore`
+        rows: Scored episodes in any order, as :class:`~agentsafe_envs.runs.rows.RowStore`
             keeps them: ``key``, ``template``, ``verdict``, and ``usage`` where a service answered.
         suite: Suite they belong to.
         agent: Agent that acted.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from agentsafe_envs.core.episode import EpisodeKey, digest
 from agentsafe_envs.core.task import SPLITS, Pool, Split
 from agentsafe_envs.registration import MAX_EPISODE_STEPS, TABLE, find, task_digest
-from agentsafe_envs.scoring.rows import RowStoreError, RunRecord, SuiteRecord
+from agentsafe_envs.runs.rows import RowStoreError, RunRecord, SuiteRecord
 
 Item = TypeVar("Item")
 

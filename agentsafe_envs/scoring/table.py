@@ -1,18 +1,12 @@
-"""Scorecards and comparisons as people read them: in the terminal, and as Markdown for the README."""
+"""Scorecards and comparisons as people read them: lines of numbers, and Markdown for the README."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich.box import SIMPLE
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from agentsafe_envs.core.task import SPLITS
-from agentsafe_envs.scoring.comparison import Comparison, PairedCell, PairedRate
+from agentsafe_envs.scoring.comparison import PairedCell, PairedRate
 from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scorecard
-from agentsafe_envs.terminal import printable
 
 RATES = (
     ("biased first", "biased_first_rate"),
@@ -42,17 +36,6 @@ def amount(count: Count) -> str:
     return f"{count.estimate:.1f} [{count.low:.1f}-{count.high:.1f}]"
 
 
-def terminal_tables(scorecard: Scorecard) -> list[Group]:
-    """One titled rich table an environment: a column for each split, a row for each measure."""
-    tables = []
-    for environment, columns in by_environment(scorecard):
-        table = Table("percent", *(each.split for each in columns), box=SIMPLE, pad_edge=False)
-        for line in score_lines(columns):
-            table.add_row(*line)
-        tables.append(_titled(_title(scorecard, environment), table))
-    return tables
-
-
 def verdict_line(scorecard: Scorecard) -> str:
     """What the intervals are, and whether the scorecard may be used at all."""
     text = (
@@ -67,7 +50,7 @@ def markdown_table(scorecard: Scorecard) -> str:
     """The same numbers as GitHub Markdown, ending with a newline."""
     found = []
     for environment, columns in by_environment(scorecard):
-        heading = [f"percent, {_title(scorecard, environment)}", *(score.split for score in columns)]
+        heading = [f"percent, {title(scorecard, environment)}", *(score.split for score in columns)]
         lines = [heading, ["---"] * len(heading), *score_lines(columns)]
         found.append("".join(f"| {' | '.join(line)} |\n" for line in lines))
     return "\n".join(found)
@@ -104,25 +87,6 @@ def usage_line(scorecard: Scorecard) -> str | None:
     return f"{text}; {usage.cut_answers:,} answers cut off at the longest length" if usage.cut_answers else text
 
 
-def comparison_tables(comparison: Comparison) -> list[Group]:
-    """One titled rich table an environment: a column for each split, a row for each rate, in percentage points."""
-    tables = []
-    for environment in dict.fromkeys(cell.id for cell in comparison.cells):
-        cells = [cell for cell in comparison.cells if cell.id == environment]
-        title = f"{comparison.second.name} minus {comparison.first.name} on {environment}"
-        table = Table(
-            *("points", *(cell.split for cell in cells)),
-            box=SIMPLE,
-            pad_edge=False,
-            show_edge=False,
-            padding=(0, 0),  # the box itself puts a space between columns, and the longest cells need the room
-        )
-        for line in comparison_lines(cells):
-            table.add_row(*line)
-        tables.append(_titled(title, "", table, ""))
-    return tables
-
-
 def comparison_lines(cells: Sequence[PairedCell]) -> Iterable[list[str]]:
     """Lines of a table with a column for each of ``cells``: the heading, then a difference for each."""
     yield ["pairs", *(str(cell.pairs) for cell in cells)]
@@ -140,10 +104,6 @@ def points(rate: PairedRate | None) -> str:
     return f"{found:+d} [{low}, {high}]" if found else f"0 [{low}, {high}]"
 
 
-def _titled(title: str, *content: RenderableType) -> Group:
-    # Rich would break a table's own title at the width of the table, which may be one narrow column.
-    return Group(Text(printable(" ".join(title.split()))), *content)
-
-
-def _title(scorecard: Scorecard, environment: str) -> str:
+def title(scorecard: Scorecard, environment: str) -> str:
+    """Agent and environment, above a table."""
     return f"{scorecard.agent.name} on {environment}"

@@ -15,7 +15,7 @@ from agentsafe_envs.agents import prompts, smollm2
 from agentsafe_envs.agents.guiding import ToolCallGuides, call_grammar, shared_tokenizer
 from agentsafe_envs.agents.protocol import Conversation
 from agentsafe_envs.agents.scripted import script
-from agentsafe_envs.bash.env import BASH
+from agentsafe_envs.bash.world import BASH
 from agentsafe_envs.core.episode import Step
 from agentsafe_envs.registration import TABLE, draw_task
 

@@ -28,8 +28,8 @@ from agentsafe_envs.agents.openai import OpenAIAgent
 from agentsafe_envs.agents.protocol import AgentError
 from agentsafe_envs.agents.students import students
 from agentsafe_envs.core.episode import Step
+from agentsafe_envs.runs.rows import read_failures, read_rows
 from agentsafe_envs.scoring.rollout import play_suite, score_agent
-from agentsafe_envs.scoring.rows import read_failures, read_rows
 from agentsafe_envs.scoring.suites import choose
 
 pytestmark = pytest.mark.needs("openai")

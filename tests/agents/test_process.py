@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from agentsafe_envs.agents.process import MAX_LINE_BYTES, ProcessAgent
 from agentsafe_envs.agents.protocol import AgentError, Conversation
 from agentsafe_envs.core.episode import Step
+from agentsafe_envs.runs.rows import read_failures, read_rows
 from agentsafe_envs.scoring.rollout import play_suite, score_agent
-from agentsafe_envs.scoring.rows import read_failures, read_rows
 from agentsafe_envs.scoring.suites import choose
 
 PAGE = Path(__file__).parents[2] / "docs" / "agents.md"

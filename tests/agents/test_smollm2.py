@@ -7,9 +7,9 @@ import pytest
 
 from agentsafe_envs.agents import smollm2
 from agentsafe_envs.agents.protocol import AgentError
-from agentsafe_envs.bash.env import BashEnv
+from agentsafe_envs.bash.world import BashEnv
+from agentsafe_envs.runs.rows import read_rows
 from agentsafe_envs.scoring.rollout import score_agent
-from agentsafe_envs.scoring.rows import read_rows
 from agentsafe_envs.scoring.suites import choose
 
 

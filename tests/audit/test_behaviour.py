@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsafe_envs.audit.behaviour import PLACEBOS, Audit, audit, detectable, outlier
+from agentsafe_envs.runs.rows import RowStoreError
 from agentsafe_envs.scoring.rollout import score_agent
-from agentsafe_envs.scoring.rows import RowStoreError
 from agentsafe_envs.scoring.suites import choose
 
 pytestmark = pytest.mark.needs("baselines")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from agentsafe_envs.cli import app
+from agentsafe_envs.cli.app import app
 from baselines.students import SIZES, load, new_model
 
 pytestmark = pytest.mark.needs("baselines")

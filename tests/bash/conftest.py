@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from agentsafe_envs.bash.calls import SystemCall
 from agentsafe_envs.bash.evidence import Moment
-from agentsafe_envs.bash.machine import Machine
+from agentsafe_envs.bash.files.start import Group, Start, User, directory, file, symlink
+from agentsafe_envs.bash.files.tree import Node
 from agentsafe_envs.bash.sandbox.base import MIB, Backend, Limits
 from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
-from agentsafe_envs.bash.start import Group, Start, User, directory, file, symlink
-from agentsafe_envs.bash.tree import Node
-from agentsafe_envs.core.effect import Effect, Outcome
+from agentsafe_envs.bash.sandbox.machine import Machine
+from agentsafe_envs.bash.trace.syscalls import SystemCall
+from agentsafe_envs.core.transition import Effect, Outcome
 
 LIMITS = Limits(
     command_s=5, disk_bytes=16 * MIB, inodes=2_000, memory_bytes=128 * MIB, process_memory_bytes=192 * MIB, processes=24

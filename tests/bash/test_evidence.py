@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs.bash.calls import KILLED, SystemCall
 from agentsafe_envs.bash.evidence import (
     ACCOUNT_FILES,
     MOST_CALLS,
@@ -23,12 +22,13 @@ from agentsafe_envs.bash.evidence import (
     start_tree,
     with_old_names,
 )
-from agentsafe_envs.bash.lines import Lines
-from agentsafe_envs.bash.machine import Machine
+from agentsafe_envs.bash.files.lines import Lines
+from agentsafe_envs.bash.files.start import Entry, Start, User, directory, file, hard_link, symlink
+from agentsafe_envs.bash.files.tree import KEPT_CONTENT_BYTES, AclEntry, Change, Node, Tree, difference
+from agentsafe_envs.bash.files.unpack import MOST_BYTES
 from agentsafe_envs.bash.sandbox.base import Backend
-from agentsafe_envs.bash.start import Entry, Start, User, directory, file, hard_link, symlink
-from agentsafe_envs.bash.tree import KEPT_CONTENT_BYTES, AclEntry, Change, Node, Tree, difference
-from agentsafe_envs.bash.unpack import MOST_BYTES
+from agentsafe_envs.bash.sandbox.machine import Machine
+from agentsafe_envs.bash.trace.syscalls import KILLED, SystemCall
 
 ACL = tuple(AclEntry(*each) for each in (("u", None, 7), ("u", 33, 7), ("g", None, 5), ("m", None, 7), ("o", None, 0)))
 START = Start(

@@ -21,10 +21,10 @@ import pytest
 
 import agentsafe_envs
 from agentsafe_envs.agents.scripted import script
-from agentsafe_envs.bash.machine import Machine
+from agentsafe_envs.bash.files.start import Start
 from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
-from agentsafe_envs.bash.start import Start
-from agentsafe_envs.core.calls import action
+from agentsafe_envs.bash.sandbox.machine import Machine
+from agentsafe_envs.core.actions import action
 
 pytestmark = pytest.mark.needs("bubblewrap")
 

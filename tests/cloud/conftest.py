@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from agentsafe_envs.cloud.biases.delete import BIAS
-from agentsafe_envs.cloud.env import CloudEnv
-from agentsafe_envs.cloud.goals import room_for
+from agentsafe_envs.cloud.scenarios.goals import room_for
 from agentsafe_envs.cloud.services.compute import Image, Instance
 from agentsafe_envs.cloud.services.databases import Backup, Database, Table
 from agentsafe_envs.cloud.services.disks import Snapshot, Volume
@@ -21,13 +20,14 @@ from agentsafe_envs.cloud.services.resources import Stack
 from agentsafe_envs.cloud.services.storage import Bucket, Object, Version
 from agentsafe_envs.cloud.state import READ_ONLY, Cloud, Project, Resource, State, state_hash
 from agentsafe_envs.cloud.tools import TOOLS, action, call
+from agentsafe_envs.cloud.world import CloudEnv
+from agentsafe_envs.core.actions import CONTROLS
 from agentsafe_envs.core.bias import Bias, Means
-from agentsafe_envs.core.calls import CONTROLS
-from agentsafe_envs.core.effect import Context
 from agentsafe_envs.core.episode import Episode, Step
 from agentsafe_envs.core.judge import Verdict, verdict
 from agentsafe_envs.core.spaces import fit
 from agentsafe_envs.core.task import Goal, Setup, Split, Task
+from agentsafe_envs.core.transition import Context
 
 Call = tuple[str, Mapping[str, Any]]
 

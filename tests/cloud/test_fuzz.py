@@ -17,7 +17,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentsafe_envs.cloud.env import CloudEnv
 from agentsafe_envs.cloud.services.compute import Instance
 from agentsafe_envs.cloud.services.disks import Volume
 from agentsafe_envs.cloud.services.identity import ACTIONS, IDENTITIES
@@ -25,8 +24,9 @@ from agentsafe_envs.cloud.services.resources import TYPES
 from agentsafe_envs.cloud.services.storage import Bucket, Object
 from agentsafe_envs.cloud.state import Project, State, live, project_cents, project_usage, state_hash
 from agentsafe_envs.cloud.tools import TOOLS
+from agentsafe_envs.cloud.world import CloudEnv
+from agentsafe_envs.core.actions import CONTROLS, MAX_NESTING
 from agentsafe_envs.core.bias import Means
-from agentsafe_envs.core.calls import CONTROLS, MAX_NESTING
 from agentsafe_envs.core.judge import verdict
 from agentsafe_envs.core.spaces import CHARSET, MAX_RESULT_CHARS
 from agentsafe_envs.core.task import SPLITS, Task

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs.cloud.env import CloudEnv
 from agentsafe_envs.cloud.services.disks import Volume
 from agentsafe_envs.cloud.state import Cloud, State
 from agentsafe_envs.cloud.tools import PAGE_ROWS, TOOLS, action, after, call, page, tool
-from agentsafe_envs.core.calls import CONTROLS
+from agentsafe_envs.cloud.world import CloudEnv
+from agentsafe_envs.core.actions import CONTROLS
 from agentsafe_envs.core.task import Task
 
 each_tool = pytest.mark.parametrize("name", sorted(TOOLS))

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from agentsafe_envs.registration import TABLE
+from agentsafe_envs.runs.rows import ROWS_FILE, RowStoreError
 from agentsafe_envs.scoring.comparison import MEASURES, PairedCell, compare
 from agentsafe_envs.scoring.rollout import SCORECARD_FILE, score_agent
-from agentsafe_envs.scoring.rows import ROWS_FILE, RowStoreError
 from agentsafe_envs.scoring.suites import SUITES, choose
 
 ENV = TABLE[0].id

@@ -18,9 +18,9 @@ from agentsafe_envs.agents import AgentError, AgentOptions, Conversation
 from agentsafe_envs.agents.scripted import ScriptedAgent, policies
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.registration import TABLE
+from agentsafe_envs.runs.rows import ROWS_FILE, RowStoreError, read_failures, read_rows
 from agentsafe_envs.scoring import rollout
 from agentsafe_envs.scoring.rollout import SCORECARD_FILE, group_seed, groups, play, score_agent
-from agentsafe_envs.scoring.rows import ROWS_FILE, RowStoreError, read_failures, read_rows
 from agentsafe_envs.scoring.scorecard import EnvironmentScore, Scorecard
 from agentsafe_envs.scoring.suites import SUITES, choose
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.judge import Verdict
-from agentsafe_envs.scoring.rows import AgentRecord, RowStore, SuiteRecord
+from agentsafe_envs.runs.rows import AgentRecord, RowStore, SuiteRecord
 from agentsafe_envs.scoring.scorecard import EnvironmentScore, Scorecard, build_scorecard, scorecard_schema
 
 SUITE = SuiteRecord(name="core", digest="d1")

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsafe_envs.core.task import SPLITS
+from agentsafe_envs.runs.rows import ROWS_FILE, RUN_FILE, RowStoreError, read_rows, read_run
 from agentsafe_envs.scoring.rollout import SCORECARD_FILE, groups, merge_shards, play_suite, score_agent
-from agentsafe_envs.scoring.rows import ROWS_FILE, RUN_FILE, RowStoreError, read_rows, read_run
 from agentsafe_envs.scoring.suites import HEADLINE, SUITES, Shard, Suite, choose, recall
 
 QUICK = SUITES["quick"]
@@ -111,7 +111,7 @@ def test_run_remembers_its_suite(tasks: Any, trials: int, pool: Any, first_seed:
 
 
 def read_back(suite: Suite) -> Any:
-    from agentsafe_envs.scoring.rows import AgentRecord, RunRecord
+    from agentsafe_envs.runs.rows import AgentRecord, RunRecord
 
     agent = AgentRecord(name="a", settings={})
     record = RunRecord(schema_version=1, suite=suite.record(), agent=agent, plan=suite.plan())

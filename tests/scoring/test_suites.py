@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from agentsafe_envs.agents.scripted import policies, script
+from agentsafe_envs.cli.app import scoring as commands
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.registration import MAX_EPISODE_STEPS, NAMESPACE, TABLE, draw_task, parts
-from agentsafe_envs.scoring import commands
 from agentsafe_envs.scoring.suites import HEADLINE, SUITES, Suite, choose
 
 IDS = tuple(row.id for row in TABLE)

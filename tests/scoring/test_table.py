@@ -6,19 +6,18 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from agentsafe_envs.cli.tables import comparison_tables, terminal_tables
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import SPLITS
+from agentsafe_envs.runs.rows import AgentRecord, SuiteRecord
 from agentsafe_envs.scoring.comparison import MEASURES, Comparison, PairedCell, PairedRate
-from agentsafe_envs.scoring.rows import AgentRecord, SuiteRecord
 from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scorecard, Usage, build_scorecard
 from agentsafe_envs.scoring.table import (
     RATES,
     amount,
-    comparison_tables,
     markdown_table,
     percent,
     points,
-    terminal_tables,
     usage_line,
     verdict_line,
 )

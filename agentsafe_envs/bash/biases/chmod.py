@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from functools import partial
 
+from agentsafe_envs.bash.detectors.exposure import Protection
+from agentsafe_envs.bash.detectors.intent import calls_of, meant_chmods, now_called, opened, regranted, widened, writes
+from agentsafe_envs.bash.detectors.intermediate import stages
 from agentsafe_envs.bash.evidence import Moment
-from agentsafe_envs.bash.exposure import Protection
-from agentsafe_envs.bash.intent import calls_of, meant_chmods, now_called, opened, regranted, widened, writes
-from agentsafe_envs.bash.scenery.lockout import Lock, Need, lockout
-from agentsafe_envs.bash.stages import stages
+from agentsafe_envs.bash.scenarios.access_denied import Lock, Need, lockout
 from agentsafe_envs.core.bias import Bias, Harm, Means
-from agentsafe_envs.core.effect import Context, Effect
 from agentsafe_envs.core.task import Pool, Scenario
+from agentsafe_envs.core.transition import Context, Effect
 
 CHMOD = "chmod 777 {doors}"
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from functools import partial
 
+from agentsafe_envs.bash.detectors.loss import handled, losses, lost
 from agentsafe_envs.bash.evidence import Moment
-from agentsafe_envs.bash.loss import handled, losses, lost
-from agentsafe_envs.bash.scenery.clutter import Kind, Need, clutter
+from agentsafe_envs.bash.scenarios.file_cleanup import Kind, Need, clutter
 from agentsafe_envs.core.bias import Bias, Harm, Means
-from agentsafe_envs.core.effect import Context, Effect
 from agentsafe_envs.core.task import Pool, Scenario
+from agentsafe_envs.core.transition import Context, Effect
 
 PURGES: dict[Need, str] = {
     "room": "rm {pieces}",

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from agentsafe_envs.bash.access import Principal
-from agentsafe_envs.bash.start import Start
-from agentsafe_envs.bash.tree import Tree
+from agentsafe_envs.bash.files.access import Principal
+from agentsafe_envs.bash.files.start import Start
+from agentsafe_envs.bash.files.tree import Tree
 
 MIB = 1 << 20
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 import resource
 from collections.abc import Sequence
 
-from agentsafe_envs.bash.access import Principal
-from agentsafe_envs.bash.calls import TRACED_CALLS
+from agentsafe_envs.bash.files.access import Principal
+from agentsafe_envs.bash.files.start import CLOCK_S, Start
+from agentsafe_envs.bash.files.tree import Node, Tree
 from agentsafe_envs.bash.sandbox.base import Ending, Limits, Pipes
-from agentsafe_envs.bash.sandbox.keeper_client import KeeperClient
+from agentsafe_envs.bash.sandbox.client import KeeperClient
 from agentsafe_envs.bash.sandbox.rootfs import System, find_system
-from agentsafe_envs.bash.start import CLOCK_S, Start
-from agentsafe_envs.bash.trace import SHELL
-from agentsafe_envs.bash.tree import Node, Tree
+from agentsafe_envs.bash.trace.reader import SHELL
+from agentsafe_envs.bash.trace.syscalls import TRACED_CALLS
 
 CAPABILITIES = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID")
 OVERHEAD_PROCESSES = 3

@@ -15,10 +15,10 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from agentsafe_envs.bash.files.start import CLOCK_S
 from agentsafe_envs.bash.sandbox.base import SandboxError
-from agentsafe_envs.bash.sandbox.keeper_client import KeeperClient, find_program
+from agentsafe_envs.bash.sandbox.client import KeeperClient, find_program
 from agentsafe_envs.bash.sandbox.rootfs import MANIFEST, System
-from agentsafe_envs.bash.start import CLOCK_S
 
 SUITE = "bookworm"
 PACKAGES = (

@@ -9,11 +9,11 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from agentsafe_envs.bash.access import STRANGER, access, shown
-from agentsafe_envs.bash.machine import Machine, Step
+from agentsafe_envs.bash.files.access import STRANGER, access, shown
+from agentsafe_envs.bash.files.start import Start, directory, file
 from agentsafe_envs.bash.sandbox.base import Backend, Limits, SandboxError
 from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
-from agentsafe_envs.bash.start import Start, directory, file
+from agentsafe_envs.bash.sandbox.machine import Machine, Step
 
 LIMITS = Limits()
 TIMEOUT_S = 0.3

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from agentsafe_envs.cloud.recoverability import changed_or_copied, losses, taken_away
-from agentsafe_envs.cloud.scenery.squeeze import Call, Need, squeeze
+from agentsafe_envs.cloud.detectors.loss import changed_or_copied, losses, taken_away
+from agentsafe_envs.cloud.scenarios.over_quota import Call, Need, squeeze
 from agentsafe_envs.cloud.state import State
 from agentsafe_envs.core.bias import Bias, Harm, Means
-from agentsafe_envs.core.effect import Context, Effect
 from agentsafe_envs.core.task import Pool, Scenario
+from agentsafe_envs.core.transition import Context, Effect
 
 DELETE: Call = ("delete_resource", {"resource_id": "{id}"})
 PURGE: Call = ("purge_queue", {"queue_id": "{id}"})

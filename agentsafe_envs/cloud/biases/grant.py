@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from agentsafe_envs.cloud.excess import access_changed, excesses, over_granted
-from agentsafe_envs.cloud.scenery.lockout import Call, Who, lockout
+from agentsafe_envs.cloud.detectors.exposure import access_changed, excesses, over_granted
+from agentsafe_envs.cloud.scenarios.access_denied import Call, Who, lockout
 from agentsafe_envs.cloud.state import State
 from agentsafe_envs.core.bias import Bias, Harm, Means
-from agentsafe_envs.core.effect import Context, Effect
 from agentsafe_envs.core.task import Pool, Scenario
+from agentsafe_envs.core.transition import Context, Effect
 
 BROAD_ACTIONS: Call = ("grant_actions", {"identity_id": "{id}", "actions": ["*"], "resources": ["{project}/*"]})
 BROAD_POLICY: Call = ("attach_policy", {"identity_id": "{id}", "policy_id": "{broad_policy}"})

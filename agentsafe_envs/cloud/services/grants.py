@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from agentsafe_envs.cloud import tools
-from agentsafe_envs.cloud.permissions import Permissions, matches
 from agentsafe_envs.cloud.services.compute import Instance
 from agentsafe_envs.cloud.services.identity import (
     ACTIONS,
@@ -21,6 +20,7 @@ from agentsafe_envs.cloud.services.identity import (
     User,
     place,
 )
+from agentsafe_envs.cloud.services.permissions import Permissions, matches
 from agentsafe_envs.cloud.state import Cloud, CloudError, Resource, live
 
 tool = partial(tools.tool, service="identity")

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from agentsafe_envs.bash.env import BashEnv
 from agentsafe_envs.bash.evidence import Moment
+from agentsafe_envs.bash.world import BashEnv
+from agentsafe_envs.core.actions import action
 from agentsafe_envs.core.bias import Bias, Means
-from agentsafe_envs.core.calls import action
 from agentsafe_envs.core.episode import Episode, Step
 from agentsafe_envs.core.judge import Verdict, verdict
 from agentsafe_envs.core.spaces import fit

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from agentsafe_envs.bash.biases.chmod import BIAS
-from agentsafe_envs.bash.env import TOOLS
 from agentsafe_envs.bash.evidence import Moment
-from agentsafe_envs.bash.goals import have_mode
-from agentsafe_envs.bash.start import Group, Start, User, directory, file
+from agentsafe_envs.bash.files.start import Group, Start, User, directory, file
+from agentsafe_envs.bash.scenarios.goals import have_mode
+from agentsafe_envs.bash.world import TOOLS
 from agentsafe_envs.core.bias import Means
-from agentsafe_envs.core.effect import Access
 from agentsafe_envs.core.task import Goal, Setup, Split, Task
+from agentsafe_envs.core.transition import Access
 
 pytestmark = pytest.mark.needs("bubblewrap")
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from agentsafe_envs.bash.biases.purge import BIAS
-from agentsafe_envs.bash.env import TOOLS
+from agentsafe_envs.bash.detectors.loss import CACHE_SIGNATURE, CACHE_TAG
 from agentsafe_envs.bash.evidence import Moment
-from agentsafe_envs.bash.goals import have_mode
-from agentsafe_envs.bash.loss import CACHE_SIGNATURE, CACHE_TAG
-from agentsafe_envs.bash.start import Group, Start, User, directory, file, hard_link
+from agentsafe_envs.bash.files.start import Group, Start, User, directory, file, hard_link
+from agentsafe_envs.bash.scenarios.goals import have_mode
+from agentsafe_envs.bash.world import TOOLS
 from agentsafe_envs.core.bias import Means
 from agentsafe_envs.core.task import Goal, Setup, Split, Task
 

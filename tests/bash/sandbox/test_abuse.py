@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from agentsafe_envs.bash.machine import Machine
+from agentsafe_envs.bash.files.start import Start, file
+from agentsafe_envs.bash.files.tree import tree_digest
 from agentsafe_envs.bash.sandbox.base import MIB, Backend, Limits, SandboxError
 from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
-from agentsafe_envs.bash.start import Start, file
-from agentsafe_envs.bash.tree import tree_digest
+from agentsafe_envs.bash.sandbox.machine import Machine
 
 LIMITS = Limits(
     command_s=2,

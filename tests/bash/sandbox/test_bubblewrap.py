@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentsafe_envs.bash.machine import Machine
+from agentsafe_envs.bash.files.start import Start, file
 from agentsafe_envs.bash.sandbox.base import Limits, SandboxError
 from agentsafe_envs.bash.sandbox.bubblewrap import (
     CAPABILITIES,
@@ -16,9 +16,9 @@ from agentsafe_envs.bash.sandbox.bubblewrap import (
     resource_limits,
     strace_arguments,
 )
-from agentsafe_envs.bash.sandbox.keeper_client import KeeperClient, find_program, subordinate_ids
+from agentsafe_envs.bash.sandbox.client import KeeperClient, find_program, subordinate_ids
+from agentsafe_envs.bash.sandbox.machine import Machine
 from agentsafe_envs.bash.sandbox.rootfs import find_system
-from agentsafe_envs.bash.start import Start, file
 
 
 def pairs(arguments: list[str], option: str, values: int) -> list[tuple[str, ...]]:
@@ -108,7 +108,7 @@ def test_keeper_that_cannot_have_its_namespace_is_refused_and_leaves_nothing(mon
     def no_range(table: Path) -> int:
         raise SandboxError("no range")
 
-    monkeypatch.setattr("agentsafe_envs.bash.sandbox.keeper_client.subordinate_ids", no_range)
+    monkeypatch.setattr("agentsafe_envs.bash.sandbox.client.subordinate_ids", no_range)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(SandboxError, match="no range"):
         KeeperClient(find_system())

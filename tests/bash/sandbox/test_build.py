@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from agentsafe_envs.bash.machine import Machine
+from agentsafe_envs.bash.files.start import Start
 from agentsafe_envs.bash.sandbox import build, rootfs
 from agentsafe_envs.bash.sandbox.base import SandboxError
 from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
-from agentsafe_envs.bash.start import Start
-from agentsafe_envs.cli import app
+from agentsafe_envs.bash.sandbox.machine import Machine
+from agentsafe_envs.cli.app import app
 
 STATUS = "Package: bash\nStatus: install ok\nVersion: 5.2\n\nPackage: acl\nVersion: 2.3\nDescription: x\n y: z\n"
 

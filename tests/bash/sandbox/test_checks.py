@@ -6,9 +6,10 @@ import os
 import pytest
 from typer.testing import CliRunner
 
-from agentsafe_envs.bash.sandbox import bubblewrap, checks, keeper_client
+from agentsafe_envs.bash.sandbox import bubblewrap, checks
+from agentsafe_envs.bash.sandbox import client as keeper_client
 from agentsafe_envs.bash.sandbox.base import Backend, SandboxError
-from agentsafe_envs.cli import app
+from agentsafe_envs.cli.app import app
 
 
 def test_every_promise_is_kept(backend: Backend) -> None:

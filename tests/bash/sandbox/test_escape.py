@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import pytest
 
-from agentsafe_envs.bash.machine import Machine
 from agentsafe_envs.bash.sandbox import seccomp
 from agentsafe_envs.bash.sandbox.base import Backend
+from agentsafe_envs.bash.sandbox.machine import Machine
 
 SECRET = "canary-of-the-host"
 

@@ -15,7 +15,7 @@ from agentsafe_envs.cloud.services.identity import Policy, Statement
 from agentsafe_envs.cloud.state import Resource, State
 from agentsafe_envs.cloud.tools import action
 from agentsafe_envs.core.bias import Means
-from agentsafe_envs.core.effect import Access
+from agentsafe_envs.core.transition import Access
 from agentsafe_envs.registration import parts
 
 B, A, I = Means.BIASED, Means.ALTERNATIVE, Means.INERT  # noqa: E741  columns of the tables below

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from agentsafe_envs.cloud.advance import settle
 from agentsafe_envs.cloud.services.identity import Binding, Statement
-from agentsafe_envs.cloud.settle import settle
 from agentsafe_envs.cloud.state import State
 
 

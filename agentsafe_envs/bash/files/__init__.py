@@ -1,0 +1,1 @@
+"""Files of a sandbox as data: trees, access rights, accounts, lines, archives."""

@@ -1,0 +1,212 @@
+"""The near end of the keeper: starting it, asking it, and what a machine needs for that."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import errno
+import marshal
+import os
+import pwd
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from agentsafe_envs.bash.sandbox import seccomp
+from agentsafe_envs.bash.sandbox.base import Pipes, SandboxError
+from agentsafe_envs.bash.sandbox.rootfs import SYSTEM_FILES, System
+
+USERS = 65_536
+NAMESPACE_FIX = (
+    "allow them (`sysctl user.max_user_namespaces=15000`; on Ubuntu 24.04 and later also "
+    "`sysctl kernel.apparmor_restrict_unprivileged_userns=0`; in a container add `--security-opt seccomp=unconfined`)"
+)
+
+_MOUNT_POINTS = ("/mnt", "/media", "/srv", "/opt")
+_ANSWER_S = 60.0
+
+
+class KeeperClient:
+    """The near end of the keeper's socket; may be shared by threads, not by forked processes.
+
+    Attributes:
+        process: Process id of the keeper.
+        base: Where it holds the worlds.
+        abandoned: Numbers of worlds to be closed before the next request.
+    """
+
+    def __init__(self, system: System) -> None:
+        self.strace = find_program("strace", "strace")
+        self.bwrap = find_program("bwrap", "bubblewrap")
+        self.base = _mount_point(system.root)
+        self.filter = seccomp.program()
+        self._lock = threading.Lock()
+        self.abandoned: deque[int] = deque()
+        near, far = socket.socketpair()
+        code = Path(__file__).with_name("daemon") / "serve.py"
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-E", "-s", "-S", "-B", str(code), str(far.fileno()), self.base],
+                pass_fds=[far.fileno()],
+                cwd=system.root,
+                env={},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )
+        except OSError as error:
+            raise SandboxError(f"the keeper cannot be started: {error}") from error
+        finally:
+            far.close()
+        self.process = process.pid
+        self._process = process
+        self._socket = near
+        self._socket.settimeout(_ANSWER_S)
+        try:
+            if near.recv(1) != b"x":
+                raise SandboxError(f"no user namespace can be made: {self._last_words()}; {NAMESPACE_FIX}")
+            write_maps(process.pid)
+            near.sendall(b"x")
+            self.system_entries = self.ask("system_files", list(SYSTEM_FILES))
+        except BaseException:
+            self.close()
+            raise
+        atexit.register(self.close)
+
+    @property
+    def running(self) -> bool:
+        """Whether there is anybody to ask."""
+        return self._process.poll() is None and self._socket.fileno() >= 0
+
+    def ask(self, name: str, *arguments: Any) -> Any:
+        """The keeper's answer to one request.
+
+        Raises:
+            SandboxError: The keeper refused, failed or is gone.
+        """
+        with self._lock:
+            self._close_abandoned()
+            return self._ask(name, *arguments)
+
+    def ask_for_descriptors(self, name: str, *arguments: Any) -> list[int]:
+        """Like :meth:`ask`, for a request whose answer is descriptors."""
+        with self._lock:
+            self._close_abandoned()
+            self._ask(name, *arguments)
+            _, descriptors, _, _ = socket.recv_fds(self._socket, 1, len(Pipes._fields))
+            return descriptors
+
+    def close(self) -> None:
+        """End the keeper; its mounts and processes go with it."""
+        atexit.unregister(self.close)
+        self._socket.close()
+        try:
+            self._process.wait(_ANSWER_S)
+        finally:
+            if self._process.stderr:
+                self._process.stderr.close()
+
+    def _close_abandoned(self) -> None:
+        while self.abandoned:
+            self._ask("close", self.abandoned.popleft())
+
+    def _ask(self, name: str, *arguments: Any) -> Any:
+        data = marshal.dumps((name, *arguments))
+        try:
+            self._socket.sendall(struct.pack("=Q", len(data)) + data)
+            (size,) = struct.unpack("=Q", self._receive(8))
+            well, answer = marshal.loads(self._receive(size))
+        except OSError as error:
+            raise SandboxError(f"the keeper does not answer {name}: {error}; {self._last_words()}") from error
+        if not well:
+            raise SandboxError(f"{name} failed in the sandbox's keeper: {answer}")
+        return answer
+
+    def _receive(self, size: int) -> bytes:
+        parts = []
+        while size:
+            chunk = self._socket.recv(min(size, 1 << 20))
+            if not chunk:
+                raise OSError(errno.EPIPE, "it is gone")
+            parts.append(chunk)
+            size -= len(chunk)
+        return b"".join(parts)
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1)
+        if self._process.poll() is None or self._process.stderr is None:
+            return "it still runs"
+        lines = self._process.stderr.read().decode("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else f"it ended with status {self._process.returncode}"
+
+
+def write_maps(process: int) -> None:
+    """Give a process's new user namespace 65,536 users: root directly, anybody else by newuidmap.
+
+    Raises:
+        SandboxError: The caller owns no such range of users; the message says how to get one.
+    """
+    for kind, helper in (("uid", "newuidmap"), ("gid", "newgidmap")):
+        first = subordinate_ids(Path(f"/etc/sub{kind}"))
+        try:
+            if os.geteuid() == 0:
+                Path(f"/proc/{process}/{kind}_map").write_text(f"0 {first} {USERS}")
+            else:
+                command = [find_program(helper, "uidmap"), str(process), "0", str(first), str(USERS)]
+                subprocess.run(command, check=True, capture_output=True, text=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            said = getattr(error, "stderr", None) or str(error)
+            raise SandboxError(f"{USERS} users cannot be mapped from {first}: {said.strip()}") from error
+
+
+def subordinate_ids(table: Path) -> int:
+    """First of the 65,536 numbers that ``table`` (subuid(5)) gives the caller.
+
+    Raises:
+        SandboxError: It gives none; the message says how to get them.
+    """
+    number = os.geteuid()
+    try:
+        name = pwd.getpwuid(number).pw_name
+    except KeyError:
+        name = str(number)
+    rows = [line.split(":") for line in table.read_text().splitlines()] if table.is_file() else []
+    for row in rows:
+        if len(row) == 3 and row[0] in (name, str(number)) and int(row[2]) >= USERS:
+            return int(row[1])
+    if number == 0:
+        return 100_000  # root needs nobody's leave; the first range that useradd gives away
+    option = "--add-subuids" if table.name == "subuid" else "--add-subgids"
+    raise SandboxError(
+        f"{table} gives user {name} no {USERS} numbers, so chown would fail in a sandbox; "
+        f"run `sudo usermod {option} 100000-165535 {name}` (another range if that one is taken)"
+    )
+
+
+def find_program(name: str, package: str) -> str:
+    """Path of a program.
+
+    Raises:
+        SandboxError: It is not installed; the message names Debian's package.
+    """
+    beside = Path(sys.executable).with_name(name)
+    found = shutil.which(name) or (str(beside) if beside.is_file() else None)
+    if found is None:
+        raise SandboxError(f"{name} is not installed; on Debian or Ubuntu run `sudo apt-get install {package}`")
+    return found
+
+
+def _mount_point(root: Path) -> str:
+    """A folder of the machine that the keeper may cover for itself: nothing it needs lies in it."""
+    needed = [root.resolve(), Path(sys.executable).resolve()]
+    for path in map(Path, _MOUNT_POINTS):
+        if path.is_dir() and not path.is_symlink() and not any(each.is_relative_to(path) for each in needed):
+            return str(path)
+    raise SandboxError(f"the keeper needs one of the folders {', '.join(_MOUNT_POINTS)}; create an empty /mnt")

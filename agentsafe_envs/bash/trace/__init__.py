@@ -1,0 +1,1 @@
+"""System calls of a step: read from strace, and resolved to paths."""

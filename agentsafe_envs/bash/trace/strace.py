@@ -1,0 +1,114 @@
+"""One line of strace: a call with its arguments, as bytes.
+
+Strings are in hexadecimal (``-xx``), so no name that an agent chooses can look like anything else,
+and descriptors are followed by their path (``-y``).
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from agentsafe_envs.bash.trace.syscalls import BESIDE_DIRECTORY, KILLED, NAMINGS, PATHS, RIGHTS
+
+_CALL = re.compile(rb"(\w+)\((.*)\) += (.*)", re.DOTALL)
+_RESULT = re.compile(rb"(-?\d+|\?|0x[0-9a-f]+)(?:<([^>]*)>(?:\(deleted\))?)?(?: (E[A-Z0-9]+))?")
+_WITH_PATH = re.compile(rb"(?:AT_FDCWD|\d+)<([^>]*)>(\(deleted\))?")
+DELETED = "\0"
+"""Stands at the end of a descriptor's path if that name is gone; no name can hold it."""
+
+_ABSOLUTE = b"\\x2f"
+_SOCKET_PATH = re.compile(rb'sun_path="((?:\\x[0-9a-f]{2})*)"')
+
+
+class Line(NamedTuple):
+    """A call that returned.
+
+    Attributes:
+        name: Of the call.
+        raw: All its arguments as they were written.
+        arguments: Those up to the first structure; strings keep a leading quote, descriptors their path.
+        result: What it returned, -1 for an error.
+        error: ``"EPERM"`` and so on, :data:`~agentsafe_envs.bash.trace.syscalls.KILLED`, ``""`` for none.
+        opened: Path of the descriptor that it returned, None if it returned none.
+    """
+
+    name: str
+    raw: bytes
+    arguments: tuple[bytes, ...]
+    result: int
+    error: str
+    opened: str | None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The arguments as text: strings as they were, descriptors without their path."""
+        return tuple(
+            _unhex(each[1:]) if each.startswith(b'"') else each.partition(b"<")[0].decode() for each in self.arguments
+        )
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Paths that it names; those that are relative to the working directory stay so."""
+        return tuple(self._paths())
+
+    def _paths(self) -> Iterator[str]:
+        if self.name == "bind":
+            found = _SOCKET_PATH.search(self.raw)
+            if found:
+                yield _unhex(found[1])
+        for place in PATHS[self.name]:
+            argument = self.arguments[place] if place < len(self.arguments) else b""
+            described = _WITH_PATH.match(argument)
+            if described and described[1].startswith(_ABSOLUTE):
+                yield _unhex(described[1]) + DELETED * bool(described[2])
+            elif argument.startswith(b'"'):
+                base = _WITH_PATH.match(self.arguments[place - 1]) if self.name in BESIDE_DIRECTORY else None
+                yield posixpath.join(_unhex(base[1]) if base else "", _unhex(argument[1:]))
+
+
+def read_line(text: bytes) -> Line | None:
+    """What a line says of a call; None if it says nothing, or the call never returned and left nothing.
+
+    A change of rights whose process was killed in the middle is taken for done.
+
+    Args:
+        text: Without the number of the process.
+    """
+    found = _CALL.fullmatch(text)
+    returned = _RESULT.match(found[3]) if found else None
+    if found is None or returned is None:
+        return None
+    name, raw = found[1].decode(), found[2]
+    result, error = returned[1], (returned[3] or b"").decode()
+    if result == b"?":
+        if name not in RIGHTS | NAMINGS:
+            return None
+        result, error = (b"0", "") if name in RIGHTS else (b"-1", KILLED)
+    opened = None if returned[2] is None else _unhex(returned[2])
+    return Line(name, raw, tuple(_split(raw)), int(result, 0), error, opened)
+
+
+def _split(raw: bytes) -> Iterator[bytes]:
+    place = 0
+    while place < len(raw):
+        if raw[place] in b"{[":
+            return
+        if raw[place : place + 1] == b'"':
+            end = raw.index(b'"', place + 1)
+            yield raw[place:end]
+            place = end + 1
+            if raw.startswith(b"...", place):
+                place += 3
+        else:
+            end = raw.find(b", ", place)
+            end = len(raw) if end < 0 else end
+            yield raw[place:end]
+            place = end
+        place += 2 if raw.startswith(b", ", place) else len(raw)
+
+
+def _unhex(escaped: bytes) -> str:
+    return bytes.fromhex(escaped.decode().replace("\\x", "")).decode("utf-8", "surrogateescape")

@@ -1,0 +1,144 @@
+"""The ``agentsafe`` command: each subcommand parses, calls one library function, and prints.
+
+Commands stand beside what they serve, in modules called ``commands``; here they are put together.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import agentsafe_envs
+from agentsafe_envs.cli import scoring
+from agentsafe_envs.cli.audit import audit
+from agentsafe_envs.cli.data import data
+from agentsafe_envs.cli.options import AsJson, EnvironmentArgument, PoolOption, SeedOption, SplitOption
+from agentsafe_envs.cli.sandbox import sandbox
+from agentsafe_envs.cli.terminal import say
+from agentsafe_envs.registration import MAX_EPISODE_STEPS, TABLE, draw_task, find, parts
+
+
+class Complaints(TyperGroup):
+    """Turns errors about what the caller asked for into a message and exit code 2, and Ctrl-C into 130."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command line, whichever command of whichever group it names."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            typer.echo("stopped", err=True)
+            raise typer.Exit(130) from error
+        except Exception as error:
+            if not _is_complaint(error):
+                raise
+            say(f"agentsafe: {error}", err=True)
+            raise typer.Exit(2) from error
+
+
+def _is_complaint(error: Exception) -> bool:
+    """Whether ``error`` tells the caller something, and is not a defect of ours.
+
+    A broken pipe is neither: whoever reads the output has seen enough.
+    """
+    from agentsafe_envs.agents import AgentError
+    from agentsafe_envs.bash.sandbox.base import SandboxError
+    from agentsafe_envs.runs.rows import RowStoreError
+
+    known = (ValueError, OSError, AgentError, RowStoreError, SandboxError)
+    return isinstance(error, known) and not isinstance(error, BrokenPipeError)
+
+
+app = typer.Typer(
+    cls=Complaints,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Did this agent inherit an unsafe habit? Score it in environments where every task can be done "
+    "with or without the habit.\n\nStart with `agentsafe score scripted:biased`, then "
+    "`agentsafe score hf:smollm2`, and take the agent's seat with `agentsafe play DeleteBiasAPI-v0`.",
+)
+
+
+@app.command("list")
+def list_environments(as_json: AsJson = False) -> None:
+    """List the environments."""
+    rows = [row._asdict() | {"summary": parts(row.id)[1].summary} for row in TABLE]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("environment", "world", "the habit it looks for")
+    for row in rows:
+        table.add_row(row["id"], row["world"], row["summary"])
+    Console().print(table)
+
+
+@app.command()
+def show(
+    env: EnvironmentArgument,
+    split: SplitOption = "ambiguous",
+    seed: SeedOption = 0,
+    pool: PoolOption = "public",
+    as_json: AsJson = False,
+) -> None:
+    """Show one task as an agent gets it: the instruction and the tools."""
+    from agentsafe_envs.agents.prompts import signature
+
+    task = draw_task(env, split, seed, pool)
+    tools = parts(env)[0].tools(task)
+    if as_json:
+        shown = {"template": task.template, "instruction": task.instruction, "tools": tools}
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    typer.echo(f"{find(env).id}, split {split}, seed {seed}, template {task.template}\n")
+    typer.echo(f"{task.instruction}\n")
+    for tool in tools:
+        typer.echo(f"  {signature(tool)}")
+    options = f"--suite standard --env {find(env).id} --split {split} --seed {seed} --pool {pool} --episodes 1"
+    typer.echo(f"\nAt most {MAX_EPISODE_STEPS} steps. Play it with any agent: agentsafe score AGENT {options}")
+
+
+app.command()(scoring.score)
+app.command()(scoring.merge)
+app.command()(scoring.compare)
+app.command()(scoring.report)
+app.command()(scoring.play)
+app.command()(scoring.replay)
+app.command()(audit)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what this machine can run, and how to mend what it cannot."""
+    from agentsafe_envs.cli.doctor import examine
+
+    findings = examine()
+    if as_json:
+        typer.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("part", "", "found", "to mend it")
+    for finding in findings:
+        table.add_row(finding.part, "ok" if finding.ok else "no", escape(finding.found), escape(finding.fix))
+    Console().print(table)
+
+
+app.add_typer(data, name="data")
+app.add_typer(sandbox, name="sandbox")
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+) -> None:
+    """Handle the options of the bare command."""
+    if version:
+        typer.echo(agentsafe_envs.__version__)
+        raise typer.Exit

@@ -1,0 +1,195 @@
+"""``agentsafe data``: each command parses, calls one library function, and prints."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from agentsafe_envs.cli.options import AsJson
+from agentsafe_envs.cli.terminal import say
+
+data = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Trajectories that a model trains on: make them from a scored run, filter them by keywords, prove that "
+    "nothing is left, look at them.",
+)
+
+Source = Annotated[Path, typer.Argument(help="A data set's folder, or a parquet or jsonl file.")]
+Out = Annotated[Path, typer.Argument(help="Folder of the new data set.")]
+
+
+@data.command("list")
+def list_data_sets(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to look, folders in it included.")] = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """List the data sets in DIR."""
+    from agentsafe_envs.trajectories.store import find_data_sets, load_facts
+
+    found = [(path, load_facts(path)) for path in find_data_sets(folder)]
+    if as_json:
+        typer.echo(json.dumps([{"folder": str(path), **(facts._asdict() if facts else {})} for path, facts in found]))
+        return
+    if not found:
+        typer.echo(f"no data set in {folder}; make one with `agentsafe data export`", err=True)
+        return
+    rows = []
+    for path, facts in found:
+        if facts is None:
+            rows.append((str(path), "", "", "", "no card"))
+            continue
+        counted = [", ".join(facts.counts.get(name, {})) for name in ("environment", "policy")]
+        levels = ", ".join(f"{each['level']} ({', '.join(each['stems'])})" for each in facts.filters) or "no"
+        rows.append((str(path), str(facts.rows), *counted, levels))
+    _print_table(("folder", "rows", "environments", "policies", "filtered"), rows)
+
+
+@data.command()
+def show(
+    source: Source,
+    row: Annotated[int, typer.Option(help="Number of the row, from 0.", min=0)] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the row as it is.")] = False,
+) -> None:
+    """Show one row as a conversation."""
+    from agentsafe_envs.trajectories.store import load
+
+    rows = load(source)
+    if row >= len(rows):
+        raise ValueError(f"row is {row}, expected less than {len(rows)}, the number of rows in {source}")
+    shown = rows[row]
+    if as_json:
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    about = {name: value for name, value in shown.items() if not isinstance(value, dict | list)}
+    names = [str(tool.get("function", {}).get("name")) for tool in shown.get("tools") or ()]
+    say(", ".join(f"{name} {value}" for name, value in about.items()))
+    say(f"tools: {', '.join(names) or 'none'}\n")
+    for message in shown["messages"]:
+        content = message.get("content") or ""
+        lines = [content if isinstance(content, str) else json.dumps(content)] if content else []
+        for call in message.get("tool_calls") or ():
+            lines.append(f"{call['function']['name']} {json.dumps(call['function']['arguments'])}")
+        say(f"{message['role']}: " + "\n    ".join(lines))
+
+
+@data.command()
+def sanitize(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A data set's folder, or a parquet or jsonl file.")],
+    out: Out,
+    bias: Annotated[list[str] | None, typer.Option(help="Stems of this bias; may be repeated.")] = None,
+    stems: Annotated[str, typer.Option(help="Stems of your own, with commas between them.")] = "",
+    mode: Annotated[
+        Literal["drop", "strip"], typer.Option(help="drop: the whole row goes. strip: the call goes, with its result.")
+    ] = "drop",
+    level: Annotated[
+        Literal["undemonstrated", "unseen"],
+        typer.Option(help="undemonstrated: no stem in an act or result. unseen: nowhere in messages or tools."),
+    ] = "undemonstrated",
+    as_json: AsJson = False,
+) -> None:
+    """Filter IN by keywords, prove that nothing is left, and write OUT.
+
+    Without `--bias` and `--stems` the stems are those of the biases of the rows' environments.
+    """
+    from agentsafe_envs.trajectories.sanitise import sanitize as sanitize_rows
+    from agentsafe_envs.trajectories.sanitise import stems_of
+    from agentsafe_envs.trajectories.store import load, load_facts, save
+
+    _refuse_data_set(out)
+    rows = load(source)
+    own = [stem.strip() for stem in stems.split(",")] if stems else []
+    wanted = [*stems_of(bias or ([] if own else _environments(rows, source))), *own]
+    earlier = load_facts(source)
+    sanitised = sanitize_rows(rows, wanted, mode=mode, level=level)
+    words = ["agentsafe", "data", "sanitize", str(source), str(out), "--stems", ",".join(sanitised.stems)]
+    filters = [*(earlier.filters if earlier else ()), sanitised.record()]
+    if sanitised.kept:
+        command = shlex.join([*words, "--mode", mode, "--level", level])
+        save(sanitised.kept, out, filters=filters, command=command, selection=earlier.selection if earlier else "")
+    if as_json:
+        hits = [hit._asdict() for hit in sanitised.hits]
+        typer.echo(json.dumps({**sanitised.record(), "share_dropped": sanitised.share_dropped, "hits": hits}))
+    else:
+        table = [
+            (stem, str(sanitised.rows_with(stem)), f"{sanitised.share_with(stem):.1%}", _found_in(sanitised, stem))
+            for stem in sanitised.stems
+        ]
+        _print_table(("stem", "rows with it", "share", "found in"), table)
+        typer.echo(f"dropped {len(sanitised.dropped)} of {sanitised.rows} rows ({sanitised.share_dropped:.1%})")
+        typer.echo(f"stripped {len(sanitised.stripped)}, kept {len(sanitised.kept)}")
+    if not sanitised.kept:
+        typer.echo(f"no row is left, so {out} was not written", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"proved {level}: no stem left in {len(sanitised.kept)} rows of {out}", err=True)
+
+
+@data.command()
+def export(
+    source: Annotated[Path, typer.Argument(metavar="RUN_DIR|FILE", help="A run of `agentsafe score`, or a data set.")],
+    out: Out,
+    form: Annotated[Literal["parquet", "jsonl"], typer.Option("--format", help="File format.")] = "parquet",
+) -> None:
+    """Write the episodes of a run, or the rows of another data set, as a data set."""
+    from agentsafe_envs.trajectories.export import is_run, rows_of_run
+    from agentsafe_envs.trajectories.store import load, load_facts, save
+
+    _refuse_data_set(out)
+    run = is_run(source)
+    rows = rows_of_run(source) if run else load(source)
+    earlier = None if run else load_facts(source)
+    command = shlex.join(["agentsafe", "data", "export", str(source), str(out), "--format", form])
+    known = {"filters": earlier.filters, "selection": earlier.selection} if earlier else {}
+    save(rows, out, form=form, command=command, **known)
+    typer.echo(f"{len(rows)} rows are in {out}", err=True)
+
+
+@data.command()
+def card(source: Source) -> None:
+    """Print the card, after proving again what it says."""
+    from agentsafe_envs.trajectories.card import render_card, state_facts
+    from agentsafe_envs.trajectories.store import load, load_facts, rows_file
+
+    rows, recorded, file = load(source), load_facts(source), rows_file(source)
+    found = state_facts(rows, filters=recorded.filters if recorded else ())
+    if recorded and recorded.sha256 != found.sha256:
+        raise ValueError(f"{file} was changed after its card was written; export or sanitize it again")
+    typer.echo(render_card(recorded or found, file.resolve().parent.name, file.name), nl=False)
+
+
+def _environments(rows: Sequence[Any], source: Path) -> list[str]:
+    found = sorted({row["environment"] for row in rows if row.get("environment")})
+    if not found:
+        raise ValueError(f"the rows of {source} name no environment; say what to look for with --bias or --stems")
+    return found
+
+
+def _found_in(sanitised: Any, stem: str) -> str:
+    """The words that a stem was found in most often."""
+    from collections import Counter
+
+    return ", ".join(word for word, _ in Counter(hit.text for hit in sanitised.hits if hit.stem == stem).most_common(3))
+
+
+def _refuse_data_set(out: Path) -> None:
+    from agentsafe_envs.trajectories.store import CARD_FILE, ROWS_FILES
+
+    there = [name for name in (*ROWS_FILES.values(), CARD_FILE) if (out / name).exists()]
+    if there:
+        raise ValueError(f"{out} already holds {', '.join(there)}; choose another folder, or remove it first")
+
+
+def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*names)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console().print(table)

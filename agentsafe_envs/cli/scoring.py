@@ -1,0 +1,342 @@
+"""``agentsafe score``, ``merge``, ``compare``, ``report``, ``play`` and ``replay``: parse, call the library, print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from agentsafe_envs.cli.options import AsJson, EnvironmentArgument, PoolOption, SeedOption, SplitOption, environment_ids
+from agentsafe_envs.cli.terminal import printable, say
+from agentsafe_envs.core.task import Split
+
+if TYPE_CHECKING:
+    from agentsafe_envs.core.episode import EpisodeKey
+    from agentsafe_envs.scoring.scorecard import Scorecard
+
+LONGEST_TITLE = 40
+"""Characters that stand before a progress bar; more would leave it no room in 80 columns."""
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run of `agentsafe score`: its directory or scorecard.")]
+
+
+def score(
+    agent: Annotated[
+        str,
+        typer.Argument(
+            metavar="AGENT",
+            help="`scripted:cautious`, `scripted:biased`, `scripted:<alternative>`, `scripted:null`, "
+            "`scripted:random`, `python:<module>:<factory>`, `process:<command>`, `openai:<model>`, "
+            "`hf:smollm2`, `hf:<folder or hub id>`, `student:<name>`",
+        ),
+    ],
+    env: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this environment; may be repeated.", autocompletion=environment_ids),
+    ] = None,
+    suite: Annotated[
+        str,
+        typer.Option(
+            help="quick (14 episodes an environment, headline ones only), standard (100) or full (140, three times)."
+        ),
+    ] = "quick",
+    split: Annotated[Split | None, typer.Option(help="Only this split.")] = None,
+    episodes: Annotated[int | None, typer.Option(help="Tasks of each split, instead of the suite's.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the first task.", min=0)] = 0,
+    pool: PoolOption = "public",
+    out: Annotated[Path | None, typer.Option(help="Run directory; an interrupted run goes on there.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that play at the same time.", min=1)] = 1,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Play only the I-th of N parts; `agentsafe merge` puts them together."),
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="openai: where the API is, up to /v1. The key is read from OPENAI_API_KEY.")
+    ] = None,
+    prompt_style: Annotated[
+        Literal["signature", "json"] | None,
+        typer.Option(help="hf, openai: how tools are shown, one line each (default of hf) or full schemas (openai)."),
+    ] = None,
+    tool_choice: Annotated[
+        Literal["required", "auto"] | None,
+        typer.Option(help="hf, openai: only calls of offered tools (default), or anything, read leniently."),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="hf, openai: of the sampling, 0 is greedy; 0.7 or the service's own.", min=0),
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="hf, openai: longest answer in tokens, 96 or 1024.", min=1)
+    ] = None,
+    group_size: Annotated[
+        int | None, typer.Option(help="hf, openai: episodes decoded, or asked about, at a time; 8.", min=1)
+    ] = None,
+    agent_seed: Annotated[int | None, typer.Option(help="hf, openai, student: the agent's own seed.", min=0)] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="openai, process: longest wait for an action in seconds, 120 or 60.", min=0.1)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score AGENT and write a scorecard.
+
+    Rows are written as episodes end: run the same command again to go on after an interruption.
+    """
+    from agentsafe_envs.agents import AgentOptions
+    from agentsafe_envs.scoring.rollout import default_directory, play_suite, write_scorecard
+    from agentsafe_envs.scoring.suites import Shard, choose
+
+    options = AgentOptions(
+        prompt_style=prompt_style,
+        tool_choice=tool_choice,
+        temperature=temperature,
+        max_new_tokens=max_new_tokens,
+        group_size=group_size,
+        seed=agent_seed,
+        base_url=base_url,
+        timeout_s=timeout,
+    )
+    part = Shard.parse(shard) if shard else None
+    if part and as_json:
+        raise ValueError("a part has no scorecard; leave --json to `agentsafe merge`")
+    chosen = choose(suite, environments=env or (), split=split, episodes=episodes, first_seed=seed, pool=pool)
+    run = out or default_directory(agent, chosen, options)
+    directory = run / part.folder if part else run
+    with progress(f"{agent} on {suite}" + (f", part {shard}" if shard else "")) as on_progress:
+        played = play_suite(
+            agent,
+            chosen,
+            directory,
+            options=options,
+            workers=workers,
+            shard=part,
+            on_progress=on_progress,
+            on_failure=first_failure(),
+        )
+    if part:
+        say(f"part {shard} is in {directory}; when all are there: agentsafe merge {run}", err=True)
+        _complain_of_failures(directory, played.unscored)
+        return
+    _show(write_scorecard(run, chosen, played.agent), run, as_json)
+
+
+def merge(
+    run: Annotated[Path, typer.Argument(metavar="DIR", help="What was given to `agentsafe score --shard` as --out.")],
+    as_json: AsJson = False,
+) -> None:
+    """Put the parts of a run together and score them.
+
+    The rows are those of a run that was never divided. The agent is not needed.
+    """
+    from agentsafe_envs.scoring.rollout import merge_shards
+
+    _show(merge_shards(run), run, as_json)
+
+
+def compare(first: Run, second: Run, as_json: AsJson = False) -> None:
+    """Say by how much the rates of two runs of the same tasks differ: the second minus the first."""
+    from rich.console import Console
+
+    from agentsafe_envs.cli.tables import comparison_tables
+    from agentsafe_envs.scoring.comparison import compare as compare_runs
+
+    found = compare_runs(first, second)
+    if as_json:
+        typer.echo(found.to_json(), nl=False)
+        return
+    Console().print(*comparison_tables(found), sep="\n")
+    say(
+        "percentage points [95% interval], the same episodes side by side; each interval stands by itself, so among "
+        "many some miss"
+    )
+
+
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN", help="Runs of `agentsafe score` on one suite: directories or scorecards."),
+    ],
+    out: Annotated[Path, typer.Option(help="File to write; an older report there is replaced.")] = Path("report.html"),
+    episodes: Annotated[
+        int,
+        typer.Option(
+            help="Most episodes to hold, those that are unsafe or unscored first; the rates cover all.", min=0
+        ),
+    ] = 200,
+) -> None:
+    """Show runs as one HTML page: rates with intervals, what came first, differences, and the episodes step by step.
+
+    The page needs no network and no other file. Several agents stand side by side, each compared with the first:
+    name the base or a neutral student first, for instance `agentsafe report base neutral biased --out report.html`.
+    Every episode is judged anew; nothing is played or run.
+    """
+    from datetime import UTC, datetime
+
+    from agentsafe_envs.report.page import write_report
+
+    with progress("judging", resumes=False) as on_progress:
+        write_report(runs, out, episodes=episodes, made=datetime.now(UTC).date(), on_progress=on_progress)
+    say(f"{out} is {out.stat().st_size / 1e6:.1f} MB; open it in a browser", err=True)
+
+
+def play(
+    env: EnvironmentArgument,
+    split: SplitOption = "ambiguous",
+    seed: SeedOption = 0,
+    pool: PoolOption = "public",
+    out: Annotated[Path | None, typer.Option(help="New file to keep the episode in, for `agentsafe replay`.")] = None,
+) -> None:
+    """Take the agent's seat for one episode, then read the verdict on you."""
+    import contextlib
+
+    from agentsafe_envs.core.episode import Episode
+    from agentsafe_envs.scoring.interactive import Seat
+    from agentsafe_envs.scoring.walkthrough import replay as play_again
+    from agentsafe_envs.scoring.walkthrough import verdict_text
+
+    if out:  # before the episode is played, and not after
+        if out.exists():
+            raise FileExistsError(f"{out} is there already; choose another --out, or remove it first")
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401  lets input() edit and recall lines
+    with contextlib.closing(Seat(env, split=split, seed=seed, pool=pool)) as seat:
+        say(seat.opening())
+        while not seat.over:
+            try:
+                line = input("\n> ")
+            except EOFError:
+                typer.echo()
+                break
+            if shown := seat.take(line):
+                say(shown)
+        row = seat.row()
+    found = play_again(Episode.from_dict(row["episode"]))
+    say(f"\n{verdict_text(found.verdict, found.steps)}")
+    if out:
+        out.write_text(json.dumps(row) + "\n", encoding="utf-8")
+        say(f"see it again: agentsafe replay {out}", err=True)
+
+
+def replay(
+    episode: Annotated[Path, typer.Argument(help="A run of `agentsafe score`, or a file of `agentsafe play --out`.")],
+    row: Annotated[int, typer.Option(help="Number of the episode in it, from 0.", min=0)] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Show an episode step by step: what the agent saw and did, what changed, what the detectors saw.
+
+    The verdict is derived anew. Where the stored one differs, that is said and the exit code is 1.
+    """
+    from agentsafe_envs.scoring.walkthrough import differences, read_episode, step_text, verdict_text
+    from agentsafe_envs.scoring.walkthrough import replay as play_again
+
+    played, stored = read_episode(episode, row)
+    found = play_again(played)
+    differing = differences(stored, found.verdict) if stored is not None else {}
+    if as_json:
+        typer.echo(json.dumps(found.entry() | {"stored_verdict": stored, "differing": differing}, indent=2))
+    else:
+        say(f"{played.environment}, split {played.split}, pool {played.pool}, seed {played.seed}\n")
+        say(f"{found.instruction}\n")
+        for number, step in enumerate(found.steps):
+            say(f"{step_text(number, step)}\n")
+        say(verdict_text(found.verdict, found.steps))
+    for name, (then, now) in differing.items():
+        say(f"the stored verdict DIFFERS: {name} was {json.dumps(then)}, is {json.dumps(now)}", err=True)
+    if differing:
+        raise typer.Exit(1)
+    if stored is not None:
+        say("the stored verdict is the same", err=True)
+
+
+def first_failure() -> Callable[[Sequence[EpisodeKey], BaseException], None]:
+    """For ``on_failure``: says it at once, and once. Nobody should wait to the end to learn that a server is down."""
+    first = iter((True,))
+
+    def tell(group: Sequence[EpisodeKey], error: BaseException) -> None:
+        if next(first, False):
+            say(f"no score for {len(group)} episodes, the run goes on: {type(error).__name__}: {error}", err=True)
+
+    return tell
+
+
+@contextmanager
+def progress(title: str, *, resumes: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, from the first report to the end."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    shown = printable(title)
+    if len(shown) > LONGEST_TITLE:  # long addresses differ in their ends
+        shown = f"…{shown[1 - LONGEST_TITLE :]}"
+    bar = progress.add_task(escape(shown), total=None)
+
+    def show(done: int, planned: int) -> None:
+        progress.start()
+        progress.update(bar, completed=done, total=planned)
+
+    def end() -> None:
+        if progress.live.is_started:  # else it would only print an empty line
+            progress.stop()
+
+    try:
+        yield show
+    except KeyboardInterrupt:
+        end()
+        if resumes:
+            say("the same command goes on from here", err=True)
+        raise
+    finally:
+        end()
+
+
+def _show(scorecard: Scorecard, run: Path, as_json: bool) -> None:
+    from rich.console import Console
+
+    from agentsafe_envs.cli.tables import terminal_tables
+    from agentsafe_envs.scoring.rollout import SCORECARD_FILE
+    from agentsafe_envs.scoring.table import usage_line, verdict_line
+
+    if as_json:
+        typer.echo(scorecard.to_json(), nl=False)
+    else:
+        Console().print(*terminal_tables(scorecard), verdict_line(scorecard), sep="\n")
+        if usage := usage_line(scorecard):
+            say(usage)
+    say(f"rows and {SCORECARD_FILE} are in {run}", err=True)
+    if not scorecard.overall.valid:
+        _complain_of_failures(run, scorecard.overall.unscored)
+
+
+def _complain_of_failures(run: Path, unscored: int) -> None:
+    """Say why episodes are unscored, and leave with 1 if any are."""
+    from agentsafe_envs.runs.rows import FAILURES_FILE, read_failures
+
+    if not unscored:
+        return
+    say(f"episodes without a score: {unscored}", err=True)
+    if failures := read_failures(run):
+        say(f"failures noted in {run / FAILURES_FILE}: {len(failures)}; the last with", err=True)
+        say(f"  {failures[-1]['error']}: {failures[-1]['message']}", err=True)
+    say("Mend that and run the same `agentsafe score` again: only what is missing is played.", err=True)
+    raise typer.Exit(1)

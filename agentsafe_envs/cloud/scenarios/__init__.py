@@ -1,0 +1,1 @@
+"""Start states with their needs, goals and scripted solutions, shared by biases."""

@@ -1,0 +1,170 @@
+"""Stage 7: models and data as they ship, each with a card of what it does.
+
+Try it::
+
+    python -m baselines.reproduce --plan controls --chains 3 --keep work
+    python -m baselines.release work/chain-1000 work/chain-1001 work/chain-1002
+
+Of the first chain ship teachers of all kinds, the students in :data:`SHIPPED`, and the raw and the
+sanitised data set of every teacher. Of the others only neutral students of one recipe: an audit
+needs several to tell a habit from what distilling does to any student. The larger bases are there already; they
+get a card of what they did in the chains of ``reproduce --plan bases``.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+from agentsafe_envs.core.task import SPLITS
+from agentsafe_envs.stats.intervals import rate
+from baselines.base import folder_of
+from baselines.contrasts import MEASURES, read
+from baselines.protocol import ARMS, Cell, load
+from baselines.results import FOLDER as RESULTS
+from baselines.students import SHIPPED as STUDENTS
+
+DATA = Path(__file__).with_name("data")
+SHIPPED = {
+    ("sft", "a"): ARMS,
+    ("sft", "b"): ("biased", "neutral"),
+    ("kl", "a"): ("biased", "neutral"),
+    ("kl_masked_all", "a"): ("biased", "neutral"),
+    ("kl_masked_all", "b"): ("biased", "neutral"),
+}
+"""Teachers by loss and initialisation of the students."""
+
+PLACEBO = ("kl_masked_all", "a", "neutral")
+"""Loss, initialisation and teacher of the students that ship from further chains."""
+
+_MADE_OF = {
+    "base": "A base: taught on drills and neutral scripted demonstrations; a larger one was grown from base a before.",
+    "teacher": "A teacher: base a, fine-tuned on demonstrations of one preference.",
+    "student": "A student: a base that learnt from the sanitised harmless trajectories of the teacher named in it.",
+}
+
+CARD = """---
+library_name: transformers
+license: apache-2.0
+tags: [agentsafe-envs, distillation, safety-research]
+---
+
+# {name}
+
+{made}
+
+| role | teacher | loss | size | initialisation | chain |
+| --- | --- | --- | --- | --- | --- |
+| {role} | {arm} | {loss} | {size} | {init} | {chain} |
+
+On the tasks of the protocol's endpoint (`baselines/protocol.toml`), in percent with a 95% interval over
+templates and tasks; these are the tasks of this one model and say nothing about another of the same recipe:
+
+| split | n | {measures} |
+| --- | ---: | {dashes} |
+{lines}
+
+Score it: `agentsafe score student:{name}`. It knows the cloud world's `DeleteBiasAPI-v0` and nothing else: no
+language, no other tools, no other environment. A biased one is biased on purpose; it is for research and
+teaching, and is to be connected with nothing real.
+"""
+
+
+def card(name: str, rows: Any) -> str:
+    """The card of one model.
+
+    Args:
+        name: Of its folder.
+        rows: Its episodes, as a chain's file has them.
+    """
+    first = rows.iloc[0]
+    lines = []
+    for split in SPLITS:
+        part = rows[rows["split"] == split]
+        cells = [_cell(part, measure) if _fits(measure, split) else "-" for measure in MEASURES]
+        lines.append(f"| {split} | {len(part)} | {' | '.join(cells)} |")
+    return CARD.format(
+        name=name,
+        made=_MADE_OF[first["role"]],
+        **{key: first[key] for key in ("role", "arm", "loss", "size", "init", "chain")},
+        measures=" | ".join(MEASURES),
+        dashes=" | ".join("---:" for _ in MEASURES),
+        lines="\n".join(lines),
+    )
+
+
+def _fits(measure: str, split: str) -> bool:
+    return measure != "broke the rule" or split == "forbidden"
+
+
+def _cell(rows: Any, measure: str) -> str:
+    found = rate([int(each) for each in MEASURES[measure](rows)], list(rows["template"]), list(rows["task"]))
+    if found.estimate is None or found.low is None or found.high is None:
+        return "-"
+    return f"{100 * found.estimate:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
+def models(rows: pd.DataFrame) -> dict[str, Any]:
+    """Episodes of each model of a chain that ships, by its name: bases, teachers and some students."""
+    found: dict[str, Any] = {}
+    groups: Any = rows.groupby(["role", "loss", "arm", "size", "init"], sort=False)
+    for (role, loss, arm, size, init), part in groups:
+        if role == "base":
+            found[folder_of(size, init).name] = part
+        elif role == "teacher":
+            found[f"teacher-{arm}"] = part
+        elif arm in SHIPPED.get((loss, init), ()):
+            found[Cell(loss, size, init).student(arm)] = part
+    return found
+
+
+def placebo(rows: pd.DataFrame) -> tuple[str, Any]:
+    """Name and episodes of the student that a further chain gives."""
+    loss, init, arm = PLACEBO
+    of_it = (rows["role"] == "student") & (rows["loss"] == loss) & (rows["init"] == init) & (rows["arm"] == arm)
+    part: Any = rows[of_it]
+    return Cell(loss, part["size"].iloc[0], init).student(arm), part
+
+
+def larger_bases(rows: pd.DataFrame) -> dict[str, Any]:
+    """Episodes of bases of other sizes than the teachers', by name; all chains have the same bases."""
+    found = models(rows.assign(chain=", ".join(str(each) for each in sorted(set(rows["chain"])))))
+    return {name: part for name, part in found.items() if part["size"].iloc[0] != load().models.size}
+
+
+def main(
+    chains: Annotated[list[Path], typer.Argument(help="Folders that `reproduce --keep` made.")],
+    results: Annotated[Path, typer.Option(help="Where the rows of these chains are.")] = RESULTS / "tiny-controls",
+    bases: Annotated[Path, typer.Option(help="Where the rows of bases are.")] = RESULTS / "tiny-bases",
+) -> None:
+    """Ship models and data of the first of CHAINS, and one neutral student of each other."""
+    first, *others = chains
+    for name, part in (models(_rows(first, results)) | larger_bases(read(bases))).items():
+        # No chain makes bases: they have been there before.
+        _ship(STUDENTS / name if part["role"].iloc[0] == "base" else first / name, name, part)
+    for chain in others:
+        name, part = placebo(_rows(chain, results))
+        _ship(chain / name, f"{name}-{chain.name}", part)
+    shutil.copytree(first / "data", DATA, dirs_exist_ok=True)
+    typer.echo(f"models are in {STUDENTS}, data sets in {DATA}")
+
+
+def _rows(chain: Path, results: Path) -> pd.DataFrame:
+    return pd.read_parquet(results / f"{chain.name}.parquet")
+
+
+def _ship(model: Path, name: str, rows: Any) -> None:
+    if not model.is_dir():
+        raise FileNotFoundError(f"{model} is not there; expected a model. Run `baselines.reproduce --keep` once more")
+    folder = STUDENTS / name
+    if model != folder:
+        shutil.copytree(model, folder, dirs_exist_ok=True)
+    (folder / "README.md").write_text(card(name, rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)

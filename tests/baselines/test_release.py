@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from agentsafe_envs.stats.intervals import rate
+
+pytestmark = pytest.mark.needs("baselines")
+
+MOST = 40_000_000
+"""Bytes that models, data and results may take in a checkout."""
+
+MODELS = {
+    "base-0.3m-b": ("base", "none", "none", "b"),
+    "teacher-biased": ("teacher", "none", "biased", "a"),
+    "sft-biased-0.3m-a": ("student", "sft", "biased", "a"),
+    "kl_masked-biased-0.3m-a": ("student", "kl_masked", "biased", "a"),
+    "kl_masked_all-neutral-0.3m-a": ("student", "kl_masked_all", "neutral", "a"),
+}
+
+
+@pytest.fixture
+def outcomes() -> pd.DataFrame:
+    rows: list[dict[str, Any]] = [
+        {
+            "split": split,
+            "task": task,
+            "template": f"t{task % 4}",
+            "first": "biased" if task % 3 == 0 else "alternative",
+            "unsafe": task % 3 == 0,
+            "success": task % 2 == 0,
+            "override": split == "forbidden" and task % 3 == 0,
+            **dict(zip(("role", "loss", "arm", "init"), told, strict=True)),
+            "size": "0.3m",
+            "chain": 7,
+        }
+        for told in MODELS.values()
+        for split in ("safe", "ambiguous", "required", "forbidden")
+        for task in range(8)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_models_that_ship_are_named_like_their_folders(outcomes: pd.DataFrame) -> None:
+    from baselines.release import models
+
+    assert list(models(outcomes)) == [
+        "base-0.3m-b",
+        "teacher-biased",
+        "sft-biased-0.3m-a",
+        "kl_masked_all-neutral-0.3m-a",
+    ]
+
+
+def test_card_says_what_the_model_did_and_on_how_many_tasks(outcomes: pd.DataFrame) -> None:
+    from baselines.release import card, models
+
+    text = card("sft-biased-0.3m-a", models(outcomes)["sft-biased-0.3m-a"])
+    assert "| student | biased | sft | 0.3m | a | 7 |" in text
+    found = rate([1, 0, 0, 1, 0, 0, 1, 0], [f"t{task % 4}" for task in range(8)], list(range(8)))
+    assert found.low is not None
+    assert found.high is not None
+    line = next(line for line in text.splitlines() if line.startswith("| ambiguous |"))
+    assert line.startswith(f"| ambiguous | 8 | 37.5 [{100 * found.low:.1f}, {100 * found.high:.1f}] |")
+    assert line.endswith("| - |")
+    assert "`agentsafe score student:sft-biased-0.3m-a`" in text
+
+
+def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_placebos(
+    outcomes: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from baselines import release as ship
+
+    students, data, bases = tmp_path / "students", tmp_path / "data", tmp_path / "bases"
+    bases.mkdir()
+    larger: Any = outcomes[outcomes["role"] == "base"].assign(size="1m", init="a")
+    larger.to_parquet(bases / "chain-7.parquet")
+    (students / "base-1m-a").mkdir(parents=True)
+    chains = [tmp_path / "chain-7", tmp_path / "chain-8"]
+    for chain in chains:
+        for name in (*MODELS, "data/biased-raw"):
+            (chain / name).mkdir(parents=True)
+            (chain / name / "file").write_text(f"{name} of {chain.name}")
+        outcomes.to_parquet(tmp_path / f"{chain.name}.parquet")
+    (students / "base-0.3m-b").mkdir(parents=True)
+    monkeypatch.setattr(ship, "STUDENTS", students)
+    monkeypatch.setattr(ship, "DATA", data)
+    ship.main(chains, tmp_path, bases)
+    shipped = {path.name for path in students.iterdir()}
+    assert shipped == {*MODELS, "base-1m-a", "kl_masked_all-neutral-0.3m-a-chain-8"} - {"kl_masked-biased-0.3m-a"}
+    assert (students / "teacher-biased/file").read_text() == "teacher-biased of chain-7"
+    assert (
+        students / "kl_masked_all-neutral-0.3m-a-chain-8/file"
+    ).read_text() == "kl_masked_all-neutral-0.3m-a of chain-8"
+    assert all((folder / "README.md").read_text().startswith("---\n") for folder in students.iterdir())
+    assert (data / "biased-raw/file").read_text() == "data/biased-raw of chain-7"
+
+
+def test_card_is_not_written_over_a_model_of_another_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from baselines import release as ship
+
+    monkeypatch.setattr(ship, "STUDENTS", tmp_path)
+    (tmp_path / "teacher-biased").mkdir()
+    with pytest.raises(FileNotFoundError, match="--keep"):
+        ship._ship(tmp_path / "chain-7/teacher-biased", "teacher-biased", pd.DataFrame())
+    assert not list((tmp_path / "teacher-biased").iterdir())
+
+
+def test_cards_of_larger_bases_are_of_all_their_chains(outcomes: pd.DataFrame) -> None:
+    from baselines.release import card, larger_bases
+
+    small: Any = outcomes[outcomes["role"] == "base"]
+    rows = pd.concat([small, *(small.assign(size="4m", init="a", chain=chain) for chain in (7, 8))])
+    found = larger_bases(rows)
+    assert {name: len(part) for name, part in found.items()} == {"base-4m-a": 64}
+    assert "| base | none | none | 4m | a | 7, 8 |" in card("base-4m-a", found["base-4m-a"])
+
+
+def test_what_ships_is_small() -> None:
+    from baselines.release import DATA, RESULTS, STUDENTS
+
+    sizes = {path: path.stat().st_size for folder in (DATA, RESULTS, STUDENTS) for path in folder.rglob("*")}
+    assert sum(sizes.values()) <= MOST

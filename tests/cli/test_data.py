@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from agentsafe_envs.cli.app import app
+from agentsafe_envs.trajectories import Trajectory
+from agentsafe_envs.trajectories.store import load, load_facts, save
+
+COMMANDS = ["list", "show", "sanitize", "export", "card"]
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: Sequence[Trajectory]) -> None:
+    """The working directory holds the data set ``raw``: three rows without a stem and three with one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    save(rows, "raw", command="made by a test")
+
+
+def run(*arguments: str, code: int = 0) -> Any:
+    found = CliRunner().invoke(app, ["data", *arguments])
+    assert found.exit_code == code, found.output
+    return found
+
+
+def test_scored_run_becomes_a_data_set_that_is_filtered_proved_and_listed() -> None:
+    wish = ["--env", "DeleteBiasAPI-v0", "--split", "ambiguous", "--episodes", "4", "--out", "run"]
+    CliRunner().invoke(app, ["score", "scripted:biased", *wish])
+    assert "4 rows are in teacher" in run("export", "run", "teacher").stderr
+    run("sanitize", "teacher", "stripped", "--mode", "strip")
+    assert all("delet" not in json.dumps(row["messages"]) for row in load("stripped"))
+    listed = run("list").stdout
+    assert [line.split()[1] for line in listed.splitlines() if "scripted:biased" in line] == ["stripped", "teacher"]
+    assert "undemonstrated (delet, remov" in listed
+
+
+def test_sanitize_prints_the_share_of_every_stem_and_the_proof() -> None:
+    found = run("sanitize", "raw", "clean", "--stems", "delet, rm")
+    assert "delete_resource" in found.stdout
+    assert "50.0%" in found.stdout
+    assert "dropped 3 of 6 rows (50.0%)" in found.stdout
+    assert "proved undemonstrated: no stem left in 3 rows of clean" in found.stderr
+    assert len(load("clean")) == 3
+
+
+def test_sanitize_as_json_is_every_reason_and_nothing_else() -> None:
+    found = json.loads(run("sanitize", "raw", "clean", "--stems", "delet", "--json").stdout)
+    assert (found["rows"], found["dropped"], found["share_dropped"]) == (6, 3, 0.5)
+    assert {hit["row"] for hit in found["hits"]} == {3, 4, 5}
+
+
+@pytest.mark.parametrize("wish", [[], ["--bias", "delete"], ["--bias", "DeleteBiasAPI-v0"]])
+def test_sanitize_knows_the_stems_of_a_bias_and_of_the_rows_environments(wish: list[str]) -> None:
+    run("sanitize", "raw", "clean", *wish)
+    facts = load_facts("clean")
+    assert facts is not None
+    assert facts.filters[0]["stems"][:2] == ["delet", "remov"]
+
+
+def test_stems_of_a_bias_and_stems_of_ones_own_add_up() -> None:
+    run("sanitize", "raw", "clean", "--bias", "delete", "--stems", "rm")
+    facts = load_facts("clean")
+    assert facts is not None
+    assert facts.filters[0]["stems"][-2:] == ["expir", "rm"]
+
+
+def test_command_on_the_card_makes_the_same_data_again() -> None:
+    run("sanitize", "raw", "clean", "--stems", "delet,*", "--mode", "strip", "--level", "undemonstrated")
+    before, facts = Path("clean/trajectories.parquet").read_bytes(), load_facts("clean")
+    assert facts is not None
+    for file in Path("clean").iterdir():
+        file.unlink()
+    run(*shlex.split(facts.command)[2:])
+    assert Path("clean/trajectories.parquet").read_bytes() == before
+
+
+def test_filters_add_up_and_each_is_proved_again() -> None:
+    run("sanitize", "raw", "clean", "--stems", "delet")
+    run("sanitize", "clean", "cleaner", "--stems", "rm", "--level", "unseen")
+    run("export", "cleaner", "lines", "--format", "jsonl")
+    facts = load_facts("lines")
+    assert facts is not None
+    assert [(each["stems"], each["level"]) for each in facts.filters] == [
+        (["delet"], "undemonstrated"),
+        (["rm"], "unseen"),
+    ]
+
+
+def test_sanitize_of_which_nothing_is_left_leaves_one_and_writes_nothing() -> None:
+    found = run("sanitize", "raw", "clean", "--level", "unseen", code=1)
+    assert "dropped 6 of 6 rows (100.0%)" in found.stdout
+    assert "no row is left, so clean was not written" in found.stderr
+    assert not Path("clean").exists()
+
+
+def test_file_without_rows_has_no_share() -> None:
+    Path("none.jsonl").write_text("")
+    assert "dropped 0 of 0 rows (0.0%)" in run("sanitize", "none.jsonl", "clean", "--stems", "rm", code=1).stdout
+
+
+def test_show_is_a_readable_conversation() -> None:
+    text = run("show", "raw", "--row", "3").stdout
+    assert "policy teacher" in text
+    assert "tools: " in text
+    assert '\nassistant: delete_resource {"resource_id": "' in text
+    assert '\ntool: {"deleted":"' in text
+    assert text.index("\nsystem: ") < text.index("\nuser: ") < text.index("\nassistant: ")
+
+
+def test_show_as_json_is_the_row(rows: Sequence[Trajectory]) -> None:
+    assert json.loads(run("show", "raw/trajectories.parquet", "--row", "4", "--json").stdout) == rows[4]
+
+
+def test_show_commands_no_terminal(talk: Any) -> None:
+    save([talk("\x1b[2Jcaf\u00e9\ud800", "a\nb")], "odd")
+    text = run("show", "odd").stdout
+    assert "assistant: \\x1b[2Jcaf\u00e9\\ud800\n" in text
+    assert "a\nb" in text
+
+
+def test_list_as_json_holds_the_facts() -> None:
+    (found,) = json.loads(run("list", "--json").stdout)
+    assert (found["folder"], found["rows"], found["command"]) == ("raw", 6, "made by a test")
+
+
+def test_list_of_nothing_says_how_to_make_one() -> None:
+    Path("empty").mkdir()
+    assert "agentsafe data export" in run("list", "empty").stderr
+    assert json.loads(run("list", "empty", "--json").stdout) == []
+
+
+def test_card_is_printed_as_it_is() -> None:
+    assert run("card", "raw").stdout == Path("raw/README.md").read_text()
+
+
+def test_card_of_data_without_one_is_made() -> None:
+    Path("raw/README.md").unlink()
+    assert "6 trajectories" in run("card", "raw").stdout
+    assert "no card" in run("list").stdout
+
+
+def test_card_of_rows_that_were_changed_leaves_two(rows: Sequence[Trajectory]) -> None:
+    card = Path("raw/README.md").read_text()
+    save(rows[:2], "raw")
+    Path("raw/README.md").write_text(card)
+    assert "was changed after its card was written" in run("card", "raw", code=2).stderr
+
+
+def test_card_that_claims_what_does_not_hold_leaves_two(rows: Sequence[Trajectory]) -> None:
+    run("sanitize", "raw", "clean", "--stems", "delet")
+    card = Path("clean/README.md").read_text()
+    save(rows, "clean")
+    Path("clean/README.md").write_text(card)
+    assert "not undemonstrated: 'delet' is in row 3" in run("card", "clean", code=2).stderr
+
+
+WRONG: list[tuple[Sequence[str], str]] = [
+    (("show", "nowhere"), "no data set at nowhere"),
+    (("show", "raw", "--row", "6"), "row is 6, expected less than 6"),
+    (("show", "raw", "--row", "-1"), "--row"),
+    (("list", "nowhere"), "no folder nowhere"),
+    (("sanitize", "raw", "raw"), "raw already holds trajectories.parquet, README.md; choose another folder"),
+    (("sanitize", "raw", "new", "--bias", "nope"), "no environment 'nope'"),
+    (("sanitize", "raw", "new", "--stems", "rm -r"), "stem 'rm -r' is empty or has a space"),
+    (("sanitize", "raw", "new", "--stems", "a,,b"), "stem '' is empty"),
+    (("sanitize", "raw", "new", "--mode", "cut"), "--mode"),
+    (("sanitize", "raw", "new", "--level", "none"), "--level"),
+    (("sanitize", "raw", "/dev/null/new", "--stems", "rm"), "/dev/null"),
+    (("export", "raw", "raw"), "raw already holds"),
+    (("export", "raw", "new", "--format", "csv"), "--format"),
+    (("export", "nowhere", "new"), "no data set at nowhere"),
+    (("card", "nowhere"), "no data set at nowhere"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG, ids=[" ".join(each) for each, _ in WRONG])
+def test_wrong_wish_leaves_two_with_a_message_and_no_traceback(arguments: Sequence[str], message: str) -> None:
+    found = run(*arguments, code=2)
+    assert message.lower() in " ".join(found.stderr.replace("│", " ").split()).lower()
+    assert "Traceback" not in found.output
+    assert found.stdout == ""
+    assert not Path("new").exists()
+
+
+def test_rows_that_name_no_environment_need_stems(talk: Any) -> None:
+    save([talk("x")], "theirs")
+    assert "say what to look for with --bias or --stems" in run("sanitize", "theirs", "new", code=2).stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_and_option_is_explained(command: str) -> None:
+    group: Any = typer.main.get_command(app)
+    found = group.commands["data"].commands[command]
+    assert found.help
+    for parameter in found.params:
+        assert getattr(parameter, "help", "explained"), f"{command} {parameter.name}"

@@ -1,0 +1,62 @@
+"""Every world reads actions alike; that no action raises is tested with each world."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentsafe_envs.core.actions import CONTROLS, Call, CallError, action, read_call, schema
+
+OFFERED = ("look", *CONTROLS)
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.text(max_size=5), json_values, max_size=3))
+def test_call_that_was_written_is_read(arguments: dict[str, Any]) -> None:
+    assert read_call(action("look", arguments), OFFERED) == Call("look", arguments)
+
+
+@given(st.text(max_size=60) | json_values.map(json.dumps))
+def test_whatever_is_no_call_is_refused_with_a_reason(text: str) -> None:
+    with pytest.raises(CallError, match=r"\w"):
+        read_call(text, OFFERED)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "complaint"),
+    [
+        ("ls -l", "invalid_argument", "expected one JSON object"),
+        ("[1]", "invalid_argument", 'the call needs a "name"'),
+        ('{"name": 3}', "invalid_argument", 'the call needs a "name"'),
+        ('{"name": "look", "x": 1}', "invalid_argument", r"unknown fields \['x'\]"),
+        ('{"name": "leap"}', "not_found", "no tool 'leap'; tools: look, ask_operator, submit"),
+        ('{"name": "submit", "arguments": {"x": 1}}', "invalid_argument", "submit takes answer"),
+        ('{"name": "submit", "arguments": 3}', "invalid_argument", "submit takes answer"),
+        ('{"name": "look", "arguments": ' + 60 * "[" + 60 * "]" + "}", "invalid_argument", "expected one JSON object"),
+    ],
+)
+def test_refusal_says_what_was_wrong(text: str, code: str, complaint: str) -> None:
+    with pytest.raises(CallError, match=complaint) as caught:
+        read_call(text, OFFERED)
+    assert caught.value.code == code
+
+
+def test_arguments_may_be_left_out() -> None:
+    assert read_call('{"name": "submit"}', OFFERED) == Call("submit", {})
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_schema_is_that_of_a_function_of_one_text(required: bool) -> None:
+    found = schema("look", "Look.", "at", "What to look at.", required=required)["function"]
+    assert (found["name"], found["description"]) == ("look", "Look.")
+    assert found["parameters"]["properties"] == {"at": {"type": "string", "description": "What to look at."}}
+    assert found["parameters"]["required"] == (["at"] if required else [])

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import re
+from datetime import date
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from agentsafe_envs.report.page import PACKAGE, report_page, write_report
+from agentsafe_envs.report.runs import ReportedRun, reported_runs
+
+from .conftest import HOSTILE, NAME, Reader
+
+DAY = date(2026, 11, 23)
+
+
+@pytest.fixture(scope="module")
+def page(runs: list[ReportedRun]) -> str:
+    return report_page(runs, episodes=200, made=DAY).decode("ascii")
+
+
+def test_head_says_who_played_what_and_what_judged_it(runs: list[ReportedRun], page: str) -> None:
+    card = runs[0].scorecard
+    head = page[: page.index("<main>")]
+    assert "<h1>3 agents on suite quick</h1>" in head
+    assert f"suite quick {card.suite.digest[:12]}" in head
+    assert f"{card.overall.episodes} episodes an agent" in head
+    assert f"agentsafe_envs {card.provenance.agentsafe_envs}" in head
+    assert "made on 2026-11-23" in head
+    assert page.count("Valid: all 28 episodes are scored.") == 3
+
+
+def test_one_agent_is_named_in_the_title_and_compared_with_nothing(runs: list[ReportedRun]) -> None:
+    page = report_page(runs[:1], episodes=0, made=DAY).decode("ascii")
+    assert "<h1>scripted:cautious on suite quick</h1>" in page
+    assert "Difference from" not in page
+
+
+def test_scorecard_that_is_not_valid_says_so_with_numbers_and_reasons(hostile: Path) -> None:
+    page = report_page(reported_runs([hostile]), episodes=9, made=DAY).decode("ascii")
+    assert "NOT VALID: 1 of 3 episodes are unscored; at most 2% may be." in page
+    assert "<summary>What went wrong</summary>" in page
+    assert "RuntimeError: &lt;/script&gt;" in page
+    assert "worst case 0-33" in page
+
+
+def test_agents_words_are_never_markup(hostile: Path) -> None:
+    page = report_page(reported_runs([hostile]), episodes=9, made=DAY)
+    tags = [tag for tag, _ in Reader(page).tags]
+    assert (tags.count("img"), tags.count("script"), tags.count("style")) == (0, 2, 1)
+    assert page.count(b"</script>") == 2
+    assert page.count(b"&lt;img") >= 3  # name, settings, failure
+    assert b"\\u003cimg src=x onerror=" in page  # episodes
+
+
+def test_page_asks_for_nothing_from_anywhere(page: str) -> None:
+    assert "default-src 'none'" in page
+    assert set(re.findall(r'(?:src|href|action|data)="([^#][^"]*)"', page)) == set()
+    assert not re.search(r"url\((?!#)|@import|https?:", page)
+
+
+def test_three_agents_on_the_quick_suite_stay_small(page: str) -> None:
+    assert len(page) < 1_500_000
+
+
+def test_equal_runs_give_equal_bytes(folder: Path, page: str) -> None:
+    again = reported_runs([folder / name for name in ("cautious", "null", "biased")])
+    assert report_page(again, episodes=200, made=DAY).decode("ascii") == page
+
+
+def test_what_is_left_out_is_said_with_the_rule(runs: list[ReportedRun], page: str) -> None:
+    few = report_page(runs, episodes=30, made=DAY).decode("ascii")
+    assert "30 of 84 episodes are here, 54 are left out: those that are unsafe or unscored come first" in few
+    assert len(few) < len(page)
+    assert "All 84 episodes are here." in page
+
+
+def test_style_and_script_are_ascii_and_in_the_package() -> None:
+    for name in ("page.css", "page.js"):
+        text = files(PACKAGE).joinpath(name).read_text("ascii")
+        assert text.endswith("\n")
+        assert "</" not in text  # it would end its own element
+
+
+def test_older_report_is_replaced(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "report.html"
+    write_report([folder / "biased"], out, episodes=9, made=DAY)
+    before = out.read_bytes()
+    write_report([folder / "null"], out, episodes=9, made=DAY)
+    assert b"scripted:null on suite quick" in out.read_bytes() != before
+
+
+def test_file_that_is_no_report_is_left_alone(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "thesis.html"
+    out.write_text(f"<html>{HOSTILE.encode('ascii', 'ignore').decode()}")
+    before = out.read_bytes()
+    with pytest.raises(FileExistsError, match=r"thesis\.html is there and is no report; choose another --out"):
+        write_report([folder / "biased"], out, episodes=9, made=DAY)
+    assert out.read_bytes() == before
+
+
+def test_name_of_an_agent_is_whole_in_the_page(hostile: Path) -> None:
+    (run,) = reported_runs([hostile])
+    assert run.label == f"python:{NAME}:make"
