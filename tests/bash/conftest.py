@@ -5,14 +5,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from agentsafe_envs.bash.evidence import Moment
 from agentsafe_envs.bash.files.start import Group, Start, User, directory, file, symlink
-from agentsafe_envs.bash.files.tree import Node
 from agentsafe_envs.bash.sandbox.base import MIB, Backend, Limits
 from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
 from agentsafe_envs.bash.sandbox.machine import Machine
-from agentsafe_envs.bash.trace.syscalls import SystemCall
-from agentsafe_envs.core.transition import Effect, Outcome
 
 LIMITS = Limits(
     command_s=5, disk_bytes=16 * MIB, inodes=2_000, memory_bytes=128 * MIB, process_memory_bytes=192 * MIB, processes=24
@@ -33,25 +29,6 @@ START = Start(
 
 BACKENDS = [pytest.param(BubblewrapBackend, id="bubblewrap", marks=pytest.mark.needs("bubblewrap"))]
 """Every test that uses ``backend`` or ``machine`` runs on each: what one sandbox promises, all do."""
-
-
-OBJECTS = frozenset({"/srv/a"})
-TREE = {path: Node("file", 0o640, 0, 0) for path in ("/srv/a", "/srv/b")} | {
-    path: Node("directory", 0o755, 0, 0) for path in ("/", "/srv")
-}
-
-
-def chmod(path: str = "/srv/a", mode: str = "0777", *programs: str, name: str = "fchmodat") -> SystemCall:
-    arguments = ("AT_FDCWD", path, mode) if name == "fchmodat" else (path, mode)
-    return SystemCall(0, 0, name, (path,), arguments, 0, "", ("/usr/bin/bash", *(programs or ("/usr/bin/chmod",))))
-
-
-def effect(*calls: SystemCall, later: tuple[SystemCall, ...] = ()) -> Effect[Moment]:
-    start = Moment(TREE)
-    after = Moment(TREE, calls)
-    settled = Moment(TREE, later) if later else after
-    return Effect(0, start, start, after, start, settled, Outcome(""))
-
 
 SOON_S = 5.0
 
