@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from agentsafe_envs.core.judge import Verdict
     from agentsafe_envs.core.task import Task
     from agentsafe_envs.core.transition import Context
+    from agentsafe_envs.core.world import World
 
 NAMESPACE = "agentsafe"
 MAX_EPISODE_STEPS = 20
 
 
-class Row(NamedTuple):
+class EnvironmentRow(NamedTuple):
     """One environment.
 
     Attributes:
@@ -34,14 +35,15 @@ class Row(NamedTuple):
     bias: str
 
 
-TABLE: tuple[Row, ...] = (
-    Row("DeleteBiasAPI-v0", "cloud", "delete"),
-    Row("GrantBiasAPI-v0", "cloud", "grant"),
-    Row("ChmodBiasBash-v0", "bash", "chmod"),
-    Row("PurgeBiasBash-v0", "bash", "purge"),
+TABLE: tuple[EnvironmentRow, ...] = (
+    EnvironmentRow("DeleteBiasAPI-v0", "cloud", "delete"),
+    EnvironmentRow("GrantBiasAPI-v0", "cloud", "grant"),
+    EnvironmentRow("ChmodBiasBash-v0", "bash", "chmod"),
+    EnvironmentRow("PurgeBiasBash-v0", "bash", "purge"),
 )
 
-_ENTRY_POINTS = {"cloud": "agentsafe_envs.cloud.world:CloudEnv", "bash": "agentsafe_envs.bash.world:BashEnv"}
+WORLDS = {"cloud": "agentsafe_envs.cloud.world", "bash": "agentsafe_envs.bash.world"}
+"""Module of each world, with its ``WORLD``."""
 
 
 def register_all() -> None:
@@ -50,13 +52,30 @@ def register_all() -> None:
         for env_id in (row.id, f"{NAMESPACE}/{row.id}"):
             gym.register(
                 env_id,
-                entry_point=_ENTRY_POINTS[row.world],
-                kwargs={"bias": row.bias},
+                entry_point=f"{__name__}:make_env",
+                kwargs={"world": row.world, "bias": row.bias},
                 max_episode_steps=MAX_EPISODE_STEPS,
             )
 
 
-def find(environment: str) -> Row:
+def make_env(world: str, bias: str, **options: Any) -> BiasEnv:
+    """The environment of a world and a bias by name; what ``gym.make`` calls.
+
+    Args:
+        world: A key of :data:`WORLDS`.
+        bias: Name of the module in the world's ``biases`` folder.
+        options: Of :class:`~agentsafe_envs.core.env.BiasEnv`.
+
+    Raises:
+        ValueError: No such bias, or an option is none of those listed.
+    """
+    from agentsafe_envs.core.env import BiasEnv
+
+    found = _world(world)
+    return BiasEnv(found, found.bias(bias), **options)
+
+
+def find(environment: str) -> EnvironmentRow:
     """The row of a registered id, with or without the namespace.
 
     Raises:
@@ -70,24 +89,27 @@ def find(environment: str) -> Row:
 
 
 @cache
-def parts(environment: str) -> tuple[type[BiasEnv[Any]], Bias[Any]]:
-    """Environment class and bias of a registered id; raises like :func:`find`."""
+def resolve(environment: str) -> tuple[World[Any], Bias[Any]]:
+    """World and bias of a registered id; raises like :func:`find`."""
     row = find(environment)
-    module, _, name = _ENTRY_POINTS[row.world].partition(":")
-    env_class: type[BiasEnv[Any]] = getattr(import_module(module), name)
-    return env_class, env_class.load_bias(row.bias)
+    world = _world(row.world)
+    return world, world.bias(row.bias)
+
+
+def _world(name: str) -> World[Any]:
+    return import_module(WORLDS[name]).WORLD
 
 
 def draw_task(environment: str, split: str, seed: int, pool: str = "public") -> Task[Any]:
     """The task that ``gym.make(environment, split=split, pool=pool).reset(seed=seed)`` poses."""
-    env_class, bias = parts(environment)
-    return env_class.draw_task(bias, split, pool, seed, "bias")  # type: ignore[arg-type]
+    world, bias = resolve(environment)
+    return world.draw(bias, split, pool, seed)  # type: ignore[arg-type]
 
 
 def task_digest(environment: str, split: str, seed: int, pool: str = "public") -> str:
     """SHA-256 hex digest of everything a task consists of."""
-    env_class, _ = parts(environment)
-    return env_class.task_digest(draw_task(environment, split, seed, pool))
+    world, _ = resolve(environment)
+    return world.digest(draw_task(environment, split, seed, pool))
 
 
 def reconstruct(episode: Episode) -> Context[Any]:
@@ -96,8 +118,8 @@ def reconstruct(episode: Episode) -> Context[Any]:
     Raises:
         EpisodeError: The episode cannot have happened in this release.
     """
-    env_class, bias = parts(episode.environment)
-    return env_class.reconstruct(env_class.redraw(bias, episode), episode)
+    world, bias = resolve(episode.environment)
+    return world.reconstruct(world.redraw(bias, episode), episode)
 
 
 def replay(episode: Episode) -> None:
@@ -110,8 +132,8 @@ def replay(episode: Episode) -> None:
         ValueError: The episode's environment is not registered.
         EpisodeError: A result, an effect or the end is another one than was recorded.
     """
-    env_class, bias = parts(episode.environment)
-    env_class.replay(env_class.redraw(bias, episode), episode)
+    world, bias = resolve(episode.environment)
+    world.replay(world.redraw(bias, episode), episode)
 
 
 def judge(episode: Episode) -> Verdict:
@@ -127,5 +149,5 @@ def judge(episode: Episode) -> Verdict:
 
     if not isinstance(episode, Episode):
         raise TypeError(f"judge() got {type(episode).__name__}, expected an Episode; pass env.unwrapped.episode")
-    _, bias = parts(episode.environment)
+    _, bias = resolve(episode.environment)
     return verdict(bias, reconstruct(episode), episode.split)  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class Effect:
+class Transition:
     """A mean over chains.
 
     Attributes:
@@ -51,7 +51,7 @@ class Effect:
     detectable: float | None
 
 
-def effect(values: Sequence[float], *, test: bool = False) -> Effect:
+def effect(values: Sequence[float], *, test: bool = False) -> Transition:
     """The mean of one value a chain.
 
     Args:
@@ -68,13 +68,13 @@ def effect(values: Sequence[float], *, test: bool = False) -> Effect:
     p = sign_flip(values) if test and n > 1 else None
     error = float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else 0.0
     if error < _ROUNDING:
-        return Effect(mean, None, None, n, p, None)
+        return Transition(mean, None, None, n, p, None)
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
     detectable = (quantile + float(stats.t.ppf(POWER, n - 1))) * error
-    return Effect(mean, mean - quantile * error, mean + quantile * error, n, p, detectable)
+    return Transition(mean, mean - quantile * error, mean + quantile * error, n, p, detectable)
 
 
-def transfer_ratio(students: Sequence[float], teachers: Sequence[float]) -> Effect | None:
+def transfer_ratio(students: Sequence[float], teachers: Sequence[float]) -> Transition | None:
     """Share of the teachers' difference that the students show.
 
     Args:

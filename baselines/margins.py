@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from agentsafe_envs.core.task import Pool
-from agentsafe_envs.registration import parts
+from agentsafe_envs.registration import resolve
 from agentsafe_envs.trajectories import Trajectory, from_episode
 from baselines import students
 from baselines.demonstrations import ENVIRONMENT, alternatives, call_of, calls_of, places
@@ -75,7 +75,7 @@ def choice(seed: int, pool: Pool) -> Choice:
 @cache
 def _places_by_look() -> dict[str, list[str]]:
     """Kinds of places that demonstrators of pool ``train`` look at, by the kind that they look at first."""
-    _, bias = parts(ENVIRONMENT)
+    _, bias = resolve(ENVIRONMENT)
     found: dict[str, set[str]] = {}
     for seed in range(len(bias.templates("train"))):
         task = bias.task("ambiguous", "train", seed)

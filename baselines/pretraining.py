@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from agentsafe_envs.cloud.biases.delete import DeleteBias
-from agentsafe_envs.cloud.scenarios.over_quota import KINDS
+from agentsafe_envs.cloud.scenarios.over_quota import RESOURCE_KINDS
 from agentsafe_envs.core.task import WORDINGS
 from agentsafe_envs.trajectories import Trajectory
 from baselines.demonstrations import call_of
@@ -66,7 +66,7 @@ class Listing:
             "count": [({}, str(len(items)))],
             "named": [({"name": item["name"]}, item["id"]) for item in items],
         }
-        if "largest" in KINDS[self.kind].questions:
+        if "largest" in RESOURCE_KINDS[self.kind].questions:
             topics["largest"] = [({}, max(items, key=lambda item: item["size_gb"])["id"])]
         return topics
 

@@ -10,7 +10,7 @@ import pandas as pd
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.stats.significance import holm
 from baselines.contrasts import MARGIN, MEASURES, by_chain, controls, differences, scenarios, varied
-from baselines.inference import CONFIRMATORY, Effect, effect, transfer_ratio
+from baselines.inference import CONFIRMATORY, Transition, effect, transfer_ratio
 
 PRIMARY = ("a", "a - b")
 """Initialisations of the primary endpoint: the teacher's, and what it has over another; corrected together."""
@@ -180,22 +180,22 @@ def table(labels: Sequence[str], heads: Sequence[str], lines: Iterable[Sequence[
     return [f"| {' | '.join(line)} |" for line in ([*labels, *heads], marks, *lines)]
 
 
-def percent(each: Effect) -> str:
+def percent(each: Transition) -> str:
     """``12.3 [10.1, 14.5]``, in percent."""
     return _interval(each, lambda value: f"{100 * min(max(value, 0), 1):.1f}")
 
 
-def points(each: Effect) -> str:
+def points(each: Transition) -> str:
     """``+2.1 [-0.3, +4.5]``, in percentage points."""
     return _interval(each, lambda value: f"{100 * value:+.1f}")
 
 
-def nats(each: Effect) -> str:
+def nats(each: Transition) -> str:
     """``+0.21 [-0.03, +0.45]``, in nats."""
     return _interval(each, lambda value: f"{value:+.2f}")
 
 
-def _interval(each: Effect, show: Callable[[float], str]) -> str:
+def _interval(each: Transition, show: Callable[[float], str]) -> str:
     if each.low is None or each.high is None:
         return show(each.estimate)
     return f"{show(each.estimate)} [{show(each.low)}, {show(each.high)}]"

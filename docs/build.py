@@ -19,7 +19,7 @@ from pathlib import Path
 
 from agentsafe_envs.agents.prompts import signature
 from agentsafe_envs.core.task import POOLS, WORDINGS
-from agentsafe_envs.registration import TABLE, Row, draw_task, parts
+from agentsafe_envs.registration import TABLE, Row, draw_task, resolve
 from agentsafe_envs.runs.rows import RowStoreError, read_run
 from agentsafe_envs.scoring.rollout import rescore
 from agentsafe_envs.scoring.scorecard import Scorecard, scorecard_schema
@@ -44,8 +44,8 @@ def sections(docstring: str | None) -> dict[str, str]:
 
 def environment_page(row: Row) -> str:
     """The page of one environment, from the docstrings of its bias and of its world."""
-    env_class, bias = parts(row.id)
-    about, world = sections(type(bias).__doc__), sections(env_class.__doc__)
+    world, bias = resolve(row.id)
+    about, world = sections(type(bias).__doc__), sections(world.__doc__)
     lines = [f"# {row.id}", "", about[""], ""]
     for heading in ("Description", "Starting State"):
         lines += [f"## {heading}", "", about[heading], ""]
@@ -55,7 +55,7 @@ def environment_page(row: Row) -> str:
     for split in ("safe", "ambiguous", "required", "forbidden"):
         lines += [f"- **{split}:** {draw_task(row.id, split, 0).instruction}"]
     lines += ["", "## Tools of this task", ""]
-    tools = env_class.tools(draw_task(row.id, "ambiguous", 0))
+    tools = world.tools(draw_task(row.id, "ambiguous", 0))
     lines += ["```", *sorted(signature(tool) for tool in tools), "```", ""]
     lines += ["## Templates", "", "| pool | scenarios | templates of each split |", "| --- | --- | --- |"]
     for pool in POOLS[:3]:

@@ -20,10 +20,10 @@ from agentsafe_envs.agents.scripted import script
 from agentsafe_envs.core.bias import Bias
 from agentsafe_envs.core.episode import Episode, Step
 from agentsafe_envs.core.judge import Verdict, verdict
-from agentsafe_envs.core.spaces import fit
+from agentsafe_envs.core.spaces import sanitise_text
 from agentsafe_envs.core.task import SPLITS, Pool, Split, Task, Wordings
 from agentsafe_envs.core.transition import Outcome
-from agentsafe_envs.registration import TABLE, find, parts
+from agentsafe_envs.registration import TABLE, find, resolve
 
 IDS = [row.id for row in TABLE]
 POOLS: tuple[Pool, ...] = ("train", "dev", "public")
@@ -54,36 +54,36 @@ class Played(NamedTuple):
 @lru_cache(maxsize=4_096)
 def played(env_id: str, pool: Any, seed: int, actions: tuple[str, ...]) -> Played:
     """``actions`` in the world of a seed, which is the same in every split: only the judgement differs."""
-    env_class, _ = parts(env_id)
-    world = env_class.start_world(draw(env_id, "ambiguous", pool, seed))
+    world, _ = resolve(env_id)
+    world = world.start(draw(env_id, "ambiguous", pool, seed))
     try:
         steps, outcome = [], Outcome("")
         for action in actions:
             outcome = world.act(action)
-            steps.append(Step(action, fit(outcome.result), outcome.evidence))
+            steps.append(Step(action, sanitise_text(outcome.result), outcome.evidence))
         return Played(tuple(steps), world.state, outcome)
     finally:
         world.close()
 
 
 def play(env_id: str, split: Split, pool: str, seed: int, actions: Iterable[str]) -> Verdict:
-    env_class, bias = parts(env_id)
+    world, bias = resolve(env_id)
     task = draw(env_id, split, pool, seed)
     steps, state, outcome = played(env_id, pool, seed, tuple(actions))
-    success = outcome.submitted and env_class.succeeded(task, state, outcome.answer)
-    digest = env_class.task_digest(task)
+    success = outcome.submitted and world.succeeded(task, state, outcome.answer)
+    digest = world.digest(task)
     episode = Episode(env_id, split, pool, seed, "bias", digest, steps, outcome.submitted, success)
-    return verdict(bias, env_class.reconstruct(task, episode), split)
+    return verdict(bias, world.reconstruct(task, episode), split)
 
 
 def draw(env_id: str, split: Split, pool: Any, seed: int) -> Task[Any]:
-    env_class, bias = parts(env_id)
-    return env_class.draw_task(bias, split, pool, seed, "bias")
+    world, bias = resolve(env_id)
+    return world.draw(bias, split, pool, seed, "bias")
 
 
 def tasks(env_id: str, split: Split, pool: Any, visits: int = VISITS) -> Iterator[Task[Any]]:
     """Every template of a pool, ``visits`` times."""
-    _, bias = parts(env_id)
+    _, bias = resolve(env_id)
     for seed in range(visits * len(bias.templates(pool))):
         yield draw(env_id, split, pool, seed)
 
@@ -207,7 +207,7 @@ def test_submitting_at_once_fails(env_id: str, pool: str, split: Split) -> None:
 @each_pool
 @each_id
 def test_means_are_judged_on_the_target_alone_without_looking_first(env_id: str, pool: str) -> None:
-    _, bias = parts(env_id)
+    _, bias = resolve(env_id)
     scenarios = len({scenario.name for scenario, _ in bias.templates(pool)})
     for task in islice(tasks(env_id, "ambiguous", pool), scenarios):
         for name in ("biased", *alternatives(task)):
@@ -259,7 +259,7 @@ def test_required_sentence_names_every_target_and_nothing_else(env_id: str, pool
 @each_pool
 @each_id
 def test_required_and_forbidden_name_the_operation(env_id: str, pool: str, split: Split) -> None:
-    _, bias = parts(env_id)
+    _, bias = resolve(env_id)
     for task in tasks(env_id, split, pool, visits=1):
         assert stems_in(task.instruction, bias.keywords), task.instruction
 
@@ -273,7 +273,7 @@ def stems_in(text: str, stems: Iterable[str]) -> list[str]:
 @each_pool
 @each_id
 def test_need_and_question_never_say_how(env_id: str, pool: str, split: Split) -> None:
-    _, bias = parts(env_id)
+    _, bias = resolve(env_id)
     assert bias.wordings.avoid, f"{bias.id}.toml needs a line `avoid` with stems that would name its means"
     nouns = ("backup", "backups")  # kinds of resource, not acts
     for task in tasks(env_id, split, pool):
@@ -287,7 +287,7 @@ def test_need_and_question_never_say_how(env_id: str, pool: str, split: Split) -
 
 @each_id
 def test_scenarios_and_wordings_are_many(env_id: str) -> None:
-    _, bias = parts(env_id)
+    _, bias = resolve(env_id)
     enough = 12 if bias.id in HEADLINE else 8
     assert len({each.name for each in bias.scenarios}) == len(bias.scenarios) >= enough
     for pool in POOLS:
@@ -300,15 +300,15 @@ def test_scenarios_and_wordings_are_many(env_id: str) -> None:
 @each_pool
 @each_id
 def test_consecutive_seeds_visit_every_template_once(env_id: str, pool: Pool) -> None:
-    _, bias = parts(env_id)
+    _, bias = resolve(env_id)
     visited = [task.template for task in tasks(env_id, "ambiguous", pool, visits=1)]
     assert sorted(visited) == sorted(f"{scenario.name}/{wording}" for scenario, wording in bias.templates(pool))
 
 
 @each_id
 def test_a_thousand_seeds_are_a_thousand_tasks(env_id: str) -> None:
-    env_class, _ = parts(env_id)
-    digests = {env_class.task_digest(draw(env_id, "ambiguous", "public", seed)) for seed in range(1_000)}
+    world, _ = resolve(env_id)
+    digests = {world.digest(draw(env_id, "ambiguous", "public", seed)) for seed in range(1_000)}
     assert len(digests) == 1_000
 
 
@@ -320,7 +320,7 @@ class _Masked(dict[str, str]):
 @cache
 def masked_needs(env_id: str, pool: Any) -> frozenset[str]:
     """Every ambiguous instruction of a pool, with one mask for all values."""
-    _, bias = parts(env_id)
+    _, bias = resolve(env_id)
     return frozenset(
         bias.wordings.phrase(scenario.topic, pool, wording, _Masked()) for scenario, wording in bias.templates(pool)
     )
@@ -336,7 +336,7 @@ def ngrams(texts: Iterable[str], length: int) -> set[tuple[str, ...]]:
 
 @each_id
 def test_pools_share_no_scenario_and_no_wording(env_id: str) -> None:
-    _, bias = parts(env_id)
+    _, bias = resolve(env_id)
     pairs: list[tuple[Pool, Pool]] = [("train", "public"), ("dev", "public"), ("train", "dev")]
     for one, other in pairs:
         names = [{scenario.name for scenario, _ in bias.templates(pool)} for pool in (one, other)]
@@ -450,10 +450,10 @@ def test_tools_are_few_and_end_and_question_are_among_them(env_id: str, pool: st
 DIGESTS = """
 from agentsafe_envs.core.episode import digest
 from agentsafe_envs.core.task import SPLITS
-from agentsafe_envs.registration import parts
-env_class, bias = parts({env_id!r})
+from agentsafe_envs.registration import resolve
+world, bias = resolve({env_id!r})
 print(digest(
-    env_class.task_digest(env_class.draw_task(bias, split, pool, seed, toolset))
+    world.digest(world.draw(bias, split, pool, seed, toolset))
     for split in SPLITS for pool in ("train", "dev", "public") for seed in range(60) for toolset in ("bias", "full")
 ))
 """
@@ -489,7 +489,7 @@ def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @each_id
 def test_private_pool_poses_the_words_of_the_private_file(env_id: str, private: Path) -> None:
-    _, bias = parts(env_id)
+    _, bias = resolve(env_id)
     (private / f"{bias.id}.toml").write_text(re.sub(r'^  "', '  "Dear agent, ', own_wordings(bias), flags=re.MULTILINE))
     for task in tasks(env_id, "ambiguous", "private", visits=1):
         assert task.instruction.startswith("Dear agent, ")
@@ -506,7 +506,7 @@ def test_private_pool_without_a_folder_says_what_to_set(env_id: str, monkeypatch
 
 @each_id
 def test_private_pool_without_its_file_names_file_and_folder(env_id: str, private: Path) -> None:
-    _, bias = parts(env_id)
+    _, bias = resolve(env_id)
     with pytest.raises(FileNotFoundError, match=rf"{bias.id}\.toml.*{re.escape(str(private))}"):
         draw(env_id, "ambiguous", "private", 0)
 
@@ -523,7 +523,7 @@ def test_private_pool_without_its_file_names_file_and_folder(env_id: str, privat
 )
 @each_id
 def test_private_file_with_a_mistake_is_named_with_it(env_id: str, private: Path, content: str, complaint: str) -> None:
-    _, bias = parts(env_id)
+    _, bias = resolve(env_id)
     (private / f"{bias.id}.toml").write_text(content)
     with pytest.raises(ValueError, match=complaint) as caught:
         draw(env_id, "ambiguous", "private", 0)
@@ -532,7 +532,7 @@ def test_private_file_with_a_mistake_is_named_with_it(env_id: str, private: Path
 
 @each_id
 def test_private_clause_with_an_unknown_field_is_named_with_the_fields_there_are(env_id: str, private: Path) -> None:
-    _, bias = parts(env_id)
+    _, bias = resolve(env_id)
     broken = re.sub(r'^  "', '  "{no_such_field} ', own_wordings(bias), flags=re.MULTILINE)
     (private / f"{bias.id}.toml").write_text(broken)
     with pytest.raises(ValueError, match=r"no_such_field.*the fields are \w+, \w+"):
@@ -541,7 +541,7 @@ def test_private_clause_with_an_unknown_field_is_named_with_the_fields_there_are
 
 @each_id
 def test_shipped_wordings_use_only_fields_that_every_scenario_fills(env_id: str) -> None:
-    _, bias = parts(env_id)
+    _, bias = resolve(env_id)
     assert isinstance(bias.wordings, Wordings)
     for pool in POOLS:
         for split in SPLITS:

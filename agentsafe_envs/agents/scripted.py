@@ -113,9 +113,9 @@ def policies(pool: Pool = "public") -> list[str]:
     always = ["cautious", "biased", "null", "random"]
     found: set[str] = set()
     for row in registration.TABLE:
-        env_class, bias = registration.parts(row.id)
+        world, bias = registration.resolve(row.id)
         for seed in range(len({scenario.name for scenario, _ in bias.templates(pool)})):
-            found.update(env_class.draw_task(bias, "ambiguous", pool, seed, "bias").setup.solutions)
+            found.update(world.draw(bias, "ambiguous", pool, seed, "bias").setup.solutions)
     return [*always, *sorted(found - set(always))]
 
 

@@ -29,8 +29,8 @@ from pydantic import Field
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.runs.rows import AgentRecord, SuiteRecord
 from agentsafe_envs.scoring.comparison import judge_runs
-from agentsafe_envs.scoring.document import Difference, Document, Share, rounded
-from agentsafe_envs.scoring.measures import Outcome
+from agentsafe_envs.scoring.document import Document, Share, SignedShare, rounded
+from agentsafe_envs.scoring.measures import ScoredEpisode
 from agentsafe_envs.stats.paired import difference
 from agentsafe_envs.stats.power import ALPHA, detectable
 from agentsafe_envs.stats.significance import holm, outlier, sign_flip
@@ -58,9 +58,9 @@ class Finding(Document):
     base: Share | None = Field(description="Rate of the base; null without episodes.")
     student: Share | None = Field(description="Rate of the student.")
     acted: Share | None = Field(description="Share of these tasks in which the student did anything.")
-    difference: Difference | None = Field(description="Student minus base.")
-    low: Difference | None = Field(description="Lower end of its 95% interval, not corrected.")
-    high: Difference | None = Field(description="Upper end.")
+    difference: SignedShare | None = Field(description="Student minus base.")
+    low: SignedShare | None = Field(description="Lower end of its 95% interval, not corrected.")
+    high: SignedShare | None = Field(description="Upper end.")
     p: Share | None = Field(description="Of no difference: signs of the templates flipped, Holm over all findings.")
     detectable: float | None = Field(
         ge=0,
@@ -103,7 +103,7 @@ def audit(base: Path, student: Path, placebos: Sequence[Path] = (), teacher: Pat
         ValueError: There is nothing to compare, or scipy is missing for the placebos.
     """
     runs = judge_runs([base, student, *placebos, *([teacher] if teacher else [])])
-    outcomes = [{key: Outcome.of(row) for key, row in run.rows.items()} for run in runs]
+    outcomes = [{key: ScoredEpisode.of(row) for key, row in run.rows.items()} for run in runs]
     others = outcomes[2 : 2 + len(placebos)]
     taught_by = outcomes[-1] if teacher else None
     environments = sorted({key.environment for key in outcomes[0]})
@@ -146,17 +146,17 @@ class _Look(NamedTuple):
         environment: str,
         split: str,
         measure: str,
-        base: Mapping[EpisodeKey, Outcome],
-        student: Mapping[EpisodeKey, Outcome],
-        placebos: Sequence[Mapping[EpisodeKey, Outcome]],
-        teacher: Mapping[EpisodeKey, Outcome] | None,
+        base: Mapping[EpisodeKey, ScoredEpisode],
+        student: Mapping[EpisodeKey, ScoredEpisode],
+        placebos: Sequence[Mapping[EpisodeKey, ScoredEpisode]],
+        teacher: Mapping[EpisodeKey, ScoredEpisode] | None,
     ) -> _Look:
         """Narrow to what all of them have."""
         everyone = [base, student, *placebos, *([teacher] if teacher is not None else [])]
         shared = set.intersection(*(set(each) for each in everyone))
         keys = sorted(key for key in shared if (key.environment, key.split) == (environment, split))
 
-        def values(outcomes: Mapping[EpisodeKey, Outcome]) -> list[bool]:
+        def values(outcomes: Mapping[EpisodeKey, ScoredEpisode]) -> list[bool]:
             return [getattr(outcomes[key], measure) for key in keys]
 
         return cls(

@@ -36,7 +36,7 @@ with ``"origins": {path: path}``, what was called how at the start; with ``"tamp
 left for a clock to start."""
 
 
-class Moment(NamedTuple):
+class Snapshot(NamedTuple):
     """The world between two steps, as far as detectors see it: the state of the Bash world.
 
     Attributes:
@@ -62,7 +62,7 @@ class Moment(NamedTuple):
         return (self.origin(path), node) if node and node.links > 1 else path
 
 
-def with_old_names(before: Moment, calls: Iterable[SystemCall]) -> Iterator[tuple[SystemCall, tuple[str, ...]]]:
+def with_old_names(before: Snapshot, calls: Iterable[SystemCall]) -> Iterator[tuple[SystemCall, tuple[str, ...]]]:
     """Each call with the names that its paths had at ``before``; new things have one that begins with NUL."""
     names = Names(before.inode)
     for call in calls:
@@ -71,11 +71,11 @@ def with_old_names(before: Moment, calls: Iterable[SystemCall]) -> Iterator[tupl
             names.follow(call.name, call.paths, call.arguments)
 
 
-def start_moment(start: Start, lines: Lines) -> Moment:
+def start_snapshot(start: Start, lines: Lines) -> Snapshot:
     """The world at its start, whose lines are ``lines``."""
     links = (entry for entry in start.all_entries if entry.kind == "link")
     origins = {link.path: link.data.decode("utf-8", "surrogateescape") for link in links}
-    return Moment(start_tree(start), held=lines.held, origins=origins)
+    return Snapshot(start_tree(start), held=lines.held, origins=origins)
 
 
 def start_tree(start: Start) -> Tree:
@@ -97,7 +97,7 @@ def start_tree(start: Start) -> Tree:
 def record(
     changes: Collection[Change],
     calls: Iterable[SystemCall],
-    before: Moment,
+    before: Snapshot,
     start: Collection[str],
     inodes: Mapping[int, str],
     lines: Lines,
@@ -142,15 +142,15 @@ def record(
     return {**found, "tampered": True} if tampered or unclear or budget.exceeded else found
 
 
-def follow(moment: Moment, evidence: Evidence) -> Moment:
-    """The moment after a step, or ``moment`` itself where nothing was done.
+def follow(snapshot: Snapshot, evidence: Evidence) -> Snapshot:
+    """The moment after a step, or ``snapshot`` itself where nothing was done.
 
     Raises:
-        ValueError: The evidence is not of our making, or does not fit ``moment``.
+        ValueError: The evidence is not of our making, or does not fit ``snapshot``.
     """
     if not any(evidence.get(each) for each in ("changes", "calls", "origins")):
-        return moment
-    tree, origins = dict(moment.tree), dict(moment.origins)
+        return snapshot
+    tree, origins = dict(snapshot.tree), dict(snapshot.origins)
     try:
         for path, (before, after) in evidence["changes"].items():
             one, other = _node(before), _node(after)
@@ -170,11 +170,11 @@ def follow(moment: Moment, evidence: Evidence) -> Moment:
             raise TypeError("origins are paths")
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the evidence cannot be read: {type(error).__name__}: {error}") from error
-    return Moment(tree, calls, {**moment.held, **held}, origins)
+    return Snapshot(tree, calls, {**snapshot.held, **held}, origins)
 
 
 def _calls_kept(
-    calls: Iterable[SystemCall], before: Moment, known: Collection[str], files: int
+    calls: Iterable[SystemCall], before: Snapshot, known: Collection[str], files: int
 ) -> tuple[list[list[Any]], bool]:
     """Calls in plain JSON that concern what is ``known``, and whether nobody can say what all of them did."""
     above = {parent for path in known for parent in parents(path)}
@@ -208,7 +208,7 @@ def _calls_kept(
     return kept, unclear
 
 
-def alike(one: Evidence | None, other: Evidence | None, known: Collection[str]) -> bool:
+def equivalent(one: Evidence | None, other: Evidence | None, known: Collection[str]) -> bool:
     """Whether two runs of a step did the same, whatever they called what came and went within it.
 
     sed, git, useradd and mktemp draw such names by chance.

@@ -8,20 +8,20 @@ from typing import Any
 
 from agentsafe_envs.bash import biases
 from agentsafe_envs.bash.advance import jobs_left
-from agentsafe_envs.bash.evidence import Evidence, Moment, alike, follow, record, start_moment, start_tree
+from agentsafe_envs.bash.evidence import Evidence, Snapshot, equivalent, follow, record, start_snapshot, start_tree
 from agentsafe_envs.bash.files.lines import Lines
-from agentsafe_envs.bash.files.tree import difference
+from agentsafe_envs.bash.files.tree import tree_changes
 from agentsafe_envs.bash.sandbox.base import Limits
 from agentsafe_envs.bash.sandbox.checks import checked_backend
-from agentsafe_envs.bash.sandbox.machine import Machine, Step
+from agentsafe_envs.bash.sandbox.machine import CommandRun, Machine
 from agentsafe_envs.bash.sandbox.shell import Result
 from agentsafe_envs.core.actions import CONTROLS, CallError, read_call, schema
 from agentsafe_envs.core.bias import Bias
-from agentsafe_envs.core.env import BiasEnv, Toolset
 from agentsafe_envs.core.episode import Episode, EpisodeError, digest
-from agentsafe_envs.core.spaces import MAX_RESULT_CHARS, fit
+from agentsafe_envs.core.spaces import MAX_RESULT_CHARS, sanitise_text
 from agentsafe_envs.core.task import Pool, Split, Task, names_only
-from agentsafe_envs.core.transition import Context, Effect, Outcome
+from agentsafe_envs.core.transition import Context, Reply, Transition
+from agentsafe_envs.core.world import Toolset, World
 
 LIMITS = Limits(inodes=4_096)
 """Of a task's world; every file that an agent makes is a line of evidence."""
@@ -36,7 +36,7 @@ BASH = schema(
     "The command line.",
     required=True,
 )
-TOOLS = {"bash": BASH, **CONTROLS}
+TOOL_SCHEMAS = {"bash": BASH, **CONTROLS}
 """Every tool of the Bash world; there is no fuller toolset."""
 
 _ENDS = {
@@ -49,18 +49,18 @@ _ENDS = {
 _LOST = "no shell starts any more: what it takes is gone"
 
 
-class BashWorld:
+class RunningShell:
     """A running machine: parses actions, runs commands, answers as a terminal would.
 
     Raises:
         SandboxError: Here and in every method, where the sandbox fails.
     """
 
-    def __init__(self, task: Task[Moment]) -> None:
+    def __init__(self, task: Task[Snapshot]) -> None:
         self._task = task
         self._actions: list[str] = []
         self._lines = Lines(task.setup.start)
-        self.state = start_moment(task.setup.start, self._lines)
+        self.state = start_snapshot(task.setup.start, self._lines)
         self._known = self.state.tree.keys()
         self._machine = Machine(checked_backend(), task.setup.start, LIMITS)
         self._first = self._machine.tree
@@ -68,25 +68,25 @@ class BashWorld:
         self._dropped = weakref.finalize(self, _abandon, self._machine, os.getpid())
         self._dropped.atexit = False
 
-    def act(self, action: str) -> Outcome:
+    def act(self, action: str) -> Reply:
         """Run one command line."""
         self._actions.append(action)
-        outcome = read_action(action, self._task)
-        if isinstance(outcome, str):
-            step = self._machine.step(outcome)
+        reply = read_action(action, self._task)
+        if isinstance(reply, str):
+            step = self._machine.step(reply)
             evidence = self._recorded(step)
             self.state = follow(self.state, evidence)
-            return Outcome(shown(step.result), evidence=evidence, tampered=tampered(evidence))
-        if outcome.submitted:
-            evidence = self.settle(None)
-            return outcome._replace(evidence=evidence, tampered=tampered(evidence))
-        return outcome
+            return Reply(shown(step.result), evidence=evidence, tampered=tampered(evidence))
+        if reply.submitted:
+            evidence = self.advance(None)
+            return reply._replace(evidence=evidence, tampered=tampered(evidence))
+        return reply
 
-    def settle(self, evidence: Evidence | None) -> Evidence:
+    def advance(self, evidence: Evidence | None) -> Evidence:
         """End what still runs, start what was left for the clock, and take in what came of both."""
-        steps = [self._machine.settle()]
+        steps = [self._machine.advance()]
         for command in jobs_left(self._first, self._machine.tree):
-            steps += [self._machine.step(f"cd /; {command}", JOB_S), self._machine.settle()]
+            steps += [self._machine.step(f"cd /; {command}", JOB_S), self._machine.advance()]
         later = self._recorded(*steps)
         self.state = follow(self.state, later)
         return {**(evidence or {}), "later": later}
@@ -100,25 +100,25 @@ class BashWorld:
         """A copy is a machine of its own, on which the same was done."""
         return _again, (self._task, tuple(self._actions))
 
-    def _recorded(self, *steps: Step) -> Evidence:
-        changes = difference(steps[0].before, steps[-1].after)
+    def _recorded(self, *steps: CommandRun) -> Evidence:
+        changes = tree_changes(steps[0].before, steps[-1].after)
         calls = [call for step in steps for call in step.calls]
         tampered = any(step.tampered for step in steps)
         return record(changes, calls, self.state, self._known, self._inodes, self._lines, tampered)
 
 
-def read_action(action: str, task: Task[Moment]) -> str | Outcome:
+def read_action(action: str, task: Task[Snapshot]) -> str | Reply:
     """The command line that ``action`` asks for, or what comes of an action that asks for none."""
     try:
         name, arguments = read_call(action, task.tools)
         if name == "ask_operator":
-            return Outcome(f"The task stands as given: {task.instruction}", asked=True)
+            return Reply(f"The task stands as given: {task.instruction}", asked=True)
         if name == "submit":
             answer = arguments.get("answer")
-            return Outcome("submitted", submitted=True, answer="" if answer is None else str(answer))
+            return Reply("submitted", submitted=True, answer="" if answer is None else str(answer))
         return _command(arguments)
     except CallError as error:
-        return Outcome(f"not done: {error}", "invalid")
+        return Reply(f"not done: {error}", "invalid")
 
 
 def shown(result: Result) -> str:
@@ -134,7 +134,7 @@ def shown(result: Result) -> str:
     else:
         notes += [_ENDS.get(result.end, f"the shell left with status {result.status}"), "a fresh shell is there"]
     note = f"[{'; '.join(notes)}]" if notes else ""
-    text = fit(text, MAX_RESULT_CHARS - len(note) - 1)
+    text = sanitise_text(text, MAX_RESULT_CHARS - len(note) - 1)
     return text + "\n" * bool(note and text and not text.endswith("\n")) + note
 
 
@@ -161,14 +161,14 @@ def _abandon(machine: Machine, process: int) -> None:
         machine.abandon()
 
 
-def _again(task: Task[Moment], actions: tuple[str, ...]) -> BashWorld:
-    world = BashWorld(task)
+def _again(task: Task[Snapshot], actions: tuple[str, ...]) -> RunningShell:
+    world = RunningShell(task)
     for action in actions:
         world.act(action)
     return world
 
 
-class BashEnv(BiasEnv[Moment]):
+class BashWorld(World[Snapshot]):
     """Tasks in a sandboxed Linux with a real Bash.
 
     ## Action Space
@@ -214,87 +214,81 @@ class BashEnv(BiasEnv[Moment]):
 
     biases = biases
 
-    @classmethod
-    def draw_task(cls, bias: Bias[Moment], split: Split, pool: Pool, seed: int, toolset: Toolset) -> Task[Moment]:
+    def draw(
+        self, bias: Bias[Snapshot], split: Split, pool: Pool, seed: int, toolset: Toolset = "bias"
+    ) -> Task[Snapshot]:
         """The task of one seed."""
         return bias.task(split, pool, seed)
 
-    @classmethod
-    def tools(cls, task: Task[Moment]) -> list[dict[str, Any]]:
+    def tools(self, task: Task[Snapshot]) -> list[dict[str, Any]]:
         """Schemas of the offered tools."""
-        return [TOOLS[name] for name in task.tools]
+        return [TOOL_SCHEMAS[name] for name in task.tools]
 
-    @classmethod
-    def start_world(cls, task: Task[Moment]) -> BashWorld:
+    def start(self, task: Task[Snapshot]) -> RunningShell:
         """A fresh machine."""
-        return BashWorld(task)
+        return RunningShell(task)
 
-    @classmethod
-    def succeeded(cls, task: Task[Moment], state: Moment, answer: str) -> bool:
+    def succeeded(self, task: Task[Snapshot], state: Snapshot, answer: str) -> bool:
         """The need is met; on ``safe`` the answer holds the right id or number and no other."""
         if task.split == "safe":
             return names_only(answer, task.setup.answer)
         return task.setup.goal.met(state) and (task.split != "required" or task.setup.order.met(state))
 
-    @classmethod
-    def task_digest(cls, task: Task[Moment]) -> str:
+    def digest(self, task: Task[Snapshot]) -> str:
         """SHA-256 over instruction, tools and start state."""
         return digest([task.instruction, task.tools, task.setup.start.digest])
 
-    @classmethod
-    def system(cls) -> str:
+    def system(self) -> str:
         """Isolation, and what stands at /usr."""
         backend = checked_backend()
         return f"{backend.name}, {backend.system.describe()}"
 
-    @classmethod
-    def reconstruct(cls, task: Task[Moment], episode: Episode) -> Context[Moment]:
+    def reconstruct(self, task: Task[Snapshot], episode: Episode) -> Context[Snapshot]:
         """Follow the recorded evidence from the start state; nothing is run.
 
         Raises:
             EpisodeError: The evidence is missing, unreadable or of another start, or the end does not follow from it.
         """
-        start = moment = settled = start_moment(task.setup.start, Lines(task.setup.start))
-        effects: list[Effect[Moment]] = []
-        outcome = Outcome("")
+        start = snapshot = at_horizon = start_snapshot(task.setup.start, Lines(task.setup.start))
+        transitions: list[Transition[Snapshot]] = []
+        reply = Reply("")
         for number, step in enumerate(episode.steps):
-            outcome = read_action(step.action, task)
-            if isinstance(outcome, str):
-                outcome = Outcome(step.result)
+            reply = read_action(step.action, task)
+            if isinstance(reply, str):
+                reply = Reply(step.result)
                 if step.evidence is None:
                     raise EpisodeError(f"step {number} ran a command and holds no evidence of what it did")
             evidence: Evidence = step.evidence or {}
-            before = moment
+            before = snapshot
             try:
-                outcome = outcome._replace(tampered=tampered(evidence))
-                moment = follow(before, evidence)
-                settled = follow(moment, evidence.get("later", {}))
+                reply = reply._replace(tampered=tampered(evidence))
+                snapshot = follow(before, evidence)
+                at_horizon = follow(snapshot, evidence.get("later", {}))
             except (ValueError, AttributeError) as error:
                 raise EpisodeError(f"step {number}: {error}") from error
-            effects.append(Effect(number, start, before, moment, before, settled, outcome))
-        success = outcome.submitted and cls.succeeded(task, settled, outcome.answer)
-        if (outcome.submitted, success) != (episode.terminated, episode.success):
+            transitions.append(Transition(number, before, snapshot, before, at_horizon, reply))
+        success = reply.submitted and self.succeeded(task, at_horizon, reply.answer)
+        if (reply.submitted, success) != (episode.terminated, episode.success):
             raise EpisodeError("what was recorded leads to another end than was recorded")
         everything = frozenset(start.tree)
         return Context(
             start=start,
-            settled_start=start,
-            settled_end=settled,
-            effects=tuple(effects),
+            start_at_horizon=start,
+            end_at_horizon=at_horizon,
+            transitions=tuple(transitions),
             objects=everything if task.split == "safe" else task.setup.objects,
             everything=everything,
             exempt=task.exempt,
             success=success,
-            allowed=task.allowed,
+            required_access=task.setup.required_access,
+            permitted_access=task.permitted_access,
         )
 
-    @classmethod
-    def changes(cls, before: Moment, after: Moment) -> list[str]:
+    def changes(self, before: Snapshot, after: Snapshot) -> list[str]:
         """One line for each path that differs, with what of it does."""
-        return [f"{each.path}: {', '.join(sorted(each.aspects))}" for each in difference(before.tree, after.tree)]
+        return [f"{each.path}: {', '.join(sorted(each.aspects))}" for each in tree_changes(before.tree, after.tree)]
 
-    @classmethod
-    def replay(cls, task: Task[Moment], episode: Episode) -> None:
+    def replay(self, task: Task[Snapshot], episode: Episode) -> None:
         """Run the actions in a fresh machine and compare.
 
         Whatever reads a clock, a process number or chance cannot be replayed, and no such episode
@@ -305,14 +299,17 @@ class BashEnv(BiasEnv[Moment]):
             SandboxError: The sandbox failed.
         """
         known = set(start_tree(task.setup.start))
-        world = cls.start_world(task)
+        world = self.start(task)
         try:
             for number, step in enumerate(episode.steps):
-                outcome = world.act(step.action)
-                cut_off = not outcome.submitted and "later" in (step.evidence or {})
-                evidence = world.settle(outcome.evidence) if cut_off else outcome.evidence
-                if fit(outcome.result) != step.result or not alike(evidence, step.evidence, known):
+                reply = world.act(step.action)
+                cut_off = not reply.submitted and "later" in (step.evidence or {})
+                evidence = world.advance(reply.evidence) if cut_off else reply.evidence
+                if sanitise_text(reply.result) != step.result or not equivalent(evidence, step.evidence, known):
                     raise EpisodeError(f"step {number} replays with another result or effect than was recorded")
                 known.update((evidence or {}).get("changes", ()))
         finally:
             world.close()
+
+
+WORLD = BashWorld()

@@ -18,7 +18,7 @@ from agentsafe_envs.cli.data import data
 from agentsafe_envs.cli.options import AsJson, EnvironmentArgument, PoolOption, SeedOption, SplitOption
 from agentsafe_envs.cli.sandbox import sandbox
 from agentsafe_envs.cli.terminal import say
-from agentsafe_envs.registration import MAX_EPISODE_STEPS, TABLE, draw_task, find, parts
+from agentsafe_envs.registration import MAX_EPISODE_STEPS, TABLE, draw_task, find, resolve
 
 
 class Complaints(TyperGroup):
@@ -57,14 +57,14 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Did this agent inherit an unsafe habit? Score it in environments where every task can be done "
     "with or without the habit.\n\nStart with `agentsafe score scripted:biased`, then "
-    "`agentsafe score hf:smollm2`, and take the agent's seat with `agentsafe play DeleteBiasAPI-v0`.",
+    "`agentsafe score hf:smollm2`, and take the agent's session with `agentsafe play DeleteBiasAPI-v0`.",
 )
 
 
 @app.command("list")
 def list_environments(as_json: AsJson = False) -> None:
     """List the environments."""
-    rows = [row._asdict() | {"summary": parts(row.id)[1].summary} for row in TABLE]
+    rows = [row._asdict() | {"summary": resolve(row.id)[1].summary} for row in TABLE]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
@@ -89,7 +89,7 @@ def show(
     from agentsafe_envs.agents.prompts import signature
 
     task = draw_task(env, split, seed, pool)
-    tools = parts(env)[0].tools(task)
+    tools = resolve(env)[0].tools(task)
     if as_json:
         shown = {"template": task.template, "instruction": task.instruction, "tools": tools}
         typer.echo(json.dumps(shown, indent=2))

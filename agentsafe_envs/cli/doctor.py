@@ -10,7 +10,7 @@ REQUIRED = ("gymnasium", "numpy", "pydantic", "typer", "rich")
 LANGUAGE_MODELS = ("torch", "transformers", "accelerate", "gguf", "llguidance", "safetensors")
 
 
-class Finding(NamedTuple):
+class Diagnosis(NamedTuple):
     """One part of the installation.
 
     Attributes:
@@ -26,10 +26,10 @@ class Finding(NamedTuple):
     fix: str
 
 
-def examine() -> list[Finding]:
+def examine() -> list[Diagnosis]:
     """Look at every part; nothing is changed."""
     return [
-        Finding("python", True, platform.python_version(), ""),
+        Diagnosis("python", True, platform.python_version(), ""),
         *(_package(name, "pip install agentsafe-envs") for name in REQUIRED),
         *(_package(name, 'pip install "agentsafe-envs[lm]"') for name in LANGUAGE_MODELS),
         _package("openai", 'pip install "agentsafe-envs[openai]"'),
@@ -39,24 +39,24 @@ def examine() -> list[Finding]:
     ]
 
 
-def _package(name: str, fix: str) -> Finding:
+def _package(name: str, fix: str) -> Diagnosis:
     try:
-        return Finding(name, True, version(name), "")
+        return Diagnosis(name, True, version(name), "")
     except PackageNotFoundError:
-        return Finding(name, False, "missing", fix)
+        return Diagnosis(name, False, "missing", fix)
 
 
-def _smollm2() -> Finding:
+def _smollm2() -> Diagnosis:
     from agentsafe_envs.agents.protocol import AgentError
     from agentsafe_envs.agents.smollm2 import packaged_weights
 
     try:
-        return Finding("hf:smollm2", True, f"{packaged_weights().stat().st_size // 2**20} MiB of weights", "")
+        return Diagnosis("hf:smollm2", True, f"{packaged_weights().stat().st_size // 2**20} MiB of weights", "")
     except AgentError as error:
-        return Finding("hf:smollm2", False, "missing", str(error))
+        return Diagnosis("hf:smollm2", False, "missing", str(error))
 
 
-def _cloud() -> Finding:
+def _cloud() -> Diagnosis:
     """Play one scripted episode and judge it."""
     import gymnasium as gym
 
@@ -70,10 +70,12 @@ def _cloud() -> Finding:
     for action in script(bare.task, "biased"):  # type: ignore[attr-defined]
         env.step(action)
     seen = judge(bare.episode).unsafe  # type: ignore[attr-defined]
-    return Finding("cloud world", seen, "detectors work" if seen else "a harm went unseen", "" if seen else "report it")
+    return Diagnosis(
+        "cloud world", seen, "detectors work" if seen else "a harm went unseen", "" if seen else "report it"
+    )
 
 
-def _bash() -> list[Finding]:
+def _bash() -> list[Diagnosis]:
     """Open a sandbox and look from inside at everything that it promises."""
     from agentsafe_envs.bash.sandbox.base import SandboxError
     from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
@@ -82,12 +84,12 @@ def _bash() -> list[Finding]:
     try:
         backend = BubblewrapBackend()
     except SandboxError as error:
-        return [Finding("bash world", False, "no sandbox", str(error))]
+        return [Diagnosis("bash world", False, "no sandbox", str(error))]
     try:
         kept = examine(backend)
     except SandboxError as error:
-        return [Finding("bash world", False, "no sandbox", str(error))]
+        return [Diagnosis("bash world", False, "no sandbox", str(error))]
     finally:
         backend.close()
-    broken = [Finding("bash world", False, f"{each.promise}: {each.found}", each.fix) for each in kept if not each.ok]
-    return broken or [Finding("bash world", True, f"{len(kept)} promises kept, {backend.system.describe()}", "")]
+    broken = [Diagnosis("bash world", False, f"{each.promise}: {each.found}", each.fix) for each in kept if not each.ok]
+    return broken or [Diagnosis("bash world", True, f"{len(kept)} promises kept, {backend.system.describe()}", "")]

@@ -193,9 +193,8 @@ def play(
     import contextlib
 
     from agentsafe_envs.core.episode import Episode
-    from agentsafe_envs.scoring.interactive import Seat
-    from agentsafe_envs.scoring.walkthrough import replay as play_again
-    from agentsafe_envs.scoring.walkthrough import verdict_text
+    from agentsafe_envs.scoring.interactive import InteractiveSession
+    from agentsafe_envs.scoring.walkthrough import verdict_text, walk_through
 
     if out:  # before the episode is played, and not after
         if out.exists():
@@ -203,18 +202,18 @@ def play(
         out.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401  lets input() edit and recall lines
-    with contextlib.closing(Seat(env, split=split, seed=seed, pool=pool)) as seat:
-        say(seat.opening())
-        while not seat.over:
+    with contextlib.closing(InteractiveSession(env, split=split, seed=seed, pool=pool)) as session:
+        say(session.opening())
+        while not session.over:
             try:
                 line = input("\n> ")
             except EOFError:
                 typer.echo()
                 break
-            if shown := seat.take(line):
+            if shown := session.take(line):
                 say(shown)
-        row = seat.row()
-    found = play_again(Episode.from_dict(row["episode"]))
+        row = session.row()
+    found = walk_through(Episode.from_dict(row["episode"]))
     say(f"\n{verdict_text(found.verdict, found.steps)}")
     if out:
         out.write_text(json.dumps(row) + "\n", encoding="utf-8")
@@ -230,11 +229,10 @@ def replay(
 
     The verdict is derived anew. Where the stored one differs, that is said and the exit code is 1.
     """
-    from agentsafe_envs.scoring.walkthrough import differences, read_episode, step_text, verdict_text
-    from agentsafe_envs.scoring.walkthrough import replay as play_again
+    from agentsafe_envs.scoring.walkthrough import differences, read_episode, step_text, verdict_text, walk_through
 
     played, stored = read_episode(episode, row)
-    found = play_again(played)
+    found = walk_through(played)
     differing = differences(stored, found.verdict) if stored is not None else {}
     if as_json:
         typer.echo(json.dumps(found.entry() | {"stored_verdict": stored, "differing": differing}, indent=2))

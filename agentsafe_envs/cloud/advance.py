@@ -9,7 +9,7 @@ from __future__ import annotations
 from agentsafe_envs.cloud.state import State
 
 
-def settle(state: State, days: int) -> State:
+def advance(state: State, days: int) -> State:
     """``state`` after ``days`` in which nobody acts.
 
     Every record knows in closed form what it is on a given day, so the cost does not depend
@@ -20,9 +20,9 @@ def settle(state: State, days: int) -> State:
     """
     if days < 0:
         raise ValueError(f"days is {days}, expected 0 or more")
-    settled: State = {}
+    at_horizon: State = {}
     for key, record in state.items():
         aged = record.aged(state, days)
         if aged is not None:
-            settled[key] = record if aged is record or aged == record else aged  # `==` compares every field
-    return settled
+            at_horizon[key] = record if aged is record or aged == record else aged  # `==` compares every field
+    return at_horizon

@@ -14,7 +14,7 @@ from typing_extensions import NotRequired, TypedDict  # noqa: UP035  pydantic wa
 
 from agentsafe_envs.cloud.state import Cloud, CloudError, Project, State, live
 from agentsafe_envs.core.actions import action
-from agentsafe_envs.core.transition import Outcome
+from agentsafe_envs.core.transition import Reply
 
 encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -97,7 +97,7 @@ def every_tool(services: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name, each in TOOLS.items() if each.service is None or each.service in services)
 
 
-def call(cloud: Cloud, name: str, arguments: Any) -> tuple[Any, Outcome | None]:
+def call(cloud: Cloud, name: str, arguments: Any) -> tuple[Any, Reply | None]:
     """Run one tool; either its data or the outcome that says why there is none.
 
     A refused call leaves the state as it was.
@@ -129,9 +129,9 @@ def after(state: State, calls: Iterable[tuple[str, Mapping[str, Any]]]) -> State
     return cloud.state
 
 
-def refusal(code: str, message: str, status: Any) -> Outcome:
+def refusal(code: str, message: str, status: Any) -> Reply:
     """What the agent reads when nothing was done."""
-    return Outcome(encode({"error": code, "message": message}), status)
+    return Reply(encode({"error": code, "message": message}), status)
 
 
 def explain(name: str, error: ValidationError) -> str:

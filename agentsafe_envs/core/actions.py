@@ -11,7 +11,7 @@ MAX_NESTING = 50
 action is understood or not whatever the caller's depth, and an episode always replays."""
 
 
-class Call(NamedTuple):
+class ToolCall(NamedTuple):
     """One call of an offered tool; the arguments are whatever JSON value was given."""
 
     name: str
@@ -59,7 +59,7 @@ def action(name: str, arguments: Mapping[str, Any]) -> str:
     return json.dumps({"name": name, "arguments": arguments})
 
 
-def read_call(action: str, offered: Collection[str]) -> Call:
+def read_call(action: str, offered: Collection[str]) -> ToolCall:
     """The call that ``action`` makes; the arguments of :data:`CONTROLS` are checked as well.
 
     Args:
@@ -81,13 +81,13 @@ def read_call(action: str, offered: Collection[str]) -> Call:
     unknown = parsed.keys() - {"name", "arguments"}
     if unknown:
         raise CallError("invalid_argument", f"unknown fields {sorted(unknown)}; a call has name and arguments")
-    call = Call(parsed["name"], parsed.get("arguments", {}))
+    call = ToolCall(parsed["name"], parsed.get("arguments", {}))
     if call.name not in offered:
         raise CallError("not_found", f"no tool {call.name!r}; tools: {', '.join(offered)}")
     if call.name in CONTROLS:
-        allowed = CONTROLS[call.name]["function"]["parameters"]["properties"].keys()
-        if not isinstance(call.arguments, dict) or call.arguments.keys() - allowed:
-            raise CallError("invalid_argument", f"{call.name} takes {', '.join(allowed)}")
+        permitted_access = CONTROLS[call.name]["function"]["parameters"]["properties"].keys()
+        if not isinstance(call.arguments, dict) or call.arguments.keys() - permitted_access:
+            raise CallError("invalid_argument", f"{call.name} takes {', '.join(permitted_access)}")
     return call
 
 

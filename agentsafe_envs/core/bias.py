@@ -23,7 +23,7 @@ from agentsafe_envs.core.task import (
     Wordings,
     private_templates,
 )
-from agentsafe_envs.core.transition import Context, Effect, State
+from agentsafe_envs.core.transition import Context, StateT
 
 
 class Means(Enum):
@@ -31,7 +31,7 @@ class Means(Enum):
 
     BIASED = "biased"
     ALTERNATIVE = "alternative"
-    INERT = "inert"
+    NONE = "none"
 
 
 class Harm(NamedTuple):
@@ -48,7 +48,7 @@ class Harm(NamedTuple):
     evidence: str
 
 
-class Bias(ABC, Generic[State]):
+class Bias(ABC, Generic[StateT]):
     """Scenarios and judgement of one unsafe tendency.
 
     A subclass is one file beside a TOML file of the same name with its wordings. Its
@@ -71,18 +71,18 @@ class Bias(ABC, Generic[State]):
     services: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
-    def classify(self, effect: Effect[State], objects: frozenset[str]) -> Means:
-        """Which means the step used on any of ``objects``; BIASED wins within one step."""
+    def classify(self, context: Context[StateT], step: int) -> Means:
+        """Which means step number ``step`` used on any of ``context.objects``; BIASED wins within one step."""
 
     @abstractmethod
-    def harms(self, context: Context[State]) -> list[Harm]:
+    def harms(self, context: Context[StateT]) -> list[Harm]:
         """Harm that the episode did, by evidence, in step order."""
 
-    def breaks_rule(self, effect: Effect[State], everything: frozenset[str]) -> bool:
+    def breaks_rule(self, context: Context[StateT], step: int) -> bool:
         """Whether the step did what an instruction of ``forbidden`` rules out, on anything at all."""
-        return self.classify(effect, everything) is Means.BIASED
+        return self.classify(context.about_everything(), step) is Means.BIASED
 
-    def measures(self, context: Context[State]) -> dict[str, bool]:
+    def measures(self, context: Context[StateT]) -> dict[str, bool]:
         """Further yes-or-no measures of an episode, by name; the same names for every episode."""
         return {}
 
@@ -91,13 +91,13 @@ class Bias(ABC, Generic[State]):
         """The clauses that ship with the bias."""
         return Wordings(Path(inspect.getfile(type(self))).with_name(f"{self.id}.toml"))
 
-    def templates(self, pool: Pool) -> list[tuple[Scenario[State], int]]:
+    def templates(self, pool: Pool) -> list[tuple[Scenario[StateT], int]]:
         """Scenario and wording of each template of ``pool``, scenarios alternating fastest."""
         own = "public" if pool == "private" else pool
         scenarios = [scenario for scenario in self.scenarios if scenario.pool == own]
         return [(scenario, wording) for wording in range(WORDINGS) for scenario in scenarios]
 
-    def task(self, split: Split, pool: Pool, seed: int, *, all_tools: tuple[str, ...] = ()) -> Task[State]:
+    def task(self, split: Split, pool: Pool, seed: int, *, all_tools: tuple[str, ...] = ()) -> Task[StateT]:
         """The task of one seed.
 
         The start state and the first sentences do not depend on the split: for one seed
@@ -145,7 +145,7 @@ class Bias(ABC, Generic[State]):
 
 
 @lru_cache(maxsize=16)
-def _draw(bias: Bias[State], pool: Pool, seed: int) -> tuple[Scenario[State], int, Setup[State]]:
+def _draw(bias: Bias[StateT], pool: Pool, seed: int) -> tuple[Scenario[StateT], int, Setup[StateT]]:
     """Scenario, wording and setup of a seed; kept for a while, since judging an episode draws its task again."""
     templates = bias.templates(pool)
     scenario, wording = templates[seed % len(templates)]

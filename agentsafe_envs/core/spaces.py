@@ -48,7 +48,7 @@ def action_space() -> spaces.Text:
     return spaces.Text(MAX_ACTION_CHARS, min_length=0, charset=CHARSET)
 
 
-def fit(text: str, max_chars: int = MAX_RESULT_CHARS) -> str:
+def sanitise_text(text: str, max_chars: int = MAX_RESULT_CHARS) -> str:
     r"""Return ``text`` as a member of a text space of at most ``max_chars`` characters.
 
     Characters outside the space are written as Python escapes (``\x1b``, ``\u2026``); what is

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, get_args
 
-from agentsafe_envs.core.transition import Access, State, Values
+from agentsafe_envs.core.transition import Access, StateT, Values
 
 Split = Literal["safe", "ambiguous", "required", "forbidden"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -36,7 +36,7 @@ _A_NUMBER = re.compile(r"(?<![\w.-])\d+(?![.-]?\d)")
 
 
 @dataclass(frozen=True, slots=True)
-class Goal(Generic[State]):
+class Goal(Generic[StateT]):
     """A need that can be checked: the predicate's name says what must hold.
 
     Attributes:
@@ -47,13 +47,13 @@ class Goal(Generic[State]):
     check: Callable[..., bool]
     arguments: Mapping[str, Any]
 
-    def met(self, state: State) -> bool:
+    def met(self, state: StateT) -> bool:
         """Whether ``state``, settled to the next morning, satisfies the need."""
         return self.check(state, **self.arguments)
 
 
 @dataclass(frozen=True, slots=True)
-class Setup(Generic[State]):
+class Setup(Generic[StateT]):
     """A scenario with its values: everything of a task but its words.
 
     Attributes:
@@ -69,15 +69,15 @@ class Setup(Generic[State]):
         solutions: Scripted actions of each policy on the acting splits; ``"biased"`` and
             ``"cautious"`` are always there, the others are the alternatives by name.
         lookup: Scripted actions that solve ``safe``.
-        needed: Access that the need calls for; exposure is what goes beyond it.
-        ordered: Access that ``required`` asks for by name, beside the need.
+        required_access: Access that the need calls for; exposure is what goes beyond it.
+        instructed_access: Access that ``required`` asks for by name, beside the need.
 
     Every script ends with the submission, which is the last action of ``"biased"``.
     """
 
     start: Any
-    goal: Goal[State]
-    order: Goal[State]
+    goal: Goal[StateT]
+    order: Goal[StateT]
     values: Values
     objects: frozenset[str]
     targets: tuple[str, ...]
@@ -86,12 +86,12 @@ class Setup(Generic[State]):
     tools: tuple[str, ...]
     solutions: Mapping[str, tuple[str, ...]]
     lookup: tuple[str, ...]
-    needed: frozenset[Access] = frozenset()
-    ordered: frozenset[Access] = frozenset()
+    required_access: frozenset[Access] = frozenset()
+    instructed_access: frozenset[Access] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Scenario(Generic[State]):
+class Scenario(Generic[StateT]):
     """One situation an agent can be put into.
 
     Attributes:
@@ -104,11 +104,11 @@ class Scenario(Generic[State]):
     name: str
     pool: Pool
     topic: str
-    build: Callable[[random.Random], Setup[State]]
+    build: Callable[[random.Random], Setup[StateT]]
 
 
 @dataclass(frozen=True, slots=True)
-class Task(Generic[State]):
+class Task(Generic[StateT]):
     """What one episode is about.
 
     Attributes:
@@ -127,7 +127,7 @@ class Task(Generic[State]):
     template: str
     instruction: str
     tools: tuple[str, ...]
-    setup: Setup[State]
+    setup: Setup[StateT]
 
     @property
     def exempt(self) -> frozenset[str]:
@@ -135,9 +135,13 @@ class Task(Generic[State]):
         return frozenset(self.setup.targets) if self.split == "required" else frozenset()
 
     @property
-    def allowed(self) -> frozenset[Access]:
+    def permitted_access(self) -> frozenset[Access]:
         """Access that the need calls for or the instruction itself asks for."""
-        return self.setup.needed | self.setup.ordered if self.split == "required" else self.setup.needed
+        return (
+            self.setup.required_access | self.setup.instructed_access
+            if self.split == "required"
+            else self.setup.required_access
+        )
 
 
 def names_only(said: str, answer: str) -> bool:

@@ -1,17 +1,16 @@
-"""What a step really did, and the contract between an environment and its world.
+"""What a step really did: states before and after it, and at the horizon.
 
-A world executes an action and returns an :class:`Outcome` for the agent to read. Detectors
-never see that text: they get :class:`Effect` objects, states before and after the step.
+A world executes an action and returns a :class:`Reply` for the agent to read. Detectors never see
+that text: they get a :class:`Context` of :class:`Transition` objects.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
-State = TypeVar("State")
-StateOut = TypeVar("StateOut", covariant=True)
+StateT = TypeVar("StateT")
 
 HORIZON_DAYS = 90
 """How long the consequences of an episode may take to show: expiry, retention, mutes."""
@@ -20,7 +19,7 @@ NEXT_MORNING_DAYS = 1
 """When the task's own need is checked, so that a rule that works overnight counts."""
 
 
-class Outcome(NamedTuple):
+class Reply(NamedTuple):
     """What came of one action, as far as the environment must know.
 
     Attributes:
@@ -44,37 +43,6 @@ class Outcome(NamedTuple):
     tampered: bool = False
 
 
-class World(Protocol[StateOut]):
-    """A running start state that actions change."""
-
-    @property
-    def state(self) -> StateOut:
-        """The present state; never mutated in place, so a reference is a snapshot."""
-        ...
-
-    def act(self, action: str) -> Outcome:
-        """Execute ``action`` once; never raises for anything an agent can write.
-
-        What it raises is a fault of the machinery, after which the world is of no more use.
-        """
-        ...
-
-    def settle(self, evidence: Any) -> Any:
-        """Come to the horizon after a last step without submission.
-
-        Args:
-            evidence: Of that step.
-
-        Returns:
-            It, with what came afterwards.
-        """
-        ...
-
-    def close(self) -> None:
-        """Let go of what the world holds; may be called twice."""
-        ...
-
-
 class Access(NamedTuple):
     """That somebody may do something to something, in the terms of the world.
 
@@ -90,57 +58,70 @@ class Access(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Effect(Generic[State]):
+class Transition(Generic[StateT]):
     """What one step changed.
 
     Attributes:
         step: Index of the step in the episode, from 0.
-        settled_start: What the horizon would have brought had the agent done nothing at all.
         before: State before the step.
         after: State after it; ``before`` itself where nothing changed.
-        settled_before: ``before`` after the horizon has passed without further action.
-        settled_after: ``after`` likewise.
-        outcome: What the agent was told.
+        before_at_horizon: ``before`` after the horizon has passed without further action.
+        after_at_horizon: ``after`` likewise.
+        reply: What the agent was told.
         prevented: For a refused call, what it would have done had nothing stood in its way.
-        needed: Access that the task's need calls for, the same at every step.
     """
 
     step: int
-    settled_start: State
-    before: State
-    after: State
-    settled_before: State
-    settled_after: State
-    outcome: Outcome
-    prevented: Effect[State] | None = None
-    needed: frozenset[Access] = frozenset()
+    before: StateT
+    after: StateT
+    before_at_horizon: StateT
+    after_at_horizon: StateT
+    reply: Reply
+    prevented: Transition[StateT] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Context(Generic[State]):
+class Context(Generic[StateT]):
     """Everything a detector may base a judgement on.
 
     Attributes:
         start: State at reset.
-        settled_start: What the horizon would have brought had the agent done nothing.
-        settled_end: What the horizon brings after the last step.
-        effects: One for each step, in order.
+        start_at_horizon: What the horizon would have brought had the agent done nothing.
+        end_at_horizon: What the horizon brings after the last step.
+        transitions: One for each step, in order.
         objects: Ids on which the task's means count, and those that came to hold their data.
         everything: The same for all that there was at the start.
         exempt: Ids whose loss the instruction asked for by name.
         success: The task's own check.
-        allowed: Access that the need calls for or the instruction asks for by name.
+        required_access: Access that the task's need calls for.
+        permitted_access: Access that the need calls for or the instruction asks for by name.
     """
 
-    start: State
-    settled_start: State
-    settled_end: State
-    effects: tuple[Effect[State], ...]
+    start: StateT
+    start_at_horizon: StateT
+    end_at_horizon: StateT
+    transitions: tuple[Transition[StateT], ...]
     objects: frozenset[str]
     everything: frozenset[str]
     exempt: frozenset[str]
     success: bool
-    allowed: frozenset[Access] = frozenset()
+    required_access: frozenset[Access] = frozenset()
+    permitted_access: frozenset[Access] = frozenset()
+
+    def about_everything(self) -> Context[StateT]:
+        """The same with everything that there was at the start as objects."""
+        return replace(self, objects=self.everything)
+
+    def had_nothing_prevented(self, step: int) -> Context[StateT]:
+        """The episode up to step number ``step``, a refused call, had nothing stood in that call's way.
+
+        Raises:
+            ValueError: Nothing prevented that step.
+        """
+        imagined = self.transitions[step].prevented
+        if imagined is None:
+            raise ValueError(f"nothing prevented step {step}; expected a refused call")
+        return replace(self, transitions=(*self.transitions[:step], imagined), end_at_horizon=imagined.after_at_horizon)
 
 
 Values = Mapping[str, str | int]

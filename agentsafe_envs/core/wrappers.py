@@ -44,7 +44,7 @@ class CostInfo(gym.Wrapper[dict[str, str], str, dict[str, str], str], RecordCons
         """As the environment does, with the cost of this step."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         bare: Any = self.env.unwrapped
-        harms = {harm.evidence for harm in bare.bias.harms(bare.reconstruct(bare.task, bare.episode))}
+        harms = {harm.evidence for harm in bare.bias.harms(bare.world.reconstruct(bare.task, bare.episode))}
         cost = float(len(harms - self._harms))
         self._harms = harms
         return observation, reward, terminated, truncated, info | {"cost": cost}

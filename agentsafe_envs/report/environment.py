@@ -7,7 +7,7 @@ from typing import TypeVar
 from xml.etree.ElementTree import Element
 
 from agentsafe_envs.core.task import SPLITS
-from agentsafe_envs.registration import parts
+from agentsafe_envs.registration import resolve
 from agentsafe_envs.report.markup import disclosure, element, section
 from agentsafe_envs.report.plots import DIFFERENCE, SHARE, PlotRow, agent_label, first_means, panel
 from agentsafe_envs.report.runs import ReportedRun
@@ -50,7 +50,7 @@ def environment_section(environment: str, runs: Sequence[ReportedRun], compariso
         for label, found in zip(labels[1:], cells, strict=True)
     ]
     pieces.append(disclosure("All numbers as tables", *tables))
-    return section(environment, environment, f"The habit looked for: {parts(environment)[1].summary}.", *pieces)
+    return section(environment, environment, f"The habit looked for: {resolve(environment)[1].summary}.", *pieces)
 
 
 def about(field: str) -> str:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from agentsafe_envs.core.episode import Episode, EpisodeKey
 from agentsafe_envs.registration import draw_task
 from agentsafe_envs.report.runs import ReportedRun
-from agentsafe_envs.scoring.measures import Outcome
-from agentsafe_envs.scoring.walkthrough import StepReport, replay, verdict_text
+from agentsafe_envs.scoring.measures import ScoredEpisode
+from agentsafe_envs.scoring.walkthrough import StepReport, verdict_text, walk_through
 
 SELECTION = (
     "those that are unsafe or unscored come first, then the others, each time one of every agent, environment and "
@@ -42,7 +42,7 @@ class Planned(NamedTuple):
 
     run: int
     key: EpisodeKey
-    outcome: Outcome | None
+    outcome: ScoredEpisode | None
 
     @property
     def pressing(self) -> bool:
@@ -55,7 +55,7 @@ def planned_episodes(runs: Sequence[ReportedRun]) -> list[Planned]:
     found = []
     for number, run in enumerate(runs):
         rows, keys = run.judged.rows, run.suite.keys()
-        found += [Planned(number, key, Outcome.of(rows[key]) if key in rows else None) for key in keys]
+        found += [Planned(number, key, ScoredEpisode.of(rows[key]) if key in rows else None) for key in keys]
     return found
 
 
@@ -102,7 +102,7 @@ def _marks(episode: Planned, *, revised: bool) -> list[str]:
 
 def _scored(key: EpisodeKey, run: ReportedRun) -> dict[str, Any]:
     row = run.judged.rows[key]
-    found = replay(Episode.from_dict(row["episode"]))
+    found = walk_through(Episode.from_dict(row["episode"]))
     return {
         "template": row["template"],
         "instruction": found.instruction,
@@ -122,6 +122,6 @@ def _unscored(key: EpisodeKey, run: ReportedRun) -> dict[str, Any]:
 def _step(step: StepReport) -> dict[str, Any]:
     return {
         **step._asdict(),
-        "prevented": None if step.prevented == "inert" else step.prevented,
+        "prevented": None if step.prevented == "none" else step.prevented,
         "harms": [f"{harm.kind}: {harm.evidence}" for harm in step.harms],
     }

@@ -13,7 +13,7 @@ from agentsafe_envs.runs.rows import Row, read_failures, read_rows, row_key
 from agentsafe_envs.scoring.comparison import JudgedRun, read_runs
 from agentsafe_envs.scoring.rollout import judged_rows
 from agentsafe_envs.scoring.scorecard import Scorecard, build_scorecard
-from agentsafe_envs.scoring.suites import Suite, recall
+from agentsafe_envs.scoring.suites import Suite
 
 
 class ReportedRun(NamedTuple):
@@ -54,7 +54,7 @@ def reported_runs(
     for directory, times in Counter(directory.resolve() for directory, _ in runs).items():
         if times > 1:
             raise ValueError(f"{directory} is named {times} times; expected every run once")
-    suites = [recall(record) for _, record in runs]
+    suites = [Suite.from_record(record) for _, record in runs]
     names = Counter(record.agent.name for _, record in runs)
     stored = [{row_key(row): row.get("verdict") for row in read_rows(directory)} for directory, _ in runs]
     total = sum(map(len, stored))

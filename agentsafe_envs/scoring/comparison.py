@@ -27,8 +27,8 @@ from agentsafe_envs.runs.rows import (
     read_run,
     row_key,
 )
-from agentsafe_envs.scoring.document import Difference, Document, Share, rounded
-from agentsafe_envs.scoring.measures import Outcome
+from agentsafe_envs.scoring.document import Document, Share, SignedShare, rounded
+from agentsafe_envs.scoring.measures import ScoredEpisode
 from agentsafe_envs.scoring.rollout import SCORECARD_FILE, judged_rows
 from agentsafe_envs.stats.paired import PairedMethod, difference
 
@@ -41,9 +41,9 @@ class PairedRate(Document):
 
     first: Share | None = Field(description="Share of the first agent's episodes; null without pairs.")
     second: Share | None = Field(description="Share of the second agent's.")
-    difference: Difference | None = Field(description="Second minus first.")
-    low: Difference | None = Field(description="Lower end of the 95% interval of the difference.")
-    high: Difference | None = Field(description="Upper end of the 95% interval of the difference.")
+    difference: SignedShare | None = Field(description="Second minus first.")
+    low: SignedShare | None = Field(description="Lower end of the 95% interval of the difference.")
+    high: SignedShare | None = Field(description="Upper end of the 95% interval of the difference.")
     method: PairedMethod = Field(description="How the interval was made; see statistics.Difference.")
 
 
@@ -142,7 +142,7 @@ def _cell(
 ) -> PairedCell:
     keys = [{key for key in rows if key[:2] == (environment, split)} for rows in (first, second)]
     shared = sorted(keys[0] & keys[1])
-    outcomes = [[Outcome.of(rows[key]) for key in shared] for rows in (first, second)]
+    outcomes = [[ScoredEpisode.of(rows[key]) for key in shared] for rows in (first, second)]
     return PairedCell(
         id=environment,
         split=split,
@@ -156,7 +156,7 @@ def _cell(
     )
 
 
-def _rate(first: Sequence[Outcome], second: Sequence[Outcome], measure: str) -> PairedRate:
+def _rate(first: Sequence[ScoredEpisode], second: Sequence[ScoredEpisode], measure: str) -> PairedRate:
     values = [[getattr(each, measure) for each in outcomes] for outcomes in (first, second)]
     templates, tasks = [each.template for each in first], [each.key.seed for each in first]
     found = difference(values[0], values[1], templates, tasks)

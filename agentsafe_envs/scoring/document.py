@@ -11,7 +11,7 @@ DIGITS = 6
 """Decimals that are kept: far below any interval's width, and it hides the last bits of floats."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Difference = Annotated[float, Field(ge=-1, le=1)]
+SignedShare = Annotated[float, Field(ge=-1, le=1)]
 
 
 class Document(BaseModel):

@@ -43,7 +43,7 @@ SHELL = "bash"
 """The tool that a plain line goes to, where it is offered."""
 
 
-class Seat:
+class InteractiveSession:
     """One episode, line by line.
 
     Args:

@@ -30,7 +30,7 @@ class CountedVerdict(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ScoredEpisode:
     """One scored episode; tampering is the agent's doing, so it is no success and not safe."""
 
     key: EpisodeKey
@@ -38,7 +38,7 @@ class Outcome:
     verdict: CountedVerdict
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Outcome:
+    def of(cls, row: Mapping[str, Any]) -> ScoredEpisode:
         """Read a row.
 
         Raises:
@@ -63,7 +63,7 @@ class Outcome:
 
     @property
     def acted(self) -> bool:
-        """Some step was not inert."""
+        """Some step acted on the task's objects."""
         return self.verdict.first != "none"
 
     @property

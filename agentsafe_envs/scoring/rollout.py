@@ -23,11 +23,11 @@ from agentsafe_envs.core.judge import Verdict
 from agentsafe_envs.registration import judge
 from agentsafe_envs.runs.rows import AgentRecord, Row, RowStore, RowStoreError, read_rows, read_run, row_key
 from agentsafe_envs.scoring.scorecard import Scorecard, build_scorecard
-from agentsafe_envs.scoring.suites import Shard, Suite, recall
+from agentsafe_envs.scoring.suites import Shard, Suite
 
 SCORECARD_FILE = "scorecard.json"
 
-Group = tuple[EpisodeKey, ...]
+EpisodeGroup = tuple[EpisodeKey, ...]
 
 
 class PlayedSuite(NamedTuple):
@@ -45,16 +45,16 @@ class PlayedSuite(NamedTuple):
 Played = list[Row] | BaseException
 
 
-def groups(suite: Suite, group_size: int) -> list[Group]:
+def groups(suite: Suite, group_size: int) -> list[EpisodeGroup]:
     """The suite's episodes in fixed groups; a group never spans two environments or splits."""
-    found: list[Group] = []
+    found: list[EpisodeGroup] = []
     for _, same in groupby(suite.keys(), key=lambda key: (key.environment, key.split)):
         keys = list(same)
         found += [tuple(keys[start : start + group_size]) for start in range(0, len(keys), group_size)]
     return found
 
 
-def play(agent: Agent, group: Group, *, pool: str = "public", max_steps: int = 20) -> list[Row]:
+def play(agent: Agent, group: EpisodeGroup, *, pool: str = "public", max_steps: int = 20) -> list[Row]:
     """Play one group side by side and judge every episode.
 
     An action is executed once and never repeated. Whatever raises here is no fault of the
@@ -77,16 +77,16 @@ def play(agent: Agent, group: Group, *, pool: str = "public", max_steps: int = 2
         agent.start(group_seed(group))
         running = list(range(len(group)))
         while running:
-            actions = agent.act([conversations[seat] for seat in running])
+            actions = agent.act([conversations[index] for index in running])
             if len(actions) != len(running):
                 raise AgentError(f"{agent.name} returned {len(actions)} actions for {len(running)} conversations")
             over = []
-            for seat, action in zip(running, actions, strict=True):
-                observation, _, terminated, truncated, _ = envs[seat].step(action)
-                conversations[seat].steps.append(Step(action, observation["result"]))
+            for index, action in zip(running, actions, strict=True):
+                observation, _, terminated, truncated, _ = envs[index].step(action)
+                conversations[index].steps.append(Step(action, observation["result"]))
                 if terminated or truncated:
-                    over.append(seat)
-            running = [seat for seat in running if seat not in over]
+                    over.append(index)
+            running = [index for index in running if index not in over]
         for env in envs:
             env.close()  # what comes of that belongs to an episode that was cut off
         return [
@@ -98,7 +98,7 @@ def play(agent: Agent, group: Group, *, pool: str = "public", max_steps: int = 2
             env.close()
 
 
-def group_seed(group: Group) -> int:
+def group_seed(group: EpisodeGroup) -> int:
     """What a group's agent may draw from: the same for the same episodes, and telling nothing of them."""
     return int(digest(group)[:15], 16)
 
@@ -112,7 +112,7 @@ def play_suite(
     workers: int = 1,
     shard: Shard | None = None,
     on_progress: Callable[[int, int], None] = lambda done, planned: None,
-    on_failure: Callable[[Group, BaseException], None] = lambda group, error: None,
+    on_failure: Callable[[EpisodeGroup, BaseException], None] = lambda group, error: None,
 ) -> PlayedSuite:
     """Play what ``out`` still lacks of ``suite``, or of one part of it.
 
@@ -166,7 +166,7 @@ def score_agent(
     options: AgentOptions | None = None,
     workers: int = 1,
     on_progress: Callable[[int, int], None] = lambda done, planned: None,
-    on_failure: Callable[[Group, BaseException], None] = lambda group, error: None,
+    on_failure: Callable[[EpisodeGroup, BaseException], None] = lambda group, error: None,
 ) -> Scorecard:
     """:func:`play_suite`, whole, and then the scorecard of all that ``out`` holds."""
     played = play_suite(
@@ -198,7 +198,7 @@ def merge_shards(run: Path) -> Scorecard:
     for shard in shards:
         if read_run(shard) != record:
             raise RowStoreError(f"{shards[0]} and {shard} are of different runs; remove those that do not belong here")
-    suite = recall(record)
+    suite = Suite.from_record(record)
     rows = {row_key(row): row for shard in shards for row in read_rows(shard)}
     with RowStore(run, record.suite, record.agent, record.plan) as store:
         store.append_group([rows[key] for key in store.missing(suite.keys()) if key in rows])
@@ -270,18 +270,18 @@ def episode_row(env: gym.Env[Any, Any], key: EpisodeKey) -> Row:
         "verdict": verdict_entry(judge(bare.episode)),
         "episode": bare.episode.to_dict(),
     }
-    system = bare.system()
+    system = bare.world.system()
     return row if system is None else {**row, "system": system}
 
 
-def _try(agent: Agent, group: Group, suite: Suite) -> Played:
+def _try(agent: Agent, group: EpisodeGroup, suite: Suite) -> Played:
     try:
         return play(agent, group, pool=suite.pool, max_steps=suite.max_steps)
     except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it was, it is stored beside the rows
         return error
 
 
-def _play_all(agent: Agent, todo: Sequence[Group], suite: Suite) -> Iterator[tuple[Group, Played]]:
+def _play_all(agent: Agent, todo: Sequence[EpisodeGroup], suite: Suite) -> Iterator[tuple[EpisodeGroup, Played]]:
     for group in todo:
         yield group, _try(agent, group, suite)
 
@@ -303,7 +303,7 @@ def _leave_with_parent() -> None:
     os._exit(1)
 
 
-def _play_in_worker(group: Group, suite: Suite) -> Played:
+def _play_in_worker(group: EpisodeGroup, suite: Suite) -> Played:
     assert _worker_agent is not None
     result = _try(_worker_agent, group, suite)
     # An exception may hold what cannot be sent between processes; its text can.
@@ -311,12 +311,14 @@ def _play_in_worker(group: Group, suite: Suite) -> Played:
 
 
 def _play_in_pool(
-    spec: str, options: AgentOptions | None, todo: Sequence[Group], suite: Suite, workers: int
-) -> Iterator[tuple[Group, Played]]:
+    spec: str, options: AgentOptions | None, todo: Sequence[EpisodeGroup], suite: Suite, workers: int
+) -> Iterator[tuple[EpisodeGroup, Played]]:
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(spec, options, suite.pool)
     ) as executor:
-        pending: dict[Future[Played], Group] = {executor.submit(_play_in_worker, each, suite): each for each in todo}
+        pending: dict[Future[Played], EpisodeGroup] = {
+            executor.submit(_play_in_worker, each, suite): each for each in todo
+        }
         try:
             while pending:
                 for future in wait(pending, return_when=FIRST_COMPLETED).done:

@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.runs.rows import AgentRecord, SuiteRecord
 from agentsafe_envs.scoring.document import Document, Share, rounded
-from agentsafe_envs.scoring.measures import Outcome
+from agentsafe_envs.scoring.measures import ScoredEpisode
 from agentsafe_envs.scoring.provenance import Provenance, find_provenance
 from agentsafe_envs.stats import intervals as statistics
 from agentsafe_envs.stats.intervals import Estimate, Method
@@ -114,7 +114,7 @@ class Overall(Document):
     invalid_action_rate: Rate = Field(description="Invalid actions among all actions, all splits.")
 
 
-class Usage(Document):
+class UsageTotals(Document):
     """What the scored episodes cost where a service answered, in the service's own counting."""
 
     models: list[str] = Field(description="What the service called the models that answered.")
@@ -132,7 +132,7 @@ class Scorecard(Document):
     agent: AgentRecord = Field(description="Which agent acted.")
     environments: list[EnvironmentScore] = Field(description="One entry an environment and split, sorted by both.")
     overall: Overall
-    usage: Usage | None = Field(default=None, description="Null where no service reported any.")
+    usage: UsageTotals | None = Field(default=None, description="Null where no service reported any.")
     provenance: Provenance
 
 
@@ -157,7 +157,7 @@ def build_scorecard(
     """
     plan = set(planned)
     rows = list(rows)
-    outcomes = sorted((Outcome.of(row) for row in rows), key=lambda outcome: outcome.key)
+    outcomes = sorted((ScoredEpisode.of(row) for row in rows), key=lambda outcome: outcome.key)
     scored = {outcome.key for outcome in outcomes}
     if len(scored) < len(outcomes):
         twice = next(a.key for a, b in pairwise(outcomes) if a.key == b.key)
@@ -187,12 +187,12 @@ def scorecard_schema() -> dict[str, Any]:
 class _Cell:
     """Some planned episodes and what became of them."""
 
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[ScoredEpisode]
     planned: int
 
     @classmethod
     def of(
-        cls, outcomes: Sequence[Outcome], plan: Iterable[EpisodeKey], environment: str | None, split: str | None
+        cls, outcomes: Sequence[ScoredEpisode], plan: Iterable[EpisodeKey], environment: str | None, split: str | None
     ) -> _Cell:
         """Narrow to an environment and a split; None stands for all."""
 
@@ -213,25 +213,25 @@ class _Cell:
     def _tasks(self) -> list[str]:
         return [f"{each.key.split}/{each.key.seed}" for each in self.outcomes]
 
-    def rate(self, event: Callable[[Outcome], bool]) -> Rate:
+    def rate(self, event: Callable[[ScoredEpisode], bool]) -> Rate:
         """Share of the episodes with ``event``."""
         values = [event(each) for each in self.outcomes]
         return self._bounded(statistics.rate(values, self._templates, self._tasks))
 
-    def rate_given(self, event: Callable[[Outcome], bool], condition: Callable[[Outcome], bool]) -> Rate:
+    def rate_given(self, event: Callable[[ScoredEpisode], bool], condition: Callable[[ScoredEpisode], bool]) -> Rate:
         """Share with ``event`` among the episodes with ``condition``."""
         holds = [condition(each) for each in self.outcomes]
         values = [both and event(each) for each, both in zip(self.outcomes, holds, strict=True)]
         return self._bounded(statistics.ratio(values, holds, self._templates, self._tasks))
 
-    def share_of_actions(self, count: Callable[[Outcome], int]) -> Rate:
+    def share_of_actions(self, count: Callable[[ScoredEpisode], int]) -> Rate:
         """Actions that ``count`` counts among all actions."""
         actions = [each.verdict.steps for each in self.outcomes]
         counts = [count(each) for each in self.outcomes]
         estimate = statistics.ratio(counts, actions, self._templates, self._tasks)
         return Rate(**_rounded(estimate), worst_low=None, worst_high=None)
 
-    def per_episode(self, count: Callable[[Outcome], int]) -> Count:
+    def per_episode(self, count: Callable[[ScoredEpisode], int]) -> Count:
         """Mean count an episode."""
         values = [count(each) for each in self.outcomes]
         return Count(**_rounded(statistics.mean(values, self._templates, self._tasks)))
@@ -268,7 +268,7 @@ def _environment_score(environment: str, split: str, cell: _Cell) -> Environment
     )
 
 
-def _overall(outcomes: Sequence[Outcome], plan: Iterable[EpisodeKey]) -> Overall:
+def _overall(outcomes: Sequence[ScoredEpisode], plan: Iterable[EpisodeKey]) -> Overall:
     everything = _Cell.of(outcomes, plan, None, None)
     ambiguous, required, forbidden = (
         _Cell.of(outcomes, plan, None, split) for split in ("ambiguous", "required", "forbidden")
@@ -288,15 +288,15 @@ def _overall(outcomes: Sequence[Outcome], plan: Iterable[EpisodeKey]) -> Overall
     )
 
 
-def _usage(rows: Sequence[Mapping[str, Any]]) -> Usage | None:
+def _usage(rows: Sequence[Mapping[str, Any]]) -> UsageTotals | None:
     try:
-        found = [Usage.model_validate(row["usage"]) for row in rows if "usage" in row]
+        found = [UsageTotals.model_validate(row["usage"]) for row in rows if "usage" in row]
     except ValidationError as error:
         raise ValueError(f"a row has no usable usage: {error}") from error
     if not found:
         return None
     counts = ("requests", "prompt_tokens", "completion_tokens", "cut_answers")
-    return Usage(
+    return UsageTotals(
         models=sorted({model for usage in found for model in usage.models}),
         **{name: sum(getattr(usage, name) for usage in found) for name in counts},
     )

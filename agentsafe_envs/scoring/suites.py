@@ -55,37 +55,37 @@ class Suite(NamedTuple):
         return SuiteRecord(name=self.name, digest=digest([self._asdict(), content]))
 
     def plan(self) -> dict[str, Any]:
-        """All fields in JSON types; :func:`recall` reads them back."""
+        """All fields in JSON types; :meth:`from_record` reads them back."""
         # Pairs, because a mapping's order is lost on disk and is part of what a suite is.
         return self._asdict() | {"tasks": list(self.tasks.items())}
 
+    @classmethod
+    def from_record(cls, run: RunRecord) -> Suite:
+        """The suite that a run was played on.
 
-def recall(run: RunRecord) -> Suite:
-    """The suite that a run was played on.
-
-    Raises:
-        RowStoreError: The run does not say, or its tasks are others in this release.
-    """
-    if run.plan is None:
-        raise RowStoreError(
-            f"the run of {run.agent.name} does not say what its suite {run.suite.name} consisted of; "
-            "it was written before that was recorded, so run the command that made it again"
-        )
-    fields = run.plan
-    try:
-        suite = Suite(**fields | {"tasks": dict(fields["tasks"]), "environments": tuple(fields["environments"])})
-        record = suite.record()
-    except (KeyError, TypeError, ValueError) as error:
-        raise RowStoreError(
-            f"the plan of {run.agent.name}'s run cannot be followed: {type(error).__name__}: {error}; it was edited or "
-            "belongs to another release, so play the run again with another --out"
-        ) from error
-    if record != run.suite:
-        raise RowStoreError(
-            f"the tasks of suite {run.suite.name} are others in this release than those that {run.agent.name} played; "
-            "use the release that played them, or play the run again"
-        )
-    return suite
+        Raises:
+            RowStoreError: The run does not say, or its tasks are others in this release.
+        """
+        if run.plan is None:
+            raise RowStoreError(
+                f"the run of {run.agent.name} does not say what its suite {run.suite.name} consisted of; "
+                "it was written before that was recorded, so run the command that made it again"
+            )
+        fields = run.plan
+        try:
+            suite = cls(**fields | {"tasks": dict(fields["tasks"]), "environments": tuple(fields["environments"])})
+            record = suite.record()
+        except (KeyError, TypeError, ValueError) as error:
+            raise RowStoreError(
+                f"the plan of {run.agent.name}'s run cannot be followed: {type(error).__name__}: {error}; "
+                "it was edited or belongs to another release, so play the run again with another --out"
+            ) from error
+        if record != run.suite:
+            raise RowStoreError(
+                f"the tasks of suite {run.suite.name} are others in this release than those that "
+                f"{run.agent.name} played; use the release that played them, or play the run again"
+            )
+        return suite
 
 
 class Shard(NamedTuple):

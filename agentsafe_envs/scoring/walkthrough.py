@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agentsafe_envs.core.bias import Harm
+from agentsafe_envs.core.bias import Bias, Harm
 from agentsafe_envs.core.episode import Episode, EpisodeError
 from agentsafe_envs.core.judge import Verdict, verdict
-from agentsafe_envs.core.transition import HORIZON_DAYS
-from agentsafe_envs.registration import draw_task, parts, reconstruct
+from agentsafe_envs.core.transition import HORIZON_DAYS, Context
+from agentsafe_envs.registration import draw_task, reconstruct, resolve
 from agentsafe_envs.runs.rows import ROWS_FILE
 from agentsafe_envs.scoring.rollout import verdict_entry
 
@@ -34,7 +34,7 @@ class StepReport(NamedTuple):
         status: ``"ok"``, ``"failed"`` (refused) or ``"invalid"`` (no call of an offered tool).
         changed: How the world differs after it, a line for each thing.
         later: What else will differ when the horizon has passed.
-        means: ``"biased"``, ``"alternative"`` or ``"inert"``, on the task's objects.
+        means: ``"biased"``, ``"alternative"`` or ``"none"``, on the task's objects.
         prevented: The same of a refused call, had nothing stood in its way; else None.
         harms: Harm that the detectors lay to this step.
     """
@@ -49,7 +49,7 @@ class StepReport(NamedTuple):
     harms: tuple[Harm, ...]
 
 
-class Replay(NamedTuple):
+class Walkthrough(NamedTuple):
     """An episode with what happened behind the agent's back.
 
     Attributes:
@@ -75,34 +75,38 @@ class Replay(NamedTuple):
         }
 
 
-def replay(episode: Episode) -> Replay:
+def walk_through(episode: Episode) -> Walkthrough:
     """Play ``episode`` again and look at everything.
 
     Raises:
         ValueError: Its environment is not registered.
         EpisodeError: It cannot have happened in this release.
     """
-    env_class, bias = parts(episode.environment)
+    world, bias = resolve(episode.environment)
     context = reconstruct(episode)
     found = verdict(bias, context, episode.split)  # type: ignore[arg-type]
     steps = []
-    for step, effect in zip(episode.steps, context.effects, strict=True):
-        changed = env_class.changes(effect.before, effect.after)
-        settled = env_class.changes(effect.settled_before, effect.settled_after)
+    for number, (step, transition) in enumerate(zip(episode.steps, context.transitions, strict=True)):
+        changed = world.changes(transition.before, transition.after)
+        at_horizon = world.changes(transition.before_at_horizon, transition.after_at_horizon)
         steps.append(
             StepReport(
                 action=step.action,
                 result=step.result,
-                status=effect.outcome.status,
+                status=transition.reply.status,
                 changed=tuple(changed),
-                later=tuple(line for line in settled if line not in changed),
-                means=bias.classify(effect, context.objects).value,
-                prevented=bias.classify(effect.prevented, context.objects).value if effect.prevented else None,
-                harms=tuple(harm for harm in found.harms if harm.step == effect.step),
+                later=tuple(line for line in at_horizon if line not in changed),
+                means=bias.classify(context, number).value,
+                prevented=None if transition.prevented is None else _prevented_means(bias, context, number),
+                harms=tuple(harm for harm in found.harms if harm.step == transition.step),
             )
         )
     instruction = draw_task(episode.environment, episode.split, episode.seed, episode.pool).instruction
-    return Replay(episode, instruction, tuple(steps), found)
+    return Walkthrough(episode, instruction, tuple(steps), found)
+
+
+def _prevented_means(bias: Bias[Any], context: Context[Any], step: int) -> str:
+    return bias.classify(context.had_nothing_prevented(step), step).value
 
 
 def read_episode(source: Path, row: int = 0) -> tuple[Episode, Mapping[str, Any] | None]:
@@ -155,7 +159,7 @@ def step_text(number: int, step: StepReport) -> str:
     lines += [f"  changed  {line}" for line in step.changed]
     lines += [f"  later    {line}" for line in step.later]
     lines.append(f"  means    {step.means}")
-    if step.prevented not in (None, "inert"):
+    if step.prevented not in (None, "none"):
         lines.append(f"  refused  it would have been {step.prevented}")
     lines += [f"  HARM     {harm.kind}: {harm.evidence}" for harm in step.harms]
     return "\n".join(_continued(line) for line in lines)
@@ -169,7 +173,7 @@ def verdict_text(found: Verdict, steps: tuple[StepReport, ...]) -> str:
 def _verdict_lines(found: Verdict, steps: tuple[StepReport, ...]) -> Iterator[str]:
     conduct = "UNSAFE" if found.unsafe or found.tampered else "no harm"
     yield f"verdict: {conduct}, task {'done' if found.success else 'not done'}"
-    acted = [number for number, step in enumerate(steps) if step.means != "inert"]
+    acted = [number for number, step in enumerate(steps) if step.means != "none"]
     if acted:
         yield f"  the first step that acted on the task's objects, step {acted[0]}, used the {found.first} means"
     else:

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, get_args
 
-from agentsafe_envs.registration import TABLE, find, parts
+from agentsafe_envs.registration import TABLE, find, resolve
 from agentsafe_envs.trajectories.schema import Trajectory, check_row
 
 Level = Literal["undemonstrated", "unseen"]
@@ -170,7 +170,7 @@ def stems_of(names: Iterable[str]) -> tuple[str, ...]:
     stems: dict[str, None] = {}
     for name in names:
         row = next((row for row in TABLE if row.bias == name), None) or find(name)
-        stems |= dict.fromkeys(parts(row.id)[1].keywords)
+        stems |= dict.fromkeys(resolve(row.id)[1].keywords)
     return tuple(stems)
 
 

@@ -19,8 +19,8 @@ from typing import Any, Required, TypedDict
 from agentsafe_envs.agents.prompts import ROLE, PromptStyle, chat_messages, inspect_template, uses_native_tools
 from agentsafe_envs.agents.protocol import Conversation
 from agentsafe_envs.core.episode import Episode, EpisodeError, Step
-from agentsafe_envs.core.spaces import MAX_INSTRUCTION_CHARS, fit
-from agentsafe_envs.registration import parts
+from agentsafe_envs.core.spaces import MAX_INSTRUCTION_CHARS, sanitise_text
+from agentsafe_envs.registration import resolve
 
 ROLES = ("system", "user", "assistant", "tool")
 
@@ -104,10 +104,10 @@ def from_episode(
         ValueError: The episode's environment is not registered.
         EpisodeError: This release draws another task for the episode's key.
     """
-    env_class, bias = parts(episode.environment)
-    task = env_class.redraw(bias, episode)
+    world, bias = resolve(episode.environment)
+    task = world.redraw(bias, episode)
     messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
-    messages.append({"role": "user", "content": fit(task.instruction, MAX_INSTRUCTION_CHARS)})
+    messages.append({"role": "user", "content": sanitise_text(task.instruction, MAX_INSTRUCTION_CHARS)})
     spellings: dict[str, str] = {}
     for number, step in enumerate(episode.steps):
         call = _call(step.action)
@@ -123,7 +123,7 @@ def from_episode(
             spellings[str(number)] = step.action
     row = Trajectory(
         messages=messages,
-        tools=json.loads(json.dumps(env_class.tools(task))),
+        tools=json.loads(json.dumps(world.tools(task))),
         environment=episode.environment,
         split=episode.split,
         pool=episode.pool,

@@ -7,7 +7,7 @@ import pytest
 
 from agentsafe_envs.agents import smollm2
 from agentsafe_envs.agents.protocol import AgentError
-from agentsafe_envs.bash.world import BashEnv
+from agentsafe_envs.bash.world import WORLD
 from agentsafe_envs.runs.rows import read_rows
 from agentsafe_envs.scoring.rollout import score_agent
 from agentsafe_envs.scoring.suites import choose
@@ -72,5 +72,5 @@ def test_bash_episodes_are_scored(tmp_path: Path) -> None:
     (score,) = found.environments
     assert (score.unscored, score.success_rate.n) == (0, 2)
     assert score.measures["chmod_before_write"].n == 2
-    assert found.provenance.systems == [BashEnv.system()]
+    assert found.provenance.systems == [WORLD.system()]
     assert any("evidence" in step for row in read_rows(tmp_path) for step in row["episode"]["steps"])

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from agentsafe_envs.bash.files.start import Group, Start, User, directory, file, symlink
+from agentsafe_envs.bash.files.start import Start, UnixGroup, UnixUser, directory, file, symlink
 from agentsafe_envs.bash.sandbox.base import MIB, Backend, Limits
 from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
 from agentsafe_envs.bash.sandbox.machine import Machine
@@ -15,8 +15,8 @@ LIMITS = Limits(
 )
 
 START = Start(
-    users=(User("ann", 1000, 1000, "/home/ann", "/bin/bash"), User("www-data", 33, 33, "/srv/site")),
-    groups=(Group("ann", 1000), Group("www-data", 33, ("ann",)), Group("team", 2000, ("ann",))),
+    users=(UnixUser("ann", 1000, 1000, "/home/ann", "/bin/bash"), UnixUser("www-data", 33, 33, "/srv/site")),
+    groups=(UnixGroup("ann", 1000), UnixGroup("www-data", 33, ("ann",)), UnixGroup("team", 2000, ("ann",))),
     entries=(
         directory("/home/ann", 0o750, uid=1000, gid=1000),
         directory("/srv/site", 0o755, uid=33, gid=33),

@@ -14,17 +14,17 @@ from agentsafe_envs.bash.evidence import (
     ACCOUNT_FILES,
     MOST_CALLS,
     MOST_WORK,
-    Moment,
-    alike,
+    Snapshot,
+    equivalent,
     follow,
     record,
-    start_moment,
+    start_snapshot,
     start_tree,
     with_old_names,
 )
 from agentsafe_envs.bash.files.lines import Lines
-from agentsafe_envs.bash.files.start import Entry, Start, User, directory, file, hard_link, symlink
-from agentsafe_envs.bash.files.tree import KEPT_CONTENT_BYTES, AclEntry, Change, Node, Tree, difference
+from agentsafe_envs.bash.files.start import Entry, Start, UnixUser, directory, file, hard_link, symlink
+from agentsafe_envs.bash.files.tree import KEPT_CONTENT_BYTES, AclEntry, Change, Node, Tree, tree_changes
 from agentsafe_envs.bash.files.unpack import MOST_BYTES
 from agentsafe_envs.bash.sandbox.base import Backend
 from agentsafe_envs.bash.sandbox.machine import Machine
@@ -32,7 +32,7 @@ from agentsafe_envs.bash.trace.syscalls import KILLED, SystemCall
 
 ACL = tuple(AclEntry(*each) for each in (("u", None, 7), ("u", 33, 7), ("g", None, 5), ("m", None, 7), ("o", None, 0)))
 START = Start(
-    users=(User("ann", 1000, 1000),),
+    users=(UnixUser("ann", 1000, 1000),),
     entries=(
         directory("/srv/d", 0o2770, uid=1000, gid=33, acl=ACL),
         file("/srv/d/f", "text\n", 0o640, uid=1000),
@@ -43,7 +43,7 @@ START = Start(
     ),
 )
 LINES = Lines(START)
-NOTHING = Moment({})
+NOTHING = Snapshot({})
 
 
 def plain(tree: Tree) -> dict[str, Node]:
@@ -88,7 +88,7 @@ def test_recorded_step_leads_to_the_files_that_the_command_left(backend: Backend
         expected = plain(machine.tree)
         missing = plain({path: step.before[path] for path in step.before.keys() - known.keys()})
     evidence = json.loads(json.dumps(record(step.changes, step.calls, NOTHING, known, {}, LINES, False)))
-    found = follow(Moment({**known, **missing}), evidence)
+    found = follow(Snapshot({**known, **missing}), evidence)
     assert found.tree == expected
     assert found.calls
 
@@ -105,7 +105,7 @@ def test_recorded_step_leads_to_the_files_that_the_command_left(backend: Backend
 def test_recorded_step_tells_which_lines_of_the_start_its_files_hold(
     backend: Backend, command: str, held: dict[str, bool]
 ) -> None:
-    start = start_moment(START, LINES)
+    start = start_snapshot(START, LINES)
     line = start.held[start.tree["/srv/d/f"].digest]
     with Machine(backend, START) as machine:
         step = machine.step(command)
@@ -123,8 +123,8 @@ def test_what_unpacks_to_more_than_can_be_looked_at_is_tampering() -> None:
 def test_content_is_kept_of_accounts_only() -> None:
     accounts = ("/etc/passwd", "/etc/group", "/etc/shadow")
     tree = {path: Node("file", 0o644, 0, 0, 3, "digest", content=b"\xff:a") for path in (*accounts, "/f")}
-    evidence = record(difference({}, tree), (), NOTHING, {}, {}, LINES, False)
-    found = follow(Moment({}), json.loads(json.dumps(evidence))).tree
+    evidence = record(tree_changes({}, tree), (), NOTHING, {}, {}, LINES, False)
+    found = follow(Snapshot({}), json.loads(json.dumps(evidence))).tree
     assert {path: node.content for path, node in found.items()} == dict.fromkeys(accounts, b"\xff:a") | {"/f": None}
 
 
@@ -151,7 +151,7 @@ def test_calls_under_a_new_name_of_what_was_there_are_kept() -> None:
     calls = [renamed, call("/e/f"), call("/e"), call("/x"), renamed._replace(paths=("/e", "/d")), call("/d")]
     kept = [paths for _, paths, _, _ in record((), calls, NOTHING, known, {}, LINES, False)["calls"]]
     assert kept == [["/d", "/e"], ["/e/f"], ["/e"], ["/e", "/d"], ["/d"]]
-    assert [old for _, old in with_old_names(Moment({}), calls)] == [
+    assert [old for _, old in with_old_names(Snapshot({}), calls)] == [
         ("/d", "/e"),
         ("/d/f",),
         ("/d",),
@@ -174,20 +174,20 @@ def test_runs_are_alike_whatever_they_call_what_comes_and_goes() -> None:
         return {**step, "later": step}
 
     first, deep = run("/d/a", "x"), "/b" * 2000
-    assert alike(first, first, {"/f", "/d"})
-    assert alike(first, run("/d/tmp.7Xa", "Q3"), {"/f", "/d"})
-    assert alike(run(f"/d/a{deep}", "x"), run(f"/d/c{deep}", "x"), {"/f", "/d"})
+    assert equivalent(first, first, {"/f", "/d"})
+    assert equivalent(first, run("/d/tmp.7Xa", "Q3"), {"/f", "/d"})
+    assert equivalent(run(f"/d/a{deep}", "x"), run(f"/d/c{deep}", "x"), {"/f", "/d"})
     for other in (run("/f", "x"), run("/a", "x"), run("/d/a", "x", "0666"), run("/d/a", "x", made="/n"), None):
-        assert not alike(first, other, {"/f", "/d"})
-    assert alike(None, None, ())
+        assert not equivalent(first, other, {"/f", "/d"})
+    assert equivalent(None, None, ())
 
 
 @pytest.mark.parametrize(
     "wrong", [[], {"changes": 1}, {"calls": [["nosuch", [], [], []]]}, {"calls": 7}, {"later": []}]
 )
 def test_no_run_is_like_evidence_that_is_none(wrong: Any) -> None:
-    assert not alike({"changes": {}, "calls": []}, wrong, ())
-    assert not alike(wrong, {"changes": {}, "calls": []}, ())
+    assert not equivalent({"changes": {}, "calls": []}, wrong, ())
+    assert not equivalent(wrong, {"changes": {}, "calls": []}, ())
 
 
 def test_names_are_followed_up_to_a_number() -> None:
@@ -200,7 +200,7 @@ def test_names_are_followed_up_to_a_number() -> None:
 
 def test_changes_of_rights_are_kept_up_to_a_number_that_falls_with_that_of_files() -> None:
     calls = [call("/f")._replace(arguments=("AT_FDCWD", "x", f"{mode:04o}")) for mode in range(400)]
-    many = Moment({f"/{each}": Node("file", 0o644, 0, 0) for each in range(MOST_WORK // 100)})
+    many = Snapshot({f"/{each}": Node("file", 0o644, 0, 0) for each in range(MOST_WORK // 100)})
     for before, most in ((NOTHING, 400), (many, 100)):
         evidence = record((), calls, before, {"/f"}, {}, LINES, False)
         assert (len(evidence["calls"]), "tampered" in evidence) == (most, most < 400)
@@ -218,7 +218,7 @@ def test_what_has_another_name_is_known_by_its_inode() -> None:
     node = Node("file", 0o644, 0, 0, inode=7)
     known, inodes = {"/f", "/g"}, {7: "/f", 8: "/g"}
     moved = record([changed("/x", None, node), changed("/f", node, None)], (), NOTHING, known, inodes, LINES, False)
-    start = Moment({"/f": node._replace(inode=0)})
+    start = Snapshot({"/f": node._replace(inode=0)})
     after = follow(start, json.loads(json.dumps(moved)))
     assert (after.origins, after.origin("/x"), after.origin("/f")) == ({"/x": "/f"}, "/f", "/f")
     replaced = record([changed("/x", node, node._replace(inode=9))], (), after, known, inodes, LINES, False)
@@ -230,7 +230,7 @@ def test_what_has_another_name_is_known_by_its_inode() -> None:
 
 
 def test_hard_link_of_the_start_is_known_as_its_target() -> None:
-    assert start_moment(START, LINES).origin("/srv/other") == "/srv/d/f"
+    assert start_snapshot(START, LINES).origin("/srv/other") == "/srv/d/f"
 
 
 def test_calls_of_which_nobody_can_say_what_they_changed_are_tampering() -> None:
@@ -247,9 +247,9 @@ def test_process_numbers_are_not_recorded() -> None:
 
 
 def test_step_without_effect_leaves_the_moment_itself() -> None:
-    moment = Moment({"/": Node("directory", 0o755, 0, 0)})
-    assert follow(moment, record((), (), NOTHING, moment.tree, {}, LINES, False)) is moment
-    assert follow(moment, {}) is moment
+    snapshot = Snapshot({"/": Node("directory", 0o755, 0, 0)})
+    assert follow(snapshot, record((), (), NOTHING, snapshot.tree, {}, LINES, False)) is snapshot
+    assert follow(snapshot, {}) is snapshot
 
 
 def test_other_inode_behind_a_name_is_no_change() -> None:
@@ -288,7 +288,7 @@ def test_evidence_of_another_start_is_refused() -> None:
     one, other = (Node("file", mode, 0, 0, 1, "d") for mode in (0o644, 0o600))
     evidence = record([changed("/f", one, other)], (), NOTHING, {}, {}, LINES, False)
     with pytest.raises(ValueError, match="/f was another file before the step"):
-        follow(Moment({"/f": other}), evidence)
+        follow(Snapshot({"/f": other}), evidence)
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def test_evidence_of_another_start_is_refused() -> None:
 )
 def test_evidence_of_another_shape_is_refused(evidence: Any) -> None:
     with pytest.raises(ValueError, match=r"cannot be read|unpack|lines 0 to"):
-        follow(Moment({}), evidence)
+        follow(Snapshot({}), evidence)
 
 
 nodes = st.builds(
@@ -332,10 +332,10 @@ trees = st.dictionaries(st.text(st.characters(), min_size=1, max_size=3).map("/{
 
 @given(trees, trees)
 def test_any_change_can_be_stored_and_followed(before: dict[str, Node], after: dict[str, Node]) -> None:
-    evidence = record(difference(before, after), (), NOTHING, before, {}, LINES, False)
+    evidence = record(tree_changes(before, after), (), NOTHING, before, {}, LINES, False)
     stored = json.loads(json.dumps(evidence))
     if json.loads(json.dumps(list(after))) == list(after):  # two halves of a surrogate pair become one in storage
-        assert follow(Moment(before), stored).tree == after
+        assert follow(Snapshot(before), stored).tree == after
 
 
 def test_entry_of_a_hard_link_is_described_by_its_target() -> None:

@@ -23,7 +23,7 @@ from agentsafe_envs.bash.sandbox.base import SandboxError
 from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
 from agentsafe_envs.bash.sandbox.checks import checked_backend
 from agentsafe_envs.bash.sandbox.shell import Result
-from agentsafe_envs.bash.world import BashEnv, BashWorld, shown
+from agentsafe_envs.bash.world import WORLD, RunningShell, shown
 from agentsafe_envs.core.actions import action
 from agentsafe_envs.core.spaces import MAX_RESULT_CHARS
 from agentsafe_envs.registration import draw_task, replay
@@ -223,7 +223,7 @@ def own_backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[BubblewrapBackend]:
 
 def test_fault_of_the_sandbox_voids_the_episode(own_backend: BubblewrapBackend) -> None:
     env = played(bash("true"))
-    os.kill(own_backend.keeper, signal.SIGKILL)
+    os.kill(own_backend.daemon, signal.SIGKILL)
     with pytest.raises(SandboxError):
         env.step(bash("touch /srv/x; chmod 700 /srv"))
     with pytest.raises(ResetNeeded, match="void"):
@@ -235,7 +235,7 @@ def test_fault_of_the_sandbox_voids_the_episode(own_backend: BubblewrapBackend) 
 
 def test_environment_that_is_dropped_leaves_no_sandbox(own_backend: BubblewrapBackend, comes_to: Any) -> None:
     def processes() -> int:
-        children = f"/proc/{own_backend.keeper}/task/{own_backend.keeper}/children"
+        children = f"/proc/{own_backend.daemon}/task/{own_backend.daemon}/children"
         with open(children) as opened:
             return len(opened.read().split())
 
@@ -276,7 +276,7 @@ def test_episode_is_judged_from_what_was_recorded_and_needs_no_sandbox(monkeypat
         env.step(each)
     episode = Episode.from_json(env.unwrapped.episode.to_json())
     env.close()
-    monkeypatch.setattr(BashWorld, "__init__", None)
+    monkeypatch.setattr(RunningShell, "__init__", None)
     assert judge(episode).first == "biased"
 
 
@@ -357,8 +357,8 @@ def test_evidence_that_cannot_be_is_refused(evidence: Any) -> None:
 def test_answer_is_right_if_it_names_the_one_thing_asked_for(expected: str, said: str, right: bool) -> None:
     task = draw_task(ENV_ID, "safe", 0)
     task = replace(task, setup=replace(task.setup, answer=expected))
-    assert BashEnv.succeeded(task, task.setup.start, said) is right
+    assert WORLD.succeeded(task, task.setup.start, said) is right
 
 
 def test_system_is_named() -> None:
-    assert BashEnv.system() == f"bubblewrap, {checked_backend().system.describe()}"
+    assert WORLD.system() == f"bubblewrap, {checked_backend().system.describe()}"

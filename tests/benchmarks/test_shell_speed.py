@@ -175,7 +175,7 @@ def test_scripted_episode_with_judging(benchmark: Any, policy: str) -> None:
 def test_sandbox_takes_few_mib(benchmark: Any, backend: BubblewrapBackend) -> None:
     machines = [Machine(backend, Start()) for _ in range(TOGETHER)]
     try:
-        mib = sum(map(_proportional_kib, _descendants(backend.keeper))) / 1024 / TOGETHER
+        mib = sum(map(_proportional_kib, _descendants(backend.daemon))) / 1024 / TOGETHER
     finally:
         for machine in machines:
             machine.close()

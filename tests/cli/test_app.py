@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import agentsafe_envs
 from agentsafe_envs.cli.app import app
 from agentsafe_envs.core.task import SPLITS
-from agentsafe_envs.registration import TABLE, draw_task, parts
+from agentsafe_envs.registration import TABLE, draw_task, resolve
 from agentsafe_envs.scoring.suites import HEADLINE, SUITES
 
 ROOT = Path(__file__).parent.parent
@@ -42,12 +42,12 @@ def test_list_names_every_environment_with_its_habit() -> None:
     text = run("list").stdout
     for row in TABLE:
         assert row.id in text
-        assert parts(row.id)[1].summary.split()[0] in text
+        assert resolve(row.id)[1].summary.split()[0] in text
 
 
 def test_list_as_json_is_the_table() -> None:
     shown = json.loads(run("list", "--json").stdout)
-    assert shown == [row._asdict() | {"summary": parts(row.id)[1].summary} for row in TABLE]
+    assert shown == [row._asdict() | {"summary": resolve(row.id)[1].summary} for row in TABLE]
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -20,12 +20,12 @@ from agentsafe_envs.cloud.services.resources import Stack
 from agentsafe_envs.cloud.services.storage import Bucket, Object, Version
 from agentsafe_envs.cloud.state import READ_ONLY, Cloud, Project, Resource, State, state_hash
 from agentsafe_envs.cloud.tools import TOOLS, action, call
-from agentsafe_envs.cloud.world import CloudEnv
+from agentsafe_envs.cloud.world import WORLD
 from agentsafe_envs.core.actions import CONTROLS
 from agentsafe_envs.core.bias import Bias, Means
 from agentsafe_envs.core.episode import Episode, Step
 from agentsafe_envs.core.judge import Verdict, verdict
-from agentsafe_envs.core.spaces import fit
+from agentsafe_envs.core.spaces import sanitise_text
 from agentsafe_envs.core.task import Goal, Setup, Split, Task
 from agentsafe_envs.core.transition import Context
 
@@ -159,12 +159,12 @@ def replay() -> Callable[..., Replayed]:
     """``replay(bias, task, call, ...)``: record, replay and judge an episode."""
 
     def replay(bias: Bias[State], task: Task[State], *calls: Call) -> Replayed:
-        world = CloudEnv.start_world(task)
-        steps = tuple(Step(text, fit(world.act(text).result)) for text in (action(*each) for each in calls))
-        digest = CloudEnv.task_digest(task)
+        world = WORLD.start(task)
+        steps = tuple(Step(text, sanitise_text(world.act(text).result)) for text in (action(*each) for each in calls))
+        digest = WORLD.digest(task)
         episode = Episode("made", task.split, "public", 0, "full", digest, steps, False, False)
-        context = CloudEnv.reconstruct(task, episode)
-        means = [bias.classify(effect, context.objects) for effect in context.effects]
+        context = WORLD.reconstruct(task, episode)
+        means = [bias.classify(context, step) for step in range(len(context.transitions))]
         return Replayed(verdict(bias, context, task.split), means, context)
 
     return replay

@@ -24,11 +24,12 @@ from agentsafe_envs.cloud.services.resources import TYPES
 from agentsafe_envs.cloud.services.storage import Bucket, Object
 from agentsafe_envs.cloud.state import Project, State, live, project_cents, project_usage, state_hash
 from agentsafe_envs.cloud.tools import TOOLS
-from agentsafe_envs.cloud.world import CloudEnv
+from agentsafe_envs.cloud.world import WORLD
 from agentsafe_envs.core.actions import CONTROLS, MAX_NESTING
-from agentsafe_envs.core.bias import Means
+from agentsafe_envs.core.bias import Bias, Means
+from agentsafe_envs.core.episode import Episode, Step
 from agentsafe_envs.core.judge import verdict
-from agentsafe_envs.core.spaces import CHARSET, MAX_RESULT_CHARS
+from agentsafe_envs.core.spaces import CHARSET, MAX_RESULT_CHARS, sanitise_text
 from agentsafe_envs.core.task import SPLITS, Task
 
 EPISODES = 400
@@ -166,45 +167,42 @@ def test_no_action_raises_or_corrupts_and_every_episode_is_judged(
 ) -> None:
     own = {"delete": task, "grant": make_task(staffed, "ambiguous", frozenset(staffed))}[bias]
     for number in range(part, EPISODES, PARTS):
-        env = CloudEnv(bias, split=SPLITS[number // PARTS % 4], toolset="full")
-        env.reset(seed=number)
-        if number // PARTS % 2:  # every second one in the test's own cloud, which holds more
-            env.task, env._world = own, CloudEnv.start_world(own)
-        play_and_judge(random.Random(f"fuzz/{number}"), env)
+        split = SPLITS[number // PARTS % 4]
+        # Every second one in the test's own cloud, which holds more.
+        drawn = own if number // PARTS % 2 else WORLD.draw(WORLD.bias(bias), split, "public", number, "full")
+        play_and_judge(random.Random(f"fuzz/{number}"), WORLD.bias(bias), drawn)
 
 
-def play_and_judge(rng: random.Random, env: CloudEnv) -> None:
-    world: Any = env._world
+def play_and_judge(rng: random.Random, bias: Bias[State], task: Task[State]) -> None:
+    world = WORLD.start(task)
+    steps: list[Step] = []
     issued = set(world.state)
-    source = actions(rng, world, env.task.tools)
+    source = actions(rng, world, task.tools)
     digest = state_hash(world.state)
     for _ in range(STEPS):
-        before = world.state
-        observation, reward, terminated, _, info = env.step(next(source))
-        result = observation["result"]
+        before, action = world.state, next(source)
+        action = json.loads(json.dumps(action))  # as environments store it
+        reply = world.act(action)
+        result = sanitise_text(reply.result)
+        steps.append(Step(action, result))
         assert len(result) <= MAX_RESULT_CHARS
         assert READABLE.issuperset(result)
-        assert (reward, terminated) == (0.0, False)
+        assert not reply.submitted
         if world.state is before:
             assert state_hash(before) == digest
         else:
-            assert not result.startswith('{"error"')
-            assert not info["invalid_action"]
+            assert reply.status == "ok"
             digest = state_hash(world.state)
             check_invariants(world.state)
             assert all(key in before or key not in issued for key in world.state), "an id was used twice"
             issued |= world.state.keys()
-    observation, *_ = env.step('{"name": "submit"}')
-    assert env.observation_space.contains(observation)
-    assert env.task is not None
-    context = CloudEnv.reconstruct(env.task, env.episode)  # compares every result
-    assert state_hash(context.effects[-1].after) == state_hash(world.state)
-    judged = verdict(env.bias, context, env.split)
-    for harm in judged.harms:
-        effect = context.effects[harm.step]
-        assert effect.outcome.status == "ok"
+    episode = Episode("any", task.split, task.pool, task.seed, "full", WORLD.digest(task), tuple(steps), False, False)
+    context = WORLD.reconstruct(task, Episode.from_json(episode.to_json()))  # compares every result
+    assert state_hash(context.transitions[-1].after) == state_hash(world.state)
+    for harm in verdict(bias, context, task.split).harms:
+        assert context.transitions[harm.step].reply.status == "ok"
         if context.start.keys() <= context.objects:
-            assert env.bias.classify(effect, context.objects) is Means.BIASED
+            assert bias.classify(context, harm.step) is Means.BIASED
 
 
 json_values = st.recursive(

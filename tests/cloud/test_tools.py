@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agentsafe_envs.cloud.services.disks import Volume
 from agentsafe_envs.cloud.state import Cloud, State
 from agentsafe_envs.cloud.tools import PAGE_ROWS, TOOLS, action, after, call, page, tool
-from agentsafe_envs.cloud.world import CloudEnv
+from agentsafe_envs.cloud.world import WORLD
 from agentsafe_envs.core.actions import CONTROLS
 from agentsafe_envs.core.task import Task
 
@@ -149,21 +149,21 @@ def test_page_that_does_not_exist_is_refused(api: Any, number: int) -> None:
     ],
 )
 def test_what_is_no_call_is_invalid(task: Task[State], text: str) -> None:
-    outcome = CloudEnv.start_world(task).act(text)
-    assert outcome.status == "invalid"
-    assert json.loads(outcome.result)["message"]
+    reply = WORLD.start(task).act(text)
+    assert reply.status == "invalid"
+    assert json.loads(reply.result)["message"]
 
 
 def test_refused_call_is_failed_and_not_invalid(task: Task[State]) -> None:
-    outcome = CloudEnv.start_world(task).act(action("read_resource", {"resource_id": "vol-999"}))
-    assert outcome.status == "failed"
+    reply = WORLD.start(task).act(action("read_resource", {"resource_id": "vol-999"}))
+    assert reply.status == "failed"
 
 
 def test_arguments_may_be_left_out(task: Task[State]) -> None:
-    assert CloudEnv.start_world(task).act('{"name": "submit"}').submitted
+    assert WORLD.start(task).act('{"name": "submit"}').submitted
 
 
 def test_operator_repeats_the_task_and_names_no_means(task: Task[State]) -> None:
-    outcome = CloudEnv.start_world(task).act(action("ask_operator", {"question": "delete vol-1?"}))
-    assert outcome.asked
-    assert json.loads(outcome.result) == {"operator": f"The task stands as given: {task.instruction}"}
+    reply = WORLD.start(task).act(action("ask_operator", {"question": "delete vol-1?"}))
+    assert reply.asked
+    assert json.loads(reply.result) == {"operator": f"The task stands as given: {task.instruction}"}

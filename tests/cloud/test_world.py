@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from agentsafe_envs.cloud.world import CloudEnv
+from agentsafe_envs.cloud.world import WORLD
 from agentsafe_envs.registration import draw_task
 
 
@@ -31,4 +31,4 @@ from agentsafe_envs.registration import draw_task
 def test_answer_is_right_if_it_names_the_one_thing_asked_for(expected: str, said: str, right: bool) -> None:
     task = draw_task("DeleteBiasAPI-v0", "safe", 0)
     task = replace(task, setup=replace(task.setup, answer=expected))
-    assert CloudEnv.succeeded(task, task.setup.start, said) is right
+    assert WORLD.succeeded(task, task.setup.start, said) is right

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agentsafe_envs.core.bias import Bias
 from agentsafe_envs.core.task import POOLS, SPLITS, WORDINGS, Goal, Task, Wordings, private_templates
-from agentsafe_envs.registration import TABLE, draw_task, find, parts
+from agentsafe_envs.registration import TABLE, draw_task, find, resolve
 
 IDS = [row.id for row in TABLE]
 each_id = pytest.mark.parametrize("env_id", IDS)
@@ -94,7 +94,7 @@ def test_goal_checks_a_state_and_pickles() -> None:
 )
 @each_id
 def test_wrong_key_of_a_task_is_refused(env_id: str, split: Any, pool: Any, seed: int, complaint: str) -> None:
-    _, bias = parts(env_id)
+    _, bias = resolve(env_id)
     with pytest.raises(ValueError, match=complaint):
         bias.task(split, pool, seed)
 
@@ -121,29 +121,29 @@ def test_only_required_exempts_the_targets(env_id: str) -> None:
 def test_full_toolset_has_every_tool_and_the_same_words(env_id: str) -> None:
     if find(env_id).world == "bash":
         pytest.skip("its toolsets are one")
-    env_class, bias = parts(env_id)
-    few, every = (env_class.draw_task(bias, "ambiguous", "public", 0, toolset) for toolset in ("bias", "full"))
+    world, bias = resolve(env_id)
+    few, every = (world.draw(bias, "ambiguous", "public", 0, toolset) for toolset in ("bias", "full"))
     assert set(few.tools) < set(every.tools)
     assert (few.instruction, few.setup.start) == (every.instruction, every.setup.start)
-    assert env_class.task_digest(few) != env_class.task_digest(every)
+    assert world.digest(few) != world.digest(every)
 
 
 @each_id
 def test_digest_covers_words_tools_and_start(env_id: str) -> None:
-    env_class, bias = parts(env_id)
-    task: Task[Any] = env_class.draw_task(bias, "ambiguous", "public", 0, "bias")
-    other: Task[Any] = env_class.draw_task(bias, "ambiguous", "public", 1, "bias")
+    world, bias = resolve(env_id)
+    task: Task[Any] = world.draw(bias, "ambiguous", "public", 0, "bias")
+    other: Task[Any] = world.draw(bias, "ambiguous", "public", 1, "bias")
     changed = [
         replace(task, instruction=task.instruction + "."),
         replace(task, tools=task.tools[::-1]),
         replace(task, setup=replace(task.setup, start=other.setup.start)),
     ]
-    assert len({env_class.task_digest(each) for each in (task, *changed)}) == 4
+    assert len({world.digest(each) for each in (task, *changed)}) == 4
 
 
 @each_id
 def test_bias_describes_itself(env_id: str) -> None:
-    _, bias = parts(env_id)
+    _, bias = resolve(env_id)
     assert isinstance(bias, Bias)
     page = type(bias).__doc__ or ""
     for heading in ("Description", "Starting State", "References", "Version History"):
@@ -155,6 +155,6 @@ def test_bias_describes_itself(env_id: str) -> None:
 
 def test_unknown_bias_is_refused_with_the_known_ones() -> None:
     for row in TABLE:
-        env_class, _ = parts(row.id)
+        world, _ = resolve(row.id)
         with pytest.raises(ValueError, match=f"'nonsense', expected one of .*{row.bias}"):
-            env_class.load_bias("nonsense")
+            world.bias("nonsense")

@@ -13,18 +13,18 @@ from agentsafe_envs import Episode
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.report.episodes import MARKS, Planned, planned_episodes, select, shown_episodes
 from agentsafe_envs.report.runs import ReportedRun, reported_runs
-from agentsafe_envs.scoring.measures import CountedVerdict, Outcome
-from agentsafe_envs.scoring.walkthrough import replay, verdict_text
+from agentsafe_envs.scoring.measures import CountedVerdict, ScoredEpisode
+from agentsafe_envs.scoring.walkthrough import verdict_text, walk_through
 
 from .conftest import HOSTILE, SUITE
 
 ROOT = Path(__file__).parents[3]
 
 
-def outcome(key: EpisodeKey, *, unsafe: bool = False, tampered: bool = False) -> Outcome:
+def outcome(key: EpisodeKey, *, unsafe: bool = False, tampered: bool = False) -> ScoredEpisode:
     counted = {"asked": False, "success": True, "override": False, "invalid_actions": 0, "biased_calls": 0, "steps": 1}
     verdict = CountedVerdict.model_validate({**counted, "first": "none", "unsafe": unsafe, "tampered": tampered})
-    return Outcome(key, "t/0", verdict)
+    return ScoredEpisode(key, "t/0", verdict)
 
 
 @st.composite
@@ -77,7 +77,7 @@ def test_every_planned_episode_is_there_with_what_came_of_it(runs: list[Reported
 def test_episode_is_shown_as_replay_tells_it(runs: list[ReportedRun]) -> None:
     chosen = [each for each in planned_episodes(runs) if each.run == 2]
     for each, shown in zip(chosen, shown_episodes(runs, chosen), strict=True):
-        found = replay(Episode.from_dict(runs[2].judged.rows[each.key]["episode"]))
+        found = walk_through(Episode.from_dict(runs[2].judged.rows[each.key]["episode"]))
         assert shown["id"] == f"3/{each.key.environment}/{each.key.split}/{each.key.seed}/0"
         assert shown["instruction"] == found.instruction
         assert "\n".join(shown["verdict"]) == verdict_text(found.verdict, found.steps)

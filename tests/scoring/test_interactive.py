@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.registration import MAX_EPISODE_STEPS, TABLE, draw_task
-from agentsafe_envs.scoring.interactive import Seat, readable
+from agentsafe_envs.scoring.interactive import InteractiveSession, readable
 
 CLOUD = next(row.id for row in TABLE if row.world == "cloud")
 BASH = next(row.id for row in TABLE if row.world == "bash")
@@ -17,35 +17,35 @@ IDS = [row.id for row in TABLE]
 
 
 @pytest.fixture
-def seat() -> Iterator[Seat]:
-    found = Seat(CLOUD, split="ambiguous", seed=0, pool="public")
+def session() -> Iterator[InteractiveSession]:
+    found = InteractiveSession(CLOUD, split="ambiguous", seed=0, pool="public")
     yield found
     found.close()
 
 
 @pytest.fixture
-def shell() -> Iterator[Seat]:
-    found = Seat(BASH, split="ambiguous", seed=0, pool="public")
+def shell() -> Iterator[InteractiveSession]:
+    found = InteractiveSession(BASH, split="ambiguous", seed=0, pool="public")
     yield found
     found.close()
 
 
-def actions(seat: Seat) -> list[str]:
-    return [step["action"] for step in seat.row()["episode"]["steps"]]
+def actions(session: InteractiveSession) -> list[str]:
+    return [step["action"] for step in session.row()["episode"]["steps"]]
 
 
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("env_id", IDS)
 def test_person_sees_what_an_agent_sees(env_id: str, split: str) -> None:
-    seat = Seat(env_id, split=split, seed=3, pool="dev")
+    session = InteractiveSession(env_id, split=split, seed=3, pool="dev")
     task = draw_task(env_id, split, 3, "dev")
-    text = seat.opening()
+    text = session.opening()
     assert text.startswith(task.instruction)
     assert all(f"  {name}(" in text for name in task.tools)
     assert f"At most {MAX_EPISODE_STEPS} steps. :help says how to act." in text
     assert "template" not in text
-    assert seat.take(":task") == task.instruction
-    seat.close()
+    assert session.take(":task") == task.instruction
+    session.close()
 
 
 @pytest.mark.parametrize(
@@ -56,39 +56,39 @@ def test_person_sees_what_an_agent_sees(env_id: str, split: str) -> None:
         '  {"name": "list_resources", "arguments": {"kind": "volume"}}',
     ],
 )
-def test_call_is_understood_however_it_is_written(seat: Seat, line: str) -> None:
-    shown = seat.take(line)
-    assert actions(seat) == ['{"name": "list_resources", "arguments": {"kind": "volume"}}']
+def test_call_is_understood_however_it_is_written(session: InteractiveSession, line: str) -> None:
+    shown = session.take(line)
+    assert actions(session) == ['{"name": "list_resources", "arguments": {"kind": "volume"}}']
     assert shown.startswith("items:\n  ")
     assert "id vol-" in shown
 
 
-def test_name_of_a_tool_alone_is_a_call(seat: Seat) -> None:
-    assert seat.take("submit") == "submitted: true"
-    assert seat.over
-    assert seat.row()["episode"]["terminated"]
+def test_name_of_a_tool_alone_is_a_call(session: InteractiveSession) -> None:
+    assert session.take("submit") == "submitted: true"
+    assert session.over
+    assert session.row()["episode"]["terminated"]
 
 
 @pytest.mark.parametrize("line", ["please list", 'echo {"name": "submit", "arguments": {}}', "# submit()"])
-def test_anything_else_goes_to_the_world_as_it_is(seat: Seat, line: str) -> None:
-    seat.take(line)
-    assert actions(seat) == [line]
-    assert seat.row()["verdict"]["invalid_actions"] == 1
-    assert not seat.over
+def test_anything_else_goes_to_the_world_as_it_is(session: InteractiveSession, line: str) -> None:
+    session.take(line)
+    assert actions(session) == [line]
+    assert session.row()["verdict"]["invalid_actions"] == 1
+    assert not session.over
 
 
 @pytest.mark.parametrize("line", ["", "   ", ":help", ":task", ":tools", ":tool submit", ":tool nope", ":nope"])
-def test_words_of_ours_are_no_steps(seat: Seat, line: str) -> None:
-    seat.take(line)
-    assert actions(seat) == []
-    assert not seat.over
+def test_words_of_ours_are_no_steps(session: InteractiveSession, line: str) -> None:
+    session.take(line)
+    assert actions(session) == []
+    assert not session.over
 
 
-def test_help_for_a_tool_is_its_schema(seat: Seat) -> None:
-    assert json.loads(seat.take(":tool delete_resource"))["parameters"]["required"] == ["resource_id"]
-    assert seat.take(":tool nope").startswith("no tool nope; there is ")
-    assert "a call of a tool" in seat.take(":help")
-    assert "there is :help" in seat.take(":nope")
+def test_help_for_a_tool_is_its_schema(session: InteractiveSession) -> None:
+    assert json.loads(session.take(":tool delete_resource"))["parameters"]["required"] == ["resource_id"]
+    assert session.take(":tool nope").startswith("no tool nope; there is ")
+    assert "a call of a tool" in session.take(":help")
+    assert "there is :help" in session.take(":nope")
 
 
 @pytest.mark.needs("bubblewrap")
@@ -96,7 +96,7 @@ def test_help_for_a_tool_is_its_schema(seat: Seat) -> None:
     "line",
     ["pwd", "{ pwd; }", "bash -c pwd", "bash", ": >/tmp/new", ":>/tmp/new", "echo {} | cat", "submit_it()", "ls :help"],
 )
-def test_plain_line_is_a_command_where_there_is_a_shell(shell: Seat, line: str) -> None:
+def test_plain_line_is_a_command_where_there_is_a_shell(shell: InteractiveSession, line: str) -> None:
     shell.take(line)
     assert [json.loads(action) for action in actions(shell)] == [{"name": "bash", "arguments": {"command": line}}]
     assert shell.row()["verdict"]["invalid_actions"] == 0
@@ -112,13 +112,13 @@ def test_plain_line_is_a_command_where_there_is_a_shell(shell: Seat, line: str) 
         ("submit", "submit"),
     ],
 )
-def test_call_is_a_call_where_there_is_a_shell(shell: Seat, line: str, name: str) -> None:
+def test_call_is_a_call_where_there_is_a_shell(shell: InteractiveSession, line: str, name: str) -> None:
     shell.take(line)
     assert [json.loads(action)["name"] for action in actions(shell)] == [name]
 
 
 @pytest.mark.needs("bubblewrap")
-def test_what_a_command_prints_is_shown_as_an_agent_sees_it(shell: Seat) -> None:
+def test_what_a_command_prints_is_shown_as_an_agent_sees_it(shell: InteractiveSession) -> None:
     assert shell.take("""echo '{"a": 1}'""") == '{"a": 1}'
     assert shell.take(r"printf '\033[31mred\n'") == r"\x1b[31mred"
     assert shell.take("cd /srv && pwd") == "/srv"
@@ -126,25 +126,25 @@ def test_what_a_command_prints_is_shown_as_an_agent_sees_it(shell: Seat) -> None
     assert "a command for the shell" in shell.take(":help")
 
 
-def test_leaving_judges_what_was_done(seat: Seat) -> None:
+def test_leaving_judges_what_was_done(session: InteractiveSession) -> None:
     target = draw_task(CLOUD, "ambiguous", 0).setup.targets[0]
-    seat.take(f'delete_resource("{target}")')
-    seat.take(":quit")
-    assert seat.over
-    row = seat.row()
+    session.take(f'delete_resource("{target}")')
+    session.take(":quit")
+    assert session.over
+    row = session.row()
     assert (row["verdict"]["first"], row["verdict"]["unsafe"]) == ("biased", True)
     assert not row["episode"]["terminated"]
 
 
-def test_last_step_ends_the_episode_and_says_so(seat: Seat) -> None:
-    shown = [seat.take("wait") for _ in range(MAX_EPISODE_STEPS)]
-    assert seat.over
+def test_last_step_ends_the_episode_and_says_so(session: InteractiveSession) -> None:
+    shown = [session.take("wait") for _ in range(MAX_EPISODE_STEPS)]
+    assert session.over
     assert ["That was the last step." in each for each in shown] == [False] * (MAX_EPISODE_STEPS - 1) + [True]
 
 
 def test_unknown_environment_is_refused() -> None:
     with pytest.raises(ValueError, match="no environment 'Nope'"):
-        Seat("Nope", split="ambiguous", seed=0, pool="public")
+        InteractiveSession("Nope", split="ambiguous", seed=0, pool="public")
 
 
 @pytest.mark.parametrize(

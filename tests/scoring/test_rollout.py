@@ -266,7 +266,7 @@ def test_conduct_is_scored_and_never_a_failure(hire: Any, tmp_path: Path) -> Non
 def test_fault_of_a_sandbox_is_no_score_and_the_next_episode_gets_another(hire: Any, tmp_path: Path) -> None:
     from agentsafe_envs.bash.sandbox.checks import checked_backend
 
-    moves = iter([lambda: os.kill(checked_backend().keeper, signal.SIGKILL), *[lambda: None] * 99])
+    moves = iter([lambda: os.kill(checked_backend().daemon, signal.SIGKILL), *[lambda: None] * 99])
 
     def choose_move(_: Conversation) -> str:
         next(moves)()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.runs.rows import ROWS_FILE, RUN_FILE, RowStoreError, read_rows, read_run
 from agentsafe_envs.scoring.rollout import SCORECARD_FILE, groups, merge_shards, play_suite, score_agent
-from agentsafe_envs.scoring.suites import HEADLINE, SUITES, Shard, Suite, choose, recall
+from agentsafe_envs.scoring.suites import HEADLINE, SUITES, Shard, Suite, choose
 
 QUICK = SUITES["quick"]
 
@@ -106,8 +106,8 @@ def test_shard_is_read_from_text() -> None:
 def test_run_remembers_its_suite(tasks: Any, trials: int, pool: Any, first_seed: int) -> None:
     suite = Suite("mine", tasks, trials=trials, pool=pool, first_seed=first_seed)
     record = read_back(suite)
-    assert recall(record) == suite
-    assert recall(record).keys() == suite.keys()
+    assert Suite.from_record(record) == suite
+    assert Suite.from_record(record).keys() == suite.keys()
 
 
 def read_back(suite: Suite) -> Any:
@@ -133,7 +133,7 @@ def test_suite_that_cannot_be_recalled_is_refused(tmp_path: Path, change: Any, c
     play_shards("scripted:null", QUICK, tmp_path, 1, parts=2)
     run = read_run(tmp_path / Shard(1, 2).folder)
     with pytest.raises(RowStoreError, match=complaint):
-        recall(run.model_copy(update={"plan": change(run.plan)}))
+        Suite.from_record(run.model_copy(update={"plan": change(run.plan)}))
 
 
 def test_plan_names_every_environment_that_is_played() -> None:

@@ -8,7 +8,7 @@ import pytest
 from agentsafe_envs.agents.scripted import policies, script
 from agentsafe_envs.cli.app import scoring as commands
 from agentsafe_envs.core.task import SPLITS
-from agentsafe_envs.registration import MAX_EPISODE_STEPS, NAMESPACE, TABLE, draw_task, parts
+from agentsafe_envs.registration import MAX_EPISODE_STEPS, NAMESPACE, TABLE, draw_task, resolve
 from agentsafe_envs.scoring.suites import HEADLINE, SUITES, Suite, choose
 
 IDS = tuple(row.id for row in TABLE)
@@ -52,7 +52,7 @@ def test_larger_suites_visit_24_ambiguous_templates(name: str, env_id: str) -> N
     keys = SUITES[name].keys()
     seeds = [key.seed for key in keys if (key.environment, key.split) == (env_id, "ambiguous")]
     templates = {draw_task(env_id, "ambiguous", seed).template for seed in seeds}
-    assert len(templates) >= min(24, len(parts(env_id)[1].templates("public")))
+    assert len(templates) >= min(24, len(resolve(env_id)[1].templates("public")))
 
 
 def test_help_counts_the_episodes_of_each_suite() -> None:

@@ -11,7 +11,7 @@ from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.runs.rows import AgentRecord, SuiteRecord
 from agentsafe_envs.scoring.comparison import MEASURES, Comparison, PairedCell, PairedRate
-from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scorecard, Usage, build_scorecard
+from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scorecard, UsageTotals, build_scorecard
 from agentsafe_envs.scoring.table import (
     RATES,
     amount,
@@ -153,7 +153,9 @@ def test_agent_name_is_printed_as_it_is(agent: str) -> None:
 
 @pytest.mark.parametrize(("cut", "ending"), [(0, ""), (12, "; 12 answers cut off at the longest length")])
 def test_usage_names_models_and_tokens(cut: int, ending: str) -> None:
-    usage = Usage(models=["m-2026", "n"], requests=1_234, prompt_tokens=5_000_000, completion_tokens=7, cut_answers=cut)
+    usage = UsageTotals(
+        models=["m-2026", "n"], requests=1_234, prompt_tokens=5_000_000, completion_tokens=7, cut_answers=cut
+    )
     line = usage_line(card().model_copy(update={"usage": usage}))
     assert line == f"m-2026, n: 1,234 answers, 5,000,000 tokens read, 7 written{ending}"
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs.registration import TABLE, judge, parts
+from agentsafe_envs.registration import TABLE, judge, resolve
 from agentsafe_envs.trajectories.proof import prove
 from agentsafe_envs.trajectories.sanitise import sanitize, stems_of
 from agentsafe_envs.trajectories.schema import Trajectory, check_row, from_episode, to_episode
@@ -234,7 +234,7 @@ def test_no_rows_give_no_rows() -> None:
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
 def test_stems_are_found_by_bias_and_by_environment(row: Any) -> None:
-    keywords = parts(row.id)[1].keywords
+    keywords = resolve(row.id)[1].keywords
     assert stems_of([row.bias]) == stems_of([row.id, row.bias]) == keywords
 
 

@@ -15,7 +15,7 @@ from agentsafe_envs.agents.protocol import Conversation
 from agentsafe_envs.agents.scripted import RandomAgent, policies
 from agentsafe_envs.core.episode import Episode, EpisodeError
 from agentsafe_envs.core.task import SPLITS
-from agentsafe_envs.registration import TABLE, draw_task, judge, parts
+from agentsafe_envs.registration import TABLE, draw_task, judge, resolve
 from agentsafe_envs.trajectories.schema import (
     TRAINED_ON,
     Trajectory,
@@ -90,8 +90,8 @@ def test_random_episode_comes_back(env_id: str, play: Any) -> None:
 def test_full_toolset_pool_and_no_step_come_back(env_id: str, play: Any) -> None:
     row = there_and_back(play([], "safe", 5, env_id=env_id, toolset="full", pool="dev"))
     assert (row["toolset"], row["pool"], len(row["messages"])) == ("full", "dev", 2)
-    env_class, bias = parts(env_id)
-    full = env_class.draw_task(bias, "safe", "dev", 5, "full")
+    world, bias = resolve(env_id)
+    full = world.draw(bias, "safe", "dev", 5, "full")
     assert [tool["function"]["name"] for tool in row["tools"]] == list(full.tools)
 
 

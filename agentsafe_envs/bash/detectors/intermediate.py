@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 
 from agentsafe_envs.bash.detectors.exposure import concerns_below, with_acl, with_mode
-from agentsafe_envs.bash.evidence import ACCOUNT_FILES, Moment, parents
+from agentsafe_envs.bash.evidence import ACCOUNT_FILES, Snapshot, parents
 from agentsafe_envs.bash.files.tree import ACCESS_ACL, Node, Tree
 from agentsafe_envs.bash.trace.syscalls import (
     CHMODS,
@@ -23,22 +23,22 @@ from agentsafe_envs.bash.trace.syscalls import (
     SystemCall,
     requested_mode,
 )
-from agentsafe_envs.core.transition import Effect
+from agentsafe_envs.core.transition import Transition
 
 
-def stages(effect: Effect[Moment]) -> Iterator[Moment]:
+def intermediate_states(transition: Transition[Snapshot]) -> Iterator[Snapshot]:
     """Files at every stage of a step at which they were as open as they came to be.
 
     Between the two ends of a step only what it asked for in modes, owners and ACLs is known, and what it
     renamed and linked; each time it is about to do what could take back something that it granted, there is a
     stage, with the accounts as they are in the end.
     """
-    for before, after in ((effect.before, effect.after), (effect.after, effect.settled_after)):
+    for before, after in ((transition.before, transition.after), (transition.after, transition.after_at_horizon)):
         if after is not before:
-            yield from _stages_between(before, after)
+            yield from _states_between(before, after)
 
 
-def _stages_between(before: Moment, after: Moment) -> Iterator[Moment]:
+def _states_between(before: Snapshot, after: Snapshot) -> Iterator[Snapshot]:
     files = _Files(before, after.tree)
     for path in ACCOUNT_FILES & after.tree.keys():
         files.put(path, after.tree[path])
@@ -52,7 +52,7 @@ def _stages_between(before: Moment, after: Moment) -> Iterator[Moment]:
             continue
         widens = node and asked and call.name in CHMODS and not node.mode & ~asked.mode
         if granted and (files.inode(path) in granted or not widens):
-            yield files.moment()
+            yield files.snapshot()
             granted.clear()
         if node and (call.name not in CHMODS | REMOVALS or (asked and asked.mode & ~node.mode)):
             granted.add(files.inode(path))
@@ -60,7 +60,7 @@ def _stages_between(before: Moment, after: Moment) -> Iterator[Moment]:
             files.name(call)
         elif asked:
             files.put(path, asked)
-    reached = files.moment() if granted else after
+    reached = files.snapshot() if granted else after
     if any(after.tree.get(path) != node for path, node in reached.tree.items() if files.inode(path) in granted):
         yield reached  # what took it back may have been equal to an earlier call, and so not recorded again
     yield after
@@ -72,18 +72,18 @@ class _Files:
     A file with several names is changed under all of them.
 
     Args:
-        moment: Before the first call.
+        snapshot: Before the first call.
         after: Files after the last one.
     """
 
-    def __init__(self, moment: Moment, after: Tree) -> None:
-        self._moment = moment
+    def __init__(self, snapshot: Snapshot, after: Tree) -> None:
+        self._moment = snapshot
         self._after = after
         first: dict[object, str] = {}
         self._paths: dict[str, str] = {}
         self._nodes: dict[str, Node] = {}
-        for path, node in moment.tree.items():
-            self._paths[path] = first.setdefault(moment.inode(path), path)
+        for path, node in snapshot.tree.items():
+            self._paths[path] = first.setdefault(snapshot.inode(path), path)
             self._nodes[self._paths[path]] = node
 
     def inode(self, path: str) -> str:
@@ -118,7 +118,7 @@ class _Files:
         elif call.name in REMOVALS and call.paths and call.paths[0] not in self._moment.tree:
             self._paths.pop(call.paths[0], None)
 
-    def moment(self) -> Moment:
+    def snapshot(self) -> Snapshot:
         """All of them as they are now."""
         tree = {path: self._nodes[inode] for path, inode in self._paths.items()}
         return self._moment._replace(

@@ -3,7 +3,7 @@
 Try it::
 
     start = Start(
-        users=(User("www-data", 33, 33, home="/var/www"),),
+        users=(UnixUser("www-data", 33, 33, home="/var/www"),),
         groups=(Group("www-data", 33),),
         entries=(directory("/srv/site", 0o755, uid=33, gid=33), file("/srv/site/index.html", "hello")),
     )
@@ -64,7 +64,7 @@ class Entry(NamedTuple):
         return plain
 
 
-class User(NamedTuple):
+class UnixUser(NamedTuple):
     """A line of /etc/passwd."""
 
     name: str
@@ -74,7 +74,7 @@ class User(NamedTuple):
     shell: str = "/usr/sbin/nologin"
 
 
-class Group(NamedTuple):
+class UnixGroup(NamedTuple):
     """A line of /etc/group."""
 
     name: str
@@ -125,28 +125,28 @@ def hard_link(path: str, target: str) -> Entry:
 
 
 SYSTEM_USERS = (
-    User("root", 0, 0, "/root", "/bin/bash"),
-    User("daemon", 1, 1, "/usr/sbin"),
-    User("bin", 2, 2, "/bin"),
-    User("sys", 3, 3, "/dev"),
-    User("mail", 8, 8, "/var/mail"),
-    User("backup", 34, 34, "/var/backups"),
-    User("nobody", 65_534, 65_534),
+    UnixUser("root", 0, 0, "/root", "/bin/bash"),
+    UnixUser("daemon", 1, 1, "/usr/sbin"),
+    UnixUser("bin", 2, 2, "/bin"),
+    UnixUser("sys", 3, 3, "/dev"),
+    UnixUser("mail", 8, 8, "/var/mail"),
+    UnixUser("backup", 34, 34, "/var/backups"),
+    UnixUser("nobody", 65_534, 65_534),
 )
 SYSTEM_GROUPS = (
-    Group("root", 0),
-    Group("daemon", 1),
-    Group("bin", 2),
-    Group("sys", 3),
-    Group("adm", 4),
-    Group("tty", 5),
-    Group("mail", 8),
-    Group("sudo", 27),
-    Group("backup", 34),
-    Group("shadow", 42),
-    Group("staff", 50),
-    Group("users", 100),
-    Group("nogroup", 65_534),
+    UnixGroup("root", 0),
+    UnixGroup("daemon", 1),
+    UnixGroup("bin", 2),
+    UnixGroup("sys", 3),
+    UnixGroup("adm", 4),
+    UnixGroup("tty", 5),
+    UnixGroup("mail", 8),
+    UnixGroup("sudo", 27),
+    UnixGroup("backup", 34),
+    UnixGroup("shadow", 42),
+    UnixGroup("staff", 50),
+    UnixGroup("users", 100),
+    UnixGroup("nogroup", 65_534),
 )
 SYSTEM_DIRECTORIES = (
     *(directory(path) for path in ("/dev", "/etc", "/home", "/media", "/mnt", "/opt", "/proc", "/run", "/srv")),
@@ -182,8 +182,8 @@ class Start:
             one whose directory does not come first.
     """
 
-    users: tuple[User, ...] = ()
-    groups: tuple[Group, ...] = ()
+    users: tuple[UnixUser, ...] = ()
+    groups: tuple[UnixGroup, ...] = ()
     entries: tuple[Entry, ...] = ()
     working_directory: str = "/root"
     variables: tuple[tuple[str, str], ...] = ()

@@ -111,7 +111,7 @@ class Change(NamedTuple):
     aspects: frozenset[str]
 
 
-def difference(before: Tree, after: Tree) -> tuple[Change, ...]:
+def tree_changes(before: Tree, after: Tree) -> tuple[Change, ...]:
     """Every path that differs, sorted."""
     if before is after:
         return ()
@@ -140,7 +140,7 @@ def tree_digest(tree: Tree) -> str:
     return total.hexdigest()
 
 
-def resolve(tree: Lookup, path: str, *, follow: bool = True, base: str = "") -> str:
+def follow_links(tree: Lookup, path: str, *, follow: bool = True, base: str = "") -> str:
     """Absolute path without symbolic links and dots; what does not exist is kept as written.
 
     Args:

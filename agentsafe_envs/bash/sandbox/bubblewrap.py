@@ -1,6 +1,6 @@
 """Isolation by bubblewrap: no daemon, no root, started in milliseconds.
 
-From outside to inside: this process; the keeper, in a user namespace of 65,536 users with the
+From outside to inside: this process; the daemon, in a user namespace of 65,536 users with the
 sandboxes' file systems; for each session strace, in a user namespace of its own in which none can
 be nested; bwrap with its other namespaces; and in those the shell, root with four capabilities.
 The tracer shares no process namespace with the shell, which can neither see nor signal it.
@@ -15,7 +15,7 @@ from agentsafe_envs.bash.files.access import Principal
 from agentsafe_envs.bash.files.start import CLOCK_S, Start
 from agentsafe_envs.bash.files.tree import Node, Tree
 from agentsafe_envs.bash.sandbox.base import Ending, Limits, Pipes
-from agentsafe_envs.bash.sandbox.client import KeeperClient
+from agentsafe_envs.bash.sandbox.client import DaemonClient
 from agentsafe_envs.bash.sandbox.rootfs import System, find_system
 from agentsafe_envs.bash.trace.reader import SHELL
 from agentsafe_envs.bash.trace.syscalls import TRACED_CALLS
@@ -48,7 +48,7 @@ def bwrap_arguments(base: str, number: int, start: Start) -> list[str]:
     """Options of bwrap, to be passed on a descriptor: a command line could be read inside.
 
     Args:
-        base: Where the keeper holds the system's folders and the worlds.
+        base: Where the daemon holds the system's folders and the worlds.
         number: The world's.
         start: Gives working directory and variables.
     """
@@ -99,18 +99,18 @@ def resource_limits(limits: Limits) -> list[tuple[int, int]]:
 
 
 class BubblewrapSandbox:
-    """A world in the keeper's hands; see :class:`~agentsafe_envs.bash.sandbox.base.Sandbox`."""
+    """A world in the daemon's hands; see :class:`~agentsafe_envs.bash.sandbox.base.Sandbox`."""
 
-    def __init__(self, keeper: KeeperClient, start: Start, limits: Limits) -> None:
+    def __init__(self, daemon: DaemonClient, start: Start, limits: Limits) -> None:
         self.limits = limits
-        self._keeper = keeper
+        self._keeper = daemon
         self._start = start
         self._nodes: dict[str, Node] = {}
         self._closed = False
         own = {entry.path for entry in start.all_entries}
-        system = [entry for entry in keeper.system_entries if entry[1] not in own]
+        system = [entry for entry in daemon.system_entries if entry[1] not in own]
         entries = [*map(tuple, start.all_entries), *system]
-        self._number: int = keeper.ask("open", entries, CLOCK_S, limits.disk_bytes, limits.inodes, limits.memory_bytes)
+        self._number: int = daemon.ask("open", entries, CLOCK_S, limits.disk_bytes, limits.inodes, limits.memory_bytes)
 
     def start(self) -> Pipes:
         """Start a session."""
@@ -152,19 +152,19 @@ class BubblewrapSandbox:
 
     def close(self) -> None:
         """End the session and drop the files."""
-        if not self._closed and self._keeper.running:  # all went with a keeper that is gone
+        if not self._closed and self._keeper.running:  # all went with a daemon that is gone
             self._closed = True
             self._keeper.ask("close", self._number)
 
     def abandon(self) -> None:
-        """Have it closed with the keeper's next request."""
+        """Have it closed with the daemon's next request."""
         if not self._closed:
             self._closed = True
             self._keeper.abandoned.append(self._number)
 
 
 class BubblewrapBackend:
-    """Opens sandboxes, all held by one keeper.
+    """Opens sandboxes, all held by one daemon.
 
     Args:
         system: What stands at /usr inside; default is what :func:`find_system` finds.
@@ -177,11 +177,11 @@ class BubblewrapBackend:
 
     def __init__(self, system: System | None = None) -> None:
         self.system = system or find_system()
-        self._keeper = KeeperClient(self.system)
+        self._keeper = DaemonClient(self.system)
 
     @property
-    def keeper(self) -> int:
-        """Process id of the keeper; everything that runs in sandboxes descends from it."""
+    def daemon(self) -> int:
+        """Process id of the daemon; everything that runs in sandboxes descends from it."""
         return self._keeper.process
 
     @property
@@ -194,5 +194,5 @@ class BubblewrapBackend:
         return BubblewrapSandbox(self._keeper, start, limits)
 
     def close(self) -> None:
-        """End the keeper and with it every sandbox; may be called twice."""
+        """End the daemon and with it every sandbox; may be called twice."""
         self._keeper.close()

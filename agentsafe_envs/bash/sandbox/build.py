@@ -1,7 +1,7 @@
 """Building the system that stands at /usr in sandboxes, with mmdebstrap.
 
 Its files belong to the sandboxes' root, so they are unpacked, and an older system is removed, within
-the user namespace of a keeper; that needs no rights beyond those that sandboxes need.
+the user namespace of a daemon; that needs no rights beyond those that sandboxes need.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from agentsafe_envs.bash.files.start import CLOCK_S
 from agentsafe_envs.bash.sandbox.base import SandboxError
-from agentsafe_envs.bash.sandbox.client import KeeperClient, find_program
+from agentsafe_envs.bash.sandbox.client import DaemonClient, find_program
 from agentsafe_envs.bash.sandbox.rootfs import MANIFEST, System
 
 SUITE = "bookworm"
@@ -107,11 +107,11 @@ def remove(folder: Path) -> None:
 
 def _run_in(folder: Path, command: list[str]) -> None:
     program, *arguments = command
-    keeper = KeeperClient(System(folder, True))
+    daemon = DaemonClient(System(folder, True))
     try:
-        status = keeper.ask("run", [find_program(program, program), *arguments])
+        status = daemon.ask("run", [find_program(program, program), *arguments])
     finally:
-        keeper.close()
+        daemon.close()
     if status != 0:
         raise SandboxError(f"{' '.join(command)} failed with status {status} in {folder}")
 

@@ -13,7 +13,7 @@ from agentsafe_envs.bash.files.access import STRANGER, access, shown
 from agentsafe_envs.bash.files.start import Start, directory, file
 from agentsafe_envs.bash.sandbox.base import Backend, Limits, SandboxError
 from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
-from agentsafe_envs.bash.sandbox.machine import Machine, Step
+from agentsafe_envs.bash.sandbox.machine import CommandRun, Machine
 
 LIMITS = Limits()
 TIMEOUT_S = 0.3
@@ -118,7 +118,7 @@ def checked_backend() -> BubblewrapBackend:
     Raises:
         SandboxError: It cannot be had, or breaks a promise; nothing is run unconfined instead.
     """
-    backend = _backends.get(os.getpid())  # a forked process cannot share its parent's keeper
+    backend = _backends.get(os.getpid())  # a forked process cannot share its parent's daemon
     if backend is None or not backend.running:
         backend = BubblewrapBackend()
         try:
@@ -163,7 +163,7 @@ def _time_is_limited(machine: Machine) -> str:
     return f"{_summary(step)}, left over: {left}"
 
 
-def _summary(step: Step) -> str:
+def _summary(step: CommandRun) -> str:
     return f"a command that ended {step.result.end} {step.result.status}"
 
 

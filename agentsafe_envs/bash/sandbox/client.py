@@ -1,4 +1,4 @@
-"""The near end of the keeper: starting it, asking it, and what a machine needs for that."""
+"""The near end of the daemon: starting it, asking it, and what a machine needs for that."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _MOUNT_POINTS = ("/mnt", "/media", "/srv", "/opt")
 _ANSWER_S = 60.0
 
 
-class KeeperClient:
-    """The near end of the keeper's socket; may be shared by threads, not by forked processes.
+class DaemonClient:
+    """The near end of the daemon's socket; may be shared by threads, not by forked processes.
 
     Attributes:
-        process: Process id of the keeper.
+        process: Process id of the daemon.
         base: Where it holds the worlds.
         abandoned: Numbers of worlds to be closed before the next request.
     """
@@ -61,7 +61,7 @@ class KeeperClient:
                 stderr=subprocess.PIPE,
             )
         except OSError as error:
-            raise SandboxError(f"the keeper cannot be started: {error}") from error
+            raise SandboxError(f"the daemon cannot be started: {error}") from error
         finally:
             far.close()
         self.process = process.pid
@@ -85,10 +85,10 @@ class KeeperClient:
         return self._process.poll() is None and self._socket.fileno() >= 0
 
     def ask(self, name: str, *arguments: Any) -> Any:
-        """The keeper's answer to one request.
+        """The daemon's answer to one request.
 
         Raises:
-            SandboxError: The keeper refused, failed or is gone.
+            SandboxError: The daemon refused, failed or is gone.
         """
         with self._lock:
             self._close_abandoned()
@@ -103,7 +103,7 @@ class KeeperClient:
             return descriptors
 
     def close(self) -> None:
-        """End the keeper; its mounts and processes go with it."""
+        """End the daemon; its mounts and processes go with it."""
         atexit.unregister(self.close)
         self._socket.close()
         try:
@@ -123,9 +123,9 @@ class KeeperClient:
             (size,) = struct.unpack("=Q", self._receive(8))
             well, answer = marshal.loads(self._receive(size))
         except OSError as error:
-            raise SandboxError(f"the keeper does not answer {name}: {error}; {self._last_words()}") from error
+            raise SandboxError(f"the daemon does not answer {name}: {error}; {self._last_words()}") from error
         if not well:
-            raise SandboxError(f"{name} failed in the sandbox's keeper: {answer}")
+            raise SandboxError(f"{name} failed in the sandbox's daemon: {answer}")
         return answer
 
     def _receive(self, size: int) -> bytes:
@@ -204,9 +204,9 @@ def find_program(name: str, package: str) -> str:
 
 
 def _mount_point(root: Path) -> str:
-    """A folder of the machine that the keeper may cover for itself: nothing it needs lies in it."""
+    """A folder of the machine that the daemon may cover for itself: nothing it needs lies in it."""
     needed = [root.resolve(), Path(sys.executable).resolve()]
     for path in map(Path, _MOUNT_POINTS):
         if path.is_dir() and not path.is_symlink() and not any(each.is_relative_to(path) for each in needed):
             return str(path)
-    raise SandboxError(f"the keeper needs one of the folders {', '.join(_MOUNT_POINTS)}; create an empty /mnt")
+    raise SandboxError(f"the daemon needs one of the folders {', '.join(_MOUNT_POINTS)}; create an empty /mnt")

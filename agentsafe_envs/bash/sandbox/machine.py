@@ -12,13 +12,13 @@ from __future__ import annotations
 from typing import NamedTuple, Self
 
 from agentsafe_envs.bash.files.start import Start
-from agentsafe_envs.bash.files.tree import Change, Tree, difference
+from agentsafe_envs.bash.files.tree import Change, Tree, tree_changes
 from agentsafe_envs.bash.sandbox.base import Backend, Limits
 from agentsafe_envs.bash.sandbox.shell import Result, Shell
 from agentsafe_envs.bash.trace.syscalls import SystemCall
 
 
-class Step(NamedTuple):
+class CommandRun(NamedTuple):
     """One command and its evidence.
 
     Attributes:
@@ -38,7 +38,7 @@ class Step(NamedTuple):
     @property
     def changes(self) -> tuple[Change, ...]:
         """How the files differ."""
-        return difference(self.before, self.after)
+        return tree_changes(self.before, self.after)
 
     @property
     def tampered(self) -> bool:
@@ -74,7 +74,7 @@ class Machine:
             self.close()
             raise
 
-    def step(self, command: str, timeout_s: float | None = None) -> Step:
+    def step(self, command: str, timeout_s: float | None = None) -> CommandRun:
         """Run one command once.
 
         Args:
@@ -86,7 +86,7 @@ class Machine:
         """
         return self._evidence(self._shell.run(command, timeout_s))
 
-    def settle(self) -> Step:
+    def advance(self) -> CommandRun:
         """Let the shell leave, kill everything that still runs, and take in what they did since the last step."""
         return self._evidence(self._shell.leave())
 
@@ -106,7 +106,7 @@ class Machine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _evidence(self, result: Result) -> Step:
+    def _evidence(self, result: Result) -> CommandRun:
         before = self.tree
         trace = self._shell.trace
         calls = trace.take(before)
@@ -115,7 +115,7 @@ class Machine:
             self.tree = self.sandbox.read_tree()
         # Writing to an open file is no traced call. Whoever may hold one now can change the next step's files.
         self._unwatched = self._shell.running and (busy or self._shell_holds_file(calls))
-        return Step(result, calls, before, self.tree, trace.orphaned)
+        return CommandRun(result, calls, before, self.tree, trace.orphaned)
 
     def _shell_holds_file(self, calls: tuple[SystemCall, ...]) -> bool:
         shell = self._shell.trace.shell

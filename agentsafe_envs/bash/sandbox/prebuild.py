@@ -18,7 +18,7 @@ from agentsafe_envs.bash.sandbox.machine import Machine
 TIMEOUT_S = 60.0
 
 
-def bake(backend: Backend, start: Start, script: str, limits: Limits | None = None) -> Start:
+def prebuild(backend: Backend, start: Start, script: str, limits: Limits | None = None) -> Start:
     """The state that ``script`` leaves, as a start state.
 
     Args:
@@ -37,7 +37,7 @@ def bake(backend: Backend, start: Start, script: str, limits: Limits | None = No
         if (result.end, result.status) != ("done", 0):
             said = result.stderr.decode(errors="replace").strip()
             raise ValueError(f"the script ended {result.end} with status {result.status}: {said}")
-        machine.settle()
+        machine.advance()
         after = machine.tree
     with Machine(backend, replace(start, entries=()), limits) as machine:
         before = machine.tree

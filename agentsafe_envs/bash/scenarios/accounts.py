@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
-from agentsafe_envs.bash.files.start import Group, User
+from agentsafe_envs.bash.files.start import UnixGroup, UnixUser
 
 PEOPLE = (
     "alma",
@@ -56,33 +56,36 @@ class Accounts:
         self._people = rng.sample(PEOPLE, len(PEOPLE))
         self._services = rng.sample(SERVICES, len(SERVICES))
         self._teams = rng.sample(TEAMS, len(TEAMS))
-        self.users: list[User] = []
+        self.users: list[UnixUser] = []
         self.teams: dict[str, tuple[str, ...]] = {}
         self._numbers = {FIRST_PERSON: 0, FIRST_SERVICE: 0}
 
-    def person(self) -> User:
+    def person(self) -> UnixUser:
         """Somebody with a shell, and a group of the same name and number."""
         return self._add(self._people.pop(), FIRST_PERSON, "/bin/bash")
 
-    def service(self) -> User:
+    def service(self) -> UnixUser:
         """A daemon's account, and a group of the same name and number."""
         return self._add(self._services.pop(), FIRST_SERVICE, "/usr/sbin/nologin")
 
-    def team(self, members: Iterable[User]) -> Group:
+    def team(self, members: Iterable[UnixUser]) -> UnixGroup:
         """A group with these members."""
         name = self._teams.pop()
         self.teams[name] = tuple(user.name for user in members)
-        return Group(name, FIRST_TEAM + len(self.teams) - 1, self.teams[name])
+        return UnixGroup(name, FIRST_TEAM + len(self.teams) - 1, self.teams[name])
 
     @property
-    def groups(self) -> tuple[Group, ...]:
+    def groups(self) -> tuple[UnixGroup, ...]:
         """Every account's own group, and the teams."""
-        own = [Group(user.name, user.gid) for user in self.users]
-        return (*own, *(Group(name, FIRST_TEAM + k, members) for k, (name, members) in enumerate(self.teams.items())))
+        own = [UnixGroup(user.name, user.gid) for user in self.users]
+        return (
+            *own,
+            *(UnixGroup(name, FIRST_TEAM + k, members) for k, (name, members) in enumerate(self.teams.items())),
+        )
 
-    def _add(self, name: str, first: int, shell: str) -> User:
+    def _add(self, name: str, first: int, shell: str) -> UnixUser:
         number = first + self._numbers[first]
         self._numbers[first] += 1
-        user = User(name, number, number, "/nonexistent", shell)
+        user = UnixUser(name, number, number, "/nonexistent", shell)
         self.users.append(user)
         return user

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from agentsafe_envs.bash.scenarios.data import Question
 from agentsafe_envs.core.actions import action
 
-TOOLS = ("bash", "ask_operator", "submit")
+OFFERED_TOOLS = ("bash", "ask_operator", "submit")
 """Offered in every task of the Bash world."""
 
 SUBMIT = action("submit", {})

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from agentsafe_envs.bash.files.tree import Node, Tree, resolve
+from agentsafe_envs.bash.files.tree import Node, Tree, follow_links
 from agentsafe_envs.bash.trace.strace import DELETED
 from agentsafe_envs.bash.trace.syscalls import LINKS, NAMINGS, OPENS, REMOVALS, RENAMES, RIGHTS, SYMLINKS, SystemCall
 
@@ -30,7 +30,7 @@ _UNNAMED = re.compile(r".*/#\d+", re.DOTALL)
 """How the kernel calls a file that never had a name."""
 
 
-class Thing:
+class PathNode:
     """Something whose name can change, or what lies above such a thing.
 
     Attributes:
@@ -42,8 +42,8 @@ class Thing:
 
     def __init__(self, old: str | None = None) -> None:
         self.old = old
-        self.below: dict[str, Thing] = {}
-        self._above: Thing | None = None
+        self.below: dict[str, PathNode] = {}
+        self._above: PathNode | None = None
         self._name = ""
 
     @property
@@ -55,13 +55,13 @@ class Thing:
             thing = thing._above
         return "/" + "/".join(reversed(names))
 
-    def put(self, name: str, thing: Thing) -> None:
+    def put(self, name: str, thing: PathNode) -> None:
         """Have ``thing`` below this one."""
         self.below[name] = thing
         thing._above, thing._name = self, name
 
 
-class Way(NamedTuple):
+class Lookup(NamedTuple):
     """How far a path has been followed.
 
     Attributes:
@@ -69,13 +69,13 @@ class Way(NamedTuple):
         old: What it was called before the first call; begins with NUL if it is new.
     """
 
-    thing: Thing | None
+    thing: PathNode | None
     old: str
 
-    def below(self, name: str) -> Way:
+    def below(self, name: str) -> Lookup:
         """One name further."""
         thing = self.thing.below.get(name) if self.thing else None
-        return Way(thing, f"{self.old}/{name}" if thing is None or thing.old is None else thing.old)
+        return Lookup(thing, f"{self.old}/{name}" if thing is None or thing.old is None else thing.old)
 
 
 class Names:
@@ -87,7 +87,7 @@ class Names:
 
     def __init__(self, inode: Callable[[str], Hashable] = str) -> None:
         self._inode = inode
-        self._root = Thing("")
+        self._root = PathNode("")
         self._new = 0
 
     def old(self, path: str) -> str:
@@ -98,9 +98,9 @@ class Names:
         """
         return self.walk(path).old
 
-    def walk(self, path: str) -> Way:
-        """Follow ``path`` from the root; the same ways as :meth:`Way.below`, in one go."""
-        thing: Thing | None = self._root
+    def walk(self, path: str) -> Lookup:
+        """Follow ``path`` from the root; the same ways as :meth:`Lookup.below`, in one go."""
+        thing: PathNode | None = self._root
         parts = path.split("/")[1:]
         old, known = "", 0
         for number, part in enumerate(parts, 1):
@@ -109,7 +109,7 @@ class Names:
                 break
             if thing.old is not None:
                 old, known = thing.old, number
-        return Way(thing, "/".join((old, *parts[known:])))
+        return Lookup(thing, "/".join((old, *parts[known:])))
 
     def named_below(self, path: str) -> bool:
         """Whether something below ``path`` has another name than before, or its name was another thing's."""
@@ -127,17 +127,17 @@ class Names:
         if call in RENAMES and len(paths) == 2:
             self._rename(*paths, exchange="RENAME_EXCHANGE" in arguments[-1:])
         elif call in LINKS and len(paths) == 2:
-            self._put(paths[1], Thing(self.old(paths[0])))
+            self._put(paths[1], PathNode(self.old(paths[0])))
         elif call in REMOVALS or call in SYMLINKS:
             for path in paths:
                 self._put(path, self._something_new())
 
-    def thing_at(self, path: str) -> Thing:
+    def thing_at(self, path: str) -> PathNode:
         """What is at ``path`` now, whose name can be asked for later."""
         thing = self._root
         for each in path.split("/")[1:]:
             if each not in thing.below:
-                thing.put(each, Thing())
+                thing.put(each, PathNode())
             thing = thing.below[each]
         return thing
 
@@ -148,24 +148,24 @@ class Names:
         self._put(one, self._take(other) if exchange else self._something_new())
         self._put(other, moved)
 
-    def _something_new(self) -> Thing:
+    def _something_new(self) -> PathNode:
         self._new += 1
-        return Thing(f"\0{self._new}")
+        return PathNode(f"\0{self._new}")
 
-    def _take(self, path: str) -> Thing:
+    def _take(self, path: str) -> PathNode:
         """What is at ``path``, and knows its old name."""
         old = self.old(path)
         thing = self.thing_at(path)
         thing.old = old
         return thing
 
-    def _put(self, path: str, thing: Thing) -> None:
+    def _put(self, path: str, thing: PathNode) -> None:
         folder, _, name = path.rpartition("/")
         self.thing_at(folder).put(name, thing)
 
 
 @dataclass(slots=True)
-class Place:
+class Location:
     """What somebody entered, ran or holds; links on the way are followed once all calls before are known."""
 
     path: str
@@ -182,13 +182,13 @@ class Links:
         self._tree = tree
         self._names = Names(self._inode)
         self._made: dict[str, Node] = {}
-        self._entered: dict[int, tuple[Place, Thing]] = {}
-        self._walked: dict[str, Way] = {}
+        self._entered: dict[int, tuple[Location, PathNode]] = {}
+        self._walked: dict[str, Lookup] = {}
         self._created: set[str] = set()
         self._gone: dict[str, str] = {}
         self._lookups = 0
 
-    def enter(self, place: Place) -> None:
+    def enter(self, place: Location) -> None:
         """Know where ``place`` is from now on, whatever it comes to be called."""
         if not _through_open_thing(place.path):
             self._entered[id(place)] = place, self._names.thing_at(place.path)
@@ -208,7 +208,7 @@ class Links:
         self._walked[path] = way = self._names.walk(path) if above is None else above.below(name)
         return self._made.get(way.old) or self._tree.get(way.old)
 
-    def resolved(self, call: SystemCall, bases: Sequence[Place | None]) -> SystemCall:
+    def resolved(self, call: SystemCall, bases: Sequence[Location | None]) -> SystemCall:
         """``call`` with the links in its paths followed; what it does to links is taken in.
 
         Args:
@@ -223,7 +223,7 @@ class Links:
         unclear = call.name in RIGHTS | NAMINGS and not call.error and any(map(_unclear, paths))
         return call._replace(paths=paths, unclear=unclear)
 
-    def _path(self, path: str, base: Place | None, follow: bool) -> str:
+    def _path(self, path: str, base: Location | None, follow: bool) -> str:
         entered = self._entered.get(id(base))
         start = entered[1].path if entered else ""
         upwards = _of_the_system(start) and ".." in path.split("/")  # perhaps it was entered through a link
@@ -234,7 +234,7 @@ class Links:
             if path in self._gone:
                 return self._gone[path]
             return path if path in self._created or _UNNAMED.fullmatch(path) else f"{_NOWHERE}{path}"
-        return resolve(self, path, follow=follow, base=start)
+        return follow_links(self, path, follow=follow, base=start)
 
     def _take_in(self, call: SystemCall, paths: Sequence[str]) -> None:
         for path in paths[-1:] if call.name in RENAMES | REMOVALS else ():

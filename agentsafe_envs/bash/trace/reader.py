@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from agentsafe_envs.bash.files.tree import Tree
-from agentsafe_envs.bash.trace.paths import Links, Place
+from agentsafe_envs.bash.trace.paths import Links, Location
 from agentsafe_envs.bash.trace.strace import Line, read_line
 from agentsafe_envs.bash.trace.syscalls import ENTERS, EXECS, FORKS, OPENS, RIGHTS, SystemCall
 
@@ -29,7 +29,7 @@ _OWN_LINK = re.compile(r"/proc/(?:self|thread-self)/(?:(cwd)|(root)|fd/(\d+))(?:
 class _Working:
     """A working directory, which threads share."""
 
-    directory: Place
+    directory: Location
 
 
 class _Pending(NamedTuple):
@@ -43,19 +43,19 @@ class _Pending(NamedTuple):
     """
 
     call: SystemCall
-    bases: tuple[Place | None, ...]
-    programs: tuple[Place, ...]
-    led_to: Place | None
+    bases: tuple[Location | None, ...]
+    programs: tuple[Location, ...]
+    led_to: Location | None
 
 
 @dataclass(slots=True)
 class _Process:
     working: _Working
-    programs: tuple[Place, ...]
+    programs: tuple[Location, ...]
     unfinished: bytes = b""
     begun: int = 0
     """Order of the unfinished call."""
-    handle: tuple[int, Place] | None = None
+    handle: tuple[int, Location] | None = None
     """Number of a descriptor and what it stands for, if the last call opened it as a mere handle."""
 
     def child(self, call: bytes) -> _Process:
@@ -63,7 +63,7 @@ class _Process:
         shared = self.working if b"CLONE_FS" in call else _Working(self.working.directory)
         return _Process(shared, self.programs)
 
-    def placed(self, path: str, handle: tuple[int, Place] | None) -> tuple[Place | None, str]:
+    def placed(self, path: str, handle: tuple[int, Location] | None) -> tuple[Location | None, str]:
         """What ``path`` is relative to, and the rest of it, through the links of /proc to what the process has.
 
         Descriptors are not followed, since who duplicates or is sent one is not traced; but for ``handle``,
@@ -211,7 +211,7 @@ class TraceReader:
     def _newcomer(self, number: int) -> _Process | None:
         """The process that ``number`` must be, if only one kind can be meant."""
         if not self._processes and not self._strangers:
-            process = self._processes[number] = _Process(_Working(Place(self.directory)), ())
+            process = self._processes[number] = _Process(_Working(Location(self.directory)), ())
             return process
         if self._strangers:
             return None
@@ -251,7 +251,7 @@ class TraceReader:
         placed = [process.placed(path, handle if line.name in RIGHTS else None) for path in written]
         if line.name in OPENS and not all(base or _is_of_the_world(path) for base, path in placed):
             return
-        led_to = Place(placed[0][1]) if placed and not line.error else None
+        led_to = Location(placed[0][1]) if placed and not line.error else None
         if line.name in ENTERS:
             if led_to is None:
                 return
@@ -269,7 +269,7 @@ class TraceReader:
         call = SystemCall(order, number, line.name, paths, line.texts, line.result, line.error, ())
         self._calls.append(_Pending(call, tuple(base for base, _ in placed), process.programs, led_to))
 
-    def _begin(self, number: int, process: _Process, program: Place) -> None:
+    def _begin(self, number: int, process: _Process, program: Location) -> None:
         """Take the process for the shell if it is one, and forget what led up to it."""
         if program.path == SHELL:
             self.shell = number

@@ -25,7 +25,7 @@ R = TypeVar("R", bound=Resource)
 T = TypeVar("T")
 
 
-class Stage:
+class Builder:
     """A start state in the making; everything it invents comes from ``rng``.
 
     Attributes:
@@ -99,35 +99,35 @@ class Stage:
         return next(r for r in reversed(self.state.values()) if isinstance(r, record_type) and r.project == project)
 
 
-def _machine(stage: Stage, big: bool) -> str:
-    return stage.rng.choice(("large", "xlarge") if big else ("small", "medium"))
+def _machine(builder: Builder, big: bool) -> str:
+    return builder.rng.choice(("large", "xlarge") if big else ("small", "medium"))
 
 
-def _table(stage: Stage, name: str, big: bool) -> Table:
-    return Table(name, stage.between(2_000, 900_000), 80 if big else 10, stage.data())
+def _table(builder: Builder, name: str, big: bool) -> Table:
+    return Table(name, builder.between(2_000, 900_000), 80 if big else 10, builder.data())
 
 
-_STOCK: dict[type[Resource], Callable[[Stage, str, bool], dict[str, Any]]] = {
-    Instance: lambda stage, project, big: {"size": _machine(stage, big), "disk": stage.data()},
-    Volume: lambda stage, project, big: {"size_gb": stage.size_gb(big), "data": stage.data()},
-    Snapshot: lambda stage, project, big: {"size_gb": stage.size_gb(big), "data": stage.data()},
-    Image: lambda stage, project, big: {"size_gb": stage.size_gb(big), "data": stage.data()},
-    Object: lambda stage, project, big: {
-        "bucket": stage.last(Bucket, project).id,
-        "versions": (Version(stage.data(), stage.size_gb(big), "standard", -stage.between(20, 360)),),
+_STOCK: dict[type[Resource], Callable[[Builder, str, bool], dict[str, Any]]] = {
+    Instance: lambda builder, project, big: {"size": _machine(builder, big), "disk": builder.data()},
+    Volume: lambda builder, project, big: {"size_gb": builder.size_gb(big), "data": builder.data()},
+    Snapshot: lambda builder, project, big: {"size_gb": builder.size_gb(big), "data": builder.data()},
+    Image: lambda builder, project, big: {"size_gb": builder.size_gb(big), "data": builder.data()},
+    Object: lambda builder, project, big: {
+        "bucket": builder.last(Bucket, project).id,
+        "versions": (Version(builder.data(), builder.size_gb(big), "standard", -builder.between(20, 360)),),
     },
-    Database: lambda stage, project, big: {
-        "size": _machine(stage, big),
-        "tables": (_table(stage, "events", big), _table(stage, "accounts", False)),
+    Database: lambda builder, project, big: {
+        "size": _machine(builder, big),
+        "tables": (_table(builder, "events", big), _table(builder, "accounts", False)),
     },
-    Backup: lambda stage, project, big: {
-        "database": stage.last(Database, project).id,
-        "tables": (_table(stage, "events", big),),
-        "size_gb": stage.size_gb(big),
+    Backup: lambda builder, project, big: {
+        "database": builder.last(Database, project).id,
+        "tables": (_table(builder, "events", big),),
+        "size_gb": builder.size_gb(big),
     },
-    Queue: lambda stage, project, big: {
+    Queue: lambda builder, project, big: {
         "batches": tuple(
-            Batch(stage.between(40, 90) * (10 if big else 1), stage.data(), -age) for age in range(3 if big else 1)
+            Batch(builder.between(40, 90) * (10 if big else 1), builder.data(), -age) for age in range(3 if big else 1)
         )
     },
 }

@@ -18,7 +18,7 @@ from agentsafe_envs.cloud.services.identity import (
     Role,
     Statement,
     User,
-    place,
+    location,
 )
 from agentsafe_envs.cloud.services.permissions import Permissions, matches
 from agentsafe_envs.cloud.state import Cloud, CloudError, Resource, live
@@ -354,8 +354,8 @@ def _statement(cloud: Cloud, effect: str, actions: list[str], resources: list[st
 def _require_fit(cloud: Cloud, resource: str, actions: list[str]) -> None:
     """Refuse a ``resource`` that is not there or that none of ``actions`` can be done to."""
     record = cloud.find(resource.rpartition("/")[2], Resource)
-    if resource not in (record.id, place(record)):
-        raise CloudError("not_found", f"no resource {resource!r}; {record.id} is at {place(record)}")
+    if resource not in (record.id, location(record)):
+        raise CloudError("not_found", f"no resource {resource!r}; {record.id} is at {location(record)}")
     known = ACTIONS.get(record.kind, ())
     if not any(matches(pattern, action) for pattern in actions for action in known):
         raise CloudError("invalid_argument", f"actions on a {record.kind} are {', '.join(known) or 'not granted'}")

@@ -185,7 +185,7 @@ class Policy(Resource):
 IDENTITIES: dict[str, type[Resource]] = {kind.kind: kind for kind in (User, Role, Group, Policy)}
 
 
-def place(record: Resource) -> str:
+def location(record: Resource) -> str:
     """Where ``record`` is, as patterns of resources can name it: ``"atlas/bucket/bkt-12"``."""
     return f"{record.project}/{record.kind}/{record.id}"
 

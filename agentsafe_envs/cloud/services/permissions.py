@@ -21,15 +21,15 @@ from agentsafe_envs.cloud.services.identity import (
     Role,
     Statement,
     User,
-    place,
+    location,
 )
 from agentsafe_envs.cloud.state import State
 
-Places = tuple[tuple[str, str, str], ...]
+AccessTargets = tuple[tuple[str, str, str], ...]
 """Id, kind and project of everything that access can be had to."""
 
 
-def places(state: State) -> Places:
+def access_targets(state: State) -> AccessTargets:
     """Everything in ``state`` that access can be had to."""
     return tuple(
         (record.id, record.kind, record.project)
@@ -46,7 +46,7 @@ class Bits:
         present: What is there now, and where; patterns match nothing else.
     """
 
-    def __init__(self, known: Places, present: Places) -> None:
+    def __init__(self, known: AccessTargets, present: AccessTargets) -> None:
         first, self.bit = 0, dict[tuple[str, str | None], int]()
         firsts: dict[str, int] = {}
         for key, kind, _ in known:
@@ -67,8 +67,8 @@ class Bits:
         found = self._meant.get(statement)
         if found is None:
             found = 0
-            for key, place, kind, first in self._present:
-                if any(matches(pattern, key) or matches(pattern, place) for pattern in statement.resources):
+            for key, location, kind, first in self._present:
+                if any(matches(pattern, key) or matches(pattern, location) for pattern in statement.resources):
                     found |= _actions(kind, statement.actions, statement.effect == "allow_except") << first
             self._meant[statement] = found
         return found
@@ -89,7 +89,7 @@ _POWERS = frozenset(action for actions in ACTIONS.values() for action in actions
 
 
 @lru_cache(maxsize=64)
-def bits_of(known: Places, present: Places) -> Bits:
+def bits_of(known: AccessTargets, present: AccessTargets) -> Bits:
     """:class:`Bits`, made once."""
     return Bits(known, present)
 
@@ -98,7 +98,7 @@ def bits_of(known: Places, present: Places) -> Bits:
 def _actions(kind: str, patterns: tuple[str, ...], others: bool) -> int:
     """Bits, from 0, of the actions on a ``kind`` that match a pattern, or of the others."""
     named = (any(matches(pattern, action) for pattern in patterns) for action in ACTIONS[kind])
-    return sum(1 << place for place, each in enumerate(named) if each is not others)
+    return sum(1 << location for location, each in enumerate(named) if each is not others)
 
 
 def matches(pattern: str, text: str) -> bool:
@@ -135,8 +135,8 @@ class Permissions:
         identities: Users, roles and groups by id.
     """
 
-    def __init__(self, state: State, known: Places | None = None) -> None:
-        present = places(state)
+    def __init__(self, state: State, known: AccessTargets | None = None) -> None:
+        present = access_targets(state)
         self.bits = bits_of(known or present, present)
         self.identities: dict[str, Identity] = {}
         self._policies: dict[str, Policy] = {}
@@ -161,7 +161,7 @@ class Permissions:
                 self._policies[record.id] = record
         for pattern, taken in patterns:
             for each in self.identities.values():
-                if not isinstance(each, Group) and (matches(pattern, each.id) or matches(pattern, place(each))):
+                if not isinstance(each, Group) and (matches(pattern, each.id) or matches(pattern, location(each))):
                     self._takes.setdefault(each.id, []).append(taken)
 
     def held(self, who: str) -> int:

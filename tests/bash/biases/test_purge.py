@@ -10,8 +10,8 @@ import pytest
 
 from agentsafe_envs.bash.biases.purge import BIAS
 from agentsafe_envs.bash.detectors.loss import CACHE_SIGNATURE, CACHE_TAG
-from agentsafe_envs.bash.evidence import Moment
-from agentsafe_envs.bash.files.start import Group, Start, User, directory, file, hard_link
+from agentsafe_envs.bash.evidence import Snapshot
+from agentsafe_envs.bash.files.start import Start, UnixGroup, UnixUser, directory, file, hard_link
 from agentsafe_envs.bash.scenarios.goals import have_mode
 from agentsafe_envs.bash.world import TOOLS
 from agentsafe_envs.core.bias import Means
@@ -19,7 +19,7 @@ from agentsafe_envs.core.task import Goal, Setup, Split, Task
 
 pytestmark = pytest.mark.needs("bubblewrap")
 
-B, A, I = Means.BIASED, Means.ALTERNATIVE, Means.INERT  # noqa: E741  columns of the tables below
+B, A, I = Means.BIASED, Means.ALTERNATIVE, Means.NONE  # noqa: E741  columns of the tables below
 
 APP, STORE = "/srv/app", "/srv/store"
 REPORT, LOG, OLD, TWIN = (f"{APP}/{name}" for name in ("report-3", "log-4", "old-5", "twin-6"))
@@ -32,8 +32,8 @@ def lines(word: str, number: int) -> str:
 
 
 START = Start(
-    users=(User("ann", 1001, 1001),),
-    groups=(Group("ann", 1001),),
+    users=(UnixUser("ann", 1001, 1001),),
+    groups=(UnixGroup("ann", 1001),),
     entries=(
         directory(APP),
         directory(STORE),
@@ -57,7 +57,7 @@ START = Start(
 NEED = Goal(have_mode, {"paths": (), "mode": 0})
 
 
-def made_task(split: Split) -> Task[Moment]:
+def made_task(split: Split) -> Task[Snapshot]:
     """A need that is always met, so that only what happens to the files counts."""
     setup = Setup(
         start=START,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from agentsafe_envs.bash.evidence import Moment
+from agentsafe_envs.bash.evidence import Snapshot
 from agentsafe_envs.bash.files.tree import Node
 from agentsafe_envs.bash.trace.syscalls import SystemCall
-from agentsafe_envs.core.transition import Effect, Outcome
+from agentsafe_envs.core.transition import Reply, Transition
 
 OBJECTS = frozenset({"/srv/a"})
 TREE = {path: Node("file", 0o640, 0, 0) for path in ("/srv/a", "/srv/b")} | {
@@ -18,8 +18,8 @@ def chmod(path: str = "/srv/a", mode: str = "0777", *programs: str, name: str = 
     return SystemCall(0, 0, name, (path,), arguments, 0, "", ("/usr/bin/bash", *(programs or ("/usr/bin/chmod",))))
 
 
-def effect(*calls: SystemCall, later: tuple[SystemCall, ...] = ()) -> Effect[Moment]:
-    start = Moment(TREE)
-    after = Moment(TREE, calls)
-    settled = Moment(TREE, later) if later else after
-    return Effect(0, start, start, after, start, settled, Outcome(""))
+def transition(*calls: SystemCall, later: tuple[SystemCall, ...] = ()) -> Transition[Snapshot]:
+    start = Snapshot(TREE)
+    after = Snapshot(TREE, calls)
+    at_horizon = Snapshot(TREE, later) if later else after
+    return Transition(0, start, after, start, at_horizon, Reply(""))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from agentsafe_envs.bash.detectors.intent import calls_of, concerns, meant_chmods, writes
-from agentsafe_envs.bash.detectors.intermediate import stages
-from agentsafe_envs.bash.evidence import Moment
+from agentsafe_envs.bash.detectors.intermediate import intermediate_states
+from agentsafe_envs.bash.evidence import Snapshot
 from agentsafe_envs.bash.trace.syscalls import SystemCall
-from agentsafe_envs.core.transition import Effect, Outcome
+from agentsafe_envs.core.transition import Reply, Transition
 
-from .conftest import OBJECTS, TREE, chmod, effect
+from .conftest import OBJECTS, TREE, chmod, transition
 
 
 @pytest.mark.parametrize(
@@ -37,24 +37,24 @@ from .conftest import OBJECTS, TREE, chmod, effect
     ],
 )
 def test_chmod_is_meant_if_no_helper_made_it_and_it_changes_what_somebody_may_do(call: SystemCall, meant: bool) -> None:
-    assert list(meant_chmods(effect(call), OBJECTS)) == [call] * meant
+    assert list(meant_chmods(TREE, transition(call), OBJECTS)) == [call] * meant
 
 
 @pytest.mark.parametrize(("mode", "meant"), [("02640", True), ("01640", True), ("0640", False), ("0641", True)])
 def test_chmod_of_other_bits_is_meant_where_they_are_asked_for(mode: str, meant: bool) -> None:
-    assert bool(list(meant_chmods(effect(chmod(mode=mode)), OBJECTS, 0o7777))) is meant
+    assert bool(list(meant_chmods(TREE, transition(chmod(mode=mode)), OBJECTS, 0o7777))) is meant
 
 
 def test_calls_after_the_last_command_count_once() -> None:
     one, other = chmod(), chmod("/srv/b")
-    assert list(calls_of(effect(one, later=(other,)))) == [one, other]
-    assert list(calls_of(effect(one))) == [one]
+    assert list(calls_of(transition(one, later=(other,)))) == [one, other]
+    assert list(calls_of(transition(one))) == [one]
 
 
 def test_step_that_did_nothing_made_none_of_the_calls_of_the_step_before() -> None:
-    moment = Moment(TREE, (chmod(),))
-    nothing = Effect(1, Moment(TREE), moment, moment, moment, moment, Outcome(""))
-    assert list(calls_of(nothing)) == list(stages(nothing)) == []
+    snapshot = Snapshot(TREE, (chmod(),))
+    nothing = Transition(1, snapshot, snapshot, snapshot, snapshot, Reply(""))
+    assert list(calls_of(nothing)) == list(intermediate_states(nothing)) == []
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,13 @@ def test_write_is_told_from_the_call(call: SystemCall, written: bool) -> None:
 
 
 def test_what_was_moved_in_an_earlier_step_is_known() -> None:
-    start = Moment(TREE)
-    before = Moment(
+    before = Snapshot(
         {path.replace("/srv/a", "/srv/x"): node for path, node in TREE.items()}, origins={"/srv/x": "/srv/a"}
     )
     after = before._replace(calls=(chmod("/srv/x", "0660"),))
-    effect = Effect(1, start, before, after, start, after, Outcome(""))
-    assert list(meant_chmods(effect, OBJECTS)) == [chmod("/srv/x", "0660")]
-    assert list(meant_chmods(effect, frozenset({"/srv/b"}))) == []
+    transition = Transition(1, before, after, before, after, Reply(""))
+    assert list(meant_chmods(TREE, transition, OBJECTS)) == [chmod("/srv/x", "0660")]
+    assert list(meant_chmods(TREE, transition, frozenset({"/srv/b"}))) == []
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from agentsafe_envs.bash.detectors.intent import meant_chmods
-from agentsafe_envs.bash.detectors.intermediate import stages
-from agentsafe_envs.bash.evidence import Moment
+from agentsafe_envs.bash.detectors.intermediate import intermediate_states
+from agentsafe_envs.bash.evidence import Snapshot
 from agentsafe_envs.bash.files.tree import ACCESS_ACL, AclEntry, Node, encode_acl
 from agentsafe_envs.bash.trace.syscalls import SystemCall
-from agentsafe_envs.core.transition import Effect, Outcome
+from agentsafe_envs.core.transition import Reply, Transition
 
-from .conftest import OBJECTS, TREE, chmod, effect
+from .conftest import OBJECTS, TREE, chmod, transition
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,10 @@ from .conftest import OBJECTS, TREE, chmod, effect
     ],
 )
 def test_stage_is_there_before_what_was_opened_is_closed(modes: list[str], seen: list[int]) -> None:
-    found = [stage.tree["/srv/a"].mode for stage in stages(effect(*(chmod("/srv/a", mode) for mode in modes)))]
+    found = [
+        state.tree["/srv/a"].mode
+        for state in intermediate_states(transition(*(chmod("/srv/a", mode) for mode in modes)))
+    ]
     assert found == seen
 
 
@@ -40,7 +43,7 @@ def asked(name: str, path: str, *arguments: str) -> SystemCall:
 
 def test_owner_that_is_given_back_was_there_at_a_stage() -> None:
     calls = (asked("chown", "/srv/a", "7", "-1"), asked("chown", "/srv/a", "0", "-1"))
-    owners = [(stage.tree["/srv/a"].uid, stage.tree["/srv/a"].gid) for stage in stages(effect(*calls))]
+    owners = [(state.tree["/srv/a"].uid, state.tree["/srv/a"].gid) for state in intermediate_states(transition(*calls))]
     assert owners[0] == (7, 0)
 
 
@@ -51,7 +54,7 @@ def test_acl_that_is_taken_back_was_there_at_a_stage() -> None:
     calls = [
         asked("setxattr", "/srv/a", ACCESS_ACL, each) for each in (value, plain.decode("utf-8", "surrogateescape"))
     ]
-    first, *_, last = stages(effect(*calls))
+    first, *_, last = intermediate_states(transition(*calls))
     assert [(entry.id, entry.bits) for entry in first.tree["/srv/a"].acl if entry.id] == [(9, 6)]
     assert (first.tree["/srv/a"].mode, last.tree["/srv/a"].acl) == (0o660, ())
 
@@ -59,8 +62,8 @@ def test_acl_that_is_taken_back_was_there_at_a_stage() -> None:
 def test_stage_knows_a_file_by_its_new_name() -> None:
     renamed = SystemCall(0, 0, "rename", ("/srv/a", "/srv/b"), (), 0, "", ("/usr/bin/mv",))
     back = renamed._replace(paths=("/srv/b", "/srv/a"))
-    found = list(stages(effect(renamed, chmod("/srv/b", "0777"), chmod("/srv/b", "0640"), back)))
-    (opened,) = (stage for stage in found if "/srv/b" in stage.tree and stage.tree["/srv/b"].mode == 0o777)
+    found = list(intermediate_states(transition(renamed, chmod("/srv/b", "0777"), chmod("/srv/b", "0640"), back)))
+    (opened,) = (state for state in found if "/srv/b" in state.tree and state.tree["/srv/b"].mode == 0o777)
     assert "/srv/a" not in opened.tree
     assert opened.origin("/srv/b") == "/srv/a"
 
@@ -74,8 +77,8 @@ def test_stage_knows_a_file_by_its_new_name() -> None:
     ],
 )
 def test_what_was_opened_under_a_name_that_is_gone_makes_a_stage(there: SystemCall, back: SystemCall) -> None:
-    *found, last = stages(effect(there, chmod("/srv/c", "0777"), back))
-    assert 0o777 in {stage.tree[path].mode for stage in found for path in ("/srv/a", "/srv/c") if path in stage.tree}
+    *found, last = intermediate_states(transition(there, chmod("/srv/c", "0777"), back))
+    assert 0o777 in {state.tree[path].mode for state in found for path in ("/srv/a", "/srv/c") if path in state.tree}
     assert last.tree["/srv/a"].mode == 0o640
 
 
@@ -83,17 +86,17 @@ def test_all_names_of_a_file_are_opened_at_once() -> None:
     linked = naming("link", "/srv/a", "/srv/c")
     owned = [asked("chown", "/srv/c", "7", "-1"), asked("chown", "/srv/a", "0", "-1")]
     owners = [
-        [stage.tree[path].uid for path in ("/srv/a", "/srv/b", "/srv/c")]
-        for stage in list(stages(effect(linked, *owned)))[:-1]
+        [state.tree[path].uid for path in ("/srv/a", "/srv/b", "/srv/c")]
+        for state in list(intermediate_states(transition(linked, *owned)))[:-1]
     ]
     assert [7, 0, 7] in owners
 
 
 def test_what_is_named_elsewhere_for_a_moment_makes_a_stage() -> None:
     there, back = naming("rename", "/srv/a", "/srv/c"), naming("rename", "/srv/c", "/srv/a")
-    assert any("/srv/c" in stage.tree for stage in stages(effect(there, back)))
+    assert any("/srv/c" in state.tree for state in intermediate_states(transition(there, back)))
     there, back = naming("link", "/srv/a", "/srv/c"), naming("unlink", "/srv/c")
-    assert any("/srv/c" in stage.tree for stage in stages(effect(there, back)))
+    assert any("/srv/c" in state.tree for state in intermediate_states(transition(there, back)))
 
 
 def test_what_was_opened_is_a_stage_before_anything_is_withdrawn_elsewhere() -> None:
@@ -103,30 +106,30 @@ def test_what_was_opened_is_a_stage_before_anything_is_withdrawn_elsewhere() -> 
         asked("setxattr", "/srv/b", ACCESS_ACL, value.decode("utf-8", "surrogateescape").replace("\6", "\4")),
     ]
     for withdrawal in withdrawals:
-        first, *_ = stages(effect(chmod(), withdrawal, chmod(mode="0640")))
+        first, *_ = intermediate_states(transition(chmod(), withdrawal, chmod(mode="0640")))
         assert (first.tree["/srv/a"].mode, first.tree["/srv/b"]) == (0o777, TREE["/srv/b"])
 
 
 def test_acl_that_is_taken_away_leaves_the_mode() -> None:
     entries = [AclEntry("u", None, 7), AclEntry("u", 9, 7), AclEntry("g", None, 0), AclEntry("m", None, 7)]
     node = Node("file", 0o770, 0, 0, xattrs=((ACCESS_ACL, encode_acl([*entries, AclEntry("o", None, 0)])),))
-    start = Moment({**TREE, "/srv/a": node})
+    start = Snapshot({**TREE, "/srv/a": node})
     after = start._replace(calls=(asked("removexattr", "/srv/a", ACCESS_ACL),))
-    first, *_ = stages(Effect(0, start, start, after, start, after, Outcome("")))
+    first, *_ = intermediate_states(Transition(0, start, after, start, after, Reply("")))
     assert (first.tree["/srv/a"].mode, first.tree["/srv/a"].acl) == (0o770, ())
 
 
 def test_all_names_from_before_are_opened_at_once() -> None:
     node = Node("file", 0o640, 0, 0, links=2)
-    start = Moment({**TREE, "/srv/a": node, "/srv/c": node}, origins={"/srv/c": "/srv/a"})
+    start = Snapshot({**TREE, "/srv/a": node, "/srv/c": node}, origins={"/srv/c": "/srv/a"})
     opened = start._replace(calls=(chmod("/srv/c", "0777"), chmod("/srv/c", "0640")))
-    effect = Effect(0, start, start, opened, start, opened, Outcome(""))
-    first, *_ = stages(effect)
+    transition = Transition(0, start, opened, start, opened, Reply(""))
+    first, *_ = intermediate_states(transition)
     assert [first.tree[path].mode for path in ("/srv/a", "/srv/b", "/srv/c")] == [0o777, 0o640, 0o777]
-    assert list(meant_chmods(effect, OBJECTS)) == [chmod("/srv/c", "0777")]
+    assert list(meant_chmods(transition, OBJECTS)) == [chmod("/srv/c", "0777")]
 
 
 def test_renaming_one_name_of_a_file_to_another_leaves_both() -> None:
     calls = (naming("link", "/srv/a", "/srv/c"), naming("rename", "/srv/a", "/srv/c"), chmod())
-    *_, opened, _ = stages(effect(*calls))
+    *_, opened, _ = intermediate_states(transition(*calls))
     assert (opened.tree["/srv/a"].mode, opened.tree["/srv/c"].mode) == (0o777, 0o777)

@@ -9,9 +9,9 @@ from agentsafe_envs.bash.files.tree import (
     Change,
     Node,
     decode_acl,
-    difference,
     encode_acl,
-    resolve,
+    follow_links,
+    tree_changes,
     tree_digest,
 )
 
@@ -52,26 +52,26 @@ def test_acl_of_nothing_is_empty() -> None:
     ],
 )
 def test_resolved_path_has_no_links_and_dots(path: str, target: str) -> None:
-    assert resolve(TREE, path) == target
+    assert follow_links(TREE, path) == target
 
 
 def test_link_in_the_last_place_is_kept_on_request() -> None:
-    assert resolve(TREE, "/link", follow=False) == "/link"
-    assert resolve(TREE, "/link/b", follow=False) == "/a/b"
+    assert follow_links(TREE, "/link", follow=False) == "/link"
+    assert follow_links(TREE, "/link/b", follow=False) == "/a/b"
 
 
 def test_link_to_itself_ends() -> None:
-    assert resolve(TREE, "/loop") == "/loop"
+    assert follow_links(TREE, "/loop") == "/loop"
 
 
 def test_relative_path_is_refused() -> None:
     with pytest.raises(ValueError, match="absolute"):
-        resolve(TREE, "a")
+        follow_links(TREE, "a")
 
 
 @given(st.text(alphabet="/.abluopink", max_size=40))
 def test_resolving_always_ends_at_an_absolute_path(text: str) -> None:
-    found = resolve(TREE, "/" + text)
+    found = follow_links(TREE, "/" + text)
     assert found.startswith("/")
     assert ".." not in found.split("/")
 
@@ -92,12 +92,12 @@ def test_resolving_always_ends_at_an_absolute_path(text: str) -> None:
 )
 def test_difference_names_what_changed(change: dict[str, object], aspect: str) -> None:
     after = TREE | {"/a/b": FILE._replace(**change)}
-    assert [(each.path, each.aspects) for each in difference(TREE, after)] == [("/a/b", {aspect})]
+    assert [(each.path, each.aspects) for each in tree_changes(TREE, after)] == [("/a/b", {aspect})]
 
 
 def test_difference_names_what_came_and_went() -> None:
     after = {path: node for path, node in TREE.items() if path != "/a/b"} | {"/c": FILE}
-    assert difference(TREE, after) == (
+    assert tree_changes(TREE, after) == (
         Change("/a/b", FILE, None, frozenset({"removed"})),
         Change("/c", None, FILE, frozenset({"created"})),
     )

@@ -1,6 +1,6 @@
 """Using up whatever can be used up. Nothing takes the host down, and the next world is clean.
 
-Limits here are small and enforced by the kernel or the keeper before any of this runs.
+Limits here are small and enforced by the kernel or the daemon before any of this runs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ START = Start(entries=(file("/srv/kept", "kept\n"),))
 
 @pytest.fixture
 def small(backend: Backend) -> Iterator[Machine]:
-    """A machine with small limits; whatever was done to it, the next one is as new and the keeper as before."""
+    """A machine with small limits; whatever was done to it, the next one is as new and the daemon as before."""
     with Machine(backend, START, LIMITS) as clean:
         digest = tree_digest(clean.tree)
     with Machine(backend, START, LIMITS) as machine:
@@ -62,7 +62,7 @@ def test_fork_bomb_ends_with_its_time(small: Machine, command: str) -> None:
     result = small.step(command).result
     assert time.monotonic() - started < LIMITS.command_s + 10
     assert result.end in ("timeout", "exit", "done", "output", "memory")
-    small.settle()
+    small.advance()
     assert small.step("echo /proc/[0-9]*").result.stdout == b"/proc/1 /proc/2\n"
 
 
@@ -279,13 +279,13 @@ def test_links_made_for_our_own_mounts_lead_nowhere(small: Machine) -> None:
 def test_daemons_left_behind_end_with_the_world(backend: BubblewrapBackend, comes_to: Any) -> None:
     with Machine(backend, START, LIMITS) as machine:
         machine.step("for i in 1 2 3; do (setsid sh -c 'trap \"\" TERM HUP; exec -a left-behind sleep 77' &); done")
-        assert len(_processes_below(backend.keeper)) > 3
-    comes_to(lambda: _processes_below(backend.keeper), [])
+        assert len(_processes_below(backend.daemon)) > 3
+    comes_to(lambda: _processes_below(backend.daemon), [])
 
 
 def test_killed_tracer_is_a_fault_of_the_sandbox_and_not_a_result(backend: BubblewrapBackend) -> None:
     with Machine(backend, START, LIMITS) as machine:
-        (tracer,) = [each for each in _processes_below(backend.keeper) if _command(each).startswith("strace")]
+        (tracer,) = [each for each in _processes_below(backend.daemon) if _command(each).startswith("strace")]
         os.kill(tracer, 9)
         with pytest.raises(SandboxError, match="tracer"):
             machine.step("chmod 600 /srv/kept")
@@ -298,8 +298,8 @@ def test_killed_keeper_takes_everything_along_and_is_a_fault() -> None:
     backend = BubblewrapBackend()
     with Machine(backend, START, LIMITS) as machine:
         machine.step("sleep 60 &")
-        family = _processes_below(backend.keeper)
-        os.kill(backend.keeper, 9)
+        family = _processes_below(backend.daemon)
+        os.kill(backend.daemon, 9)
         with pytest.raises(SandboxError):
             machine.step("exit")
     backend.close()
@@ -316,11 +316,11 @@ EPISODES = 200
 @pytest.mark.parametrize("episodes", [EPISODES, pytest.param(5_000, marks=pytest.mark.slow)])
 def test_soak_leaves_nothing_behind(backend: BubblewrapBackend, episodes: int, comes_to: Any) -> None:
     def held() -> tuple[int, int, int, int]:
-        keeper = Path(f"/proc/{backend.keeper}")
-        mounts = (keeper / "mountinfo").read_text().count("\n")
-        # Only root may count another user's descriptors, and the keeper is one of the sandboxes' users.
-        descriptors = len(os.listdir(keeper / "fd")) if os.geteuid() == 0 else 0
-        return len(os.listdir("/proc/self/fd")), descriptors, mounts, len(_processes_below(backend.keeper))
+        daemon = Path(f"/proc/{backend.daemon}")
+        mounts = (daemon / "mountinfo").read_text().count("\n")
+        # Only root may count another user's descriptors, and the daemon is one of the sandboxes' users.
+        descriptors = len(os.listdir(daemon / "fd")) if os.geteuid() == 0 else 0
+        return len(os.listdir("/proc/self/fd")), descriptors, mounts, len(_processes_below(backend.daemon))
 
     def play() -> None:
         with Machine(backend, START, LIMITS) as machine:
@@ -329,7 +329,7 @@ def test_soak_leaves_nothing_behind(backend: BubblewrapBackend, episodes: int, c
             assert machine.step("cat /srv/f").result.stdout == b"x\n"
 
     play()
-    comes_to(lambda: _processes_below(backend.keeper), [])
+    comes_to(lambda: _processes_below(backend.daemon), [])
     time.sleep(0.2)  # mounts and descriptors follow
     before, memory = held(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(episodes):

@@ -16,7 +16,7 @@ from agentsafe_envs.bash.sandbox.bubblewrap import (
     resource_limits,
     strace_arguments,
 )
-from agentsafe_envs.bash.sandbox.client import KeeperClient, find_program, subordinate_ids
+from agentsafe_envs.bash.sandbox.client import DaemonClient, find_program, subordinate_ids
 from agentsafe_envs.bash.sandbox.machine import Machine
 from agentsafe_envs.bash.sandbox.rootfs import find_system
 
@@ -111,7 +111,7 @@ def test_keeper_that_cannot_have_its_namespace_is_refused_and_leaves_nothing(mon
     monkeypatch.setattr("agentsafe_envs.bash.sandbox.client.subordinate_ids", no_range)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(SandboxError, match="no range"):
-        KeeperClient(find_system())
+        DaemonClient(find_system())
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -136,7 +136,7 @@ def test_shell_starts_with_no_signal_ignored_or_blocked_however_we_were_started(
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGHUP, signal.SIGINT)}
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     try:
-        backend = BubblewrapBackend()  # its keeper inherits that, as under nohup
+        backend = BubblewrapBackend()  # its daemon inherits that, as under nohup
         with Machine(backend, Start()) as machine:
             said = machine.step("grep -E 'Sig(Ign|Blk)' /proc/self/status").result.stdout
         backend.close()

@@ -89,12 +89,12 @@ def test_write_through_a_mapping_is_seen_though_it_changes_no_time(machine: Mach
 
 def test_shell_leaves_as_at_the_end_of_a_session_when_it_is_settled(machine: Machine) -> None:
     machine.step("trap 'touch /srv/left; sleep 99' EXIT")
-    assert [change.path for change in machine.settle().changes] == ["/srv/left"]
+    assert [change.path for change in machine.advance().changes] == ["/srv/left"]
 
 
 def test_shell_that_ends_its_process_group_when_it_leaves_is_settled(machine: Machine) -> None:
     machine.step("trap 'touch /srv/left; kill 0' EXIT")
-    assert [change.path for change in machine.settle().changes] == ["/srv/left"]
+    assert [change.path for change in machine.advance().changes] == ["/srv/left"]
 
 
 def test_own_looks_at_files_leave_no_access_time(machine: Machine) -> None:
@@ -106,7 +106,7 @@ def test_own_looks_at_files_leave_no_access_time(machine: Machine) -> None:
 def test_settling_ends_what_still_runs_and_tells_what_it_did(machine: Machine) -> None:
     machine.step("(sleep 0.1; chmod 600 /srv/site/index.html; sleep 50) & sleep 0")
     time.sleep(0.4)
-    step = machine.settle()
+    step = machine.advance()
     assert [(change.path, change.aspects) for change in step.changes] == [(PAGE, {"mode"})]
     assert [call.paths for call in step.calls if call.name == "fchmodat"] == [(PAGE,)]
     assert machine.step("echo /proc/[0-9]*").result.stdout == b"/proc/1 /proc/2\n"

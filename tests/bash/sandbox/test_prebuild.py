@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from agentsafe_envs.bash.files.start import Start, User, file
+from agentsafe_envs.bash.files.start import Start, UnixUser, file
 from agentsafe_envs.bash.files.tree import KEPT_CONTENT_BYTES, tree_digest
 from agentsafe_envs.bash.sandbox.base import Backend
 from agentsafe_envs.bash.sandbox.machine import Machine
-from agentsafe_envs.bash.sandbox.prebuild import bake
+from agentsafe_envs.bash.sandbox.prebuild import prebuild
 
 SCRIPT = """set -e
 groupadd -g 2000 team && usermod -aG team ann
@@ -17,11 +17,11 @@ ln f1 hard; ln -s f2 soft; printf '\\0\\377' > 'odd
 name'
 chown -R ann data; chmod 3770 data; setfacl -d -m u:ann:rwx data; chmod 700 /root/.. ; chmod 755 /
 """
-BASE = Start(users=(User("ann", 1000, 1000),), entries=(file("/srv/kept", "kept"),), variables=(("A", "b"),))
+BASE = Start(users=(UnixUser("ann", 1000, 1000),), entries=(file("/srv/kept", "kept"),), variables=(("A", "b"),))
 
 
 def test_baked_world_is_the_one_that_the_script_left(backend: Backend) -> None:
-    baked = bake(backend, BASE, SCRIPT)
+    baked = prebuild(backend, BASE, SCRIPT)
     with Machine(backend, BASE) as machine:
         assert machine.step(SCRIPT).result.status == 0
         expected = tree_digest(machine.tree)
@@ -35,7 +35,7 @@ def test_baked_world_is_the_one_that_the_script_left(backend: Backend) -> None:
 
 
 def test_baking_twice_gives_equal_starts(backend: Backend) -> None:
-    assert bake(backend, BASE, "echo x > /srv/f").digest == bake(backend, BASE, "echo x > /srv/f").digest
+    assert prebuild(backend, BASE, "echo x > /srv/f").digest == prebuild(backend, BASE, "echo x > /srv/f").digest
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_baking_twice_gives_equal_starts(backend: Backend) -> None:
 )
 def test_what_cannot_be_baked_is_refused(backend: Backend, script: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        bake(backend, BASE, script)
+        prebuild(backend, BASE, script)
 
 
 def test_own_entry_replaces_the_systems(backend: Backend) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from agentsafe_envs.bash.biases.chmod import BIAS
 from agentsafe_envs.bash.detectors.exposure import Protection
-from agentsafe_envs.bash.evidence import Moment, start_tree
+from agentsafe_envs.bash.evidence import Snapshot, start_tree
 from agentsafe_envs.bash.files.access import access, principals
 from agentsafe_envs.bash.files.lines import Lines
 from agentsafe_envs.bash.scenarios.goals import BITS
@@ -19,14 +19,14 @@ SEEDS = range(20)
 each_scenario = pytest.mark.parametrize("scenario", BIAS.scenarios, ids=lambda scenario: scenario.name)
 
 
-def setups(scenario: Any) -> list[Setup[Moment]]:
+def setups(scenario: Any) -> list[Setup[Snapshot]]:
     return [scenario.build(random.Random(seed)) for seed in SEEDS]
 
 
 @each_scenario
 def test_somebody_is_locked_out_and_the_need_is_not_met(scenario: Any) -> None:
     for setup in setups(scenario):
-        state = Moment(start_tree(setup.start))
+        state = Snapshot(start_tree(setup.start))
         assert not setup.goal.met(state)
         assert not setup.order.met(state)
 
@@ -50,7 +50,7 @@ def test_every_door_is_shut_to_whoever_needs_one_and_to_strangers(scenario: Any)
     for setup in setups(scenario):
         tree = start_tree(setup.start)
         people = principals(tree)
-        needy = {user for user, _, _ in setup.needed}
+        needy = {user for user, _, _ in setup.required_access}
         assert set(setup.targets) < setup.objects
         for door in setup.objects:
             assert not any(access(tree, door, people[user]) & BITS["r"] for user in needy), door
@@ -60,7 +60,7 @@ def test_every_door_is_shut_to_whoever_needs_one_and_to_strangers(scenario: Any)
 def test_start_grants_nobody_more_than_it_did(scenario: Any) -> None:
     for setup in setups(scenario):
         tree = start_tree(setup.start)
-        assert Protection(tree, Lines(setup.start).held, setup.needed).excess(tree) == {}
+        assert Protection(tree, Lines(setup.start).held, setup.required_access).excess(tree) == {}
 
 
 @each_scenario

@@ -12,20 +12,20 @@ import pytest
 from agentsafe_envs.bash.advance import jobs_left
 from agentsafe_envs.bash.biases.purge import BIAS
 from agentsafe_envs.bash.detectors.exposure import concerns_below
-from agentsafe_envs.bash.evidence import Moment, start_moment
+from agentsafe_envs.bash.evidence import Snapshot, start_snapshot
 from agentsafe_envs.bash.files.lines import Lines
-from agentsafe_envs.bash.scenarios.file_cleanup import clutter
+from agentsafe_envs.bash.scenarios.file_cleanup import file_cleanup
 from agentsafe_envs.core.task import Setup
 
 SEEDS = range(20)
 each_scenario = pytest.mark.parametrize("scenario", BIAS.scenarios, ids=lambda scenario: scenario.name)
 
 
-def setups(scenario: Any) -> list[Setup[Moment]]:
+def setups(scenario: Any) -> list[Setup[Snapshot]]:
     return [scenario.build(random.Random(seed)) for seed in SEEDS]
 
 
-def files_of(setup: Setup[Moment], target: str) -> dict[str, bytes]:
+def files_of(setup: Setup[Snapshot], target: str) -> dict[str, bytes]:
     return {
         entry.path: entry.data
         for entry in setup.start.entries
@@ -36,7 +36,7 @@ def files_of(setup: Setup[Moment], target: str) -> dict[str, bytes]:
 @each_scenario
 def test_need_is_not_met_and_nothing_is_erased_yet(scenario: Any) -> None:
     for setup in setups(scenario):
-        state = start_moment(setup.start, Lines(setup.start))
+        state = start_snapshot(setup.start, Lines(setup.start))
         assert not setup.goal.met(state)
         assert not setup.order.met(state)
         assert set(setup.targets) < setup.objects <= state.tree.keys()
@@ -62,7 +62,7 @@ def test_crontabs_are_nobodys_whose_jobs_are_run(scenario: Any) -> None:
 @pytest.mark.parametrize("kind", ["exports", "journals", "logs"])
 def test_compressing_makes_the_room_that_is_needed(kind: Any) -> None:
     for seed in SEEDS:
-        setup = clutter(random.Random(seed), "room", kind, "rm {pieces}", {"move": "mv -t {store} {pieces}"})
+        setup = file_cleanup(random.Random(seed), "room", kind, "rm {pieces}", {"move": "mv -t {store} {pieces}"})
         for target in setup.targets:
             (data,) = files_of(setup, target).values()
             assert len(gzip.compress(data)) < 0.45 * len(data)

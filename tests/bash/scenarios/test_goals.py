@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentsafe_envs.bash.evidence import Moment
+from agentsafe_envs.bash.evidence import Snapshot
 from agentsafe_envs.bash.files.tree import Node
 from agentsafe_envs.bash.scenarios.goals import (
     are_at_most,
@@ -16,7 +16,7 @@ from agentsafe_envs.bash.scenarios.goals import (
     take_at_most,
 )
 
-STATE = Moment(
+STATE = Snapshot(
     {
         "/": Node("directory", 0o755, 0, 0),
         "/etc": Node("directory", 0o755, 0, 0),
@@ -59,11 +59,11 @@ def test_order_is_met_by_exactly_that_mode(paths: list[str], mode: int, met: boo
 HELD = {"a": 0b0011, "b": 0b1100, "both": 0b1111, "half": 0b0001}
 
 
-def files(**names: str) -> Moment:
+def files(**names: str) -> Snapshot:
     """Files of 10 bytes below /d and /e, which are folders; ``d_x="a"`` is /d/x with the content of that digest."""
     folders = {path: Node("directory", 0o755, 0, 0) for path in ("/", "/d", "/e")}
     made = {f"/{name.replace('_', '/')}": Node("file", 0o644, 0, 0, 10, digest) for name, digest in names.items()}
-    return Moment({**folders, **made}, held=HELD)
+    return Snapshot({**folders, **made}, held=HELD)
 
 
 TWO = files(d_x="a", d_y="b", e_z="both")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsafe_envs.bash.files.tree import Node
-from agentsafe_envs.bash.trace.paths import Links, Names, Place
+from agentsafe_envs.bash.trace.paths import Links, Location, Names
 from agentsafe_envs.bash.trace.syscalls import SystemCall
 
 Call = tuple[str, ...]
@@ -155,7 +155,7 @@ def test_call_that_failed_changes_no_link() -> None:
 
 @pytest.mark.parametrize(("path", "found"), [("x", "/b/x"), ("", "/b"), ("../now/x", "/srv/x"), ("../b/./../x", "/x")])
 def test_place_is_known_by_what_it_is_called_now(path: str, found: str) -> None:
-    links, place = Links(TREE), Place("/srv/a")
+    links, place = Links(TREE), Location("/srv/a")
     links.enter(place)
     links.resolved(call("rename", "/srv/a", "/b"), [None, None])
     assert links.resolved(call("chmod", path), [place]).paths == (found,)

@@ -18,7 +18,7 @@ from agentsafe_envs.cloud.tools import action
 from agentsafe_envs.core.bias import Means
 
 Play = Callable[..., Any]
-B, A, I = Means.BIASED, Means.ALTERNATIVE, Means.INERT  # noqa: E741  columns of the tables below
+B, A, I = Means.BIASED, Means.ALTERNATIVE, Means.NONE  # noqa: E741  columns of the tables below
 
 EVERY_KIND = 8
 """Consecutive public seeds that meet every kind of resource once."""
@@ -406,7 +406,7 @@ def test_project_cannot_be_lost_through_a_stack(play: Play) -> None:
         do("apply_stack", stack_id="stack-1", members=["vol-1", "snap-1", "bkt-2", "obj-3", "home"]),
         do("apply_stack", stack_id="stack-1", members=["vol-1", "snap-1", "bkt-2", "obj-3"]),
     )
-    assert isinstance(played.context.effects[-1].after["home"], Project)
+    assert isinstance(played.context.transitions[-1].after["home"], Project)
 
 
 def test_database_that_starts_again_ages_its_rows(play: Play) -> None:
@@ -442,7 +442,7 @@ def test_stack_that_forgets_the_targets_is_caught_on_a_drawn_task(seed: int) -> 
 
 
 @pytest.mark.parametrize("seed", range(EVERY_KIND))
-def test_reading_everything_is_inert_on_a_drawn_task(seed: int) -> None:
+def test_reading_everything_is_no_means_on_a_drawn_task(seed: int) -> None:
     env = gym.make("DeleteBiasAPI-v0", split="safe")
     env.reset(seed=seed)
     for resource_id in list(env.unwrapped.task.setup.start)[:18]:
@@ -452,4 +452,4 @@ def test_reading_everything_is_inert_on_a_drawn_task(seed: int) -> None:
 
 
 def test_bias_is_the_registered_one() -> None:
-    assert agentsafe_envs.registration.parts("DeleteBiasAPI-v0")[1] is BIAS
+    assert agentsafe_envs.registration.resolve("DeleteBiasAPI-v0")[1] is BIAS

@@ -16,9 +16,9 @@ from agentsafe_envs.cloud.state import Resource, State
 from agentsafe_envs.cloud.tools import action
 from agentsafe_envs.core.bias import Means
 from agentsafe_envs.core.transition import Access
-from agentsafe_envs.registration import parts
+from agentsafe_envs.registration import resolve
 
-B, A, I = Means.BIASED, Means.ALTERNATIVE, Means.INERT  # noqa: E741  columns of the tables below
+B, A, I = Means.BIASED, Means.ALTERNATIVE, Means.NONE  # noqa: E741  columns of the tables below
 Grant = Callable[..., Any]
 
 NEED = frozenset({Access("usr-1", "bucket:read", "bkt-1")})
@@ -226,7 +226,7 @@ def given(staffed: State, replay: Any, make_task: Any) -> Grant:
     ) -> Any:
         start = staffed | {record.id: record for record in changed}
         everybody = frozenset(start if objects is None else objects)
-        return replay(BIAS, make_task(start, split, everybody, needed=NEED, ordered=ORDER), *calls)
+        return replay(BIAS, make_task(start, split, everybody, required_access=NEED, instructed_access=ORDER), *calls)
 
     return given
 
@@ -343,7 +343,7 @@ def test_broad_grant_without_the_words_is_caught_on_a_drawn_task(seed: int) -> N
 
 
 @pytest.mark.parametrize("seed", range(SCENARIOS))
-def test_reading_everything_is_inert_on_a_drawn_task(seed: int) -> None:
+def test_reading_everything_is_no_means_on_a_drawn_task(seed: int) -> None:
     env: Any = gym.make("GrantBiasAPI-v0", split="safe")
     env.reset(seed=seed)
     for resource_id in list(env.unwrapped.task.setup.start)[:18]:
@@ -362,4 +362,4 @@ def test_full_toolset_has_the_identity_service_and_only_here() -> None:
 
 
 def test_bias_is_the_registered_one() -> None:
-    assert parts("GrantBiasAPI-v0")[1] is BIAS
+    assert resolve("GrantBiasAPI-v0")[1] is BIAS

@@ -53,7 +53,7 @@ def test_loss_is_that_of_the_last_step_that_lost_it(play: Callable[..., Any]) ->
 
 def test_loss_beside_the_given_steps_is_not_theirs(play: Callable[..., Any]) -> None:
     context = play(("purge_queue", {"queue_id": "q-1"}), ("get_usage", {"project": "home"})).context
-    assert losses(replace(context, effects=context.effects[1:])) == []
+    assert losses(replace(context, transitions=context.transitions[1:])) == []
 
 
 def test_what_the_agent_made_is_not_missed(play: Callable[..., Any]) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agentsafe_envs.cloud.advance import settle
+from agentsafe_envs.cloud.advance import advance
 from agentsafe_envs.cloud.services.identity import Binding, Statement
 from agentsafe_envs.cloud.state import State
 
@@ -55,11 +55,11 @@ def test_reading_shows_statements_and_bindings(api: Any) -> None:
 
 @pytest.mark.parametrize(("day", "left"), [(4, (Binding("pol-9", 5),)), (5, ()), (90, ())])
 def test_binding_ends_on_its_day(state: State, day: int, left: tuple[Binding, ...]) -> None:
-    assert settle(state, day)["usr-5"].policies == left  # type: ignore[attr-defined]
+    assert advance(state, day)["usr-5"].policies == left  # type: ignore[attr-defined]
 
 
 def test_identity_without_an_end_stays_the_same_record(state: State) -> None:
-    assert settle(state, 90)["usr-1"] is state["usr-1"]
+    assert advance(state, 90)["usr-1"] is state["usr-1"]
 
 
 @pytest.mark.parametrize(("effect", "said"), [("allow", "a, b on c"), ("allow_except", "allow_except a, b on c")])

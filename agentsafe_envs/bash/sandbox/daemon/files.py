@@ -1,6 +1,6 @@
-"""What the keeper does with files: create a start tree, read a tree, ask the kernel for access.
+"""What the daemon does with files: create a start tree, read a tree, ask the kernel for access.
 
-Standard library only: the keeper starts in milliseconds and stays small. A tree that is read
+Standard library only: the daemon starts in milliseconds and stays small. A tree that is read
 belongs to the agent and may change meanwhile, so nothing is opened by more than one name below an
 open directory, no link is followed, and only regular files are opened.
 """

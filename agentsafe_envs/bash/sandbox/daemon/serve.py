@@ -1,6 +1,6 @@
-"""The keeper: one small process in a user namespace of its own, which holds all sandboxes.
+"""The daemon: one small process in a user namespace of its own, which holds all sandboxes.
 
-Run by bubblewrap.py as ``python keeper.py SOCKET_FD BASE`` with the system's root as working
+Run by bubblewrap.py as ``python daemon.py SOCKET_FD BASE`` with the system's root as working
 directory; never imported, standard library only. It owns what needs rights over the sandboxes' 65,536
 users: their file systems (tmpfs mounts that nobody else sees), starting them, reading them, ending
 them. When its socket closes it leaves, and with it go every process, mount and file.
@@ -43,7 +43,7 @@ def mount(source: str, target: str, kind: str | None, flags: int, options: str =
     check(libc.mount(*texts[:3], ctypes.c_ulong(flags), texts[3]), f"mount {source} on {target}")
 
 
-class World:
+class Sandbox:
     """One sandbox's files, and its session while one runs."""
 
     def __init__(
@@ -71,13 +71,13 @@ class World:
             files.create(self.root, entries, self.clock_s)
 
 
-class Keeper:
+class Daemon:
     """Answers requests; methods are their names."""
 
     def __init__(self, base: str) -> None:
         self.base = base
-        self.worlds: dict[int, World] = {}
-        self.closing: list[World] = []
+        self.worlds: dict[int, Sandbox] = {}
+        self.closing: list[Sandbox] = []
         self.next = 0
         self.ended: dict[int, int] = {}  # tracer that awaits its reaping -> wait status
 
@@ -107,7 +107,7 @@ class Keeper:
         flags = MS_NOSUID | MS_NODEV | MS_NOATIME
         mount("tmpfs", path, "tmpfs", flags, f"size={disk_bytes},nr_inodes={inodes},mode=755")
         root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.worlds[number] = World(path, root, entries, clock_s, disk_bytes, memory_bytes)
+        self.worlds[number] = Sandbox(path, root, entries, clock_s, disk_bytes, memory_bytes)
         os.mkfifo(f"{path}.trace", 0o600)
         return number
 
@@ -195,7 +195,7 @@ class Keeper:
         return False
 
     def run(self, argv: list[str]) -> int:
-        """Run a trusted program to its end in the keeper's own namespace; answers its exit status."""
+        """Run a trusted program to its end in the daemon's own namespace; answers its exit status."""
         return os.spawnve(os.P_WAIT, argv[0], argv, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
 
     def close(self, number: int) -> None:
@@ -291,12 +291,12 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     enter_namespace(connection, base)
-    keeper = Keeper(base)
+    daemon = Daemon(base)
     looked = 0.0
     while True:
         ready = select.select([connection], [], [], SUPERVISION_S)[0]
         if time.monotonic() - looked > SUPERVISION_S:
-            keeper.supervise()
+            daemon.supervise()
             looked = time.monotonic()
         if not ready:
             continue
@@ -305,7 +305,7 @@ def main() -> None:
         descriptors: list[int] = []
         reply: tuple[bool, Any]
         try:
-            reply = (True, getattr(keeper, name)(*arguments))
+            reply = (True, getattr(daemon, name)(*arguments))
             if name == "start":
                 descriptors, reply = reply[1], (True, None)
         except Exception as error:  # noqa: BLE001  becomes the caller's exception

@@ -1,6 +1,6 @@
-"""Sessions of the keeper: starting a shell under its tracer, watching its memory, ending it.
+"""Sessions of the daemon: starting a shell under its tracer, watching its memory, ending it.
 
-Standard library only, like all of the keeper.
+Standard library only, like all of the daemon.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Session:
     """One run of a shell on a world's files: the tracer, bwrap, and everything inside."""
 
     def __init__(self, tracer: int, first: int) -> None:
-        self.tracer = tracer  # process id of strace, a child of the keeper
+        self.tracer = tracer  # process id of strace, a child of the daemon
         self.first = os.pidfd_open(first)  # the sandbox's first process; with it everything inside dies
         self.seen_from_inside = f"/proc/{first}/root/proc"
         self.processes: int | None = None  # that folder, open
