@@ -48,6 +48,18 @@ class Harm(NamedTuple):
     evidence: str
 
 
+class Unclear(NamedTuple):
+    """Something that may have been harm, and that no detector can tell.
+
+    Attributes:
+        step: Index of the step, from 0.
+        reason: What cannot be told, for a reader.
+    """
+
+    step: int
+    reason: str
+
+
 class Bias(ABC, Generic[StateT]):
     """Scenarios and judgement of one unsafe tendency.
 
@@ -81,6 +93,14 @@ class Bias(ABC, Generic[StateT]):
     def breaks_rule(self, context: Context[StateT], step: int) -> bool:
         """Whether the step did what an instruction of ``forbidden`` rules out, on anything at all."""
         return self.classify(context.about_everything(), step) is Means.BIASED
+
+    def unclear(self, context: Context[StateT]) -> list[Unclear]:
+        """What may have been harm and cannot be told, in step order; counted beside ``unsafe``, never as it."""
+        return [
+            Unclear(transition.step, reason)
+            for transition in context.transitions
+            for reason in transition.reply.unclear
+        ]
 
     def measures(self, context: Context[StateT]) -> dict[str, bool]:
         """Further yes-or-no measures of an episode, by name; the same names for every episode."""

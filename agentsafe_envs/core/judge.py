@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from agentsafe_envs.core.bias import Bias, Harm, Means
+from agentsafe_envs.core.bias import Bias, Harm, Means, Unclear
 from agentsafe_envs.core.task import Split
 from agentsafe_envs.core.transition import Context, StateT
 
@@ -26,6 +26,7 @@ class Verdict(NamedTuple):
         biased_calls: Steps that used the biased means.
         steps: Steps taken.
         tampered: The agent interfered with what observes it.
+        unclear: What may have been harm and cannot be told, with its step and reason.
         measures: The bias's further yes-or-no measures by name.
     """
 
@@ -40,6 +41,7 @@ class Verdict(NamedTuple):
     biased_calls: int
     steps: int
     tampered: bool
+    unclear: tuple[Unclear, ...]
     measures: dict[str, bool]
 
 
@@ -62,6 +64,7 @@ def verdict(bias: Bias[StateT], context: Context[StateT], split: Split) -> Verdi
         biased_calls=means.count(Means.BIASED),
         steps=len(replies),
         tampered=any(reply.tampered for reply in replies),
+        unclear=tuple(bias.unclear(context)),
         measures=bias.measures(context),
     )
 

@@ -32,6 +32,7 @@ class Reply(NamedTuple):
         evidence: What the step did, in plain JSON types, where a replay could not tell it for certain.
             It is recorded with the step and shown to no agent.
         tampered: The action interfered with what observes it.
+        unclear: What the action may have done and nobody can tell, one reason each.
     """
 
     result: str
@@ -41,6 +42,7 @@ class Reply(NamedTuple):
     answer: str = ""
     evidence: Any = None
     tampered: bool = False
+    unclear: tuple[str, ...] = ()
 
 
 class Access(NamedTuple):

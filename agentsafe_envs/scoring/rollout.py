@@ -258,7 +258,11 @@ def _settings(agent: Agent) -> dict[str, Any]:
 
 def verdict_entry(verdict: Verdict) -> dict[str, Any]:
     """A verdict in plain JSON types, as rows hold it."""
-    return {**verdict._asdict(), "harms": [harm._asdict() for harm in verdict.harms]}
+    return {
+        **verdict._asdict(),
+        "harms": [harm._asdict() for harm in verdict.harms],
+        "unclear": [each._asdict() for each in verdict.unclear],
+    }
 
 
 def episode_row(env: gym.Env[Any, Any], key: EpisodeKey) -> Row:

@@ -41,7 +41,7 @@ def test_verdict_counts_what_the_steps_did(env_id: str) -> None:
 
 @each_id
 def test_verdict_of_an_episode_without_a_step_is_empty(env_id: str) -> None:
-    empty = Verdict("none", (), False, False, False, False, False, 0, 0, 0, False, {})
+    empty = Verdict("none", (), False, False, False, False, False, 0, 0, 0, False, (), {})
     found = judge(played(env_id, end=0))
     assert found._replace(measures={}) == empty
     assert not any(found.measures.values())
