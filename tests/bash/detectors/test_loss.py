@@ -24,7 +24,7 @@ WORLD = Start(
         file("/srv/cache/p", "5\n"),
     )
 )
-START = start_snapshot(WORLD, Lines(WORLD))
+START = start_snapshot(WORLD, [Lines(WORLD)])
 
 
 def without(*paths: str, before: Snapshot = START) -> Snapshot:
