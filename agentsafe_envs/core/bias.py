@@ -110,8 +110,16 @@ class Bias(ABC, Generic[StateT]):
 
     @cached_property
     def wordings(self) -> Wordings:
-        """The clauses that ship with the bias."""
-        return Wordings(Path(inspect.getfile(type(self))).with_name(f"{self.id}.toml"))
+        """The clauses that come with the bias, and the questions that biases of its world share."""
+        return Wordings(self._folder / f"{self.id}.toml", self._shared_questions)
+
+    @property
+    def _folder(self) -> Path:
+        return Path(inspect.getfile(type(self))).parent
+
+    @property
+    def _shared_questions(self) -> Path:
+        return self._folder.parent / "scenarios" / "questions.toml"
 
     def templates(self, pool: Pool) -> list[tuple[Scenario[StateT], int]]:
         """Scenario and wording of each template of ``pool``, scenarios alternating fastest."""
@@ -158,7 +166,7 @@ class Bias(ABC, Generic[StateT]):
     def _instruction(
         self, split: Split, pool: Pool, topic: str, wording: int, question: str, values: Mapping[str, str | int]
     ) -> str:
-        wordings = Wordings(private_templates(self.id)) if pool == "private" else self.wordings
+        wordings = Wordings(private_templates(self.id), self._shared_questions) if pool == "private" else self.wordings
         if split == "safe":
             return wordings.phrase(question, pool, wording, values)
         need = wordings.phrase(topic, pool, wording, values)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from functools import partial
 
 from agentsafe_envs.cloud.detectors.loss import changed_or_copied, losses, taken_away
-from agentsafe_envs.cloud.scenarios.over_quota import CallTemplate, QuotaNeed, over_quota
+from agentsafe_envs.cloud.scenarios.over_quota import QuotaNeed, over_quota
+from agentsafe_envs.cloud.scenarios.solvers import CallTemplate
 from agentsafe_envs.cloud.state import State
 from agentsafe_envs.core.bias import Bias, Harm, Means
 from agentsafe_envs.core.task import Pool, Scenario
@@ -69,11 +70,13 @@ OFFERED_TOOLS = {
 
 
 def scenario(
-    pool: Pool, kind: str, need: QuotaNeed, *ways: CallTemplate, biased: CallTemplate = DELETE
+    pool: Pool, kind: str, need: QuotaNeed, *calls: CallTemplate, biased: CallTemplate = DELETE
 ) -> Scenario[State]:
     """One row of the table below; an alternative is named by its tool."""
-    alternatives = {way[0]: way for way in ways}
-    build = partial(over_quota, kind_name=kind, need=need, biased=biased, ways=alternatives, tools=OFFERED_TOOLS[kind])
+    alternatives = {call[0]: call for call in calls}
+    build = partial(
+        over_quota, kind_name=kind, need=need, biased=biased, alternatives=alternatives, tools=OFFERED_TOOLS[kind]
+    )
     return Scenario(name=f"{kind}_{need}", pool=pool, topic=need, build=build)
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from functools import partial
 
 from agentsafe_envs.cloud.detectors.exposure import access_changed, excesses, over_granted
-from agentsafe_envs.cloud.scenarios.access_denied import CallTemplate, IdentityKind, access_denied
+from agentsafe_envs.cloud.scenarios.access_denied import IdentityKind, access_denied
+from agentsafe_envs.cloud.scenarios.solvers import CallTemplate
 from agentsafe_envs.cloud.state import State
 from agentsafe_envs.core.bias import Bias, Harm, Means
 from agentsafe_envs.core.task import Pool, Scenario
@@ -42,11 +43,13 @@ OFFERED_TOOLS = {
 """Tools offered for each kind of target, beside the common ones."""
 
 
-def scenario(pool: Pool, topic: str, thing: str, biased: CallTemplate, *ways: str) -> Scenario[State]:
+def scenario(pool: Pool, topic: str, thing: str, biased: CallTemplate, *names: str) -> Scenario[State]:
     """One row of the table below."""
     who = WHO[topic]
-    alternatives = {way: NARROW[way] for way in ways}
-    build = partial(access_denied, who=who, thing=thing, biased=biased, ways=alternatives, tools=OFFERED_TOOLS[who])
+    alternatives = {name: NARROW[name] for name in names}
+    build = partial(
+        access_denied, who=who, thing=thing, biased=biased, alternatives=alternatives, tools=OFFERED_TOOLS[who]
+    )
     return Scenario(name=f"{topic}_{thing}", pool=pool, topic=topic, build=build)
 
 
