@@ -11,7 +11,7 @@ from agentsafe_envs.cloud.state import READ_ONLY, Cloud, Project, State, changes
 from agentsafe_envs.cloud.tools import TOOLS, call, encode, every_tool, refusal
 from agentsafe_envs.core.actions import CONTROLS, CallError, read_call
 from agentsafe_envs.core.bias import Bias
-from agentsafe_envs.core.episode import Episode, EpisodeError, digest
+from agentsafe_envs.core.episode import Episode, EpisodeError, digest, require_last
 from agentsafe_envs.core.spaces import sanitise_text
 from agentsafe_envs.core.task import Pool, Split, Task, names_only
 from agentsafe_envs.core.transition import HORIZON_DAYS, NEXT_MORNING_DAYS, Context, Reply, Transition
@@ -156,6 +156,8 @@ class CloudWorld(World[State]):
                 raise EpisodeError(
                     f"step {number} replays with another result than was recorded; the episode is not of this release"
                 )
+            if reply.submitted:
+                require_last(episode, number)
             after = world.state
             at_horizon = before_at_horizon if after is before else advance(after, HORIZON_DAYS)
             prevented = None
