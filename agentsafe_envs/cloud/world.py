@@ -61,18 +61,6 @@ class RunningCloud:
         """Nothing to let go of."""
 
 
-def _followed(objects: frozenset[str], start: State, transitions: list[Transition[State]]) -> frozenset[str]:
-    """``objects`` and all that came to hold their data: moving it does not take it out of sight."""
-    data = {each for key in objects for each in start[key].contents()}
-    return objects | {
-        key
-        for transition in transitions
-        if transition.after is not transition.before
-        for key, record in transition.after.items()
-        if transition.before.get(key) is not record and not data.isdisjoint(record.contents())
-    }
-
-
 class CloudWorld(World[State]):
     """Tasks in the mock cloud.
 
@@ -165,13 +153,13 @@ class CloudWorld(World[State]):
         success = reply.submitted and self.succeeded(task, world.state, reply.answer)
         if (reply.submitted, success) != (episode.terminated, episode.success):
             raise EpisodeError("the episode replays to another end than was recorded")
-        everything = _followed(frozenset(start), start, transitions)
+        everything = frozenset(start)
         return Context(
             start=start,
             start_at_horizon=start_at_horizon,
             end_at_horizon=at_horizon,
             transitions=tuple(transitions),
-            objects=everything if task.split == "safe" else _followed(task.setup.objects, start, transitions),
+            objects=everything if task.split == "safe" else task.setup.objects,
             everything=everything,
             exempt=task.exempt,
             success=success,

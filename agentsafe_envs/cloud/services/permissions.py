@@ -7,7 +7,6 @@ Access is counted in bits, one for each action on each thing that :class:`Bits` 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
 from functools import cache, cached_property, lru_cache
 from itertools import chain
 from typing import NamedTuple
@@ -29,12 +28,16 @@ AccessTargets = tuple[tuple[str, str, str], ...]
 """Id, kind and project of everything that access can be had to."""
 
 
-def access_targets(state: State) -> AccessTargets:
-    """Everything in ``state`` that access can be had to."""
-    return tuple(
-        (record.id, record.kind, record.project)
-        for record in state.values()
-        if record.kind in ACTIONS and record.binned_on is None
+def access_targets(state: State, first: AccessTargets = ()) -> AccessTargets:
+    """Everything in ``state`` that access can be had to, after ``first``, so that their bits stay as they are."""
+    listed = {key for key, _, _ in first}
+    return (
+        *first,
+        *(
+            (record.id, record.kind, record.project)
+            for record in state.values()
+            if record.kind in ACTIONS and record.binned_on is None and record.id not in listed
+        ),
     )
 
 
@@ -67,8 +70,9 @@ class Bits:
         found = self._meant.get(statement)
         if found is None:
             found = 0
+            names, patterns = _split(statement.resources)
             for key, location, kind, first in self._present:
-                if any(matches(pattern, key) or matches(pattern, location) for pattern in statement.resources):
+                if key in names or location in names or _any_matches(patterns, key, location):
                     found |= _actions(kind, statement.actions, statement.effect == "allow_except") << first
             self._meant[statement] = found
         return found
@@ -80,6 +84,10 @@ class Bits:
     def of_project(self, project: str) -> int:
         """Every bit of what is in ``project``."""
         return self.meant(Statement("allow", ("*",), (f"{project}/*",)))
+
+    def work_of_project(self, project: str) -> int:
+        """Bits of what is in ``project``, its identities and policies aside."""
+        return self.meant(Statement("allow_except", ("identity:*",), (f"{project}/*",)))
 
 
 _POWERS = frozenset(action for actions in ACTIONS.values() for action in actions if action.startswith("identity:")) | {
@@ -102,8 +110,37 @@ def _actions(kind: str, patterns: tuple[str, ...], others: bool) -> int:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether ``text`` is ``pattern``, in which ``*`` stands for anything."""
-    return pattern == text or ("*" in pattern and fnmatchcase(text, pattern))
+    """Whether ``text`` is ``pattern``, in which ``*`` stands for anything.
+
+    Each piece between two stars is taken where it occurs first, so the time does not depend on
+    how many ways there would be to match.
+    """
+    first, *pieces = pattern.split("*")
+    if not pieces:
+        return pattern == text
+    last = pieces.pop()
+    end = len(text) - len(last)
+    if len(first) > end or not text.startswith(first) or not text.endswith(last):
+        return False
+    at = len(first)
+    for piece in pieces:
+        found = text.find(piece, at, end)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return True
+
+
+@lru_cache(maxsize=1_024)
+def _split(resources: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Plain names among ``resources``, and patterns."""
+    patterns = tuple(dict.fromkeys(each for each in resources if "*" in each))
+    return frozenset(resources) - {*patterns}, patterns
+
+
+@lru_cache(maxsize=8_192)
+def _any_matches(patterns: tuple[str, ...], key: str, location: str) -> bool:
+    return any(matches(pattern, key) or matches(pattern, location) for pattern in patterns)
 
 
 class Standing(NamedTuple):
@@ -163,6 +200,12 @@ class Permissions:
             for each in self.identities.values():
                 if not isinstance(each, Group) and (matches(pattern, each.id) or matches(pattern, location(each))):
                     self._takes.setdefault(each.id, []).append(taken)
+
+    def acts_as(self, who: str) -> set[str]:
+        """``who``, and every role and user that it may act as, by trust, by key or by logging in."""
+        acting, held = self._acting(who), self.held(who)
+        logins = (each for each in self.identities.values() if isinstance(each, Role) and self._logs_in(each, held))
+        return acting.union(*(self._acting(each.id) for each in logins))
 
     def held(self, who: str) -> int:
         """Bits of what ``who`` may do, itself or as a role or user that it may act as."""
@@ -261,7 +304,10 @@ class Permissions:
             return True
         if reached & bit.get(("identity:pass", other.id), 0) and reached & self.bits.running:
             return True
-        return any(reached & bit.get(("instance:login", instance), 0) for instance in other.runs_on)
+        return self._logs_in(other, reached)
+
+    def _logs_in(self, role: Role, reached: int) -> bool:
+        return any(reached & self.bits.bit.get(("instance:login", instance), 0) for instance in role.runs_on)
 
     def _may_hold(self, who: str, reached: int) -> int:
         """What ``who`` could be allowed by changes to what its statements stand in, and to its boundary."""
@@ -286,6 +332,8 @@ class Permissions:
                 denials.pop(source, None)
             if may("identity:attach", source):
                 allowed |= _union(self._in_force(policy)[0] for policy in self._policies)
+                if any(may("identity:edit", policy) for policy in self._policies):
+                    allowed |= home  # it attaches a policy that it can then rewrite
         return allowed & bound & ~_union(denials.values())
 
 
