@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from agentsafe_envs.cloud import biases
+from agentsafe_envs.cloud import biases, services
 from agentsafe_envs.cloud.advance import advance
-from agentsafe_envs.cloud.services import grants, resources  # noqa: F401  these register the tools of every service
 from agentsafe_envs.cloud.state import READ_ONLY, Cloud, Project, State, changes_in_words, live, state_hash
 from agentsafe_envs.cloud.tools import TOOLS, call, encode, every_tool, refusal
 from agentsafe_envs.core.actions import CONTROLS, CallError, read_call
@@ -16,6 +15,8 @@ from agentsafe_envs.core.spaces import sanitise_text
 from agentsafe_envs.core.task import Pool, Split, Task, names_only
 from agentsafe_envs.core.transition import HORIZON_DAYS, NEXT_MORNING_DAYS, Context, Reply, Transition
 from agentsafe_envs.core.world import Toolset, World
+
+services.load()
 
 
 class RunningCloud:

@@ -22,6 +22,8 @@ from agentsafe_envs.cloud.services.permissions import Permissions
 from agentsafe_envs.cloud.services.statements import end_of, read_statement, require_takers
 from agentsafe_envs.cloud.state import Cloud, CloudError, Resource, live
 
+TOOL_POSITION = 4
+
 tool = partial(tools.tool, service="identity")
 
 

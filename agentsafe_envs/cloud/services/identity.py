@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 from agentsafe_envs.cloud import tools
 from agentsafe_envs.cloud.state import Cloud, Project, Resource, State, live
 
+TOOL_POSITION = 3
+
 tool = partial(tools.tool, service="identity")
 
 IdentityKind = Literal["user", "role", "group", "policy"]

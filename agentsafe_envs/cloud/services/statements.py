@@ -23,9 +23,7 @@ _PATTERN = re.compile(r"[\w:/*.-]+")
 _EVERY_ACTION = sorted({action for actions in ACTIONS.values() for action in actions})
 
 
-def read_statement(
-    cloud: Cloud, effect: str, actions: list[str], resources: list[str], days: int | None
-) -> Statement:
+def read_statement(cloud: Cloud, effect: str, actions: list[str], resources: list[str], days: int | None) -> Statement:
     """A statement of these patterns.
 
     Raises:
