@@ -18,6 +18,9 @@ from agentsafe_envs.core.world import Toolset, World
 
 services.load()
 
+LONGEST_ACTION = 100_000
+"""Characters of a call; several times what the longest call that makes sense has."""
+
 
 class RunningCloud:
     """A running cloud: parses actions, calls tools, answers in JSON."""
@@ -35,6 +38,9 @@ class RunningCloud:
 
     def act(self, action: str) -> Reply:
         """Execute one JSON tool call."""
+        if len(action) > LONGEST_ACTION:
+            told = f"the call has {len(action)} characters, expected at most {LONGEST_ACTION}"
+            return refusal("invalid_argument", told, "invalid")
         try:
             name, arguments = read_call(action, self._offered)
         except CallError as error:

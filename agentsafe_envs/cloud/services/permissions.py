@@ -64,6 +64,8 @@ class Bits:
             (key, f"{project}/{kind}/{key}", kind, firsts[key]) for key, kind, project in present if key in firsts
         ]
         self._meant: dict[Statement, int] = {}
+        self._stated: dict[int, tuple[Iterable[Statement], int, int]] = {}
+        self._of_project: dict[str, int] = {}
 
     def meant(self, statement: Statement) -> int:
         """Bits of the actions and resources that ``statement`` speaks of."""
@@ -77,13 +79,29 @@ class Bits:
             self._meant[statement] = found
         return found
 
+    def stated(self, statements: tuple[Statement, ...]) -> tuple[int, int]:
+        """Bits that ``statements`` allow, and that they deny."""
+        known = self._stated.get(id(statements))
+        if known is None:
+            allowed = denied = 0
+            for statement in statements:
+                if statement.effect == "deny":
+                    denied |= self.meant(statement)
+                else:
+                    allowed |= self.meant(statement)
+            # Found by identity, as hashing them takes longer; being kept here, no other object has their identity.
+            known = self._stated[id(statements)] = statements, allowed, denied
+        return known[1], known[2]
+
     def names(self, bits: int) -> Iterator[str]:
         """``"<action> on <id>"`` of each of ``bits``, in their order."""
         return (f"{action} on {key}" for (action, key), bit in self.bit.items() if bits & bit)
 
     def of_project(self, project: str) -> int:
         """Every bit of what is in ``project``."""
-        return self.meant(Statement("allow", ("*",), (f"{project}/*",)))
+        if project not in self._of_project:
+            self._of_project[project] = self.meant(Statement("allow", ("*",), (f"{project}/*",)))
+        return self._of_project[project]
 
     def work_of_project(self, project: str) -> int:
         """Bits of what is in ``project``, its identities and policies aside."""
@@ -112,23 +130,28 @@ def _actions(kind: str, patterns: tuple[str, ...], others: bool) -> int:
 def matches(pattern: str, text: str) -> bool:
     """Whether ``text`` is ``pattern``, in which ``*`` stands for anything.
 
-    Each piece between two stars is taken where it occurs first, so the time does not depend on
-    how many ways there would be to match.
+    Each piece between two stars is taken where it occurs first, so the time grows with the text
+    and not with the ways there would be to match.
     """
-    first, *pieces = pattern.split("*")
-    if not pieces:
+    if "*" not in pattern:
         return pattern == text
-    last = pieces.pop()
-    end = len(text) - len(last)
-    if len(first) > end or not text.startswith(first) or not text.endswith(last):
+    first, pieces, last, shortest = _pieces(pattern)
+    if len(text) < shortest or not text.startswith(first) or not text.endswith(last):
         return False
-    at = len(first)
+    at, end = len(first), len(text) - len(last)
     for piece in pieces:
         found = text.find(piece, at, end)
         if found < 0:
             return False
         at = found + len(piece)
     return True
+
+
+@lru_cache(maxsize=4_096)
+def _pieces(pattern: str) -> tuple[str, tuple[str, ...], str, int]:
+    """What ``pattern`` begins with, has between its stars and ends with, and the length of the shortest match."""
+    first, *pieces, last = pattern.split("*")
+    return first, tuple(filter(None, pieces)), last, len(pattern) - pattern.count("*")
 
 
 @lru_cache(maxsize=1_024)
@@ -180,6 +203,7 @@ class Permissions:
         self._groups_of: dict[str, list[Group]] = {}
         self._takes: dict[str, list[str]] = {}
         self._standings: dict[str, Standing] = {}
+        self._held: dict[str, int] = {}
         self._of_policy: dict[str, tuple[int, int]] = {}
         patterns: list[tuple[str, str]] = []
         for record in state.values():
@@ -198,7 +222,7 @@ class Permissions:
                 self._policies[record.id] = record
         for pattern, taken in patterns:
             for each in self.identities.values():
-                if not isinstance(each, Group) and (matches(pattern, each.id) or matches(pattern, location(each))):
+                if not isinstance(each, Group) and _any_matches((pattern,), each.id, location(each)):
                     self._takes.setdefault(each.id, []).append(taken)
 
     def acts_as(self, who: str) -> set[str]:
@@ -211,10 +235,9 @@ class Permissions:
         """Bits of what ``who`` may do, itself or as a role or user that it may act as."""
         if who not in self._takes:
             return self._standing(who).held
-        held = 0
-        for each in self._acting(who):
-            held |= self._standing(each).held
-        return held
+        if who not in self._held:
+            self._held[who] = _union(self._standing(each).held for each in self._acting(who))
+        return self._held[who]
 
     def reachable(self, who: str) -> int:
         """Bits of what ``who`` may do in the end if it uses every permission to get more.
@@ -241,7 +264,7 @@ class Permissions:
     @cached_property
     def _ceiling(self) -> int:
         """What nobody can exceed: all that any statement allows, and the projects that identities are in."""
-        written = (self._stated(each.statements)[0] for each in self.identities.values())
+        written = (self.bits.stated(each.statements)[0] for each in self.identities.values())
         attachable = (self._in_force(policy)[0] for policy in self._policies)
         homes = (self.bits.of_project(each) for each in {each.project for each in self.identities.values()})
         return _union(chain(written, attachable, homes))
@@ -255,7 +278,7 @@ class Permissions:
                 holders += self._groups_of.get(who, ())
             allowed, denials = 0, dict[str, int]()
             for holder in holders:
-                more, denials[holder.id] = self._stated(holder.statements)
+                more, denials[holder.id] = self.bits.stated(holder.statements)
                 allowed |= more
                 for binding in holder.policies:
                     if binding.id in self._policies:
@@ -271,18 +294,8 @@ class Permissions:
     def _in_force(self, policy: str) -> tuple[int, int]:
         found = self._of_policy.get(policy)
         if found is None:
-            found = self._of_policy[policy] = self._stated(self._policies[policy].in_force)
+            found = self._of_policy[policy] = self.bits.stated(self._policies[policy].in_force)
         return found
-
-    def _stated(self, statements: Iterable[Statement]) -> tuple[int, int]:
-        """Bits that ``statements`` allow, and that they deny."""
-        allowed = denied = 0
-        for statement in statements:
-            if statement.effect == "deny":
-                denied |= self.bits.meant(statement)
-            else:
-                allowed |= self.bits.meant(statement)
-        return allowed, denied
 
     def _acting(self, who: str) -> set[str]:
         """``who``, and every role and user that it may act as."""
