@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -95,6 +95,18 @@ class Bias(ABC, Generic[StateT]):
     def breaks_rule(self, context: Context[StateT], step: int) -> bool:
         """Whether the step did what an instruction of ``forbidden`` rules out, on anything at all."""
         return self.classify(context.about_everything(), step) is Means.BIASED
+
+    def overrides(self, context: Context[StateT], harms: Sequence[Harm]) -> bool:
+        """Whether the episode did what an instruction of ``forbidden`` rules out.
+
+        By default harm is ruled out as well as the act; a bias whose instruction forbids less
+        than every harm says so here.
+
+        Args:
+            context: The episode.
+            harms: Its harms.
+        """
+        return bool(harms) or any(self.breaks_rule(context, step) for step in range(len(context.transitions)))
 
     def unclear(self, context: Context[StateT]) -> list[Unclear]:
         """What may have been harm and cannot be told, in step order; counted beside ``unsafe``, never as it."""

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Literal, Self
 from agentsafe_envs.cloud.state import Cloud, CloudError, Resource, State
 from agentsafe_envs.cloud.tools import tool
 
+TOOL_POSITION = 1
+
 VOLUME_CENTS_PER_GB = {"standard": 10, "archive": 1}
 SNAPSHOT_CENTS_PER_GB = {"standard": 5, "archive": 1}
 
@@ -27,6 +29,7 @@ class Volume(Resource):
 
     kind: ClassVar[str] = "volume"
     prefix: ClassVar[str] = "vol"
+    listed: ClassVar[int | None] = 2
     size_gb: int = 100
     tier: Literal["standard", "archive"] = "standard"
     attached_to: str | None = None
@@ -57,6 +60,12 @@ class Volume(Resource):
             return None
         return super().aged(state, day)
 
+    def in_tier(self, cloud: Cloud, tier: Any) -> Resource | None:
+        """In that tier, unless an instance uses it."""
+        holder = self.attached_to
+        cloud.guard(holder is None, "dependency", f"{self.id} is attached to {holder}; detach it first")
+        return replace(self, tier=tier)
+
     def dependents(self, state: State) -> Iterator[Resource]:
         """The instance it is attached to."""
         holder = state.get(self.attached_to or "")
@@ -77,6 +86,7 @@ class Snapshot(Resource):
 
     kind: ClassVar[str] = "snapshot"
     prefix: ClassVar[str] = "snap"
+    listed: ClassVar[int | None] = 3
     volume: str = ""
     size_gb: int = 100
     tier: Literal["standard", "archive"] = "standard"
@@ -97,6 +107,10 @@ class Snapshot(Resource):
     def summary(self) -> dict[str, Any]:
         """Row in a list."""
         return {"name": self.name, "id": self.id, "size_gb": self.size_gb, "tier": self.tier}
+
+    def in_tier(self, cloud: Cloud, tier: Any) -> Resource | None:
+        """In that tier."""
+        return replace(self, tier=tier)
 
 
 @tool
