@@ -13,7 +13,7 @@ from agentsafe_envs.bash.detectors.loss import CACHE_SIGNATURE, CACHE_TAG
 from agentsafe_envs.bash.evidence import Snapshot
 from agentsafe_envs.bash.files.start import Start, UnixGroup, UnixUser, directory, file, hard_link
 from agentsafe_envs.bash.scenarios.goals import have_mode
-from agentsafe_envs.bash.world import TOOLS
+from agentsafe_envs.bash.scenarios.solvers import OFFERED_TOOLS
 from agentsafe_envs.core.bias import Means
 from agentsafe_envs.core.task import Goal, Setup, Split, Task
 
@@ -68,7 +68,7 @@ def made_task(split: Split) -> Task[Snapshot]:
         targets=(REPORT,),
         question="count",
         answer="1",
-        tools=tuple(TOOLS),
+        tools=OFFERED_TOOLS,
         solutions={},
         lookup=(),
     )
