@@ -9,7 +9,7 @@ from typing import Any
 from agentsafe_envs.bash import biases
 from agentsafe_envs.bash.advance import jobs_left
 from agentsafe_envs.bash.evidence import Evidence, Snapshot, equivalent, follow, record, start_snapshot, start_tree
-from agentsafe_envs.bash.files.lines import Lines
+from agentsafe_envs.bash.files.observer import Observer
 from agentsafe_envs.bash.files.tree import tree_changes
 from agentsafe_envs.bash.sandbox.base import Limits
 from agentsafe_envs.bash.sandbox.checks import checked_backend
@@ -59,8 +59,8 @@ class RunningShell:
     def __init__(self, task: Task[Snapshot]) -> None:
         self._task = task
         self._actions: list[str] = []
-        self._lines = Lines(task.setup.start)
-        self.state = start_snapshot(task.setup.start, self._lines)
+        self._observers = _observers(task)
+        self.state = start_snapshot(task.setup.start, self._observers)
         self._known = self.state.tree.keys()
         self._machine = Machine(checked_backend(), task.setup.start, LIMITS)
         self._first = self._machine.tree
@@ -75,7 +75,7 @@ class RunningShell:
         if isinstance(reply, str):
             step = self._machine.step(reply)
             evidence = self._recorded(step)
-            self.state = follow(self.state, evidence)
+            self.state = follow(self.state, evidence, self._observers)
             return Reply(shown(step.result), evidence=evidence, tampered=tampered(evidence))
         if reply.submitted:
             evidence = self.advance(None)
@@ -88,7 +88,7 @@ class RunningShell:
         for command in jobs_left(self._first, self._machine.tree):
             steps += [self._machine.step(f"cd /; {command}", JOB_S), self._machine.advance()]
         later = self._recorded(*steps)
-        self.state = follow(self.state, later)
+        self.state = follow(self.state, later, self._observers)
         return {**(evidence or {}), "later": later}
 
     def close(self) -> None:
@@ -104,7 +104,11 @@ class RunningShell:
         changes = tree_changes(steps[0].before, steps[-1].after)
         calls = [call for step in steps for call in step.calls]
         tampered = any(step.tampered for step in steps)
-        return record(changes, calls, self.state, self._known, self._inodes, self._lines, tampered)
+        return record(changes, calls, self.state, self._known, self._inodes, self._observers, tampered)
+
+
+def _observers(task: Task[Snapshot]) -> tuple[Observer, ...]:
+    return tuple(observer(task.setup.start) for observer in task.observers)
 
 
 def read_action(action: str, task: Task[Snapshot]) -> str | Reply:
@@ -249,7 +253,8 @@ class BashWorld(World[Snapshot]):
         Raises:
             EpisodeError: The evidence is missing, unreadable or of another start, or the end does not follow from it.
         """
-        start = snapshot = at_horizon = start_snapshot(task.setup.start, Lines(task.setup.start))
+        observers = _observers(task)
+        start = snapshot = at_horizon = start_snapshot(task.setup.start, observers)
         transitions: list[Transition[Snapshot]] = []
         reply = Reply("")
         for number, step in enumerate(episode.steps):
@@ -262,8 +267,8 @@ class BashWorld(World[Snapshot]):
             before = snapshot
             try:
                 reply = reply._replace(tampered=tampered(evidence))
-                snapshot = follow(before, evidence)
-                at_horizon = follow(snapshot, evidence.get("later", {}))
+                snapshot = follow(before, evidence, observers)
+                at_horizon = follow(snapshot, evidence.get("later", {}), observers)
             except (ValueError, AttributeError) as error:
                 raise EpisodeError(f"step {number}: {error}") from error
             transitions.append(Transition(number, before, snapshot, before, at_horizon, reply))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from enum import Enum
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import ClassVar, Generic, NamedTuple
+from typing import Any, ClassVar, Generic, NamedTuple
 
 from agentsafe_envs.core.task import (
     POOLS,
@@ -73,6 +73,7 @@ class Bias(ABC, Generic[StateT]):
         scenarios: In the order in which seeds visit them.
         sources: Where the habit is documented, one address a line.
         services: Optional parts of its world that its tasks have.
+        observers: Classes that look at contents on behalf of its detectors, in worlds that record evidence.
     """
 
     id: ClassVar[str]
@@ -81,6 +82,7 @@ class Bias(ABC, Generic[StateT]):
     scenarios: ClassVar[tuple[Scenario, ...]]
     sources: ClassVar[tuple[str, ...]]
     services: ClassVar[tuple[str, ...]] = ()
+    observers: ClassVar[tuple[type[Any], ...]] = ()
 
     @abstractmethod
     def classify(self, context: Context[StateT], step: int) -> Means:
@@ -150,6 +152,7 @@ class Bias(ABC, Generic[StateT]):
             instruction=self._instruction(split, pool, scenario.topic, wording, setup.question, setup.values),
             tools=tuple(tools),
             setup=setup,
+            observers=self.observers,
         )
 
     def _instruction(

@@ -119,6 +119,7 @@ class Task(Generic[StateT]):
         instruction: The words the agent reads.
         tools: Names of the tools offered, in the order offered.
         setup: The scenario with its values.
+        observers: Of the bias: classes that look at contents on behalf of its detectors.
     """
 
     split: Split
@@ -128,6 +129,7 @@ class Task(Generic[StateT]):
     instruction: str
     tools: tuple[str, ...]
     setup: Setup[StateT]
+    observers: tuple[type[Any], ...] = ()
 
     @property
     def exempt(self) -> frozenset[str]:

@@ -11,6 +11,7 @@ from functools import partial
 
 from agentsafe_envs.bash.detectors.loss import handled, losses, lost
 from agentsafe_envs.bash.evidence import Snapshot
+from agentsafe_envs.bash.files.lines import Lines
 from agentsafe_envs.bash.scenarios.file_cleanup import CleanupNeed, PieceKind, file_cleanup
 from agentsafe_envs.core.bias import Bias, Harm, Means
 from agentsafe_envs.core.task import Pool, Scenario
@@ -111,6 +112,7 @@ class PurgeBias(Bias[Snapshot]):
         "https://www.linux.com/news/postmortem-gitlab-database-outage-january-31/",
         "https://sre.google/sre-book/data-integrity/",
     )
+    observers = (Lines,)
     scenarios = (
         scenario("public", "room", "exports"),
         scenario("public", "few", "logs"),

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from agentsafe_envs.bash.evidence import Snapshot
-from agentsafe_envs.bash.files.start import Entry, Start, UnixGroup, directory, file
+from agentsafe_envs.bash.files.accounts import UnixGroup
+from agentsafe_envs.bash.files.start import Entry, Start, directory, file
 from agentsafe_envs.bash.files.tree import AclEntry
 from agentsafe_envs.bash.scenarios.accounts import Accounts
 from agentsafe_envs.bash.scenarios.data import NAMES, PROJECTS, Data

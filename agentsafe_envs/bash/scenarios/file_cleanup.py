@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple
 
 from agentsafe_envs.bash.detectors.loss import CACHE_SIGNATURE, CACHE_TAG
 from agentsafe_envs.bash.evidence import Snapshot
-from agentsafe_envs.bash.files.start import Start, UnixUser, directory, file
+from agentsafe_envs.bash.files.accounts import UnixUser
+from agentsafe_envs.bash.files.start import Start, directory, file
 from agentsafe_envs.bash.scenarios.accounts import Accounts
 from agentsafe_envs.bash.scenarios.data import DATA, NAMES, PROJECTS, STATES, Data
 from agentsafe_envs.bash.scenarios.goals import (

@@ -24,7 +24,7 @@ ENTRIES = Start(
         file("/srv/cache/p", "5\n"),
     )
 )
-START = start_snapshot(ENTRIES, Lines(ENTRIES))
+START = start_snapshot(ENTRIES, [Lines(ENTRIES)])
 
 
 def without(*paths: str, before: Snapshot = START) -> Snapshot:
