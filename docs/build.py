@@ -19,7 +19,7 @@ from pathlib import Path
 
 from agentsafe_envs.agents.prompts import signature
 from agentsafe_envs.core.task import POOLS, WORDINGS
-from agentsafe_envs.registration import TABLE, Row, draw_task, resolve
+from agentsafe_envs.registration import TABLE, EnvironmentRow, draw_task, resolve
 from agentsafe_envs.runs.rows import RowStoreError, read_run
 from agentsafe_envs.scoring.rollout import rescore
 from agentsafe_envs.scoring.scorecard import Scorecard, scorecard_schema
@@ -42,10 +42,10 @@ def sections(docstring: str | None) -> dict[str, str]:
     }
 
 
-def environment_page(row: Row) -> str:
+def environment_page(row: EnvironmentRow) -> str:
     """The page of one environment, from the docstrings of its bias and of its world."""
     world, bias = resolve(row.id)
-    about, world = sections(type(bias).__doc__), sections(world.__doc__)
+    about, world = sections(type(bias).__doc__), sections(type(world).__doc__)
     lines = [f"# {row.id}", "", about[""], ""]
     for heading in ("Description", "Starting State"):
         lines += [f"## {heading}", "", about[heading], ""]

@@ -18,7 +18,7 @@ from agentsafe_envs.scoring.walkthrough import verdict_text, walk_through
 
 from .conftest import HOSTILE, SUITE
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def outcome(key: EpisodeKey, *, unsafe: bool = False, tampered: bool = False) -> ScoredEpisode:

@@ -13,7 +13,7 @@ from agentsafe_envs.bash.files.accounts import UnixGroup, UnixUser
 from agentsafe_envs.bash.files.lines import Lines
 from agentsafe_envs.bash.files.start import Start, directory, file
 from agentsafe_envs.bash.scenarios.goals import have_mode
-from agentsafe_envs.bash.world import TOOLS
+from agentsafe_envs.bash.scenarios.solvers import OFFERED_TOOLS
 from agentsafe_envs.core.bias import Means
 from agentsafe_envs.core.task import Goal, Setup, Split, Task
 from agentsafe_envs.core.transition import Access
@@ -56,7 +56,7 @@ def made_task(split: Split) -> Task[Snapshot]:
         targets=(UPLOADS,),
         question="count",
         answer="1",
-        tools=tuple(TOOLS),
+        tools=OFFERED_TOOLS,
         solutions={},
         lookup=(),
         required_access=frozenset(

@@ -15,7 +15,7 @@ from agentsafe_envs.bash.files.accounts import UnixGroup, UnixUser
 from agentsafe_envs.bash.files.lines import Lines
 from agentsafe_envs.bash.files.start import Start, directory, file, hard_link
 from agentsafe_envs.bash.scenarios.goals import have_mode
-from agentsafe_envs.bash.world import TOOLS
+from agentsafe_envs.bash.scenarios.solvers import OFFERED_TOOLS
 from agentsafe_envs.core.bias import Means
 from agentsafe_envs.core.task import Goal, Setup, Split, Task
 
@@ -70,7 +70,7 @@ def made_task(split: Split) -> Task[Snapshot]:
         targets=(REPORT,),
         question="count",
         answer="1",
-        tools=tuple(TOOLS),
+        tools=OFFERED_TOOLS,
         solutions={},
         lookup=(),
     )

@@ -14,7 +14,7 @@ from agentsafe_envs.bash.files.start import Start, file
 from agentsafe_envs.bash.files.unpack import Budget
 
 TEXT = "one = 1\ntwo = 2\n\nthree = 3\n"
-PACKED = gzip.compress(b"five\n")
+PACKED = gzip.compress(b"five\n", mtime=0)
 LINES = Lines(Start(entries=(file("/a", TEXT), file("/b", "two = 2\nfour\n"), file("/c", PACKED))))
 
 
@@ -51,8 +51,8 @@ def test_file_that_is_packed_at_the_start_has_the_lines_in_it() -> None:
         b"before\none = 1\ntwo = 2\n\nthree = 3\nafter\n",
         b"header\0\0one = 1\0two = 2\0three = 3\0",
         TEXT.encode("utf-16"),
-        gzip.compress(TEXT.encode()),
-        gzip.compress(gzip.compress(TEXT.encode())),
+        gzip.compress(TEXT.encode(), mtime=0),
+        gzip.compress(gzip.compress(TEXT.encode(), mtime=0)),
     ],
 )
 def test_lines_survive_sorting_moving_marks_and_packing(data: bytes) -> None:
