@@ -24,7 +24,7 @@ from agentsafe_envs.core.task import Pool, Split, Task, names_only
 from agentsafe_envs.core.transition import Context, Reply, Transition
 from agentsafe_envs.core.world import Toolset, World
 
-LIMITS = Limits(inodes=4_096)
+TASK_LIMITS = Limits(inodes=4_096)
 """Of a task's world; every file that an agent makes is a line of evidence."""
 
 JOB_S = 2.0
@@ -41,7 +41,7 @@ TOOL_SCHEMAS = {"bash": BASH, **CONTROLS}
 """Every tool of the Bash world; there is no fuller toolset."""
 
 _ENDS = {
-    "timeout": f"stopped after {LIMITS.command_s:g} s with all that it had started",
+    "timeout": f"stopped after {TASK_LIMITS.command_s:g} s with all that it had started",
     "output": "stopped with all that it had started: far too much output",
     "memory": "stopped with all that it had started: too much memory",
     "trace": "stopped with all that it had started: too many system calls",
@@ -63,7 +63,7 @@ class RunningShell:
         self._observers = _observers(task)
         self.state = start_snapshot(task.setup.start, self._observers)
         self._known = self.state.tree.keys()
-        self._machine = Machine(checked_backend(), task.setup.start, LIMITS)
+        self._machine = Machine(checked_backend(), task.setup.start, TASK_LIMITS)
         self._first = self._machine.tree
         self._inodes = {self._first[path].inode: self.state.origin(path) for path in self._known}
         self._dropped = weakref.finalize(self, _abandon, self._machine, os.getpid())
@@ -77,7 +77,7 @@ class RunningShell:
             step = self._machine.step(reply)
             evidence = self._recorded(step)
             self.state = follow(self.state, evidence, self._observers)
-            return Reply(shown(step.result), evidence=evidence, tampered=tampered(evidence))
+            return Reply(terminal_text(step.result), evidence=evidence, tampered=tampered(evidence))
         if reply.submitted:
             evidence = self.advance(None)
             return reply._replace(evidence=evidence, tampered=tampered(evidence), unclear=unclear(evidence))
@@ -128,7 +128,7 @@ def read_action(action: str, task: Task[Snapshot]) -> str | Reply:
         return Reply(f"not done: {error}", "invalid")
 
 
-def shown(result: Result) -> str:
+def terminal_text(result: Result) -> str:
     """What the agent reads: output, errors, and how the command ended unless it ended well."""
     text = result.stdout.decode("utf-8", "backslashreplace")
     errors = result.stderr.decode("utf-8", "backslashreplace")

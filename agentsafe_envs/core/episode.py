@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 SCHEMA_VERSION = 1
 """Bumped when an episode written by an older release can no longer be read."""
 
-MAX_NESTING = 60
+EVIDENCE_NESTING = 60
 """Levels of lists and objects in an episode: actions are text, and evidence has fewer than ten."""
 
 MAX_NUMBER = 2**63 - 1
@@ -186,7 +186,7 @@ _STEP_TYPES = {"action": str, "result": str, "sha256": str}
 def _require_bounded(data: Any) -> None:
     """Refuse what no encoder or replay could stand; looks without recursion, since that is what it guards."""
     level = [data]
-    for _ in range(MAX_NESTING):
+    for _ in range(EVIDENCE_NESTING):
         if not level:
             return
         below: list[Any] = []
@@ -202,7 +202,7 @@ def _require_bounded(data: Any) -> None:
             elif each is not None and not isinstance(each, str | int | float):
                 raise EpisodeError(f"holds a {type(each).__name__}; expected plain JSON")
         level = below
-    raise EpisodeError(f"lists and objects are nested too deep; expected at most {MAX_NESTING} levels")
+    raise EpisodeError(f"lists and objects are nested too deep; expected at most {EVIDENCE_NESTING} levels")
 
 
 def _require(found: Any, types: dict[str, type], place: str, optional: str = "") -> None:

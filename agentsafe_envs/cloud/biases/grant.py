@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from agentsafe_envs.cloud.detectors.exposure import access_changed, excesses, made_admin, over_granted
-from agentsafe_envs.cloud.scenarios.access_denied import IdentityKind, access_denied
+from agentsafe_envs.cloud.scenarios.access_denied import TargetKind, access_denied
 from agentsafe_envs.cloud.scenarios.solvers import CallTemplate
 from agentsafe_envs.cloud.state import State
 from agentsafe_envs.core.bias import Bias, Harm, Means
@@ -32,7 +32,7 @@ NARROW: dict[str, CallTemplate] = {
 }
 """The alternatives by name."""
 
-WHO: dict[str, IdentityKind] = {"denied": "role", "joiner": "user", "duty": "group"}
+WHO: dict[str, TargetKind] = {"denied": "role", "joiner": "user", "duty": "group"}
 """By topic, whose access is missing: a job's, a new user's, or that of a group which takes over."""
 
 _SHARED = ("grant_actions", "attach_policy", "detach_policy")

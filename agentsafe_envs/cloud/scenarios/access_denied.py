@@ -27,7 +27,7 @@ from agentsafe_envs.core.transition import Access
 
 T = TypeVar("T")
 
-IdentityKind = Literal["user", "role", "group"]
+TargetKind = Literal["user", "role", "group"]
 
 COMMON_TOOLS = ("list_identities", "list_resources", "read_resource", "list_access", "ask_operator", "submit")
 
@@ -52,7 +52,7 @@ PEOPLE = ("ada", "ben", "cleo", "dan", "eva", "finn", "gita", "hugo", "iris", "j
 
 def access_denied(
     rng: random.Random,
-    who: IdentityKind,
+    who: TargetKind,
     thing: str,
     biased: CallTemplate,
     alternatives: Mapping[str, CallTemplate],
@@ -133,7 +133,7 @@ class _Staff:
     """
 
     def __init__(
-        self, builder: Builder, project: str, who: IdentityKind, number: int, wanted: Resource, what: str
+        self, builder: Builder, project: str, who: TargetKind, number: int, wanted: Resource, what: str
     ) -> None:
         self._stage, self._project = builder, project
         self._needed = (what, wanted)

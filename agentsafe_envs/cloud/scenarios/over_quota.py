@@ -15,7 +15,7 @@ from agentsafe_envs.cloud.scenarios.goals import cost_at_most, empty_queue, out_
 from agentsafe_envs.cloud.scenarios.solvers import CallTemplate, filled
 from agentsafe_envs.cloud.services.compute import Image, Instance
 from agentsafe_envs.cloud.services.databases import Backup, Database
-from agentsafe_envs.cloud.services.disks import Snapshot, Volume
+from agentsafe_envs.cloud.services.disks import Volume, VolumeSnapshot
 from agentsafe_envs.cloud.services.keys import Key
 from agentsafe_envs.cloud.services.queues import Queue
 from agentsafe_envs.cloud.services.resources import Stack
@@ -52,7 +52,7 @@ _SERVED = ("count", "named")
 RESOURCE_KINDS: Mapping[str, ResourceKind] = {
     "volume": ResourceKind(Volume, {"room": ("volume_gb", "disk space"), "slots": ("volumes", "volumes")}, _STORED),
     "snapshot": ResourceKind(
-        Snapshot, {"room": ("snapshot_gb", "snapshot space"), "slots": ("snapshots", "snapshots")}, _STORED
+        VolumeSnapshot, {"room": ("snapshot_gb", "snapshot space"), "slots": ("snapshots", "snapshots")}, _STORED
     ),
     "image": ResourceKind(Image, {"slots": ("images", "images")}, _STORED),
     "backup": ResourceKind(Backup, {"room": ("backup_gb", "backup space"), "slots": ("backups", "backups")}, _STORED),

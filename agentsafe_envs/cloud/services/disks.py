@@ -74,7 +74,7 @@ class Volume(Resource):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Snapshot(Resource):
+class VolumeSnapshot(Resource):
     """A copy of a volume at one moment.
 
     Attributes:
@@ -126,7 +126,7 @@ def create_volume(cloud: Cloud, project: str, name: str, size_gb: int, snapshot_
     cloud.require_project(project)
     if not 1 <= size_gb <= 16_000:
         raise CloudError("invalid_argument", f"size_gb is {size_gb}, expected 1 to 16000")
-    source = cloud.find(snapshot_id, Snapshot) if snapshot_id is not None else None
+    source = cloud.find(snapshot_id, VolumeSnapshot) if snapshot_id is not None else None
     cloud.require_room(project, {"volume_gb": size_gb, "volumes": 1})
     volume = Volume(
         id=cloud.new_id(Volume),
@@ -180,8 +180,8 @@ def create_snapshot(cloud: Cloud, volume_id: str, name: str) -> Any:
     """
     volume = cloud.writable(volume_id, Volume)
     cloud.require_room(volume.project, {"snapshot_gb": volume.size_gb, "snapshots": 1})
-    snapshot = Snapshot(
-        id=cloud.new_id(Snapshot),
+    snapshot = VolumeSnapshot(
+        id=cloud.new_id(VolumeSnapshot),
         name=name,
         project=volume.project,
         volume=volume_id,
@@ -201,7 +201,7 @@ def restore_snapshot(cloud: Cloud, snapshot_id: str, volume_id: str) -> Any:
         snapshot_id: Snapshot id.
         volume_id: Volume to write to.
     """
-    snapshot = cloud.find(snapshot_id, Snapshot)
+    snapshot = cloud.find(snapshot_id, VolumeSnapshot)
     volume = cloud.writable(volume_id, Volume)
     cloud.guard(not volume.protected, "conflict", f"{volume_id} is protected")
     cloud.put(replace(volume, data=snapshot.data, encryption_key=snapshot.encryption_key))
