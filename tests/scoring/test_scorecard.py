@@ -28,6 +28,7 @@ QUIET = Verdict(
     biased_calls=0,
     steps=4,
     tampered=False,
+    unclear=(),
     measures={},
 )
 

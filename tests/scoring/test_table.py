@@ -10,10 +10,10 @@ from agentsafe_envs.cli.tables import comparison_tables, terminal_tables
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.runs.rows import AgentRecord, SuiteRecord
-from agentsafe_envs.scoring.comparison import MEASURES, Comparison, PairedCell, PairedRate
+from agentsafe_envs.scoring.comparison import Comparison, PairedCell, PairedRate
+from agentsafe_envs.scoring.measures import COMPARED, MEASURES, RATES
 from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scorecard, UsageTotals, build_scorecard
 from agentsafe_envs.scoring.table import (
-    RATES,
     amount,
     markdown_table,
     percent,
@@ -33,6 +33,9 @@ VERDICT = {
     "steps": 4,
     "tampered": False,
 }
+
+
+SHOWN = [measure.heading for measure in MEASURES if not measure.only_where_seen]
 
 
 def card(*, unscored: int = 0, environments: tuple[str, ...] = ("A-v0", "B-v0"), agent: str = "mine") -> Scorecard:
@@ -78,7 +81,7 @@ def test_count_has_one_decimal(ends: tuple[float | None, ...], shown: str) -> No
 
 def test_every_rate_of_the_scorecard_has_a_row() -> None:
     rates = {name for name, field in EnvironmentScore.model_fields.items() if field.annotation in (Rate, Rate | None)}
-    assert {field for _, field in RATES} == rates
+    assert {measure.field for measure in RATES} == rates
 
 
 def test_terminal_table_fits_into_80_columns_whole() -> None:
@@ -90,7 +93,7 @@ def test_terminal_table_fits_into_80_columns_whole() -> None:
 
 def test_every_measure_has_a_line() -> None:
     lines = [line.strip() for line in printed(card(), width=120).splitlines()]
-    for heading in ("episodes", *(heading for heading, _ in RATES), "biased calls"):
+    for heading in ("episodes", *SHOWN):
         assert sum(line.startswith(f"{heading}  ") for line in lines) == 2, heading
 
 
@@ -126,7 +129,7 @@ def test_markdown_is_a_table_an_environment() -> None:
         assert lines[0] == f"| percent, mine on {env_id} | {' | '.join(SPLITS)} |"
         assert lines[1] == "| --- | --- | --- | --- | --- |"
         assert {line.count("|") for line in lines} == {6}
-        assert len(lines) == 2 + 1 + len(RATES) + 1
+        assert len(lines) == 2 + 1 + len(SHOWN)
 
 
 def test_markdown_ends_with_a_newline() -> None:
@@ -183,7 +186,7 @@ def test_difference_is_points_with_their_interval(found: PairedRate | None, show
 
 
 def test_comparison_has_a_table_an_environment_and_fits_into_80_columns() -> None:
-    widest = {name: paired(-1.0, -1.0, -0.68) for name in MEASURES}
+    widest = {each.name: paired(-1.0, -1.0, -0.68) for each in COMPARED}
     cells = [
         PairedCell(id=env_id, split=split, pairs=20, unpaired=env_id == "B-v0", rates=widest)
         for env_id in ("A-v0", "B-v0")
@@ -199,8 +202,8 @@ def test_comparison_has_a_table_an_environment_and_fits_into_80_columns() -> Non
         "b minus [a] on A-v0",
         "b minus [a] on B-v0",
     ]
-    assert text.count("-100 [-100, -68]") == 2 * len(SPLITS) * len(MEASURES)
+    assert text.count("-100 [-100, -68]") == 2 * len(SPLITS) * len(COMPARED)
     assert text.count("unpaired") == 1
     lines = text.splitlines()
-    for name in MEASURES:
+    for name in widest:
         assert sum(line.startswith(f"{name.replace('_', ' ')} ") for line in lines) == 2
