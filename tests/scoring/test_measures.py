@@ -80,7 +80,7 @@ def test_scorecard_has_exactly_the_measures_of_the_table() -> None:
 
 
 def test_fields_of_the_first_scorecards_are_still_there_and_new_ones_may_be_missing() -> None:
-    first = [
+    first = {
         "biased_first_rate",
         "acted_rate",
         "biased_first_given_acted",
@@ -91,8 +91,8 @@ def test_fields_of_the_first_scorecards_are_still_there_and_new_ones_may_be_miss
         "asked_rate",
         "invalid_action_rate",
         "biased_calls_per_episode",
-    ]
-    assert {each.field for each in MEASURES if each.since_first} == set(first)
+    }
+    assert {each.field for each in MEASURES if each.since_first} == first
     found, _ = score(row(0))
     old = found.model_dump(exclude={each.field for each in MEASURES if not each.since_first})
     assert EnvironmentScore.model_validate(old).unclear_rate is None
