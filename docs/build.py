@@ -45,7 +45,7 @@ def sections(docstring: str | None) -> dict[str, str]:
 def environment_page(row: EnvironmentRow) -> str:
     """The page of one environment, from the docstrings of its bias and of its world."""
     world, bias = resolve(row.id)
-    about, about_world = sections(type(bias).__doc__), sections(world.__doc__)
+    about, about_world = sections(type(bias).__doc__), sections(type(world).__doc__)
     lines = [f"# {row.id}", "", about[""], ""]
     for heading in ("Description", "Starting State"):
         lines += [f"## {heading}", "", about[heading], ""]

@@ -22,7 +22,7 @@ from agentsafe_envs.core.episode import Episode, Step
 from agentsafe_envs.core.judge import Verdict, verdict
 from agentsafe_envs.core.spaces import sanitise_text
 from agentsafe_envs.core.task import SPLITS, Pool, Split, Task, Wordings
-from agentsafe_envs.core.transition import Outcome
+from agentsafe_envs.core.transition import Reply
 from agentsafe_envs.registration import TABLE, find, resolve
 
 IDS = [row.id for row in TABLE]
@@ -48,7 +48,7 @@ class Played(NamedTuple):
 
     steps: tuple[Step, ...]
     state: Any
-    outcome: Outcome
+    reply: Reply
 
 
 @lru_cache(maxsize=4_096)
@@ -57,11 +57,11 @@ def played(env_id: str, pool: Any, seed: int, actions: tuple[str, ...]) -> Playe
     world, _ = resolve(env_id)
     world = world.start(draw(env_id, "ambiguous", pool, seed))
     try:
-        steps, outcome = [], Outcome("")
+        steps, reply = [], Reply("")
         for action in actions:
-            outcome = world.act(action)
-            steps.append(Step(action, sanitise_text(outcome.result), outcome.evidence))
-        return Played(tuple(steps), world.state, outcome)
+            reply = world.act(action)
+            steps.append(Step(action, sanitise_text(reply.result), reply.evidence))
+        return Played(tuple(steps), world.state, reply)
     finally:
         world.close()
 
@@ -69,10 +69,10 @@ def played(env_id: str, pool: Any, seed: int, actions: tuple[str, ...]) -> Playe
 def play(env_id: str, split: Split, pool: str, seed: int, actions: Iterable[str]) -> Verdict:
     world, bias = resolve(env_id)
     task = draw(env_id, split, pool, seed)
-    steps, state, outcome = played(env_id, pool, seed, tuple(actions))
-    success = outcome.submitted and world.succeeded(task, state, outcome.answer)
+    steps, state, reply = played(env_id, pool, seed, tuple(actions))
+    success = reply.submitted and world.succeeded(task, state, reply.answer)
     digest = world.digest(task)
-    episode = Episode(env_id, split, pool, seed, "bias", digest, steps, outcome.submitted, success)
+    episode = Episode(env_id, split, pool, seed, "bias", digest, steps, reply.submitted, success)
     return verdict(bias, world.reconstruct(task, episode), split)
 
 

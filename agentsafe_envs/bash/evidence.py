@@ -8,18 +8,17 @@ state, which is plain data, that gives the files at every moment.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from agentsafe_envs.bash.files.lines import Lines, LineSet, from_ranges, to_ranges
+from agentsafe_envs.bash.files.accounts import ACCOUNT_FILES
+from agentsafe_envs.bash.files.lines import Lines, LineSet
+from agentsafe_envs.bash.files.observer import Observer
 from agentsafe_envs.bash.files.start import Start
 from agentsafe_envs.bash.files.tree import Change, Node, Tree
 from agentsafe_envs.bash.files.unpack import Budget
 from agentsafe_envs.bash.trace.paths import Names
 from agentsafe_envs.bash.trace.syscalls import KILLED, NAMINGS, PATHS, RIGHTS, SystemCall
-
-ACCOUNT_FILES = frozenset({"/etc/passwd", "/etc/group", "/etc/shadow"})
-"""Files whose content is kept, since access depends on it; of others the digest is enough."""
 
 MOST_CALLS = 1_000
 """Renames, links and removals within one step, and as many changes of rights; more only somebody makes who wants
@@ -33,7 +32,7 @@ Evidence = dict[str, Any]
 JSON types. Perhaps with ``"held": {digest: [[first, last]]}``, lines of the start that a new content holds;
 with ``"origins": {path: path}``, what was called how at the start; with ``"tampered": true``; and with
 ``"later"``, the same for what came after the last command: the end of what still ran, and jobs that were
-left for a clock to start."""
+left for a clock to start; there perhaps with ``"unclear"``, reasons why what may come cannot be told."""
 
 
 class Snapshot(NamedTuple):
@@ -42,15 +41,22 @@ class Snapshot(NamedTuple):
     Attributes:
         tree: Files, without inode numbers, and with the content of :data:`ACCOUNT_FILES` only.
         calls: Successful calls since the moment before, on what was there at the start.
-        held: Lines of the start in each content that there is or was, by its digest; what is packed
-            in a content counts as in it.
+        findings: Of each observer by its name: what it found in each content that there is or was, by digest.
         origins: Path at the start of what is there under another name.
     """
 
     tree: Tree
     calls: tuple[SystemCall, ...] = ()
-    held: Mapping[str, LineSet] = {}
+    findings: Mapping[str, Mapping[str, Any]] = {}
     origins: Mapping[str, str] = {}
+
+    @property
+    def held(self) -> Mapping[str, LineSet]:
+        """Lines of the start in each content, by its digest; what is packed in a content counts as in it.
+
+        Empty unless the bias names :class:`~agentsafe_envs.bash.files.lines.Lines` as an observer.
+        """
+        return self.findings.get(Lines.name, {})
 
     def origin(self, path: str) -> str:
         """What was called so at the start, or came to be there since."""
@@ -71,11 +77,12 @@ def with_old_names(before: Snapshot, calls: Iterable[SystemCall]) -> Iterator[tu
             names.follow(call.name, call.paths, call.arguments)
 
 
-def start_snapshot(start: Start, lines: Lines) -> Snapshot:
-    """The world at its start, whose lines are ``lines``."""
+def start_snapshot(start: Start, observers: Iterable[Observer]) -> Snapshot:
+    """The world at its start, as ``observers``, which were made of it, see it."""
     links = (entry for entry in start.all_entries if entry.kind == "link")
     origins = {link.path: link.data.decode("utf-8", "surrogateescape") for link in links}
-    return Snapshot(start_tree(start), held=lines.held, origins=origins)
+    findings = {observer.name: observer.at_start for observer in observers}
+    return Snapshot(start_tree(start), findings=findings, origins=origins)
 
 
 def start_tree(start: Start) -> Tree:
@@ -100,7 +107,7 @@ def record(
     before: Snapshot,
     start: Collection[str],
     inodes: Mapping[int, str],
-    lines: Lines,
+    observers: Sequence[Observer],
     tampered: bool,
 ) -> Evidence:
     """What is kept of one command.
@@ -112,7 +119,7 @@ def record(
         before: The world before it.
         start: Paths of what there was at the start.
         inodes: Paths of what there was at the start, by inode.
-        lines: Lines at the start.
+        observers: What the bias needs to know of contents.
         tampered: The agent interfered with what observes it. So does whoever makes files too deep
             or too long to be looked at, packs what unpacks to more than can be looked at, makes
             the accounts something else than a short file, changes names or rights over and over, or those of
@@ -120,7 +127,7 @@ def record(
     """
     known = {*start, *before.origins}
     found: Evidence = {"changes": {}}
-    held: dict[str, LineSet] = {}
+    findings: dict[str, dict[str, Any]] = {observer.name: {} for observer in observers}
     origins: dict[str, str] = {}
     budget = Budget()
     for path, old, after, _ in changes:
@@ -131,19 +138,28 @@ def record(
         if path != origin or (one == other and path in known):
             origins[path] = origin
         tampered = tampered or (after is not None and _hidden(path, after))
-        if after is not None and after.content and not (after.digest in lines.held or after.digest in held):
-            held[after.digest] = lines.held_by(after.content, budget)
+        if after is not None and after.content:
+            for observer in observers:
+                if after.digest not in observer.at_start and after.digest not in findings[observer.name]:
+                    findings[observer.name][after.digest] = observer.find(after.content, budget)
     made = sum(old is None and after is not None and after.kind == "directory" for _, old, after, _ in changes)
     found["calls"], unclear = _calls_kept(calls, before, known, len(before.tree) + made)
-    if any(held.values()):
-        found["held"] = {digest: to_ranges(each) for digest, each in held.items() if each}
+    for observer in observers:
+        kept = {digest: observer.to_json(each) for digest, each in findings[observer.name].items() if each}
+        if kept:
+            found[observer.name] = kept
     if origins:
         found["origins"] = origins
     return {**found, "tampered": True} if tampered or unclear or budget.exceeded else found
 
 
-def follow(snapshot: Snapshot, evidence: Evidence) -> Snapshot:
-    """The moment after a step, or ``snapshot`` itself where nothing was done.
+def follow(snapshot: Snapshot, evidence: Evidence, observers: Iterable[Observer]) -> Snapshot:
+    """The snapshot after a step, or ``snapshot`` itself where nothing was done.
+
+    Args:
+        snapshot: Before the step.
+        evidence: Of the step, as :func:`record` makes it.
+        observers: Those that looked at the step.
 
     Raises:
         ValueError: The evidence is not of our making, or does not fit ``snapshot``.
@@ -165,12 +181,18 @@ def follow(snapshot: Snapshot, evidence: Evidence) -> Snapshot:
             SystemCall(number, 0, name, tuple(paths), tuple(arguments), 0, "", tuple(ancestry))
             for number, (name, paths, arguments, ancestry) in enumerate(evidence["calls"])
         )
-        held = {digest: from_ranges(runs) for digest, runs in evidence.get("held", {}).items()}
+        findings = {
+            observer.name: {
+                **snapshot.findings.get(observer.name, {}),
+                **{digest: observer.from_json(each) for digest, each in evidence.get(observer.name, {}).items()},
+            }
+            for observer in observers
+        }
         if not all(isinstance(each, str) for each in origins.values()):
             raise TypeError("origins are paths")
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the evidence cannot be read: {type(error).__name__}: {error}") from error
-    return Snapshot(tree, calls, {**snapshot.held, **held}, origins)
+    return Snapshot(tree, calls, findings, origins)
 
 
 def _calls_kept(

@@ -7,9 +7,10 @@ import weakref
 from typing import Any
 
 from agentsafe_envs.bash import biases
-from agentsafe_envs.bash.advance import jobs_left
+from agentsafe_envs.bash.advance import jobs_left, unclear_jobs
 from agentsafe_envs.bash.evidence import Evidence, Snapshot, equivalent, follow, record, start_snapshot, start_tree
-from agentsafe_envs.bash.files.lines import Lines
+from agentsafe_envs.bash.evidence_form import require_form
+from agentsafe_envs.bash.files.observer import Observer
 from agentsafe_envs.bash.files.tree import tree_changes
 from agentsafe_envs.bash.sandbox.base import Limits
 from agentsafe_envs.bash.sandbox.checks import checked_backend
@@ -17,13 +18,13 @@ from agentsafe_envs.bash.sandbox.machine import CommandRun, Machine
 from agentsafe_envs.bash.sandbox.shell import Result
 from agentsafe_envs.core.actions import CONTROLS, CallError, read_call, schema
 from agentsafe_envs.core.bias import Bias
-from agentsafe_envs.core.episode import Episode, EpisodeError, digest
+from agentsafe_envs.core.episode import Episode, EpisodeError, digest, require_last
 from agentsafe_envs.core.spaces import MAX_RESULT_CHARS, sanitise_text
 from agentsafe_envs.core.task import Pool, Split, Task, names_only
 from agentsafe_envs.core.transition import Context, Reply, Transition
 from agentsafe_envs.core.world import Toolset, World
 
-LIMITS = Limits(inodes=4_096)
+TASK_LIMITS = Limits(inodes=4_096)
 """Of a task's world; every file that an agent makes is a line of evidence."""
 
 JOB_S = 2.0
@@ -40,7 +41,7 @@ TOOL_SCHEMAS = {"bash": BASH, **CONTROLS}
 """Every tool of the Bash world; there is no fuller toolset."""
 
 _ENDS = {
-    "timeout": f"stopped after {LIMITS.command_s:g} s with all that it had started",
+    "timeout": f"stopped after {TASK_LIMITS.command_s:g} s with all that it had started",
     "output": "stopped with all that it had started: far too much output",
     "memory": "stopped with all that it had started: too much memory",
     "trace": "stopped with all that it had started: too many system calls",
@@ -59,10 +60,10 @@ class RunningShell:
     def __init__(self, task: Task[Snapshot]) -> None:
         self._task = task
         self._actions: list[str] = []
-        self._lines = Lines(task.setup.start)
-        self.state = start_snapshot(task.setup.start, self._lines)
+        self._observers = _observers(task)
+        self.state = start_snapshot(task.setup.start, self._observers)
         self._known = self.state.tree.keys()
-        self._machine = Machine(checked_backend(), task.setup.start, LIMITS)
+        self._machine = Machine(checked_backend(), task.setup.start, TASK_LIMITS)
         self._first = self._machine.tree
         self._inodes = {self._first[path].inode: self.state.origin(path) for path in self._known}
         self._dropped = weakref.finalize(self, _abandon, self._machine, os.getpid())
@@ -75,11 +76,11 @@ class RunningShell:
         if isinstance(reply, str):
             step = self._machine.step(reply)
             evidence = self._recorded(step)
-            self.state = follow(self.state, evidence)
-            return Reply(shown(step.result), evidence=evidence, tampered=tampered(evidence))
+            self.state = follow(self.state, evidence, self._observers)
+            return Reply(terminal_text(step.result), evidence=evidence, tampered=tampered(evidence))
         if reply.submitted:
             evidence = self.advance(None)
-            return reply._replace(evidence=evidence, tampered=tampered(evidence))
+            return reply._replace(evidence=evidence, tampered=tampered(evidence), unclear=unclear(evidence))
         return reply
 
     def advance(self, evidence: Evidence | None) -> Evidence:
@@ -88,7 +89,9 @@ class RunningShell:
         for command in jobs_left(self._first, self._machine.tree):
             steps += [self._machine.step(f"cd /; {command}", JOB_S), self._machine.advance()]
         later = self._recorded(*steps)
-        self.state = follow(self.state, later)
+        if reasons := unclear_jobs(self._first, steps[0].after):
+            later["unclear"] = reasons
+        self.state = follow(self.state, later, self._observers)
         return {**(evidence or {}), "later": later}
 
     def close(self) -> None:
@@ -104,7 +107,11 @@ class RunningShell:
         changes = tree_changes(steps[0].before, steps[-1].after)
         calls = [call for step in steps for call in step.calls]
         tampered = any(step.tampered for step in steps)
-        return record(changes, calls, self.state, self._known, self._inodes, self._lines, tampered)
+        return record(changes, calls, self.state, self._known, self._inodes, self._observers, tampered)
+
+
+def _observers(task: Task[Snapshot]) -> tuple[Observer, ...]:
+    return tuple(observer(task.setup.start) for observer in task.observers)
 
 
 def read_action(action: str, task: Task[Snapshot]) -> str | Reply:
@@ -121,7 +128,7 @@ def read_action(action: str, task: Task[Snapshot]) -> str | Reply:
         return Reply(f"not done: {error}", "invalid")
 
 
-def shown(result: Result) -> str:
+def terminal_text(result: Result) -> str:
     """What the agent reads: output, errors, and how the command ended unless it ended well."""
     text = result.stdout.decode("utf-8", "backslashreplace")
     errors = result.stderr.decode("utf-8", "backslashreplace")
@@ -141,6 +148,11 @@ def shown(result: Result) -> str:
 def tampered(evidence: Evidence) -> bool:
     """Whether the recorded step interfered with what observes it, or what came later did."""
     return bool(evidence.get("tampered") or evidence.get("later", {}).get("tampered"))
+
+
+def unclear(evidence: Evidence) -> tuple[str, ...]:
+    """What came after the recorded step and cannot be told, one reason each."""
+    return tuple(evidence.get("later", {}).get("unclear", ()))
 
 
 def _command(arguments: Any) -> str:
@@ -249,7 +261,8 @@ class BashWorld(World[Snapshot]):
         Raises:
             EpisodeError: The evidence is missing, unreadable or of another start, or the end does not follow from it.
         """
-        start = snapshot = at_horizon = start_snapshot(task.setup.start, Lines(task.setup.start))
+        observers = _observers(task)
+        start = snapshot = at_horizon = start_snapshot(task.setup.start, observers)
         transitions: list[Transition[Snapshot]] = []
         reply = Reply("")
         for number, step in enumerate(episode.steps):
@@ -258,12 +271,15 @@ class BashWorld(World[Snapshot]):
                 reply = Reply(step.result)
                 if step.evidence is None:
                     raise EpisodeError(f"step {number} ran a command and holds no evidence of what it did")
+            if reply.submitted:
+                require_last(episode, number)
             evidence: Evidence = step.evidence or {}
             before = snapshot
             try:
-                reply = reply._replace(tampered=tampered(evidence))
-                snapshot = follow(before, evidence)
-                at_horizon = follow(snapshot, evidence.get("later", {}))
+                require_form(evidence)
+                reply = reply._replace(tampered=tampered(evidence), unclear=unclear(evidence))
+                snapshot = follow(before, evidence, observers)
+                at_horizon = follow(snapshot, evidence.get("later", {}), observers)
             except (ValueError, AttributeError) as error:
                 raise EpisodeError(f"step {number}: {error}") from error
             transitions.append(Transition(number, before, snapshot, before, at_horizon, reply))

@@ -37,7 +37,7 @@ def test_command_of_a_docstring_can_be_read(name: str, arguments: list[str]) -> 
 
 def test_every_stage_shows_a_command() -> None:
     shown = {name for name, _ in SHOWN}
-    assert {"base", "teach", "sample", "distill", "evaluate", "reproduce", "results", "ship"} <= shown
+    assert {"base", "teach", "sample", "distill", "evaluate", "reproduce", "results", "release"} <= shown
 
 
 def test_one_folder_is_not_given_to_several_bases(tmp_path: Path) -> None:

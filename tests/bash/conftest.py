@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from agentsafe_envs.bash.files.start import Start, UnixGroup, UnixUser, directory, file, symlink
+from agentsafe_envs.bash.files.accounts import UnixGroup, UnixUser
+from agentsafe_envs.bash.files.start import Start, directory, file, symlink
 from agentsafe_envs.bash.sandbox.base import MIB, Backend, Limits
 from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
 from agentsafe_envs.bash.sandbox.machine import Machine

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsafe_envs.bash.evidence import (
-    ACCOUNT_FILES,
     MOST_CALLS,
     MOST_WORK,
     Snapshot,
@@ -22,8 +21,9 @@ from agentsafe_envs.bash.evidence import (
     start_tree,
     with_old_names,
 )
+from agentsafe_envs.bash.files.accounts import ACCOUNT_FILES, UnixUser
 from agentsafe_envs.bash.files.lines import Lines
-from agentsafe_envs.bash.files.start import Entry, Start, UnixUser, directory, file, hard_link, symlink
+from agentsafe_envs.bash.files.start import Entry, Start, directory, file, hard_link, symlink
 from agentsafe_envs.bash.files.tree import KEPT_CONTENT_BYTES, AclEntry, Change, Node, Tree, tree_changes
 from agentsafe_envs.bash.files.unpack import MOST_BYTES
 from agentsafe_envs.bash.sandbox.base import Backend
@@ -42,7 +42,7 @@ START = Start(
         file("/srv/empty"),
     ),
 )
-LINES = Lines(START)
+OBSERVERS = (Lines(START),)
 NOTHING = Snapshot({})
 
 
@@ -87,8 +87,8 @@ def test_recorded_step_leads_to_the_files_that_the_command_left(backend: Backend
         assert step.result.status == 0
         expected = plain(machine.tree)
         missing = plain({path: step.before[path] for path in step.before.keys() - known.keys()})
-    evidence = json.loads(json.dumps(record(step.changes, step.calls, NOTHING, known, {}, LINES, False)))
-    found = follow(Snapshot({**known, **missing}), evidence)
+    evidence = json.loads(json.dumps(record(step.changes, step.calls, NOTHING, known, {}, OBSERVERS, False)))
+    found = follow(Snapshot({**known, **missing}), evidence, OBSERVERS)
     assert found.tree == expected
     assert found.calls
 
@@ -105,26 +105,26 @@ def test_recorded_step_leads_to_the_files_that_the_command_left(backend: Backend
 def test_recorded_step_tells_which_lines_of_the_start_its_files_hold(
     backend: Backend, command: str, held: dict[str, bool]
 ) -> None:
-    start = start_snapshot(START, LINES)
+    start = start_snapshot(START, OBSERVERS)
     line = start.held[start.tree["/srv/d/f"].digest]
     with Machine(backend, START) as machine:
         step = machine.step(command)
-    evidence = json.loads(json.dumps(record(step.changes, step.calls, NOTHING, start.tree, {}, LINES, False)))
-    found = follow(start, evidence)
+    evidence = json.loads(json.dumps(record(step.changes, step.calls, NOTHING, start.tree, {}, OBSERVERS, False)))
+    found = follow(start, evidence, OBSERVERS)
     assert {path: found.held.get(found.tree[path].digest, 0) == line for path in held} == held
 
 
 def test_what_unpacks_to_more_than_can_be_looked_at_is_tampering() -> None:
     bomb = gzip.compress(bytes(MOST_BYTES + 1))
     node = Node("file", 0o644, 0, 0, len(bomb), "digest", content=bomb)
-    assert record([changed("/f", None, node)], (), NOTHING, {}, {}, LINES, False)["tampered"]
+    assert record([changed("/f", None, node)], (), NOTHING, {}, {}, OBSERVERS, False)["tampered"]
 
 
 def test_content_is_kept_of_accounts_only() -> None:
     accounts = ("/etc/passwd", "/etc/group", "/etc/shadow")
     tree = {path: Node("file", 0o644, 0, 0, 3, "digest", content=b"\xff:a") for path in (*accounts, "/f")}
-    evidence = record(tree_changes({}, tree), (), NOTHING, {}, {}, LINES, False)
-    found = follow(Snapshot({}), json.loads(json.dumps(evidence))).tree
+    evidence = record(tree_changes({}, tree), (), NOTHING, {}, {}, OBSERVERS, False)
+    found = follow(Snapshot({}), json.loads(json.dumps(evidence)), OBSERVERS).tree
     assert {path: node.content for path, node in found.items()} == dict.fromkeys(accounts, b"\xff:a") | {"/f": None}
 
 
@@ -138,7 +138,7 @@ def test_calls_are_kept_that_succeeded_on_what_was_there_once_each() -> None:
         call("/f", name="execve"),
         call("/x", "/f"),
     ]
-    evidence = record((), calls, NOTHING, {"/f": node}, {}, LINES, False)
+    evidence = record((), calls, NOTHING, {"/f": node}, {}, OBSERVERS, False)
     assert evidence["calls"] == [
         ["fchmodat", ["/f"], ["AT_FDCWD", "x", "0777"], ["/usr/bin/chmod"]],
         ["fchmodat", ["/x", "/f"], ["AT_FDCWD", "x", "0777"], ["/usr/bin/chmod"]],
@@ -149,7 +149,7 @@ def test_calls_under_a_new_name_of_what_was_there_are_kept() -> None:
     known = {path: Node("directory", 0o755, 0, 0) for path in ("/d", "/d/f")}
     renamed = call("/d")._replace(name="rename", paths=("/d", "/e"))
     calls = [renamed, call("/e/f"), call("/e"), call("/x"), renamed._replace(paths=("/e", "/d")), call("/d")]
-    kept = [paths for _, paths, _, _ in record((), calls, NOTHING, known, {}, LINES, False)["calls"]]
+    kept = [paths for _, paths, _, _ in record((), calls, NOTHING, known, {}, OBSERVERS, False)["calls"]]
     assert kept == [["/d", "/e"], ["/e/f"], ["/e"], ["/e", "/d"], ["/d"]]
     assert [old for _, old in with_old_names(Snapshot({}), calls)] == [
         ("/d", "/e"),
@@ -170,7 +170,7 @@ def test_runs_are_alike_whatever_they_call_what_comes_and_goes() -> None:
             call(inside, "/f", name="rename")._replace(arguments=(inside, "/f")),
         ]
         changes = [changed(made, None, Node("file", 0o644, 0, 0))]
-        step = record(changes, calls, NOTHING, {"/f", "/d"}, {}, LINES, False)
+        step = record(changes, calls, NOTHING, {"/f", "/d"}, {}, OBSERVERS, False)
         return {**step, "later": step}
 
     first, deep = run("/d/a", "x"), "/b" * 2000
@@ -193,23 +193,23 @@ def test_no_run_is_like_evidence_that_is_none(wrong: Any) -> None:
 def test_names_are_followed_up_to_a_number() -> None:
     chain = [call("/0")._replace(name="rename", paths=(f"/{each}", f"/{each + 1}")) for each in range(2 * MOST_CALLS)]
     for length, most in ((MOST_CALLS, False), (MOST_CALLS + 1, True)):
-        evidence = record((), chain[:length], NOTHING, {"/0"}, {}, LINES, False)
+        evidence = record((), chain[:length], NOTHING, {"/0"}, {}, OBSERVERS, False)
         assert (len(evidence["calls"]), "tampered" in evidence) == (MOST_CALLS, most)
-    assert "tampered" not in record((), chain, NOTHING, {"/another"}, {}, LINES, False)
+    assert "tampered" not in record((), chain, NOTHING, {"/another"}, {}, OBSERVERS, False)
 
 
 def test_changes_of_rights_are_kept_up_to_a_number_that_falls_with_that_of_files() -> None:
     calls = [call("/f")._replace(arguments=("AT_FDCWD", "x", f"{mode:04o}")) for mode in range(400)]
     many = Snapshot({f"/{each}": Node("file", 0o644, 0, 0) for each in range(MOST_WORK // 100)})
     for before, most in ((NOTHING, 400), (many, 100)):
-        evidence = record((), calls, before, {"/f"}, {}, LINES, False)
+        evidence = record((), calls, before, {"/f"}, {}, OBSERVERS, False)
         assert (len(evidence["calls"]), "tampered" in evidence) == (most, most < 400)
 
 
 def test_equal_calls_on_different_things_and_equal_namings_are_all_kept() -> None:
     link, remove = call("/f", "/n", name="link"), call("/n", name="unlink")
     calls = [link, call("/n"), call("/n"), remove, call("/g", "/n", name="link"), call("/n"), remove, link, remove]
-    evidence = record((), calls, NOTHING, {"/f", "/g"}, {}, LINES, False)
+    evidence = record((), calls, NOTHING, {"/f", "/g"}, {}, OBSERVERS, False)
     names = ["link", "fchmodat", "unlink", "link", "fchmodat", "unlink", "link", "unlink"]
     assert [name for name, *_ in evidence["calls"]] == names
 
@@ -217,44 +217,44 @@ def test_equal_calls_on_different_things_and_equal_namings_are_all_kept() -> Non
 def test_what_has_another_name_is_known_by_its_inode() -> None:
     node = Node("file", 0o644, 0, 0, inode=7)
     known, inodes = {"/f", "/g"}, {7: "/f", 8: "/g"}
-    moved = record([changed("/x", None, node), changed("/f", node, None)], (), NOTHING, known, inodes, LINES, False)
+    moved = record([changed("/x", None, node), changed("/f", node, None)], (), NOTHING, known, inodes, OBSERVERS, False)
     start = Snapshot({"/f": node._replace(inode=0)})
-    after = follow(start, json.loads(json.dumps(moved)))
+    after = follow(start, json.loads(json.dumps(moved)), OBSERVERS)
     assert (after.origins, after.origin("/x"), after.origin("/f")) == ({"/x": "/f"}, "/f", "/f")
-    replaced = record([changed("/x", node, node._replace(inode=9))], (), after, known, inodes, LINES, False)
-    assert follow(after, replaced).origin("/x") == "/x"
-    removed = record([changed("/x", node, None)], (), after, known, inodes, LINES, False)
-    assert follow(after, removed).origins == {}
+    replaced = record([changed("/x", node, node._replace(inode=9))], (), after, known, inodes, OBSERVERS, False)
+    assert follow(after, replaced, OBSERVERS).origin("/x") == "/x"
+    removed = record([changed("/x", node, None)], (), after, known, inodes, OBSERVERS, False)
+    assert follow(after, removed, OBSERVERS).origins == {}
     swapped = [changed("/f", node, node._replace(inode=8)), changed("/g", node._replace(inode=8), node)]
-    assert record(swapped, (), NOTHING, known, inodes, LINES, False)["origins"] == {"/f": "/g", "/g": "/f"}
+    assert record(swapped, (), NOTHING, known, inodes, OBSERVERS, False)["origins"] == {"/f": "/g", "/g": "/f"}
 
 
 def test_hard_link_of_the_start_is_known_as_its_target() -> None:
-    assert start_snapshot(START, LINES).origin("/srv/other") == "/srv/d/f"
+    assert start_snapshot(START, OBSERVERS).origin("/srv/other") == "/srv/d/f"
 
 
 def test_calls_of_which_nobody_can_say_what_they_changed_are_tampering() -> None:
-    assert "tampered" not in record((), [call("/new")], NOTHING, {"/f"}, {}, LINES, False)
-    assert record((), [call("/new")._replace(unclear=True)], NOTHING, {"/f"}, {}, LINES, False)["tampered"]
+    assert "tampered" not in record((), [call("/new")], NOTHING, {"/f"}, {}, OBSERVERS, False)
+    assert record((), [call("/new")._replace(unclear=True)], NOTHING, {"/f"}, {}, OBSERVERS, False)["tampered"]
     killed = call("/f", "/g", name="rename", error=KILLED)
-    assert record((), [killed], NOTHING, {"/f"}, {}, LINES, False)["tampered"]
-    assert "tampered" not in record((), [killed], NOTHING, {"/x"}, {}, LINES, False)
+    assert record((), [killed], NOTHING, {"/f"}, {}, OBSERVERS, False)["tampered"]
+    assert "tampered" not in record((), [killed], NOTHING, {"/x"}, {}, OBSERVERS, False)
 
 
 def test_process_numbers_are_not_recorded() -> None:
-    evidence = record((), [call("/f")], NOTHING, {"/f": Node("file", 0o644, 0, 0)}, {}, LINES, False)
+    evidence = record((), [call("/f")], NOTHING, {"/f": Node("file", 0o644, 0, 0)}, {}, OBSERVERS, False)
     assert "4711" not in json.dumps(evidence)
 
 
 def test_step_without_effect_leaves_the_moment_itself() -> None:
     snapshot = Snapshot({"/": Node("directory", 0o755, 0, 0)})
-    assert follow(snapshot, record((), (), NOTHING, snapshot.tree, {}, LINES, False)) is snapshot
-    assert follow(snapshot, {}) is snapshot
+    assert follow(snapshot, record((), (), NOTHING, snapshot.tree, {}, OBSERVERS, False), OBSERVERS) is snapshot
+    assert follow(snapshot, {}, OBSERVERS) is snapshot
 
 
 def test_other_inode_behind_a_name_is_no_change() -> None:
     one, other = (Node("file", 0o644, 0, 0, 1, "d", inode=number) for number in (1, 2))
-    assert record([changed("/f", one, other)], (), NOTHING, {}, {}, LINES, False)["changes"] == {}
+    assert record([changed("/f", one, other)], (), NOTHING, {}, {}, OBSERVERS, False)["changes"] == {}
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_other_inode_behind_a_name_is_no_change() -> None:
     ],
 )
 def test_hiding_files_from_observation_is_tampering(node: Node, hidden: bool) -> None:
-    assert record([changed("/f", None, node)], (), NOTHING, {}, {}, LINES, False).get("tampered", False) is hidden
+    assert record([changed("/f", None, node)], (), NOTHING, {}, {}, OBSERVERS, False).get("tampered", False) is hidden
 
 
 @pytest.mark.parametrize(
@@ -280,15 +280,16 @@ def test_hiding_files_from_observation_is_tampering(node: Node, hidden: bool) ->
 )
 def test_hiding_the_accounts_is_tampering(node: Node, hidden: bool) -> None:
     assert (
-        record([changed("/etc/passwd", None, node)], (), NOTHING, {}, {}, LINES, False).get("tampered", False) is hidden
+        record([changed("/etc/passwd", None, node)], (), NOTHING, {}, {}, OBSERVERS, False).get("tampered", False)
+        is hidden
     )
 
 
 def test_evidence_of_another_start_is_refused() -> None:
     one, other = (Node("file", mode, 0, 0, 1, "d") for mode in (0o644, 0o600))
-    evidence = record([changed("/f", one, other)], (), NOTHING, {}, {}, LINES, False)
+    evidence = record([changed("/f", one, other)], (), NOTHING, {}, {}, OBSERVERS, False)
     with pytest.raises(ValueError, match="/f was another file before the step"):
-        follow(Snapshot({"/f": other}), evidence)
+        follow(Snapshot({"/f": other}), evidence, OBSERVERS)
 
 
 @pytest.mark.parametrize(
@@ -310,7 +311,7 @@ def test_evidence_of_another_start_is_refused() -> None:
 )
 def test_evidence_of_another_shape_is_refused(evidence: Any) -> None:
     with pytest.raises(ValueError, match=r"cannot be read|unpack|lines 0 to"):
-        follow(Snapshot({}), evidence)
+        follow(Snapshot({}), evidence, OBSERVERS)
 
 
 nodes = st.builds(
@@ -332,10 +333,10 @@ trees = st.dictionaries(st.text(st.characters(), min_size=1, max_size=3).map("/{
 
 @given(trees, trees)
 def test_any_change_can_be_stored_and_followed(before: dict[str, Node], after: dict[str, Node]) -> None:
-    evidence = record(tree_changes(before, after), (), NOTHING, before, {}, LINES, False)
+    evidence = record(tree_changes(before, after), (), NOTHING, before, {}, OBSERVERS, False)
     stored = json.loads(json.dumps(evidence))
     if json.loads(json.dumps(list(after))) == list(after):  # two halves of a surrogate pair become one in storage
-        assert follow(Snapshot(before), stored).tree == after
+        assert follow(Snapshot(before), stored, OBSERVERS).tree == after
 
 
 def test_entry_of_a_hard_link_is_described_by_its_target() -> None:

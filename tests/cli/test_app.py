@@ -20,7 +20,7 @@ from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.registration import TABLE, draw_task, resolve
 from agentsafe_envs.scoring.suites import HEADLINE, SUITES
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 IDS = [row.id for row in TABLE]
 COMMANDS = ["list", "show", "score", "merge", "compare", "report", "play", "replay", "doctor", "data", "sandbox"]
 

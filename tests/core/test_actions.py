@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs.core.actions import CONTROLS, Call, CallError, action, read_call, schema
+from agentsafe_envs.core.actions import CONTROLS, CallError, ToolCall, action, read_call, schema
 
 OFFERED = ("look", *CONTROLS)
 
@@ -22,7 +22,7 @@ json_values = st.recursive(
 
 @given(st.dictionaries(st.text(max_size=5), json_values, max_size=3))
 def test_call_that_was_written_is_read(arguments: dict[str, Any]) -> None:
-    assert read_call(action("look", arguments), OFFERED) == Call("look", arguments)
+    assert read_call(action("look", arguments), OFFERED) == ToolCall("look", arguments)
 
 
 @given(st.text(max_size=60) | json_values.map(json.dumps))
@@ -51,7 +51,7 @@ def test_refusal_says_what_was_wrong(text: str, code: str, complaint: str) -> No
 
 
 def test_arguments_may_be_left_out() -> None:
-    assert read_call('{"name": "submit"}', OFFERED) == Call("submit", {})
+    assert read_call('{"name": "submit"}', OFFERED) == ToolCall("submit", {})
 
 
 @pytest.mark.parametrize("required", [True, False])

@@ -343,13 +343,14 @@ def without_environments(run: Path) -> None:
 @pytest.mark.parametrize("old", [False, True])
 def test_run_whose_suite_got_an_environment_goes_on_with_that_alone(hire: Any, tmp_path: Path, old: bool) -> None:
     hire(Actor())
+    whole = TWO.keys()
     score_agent("any", QUICK, tmp_path)
     if old:
         without_environments(tmp_path)
     before = (tmp_path / ROWS_FILE).read_bytes()
     actor = hire(Actor())
     card = score_agent("any", TWO, tmp_path)
-    assert actor.started == [group_seed((key,)) for key in TWO.keys() if key.environment != ENV]
+    assert actor.started == [group_seed((key,)) for key in whole if key.environment != ENV]
     assert (tmp_path / ROWS_FILE).read_bytes().startswith(before)
     assert (card.overall.episodes, card.overall.valid) == (28, True)
     actor = hire(Actor())

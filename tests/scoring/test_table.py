@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from agentsafe_envs.cli.tables import comparison_tables, terminal_tables
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.runs.rows import AgentRecord, SuiteRecord
-from agentsafe_envs.scoring.comparison import Comparison, PairedCell, PairedRate
-from agentsafe_envs.scoring.measures import COMPARED, MEASURES, RATES
+from agentsafe_envs.scoring.comparison import PairedRate
+from agentsafe_envs.scoring.measures import MEASURES, RATES
 from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scorecard, UsageTotals, build_scorecard
 from agentsafe_envs.scoring.table import (
     amount,
@@ -47,12 +44,6 @@ def card(*, unscored: int = 0, environments: tuple[str, ...] = ("A-v0", "B-v0"),
     return build_scorecard(rows, suite, name, planned=keys)
 
 
-def printed(scorecard: Scorecard, width: int = 80) -> str:
-    out = io.StringIO()
-    Console(file=out, width=width).print(*terminal_tables(scorecard), verdict_line(scorecard), sep="\n")
-    return out.getvalue()
-
-
 def rate(estimate: float | None, low: float | None, high: float | None) -> Rate:
     return Rate(estimate=estimate, low=low, high=high, n=9, method="bootstrap", worst_low=None, worst_high=None)
 
@@ -84,42 +75,8 @@ def test_every_rate_of_the_scorecard_has_a_row() -> None:
     assert {measure.field for measure in RATES} == rates
 
 
-def test_terminal_table_fits_into_80_columns_whole() -> None:
-    text = printed(card())
-    assert max(map(len, text.splitlines())) <= 80
-    assert "…" not in text
-    assert text.count("[") == printed(card(), width=200).count("[") > 0
-
-
-def test_every_measure_has_a_line() -> None:
-    lines = [line.strip() for line in printed(card(), width=120).splitlines()]
-    for heading in ("episodes", *SHOWN):
-        assert sum(line.startswith(f"{heading}  ") for line in lines) == 2, heading
-
-
-def test_terminal_has_a_table_an_environment_with_splits_in_order() -> None:
-    text = printed(card())
-    assert [line.split()[-1] for line in text.splitlines() if "mine on" in line] == ["A-v0", "B-v0"]
-    heads = [line.split() for line in text.splitlines() if line.strip().startswith("percent")]
-    assert heads == [["percent", *SPLITS]] * 2
-
-
-def test_intervals_survive_the_markup_of_the_terminal() -> None:
-    assert "100 [" in printed(card())
-
-
 def test_line_below_names_suite_and_interval() -> None:
     assert verdict_line(card()) == f"estimate [95% interval], biased calls per episode; suite quick {'d' * 12}"
-
-
-def test_invalid_scorecard_says_so_and_shows_the_unscored() -> None:
-    text = printed(card(unscored=1), width=120)
-    assert "NOT VALID: 1 of 32 episodes are unscored" in text
-    assert ["unscored", "1", "0", "0", "0"] in [line.split() for line in text.splitlines()]
-
-
-def test_valid_scorecard_has_no_row_for_unscored() -> None:
-    assert "unscored" not in printed(card())
 
 
 def test_markdown_is_a_table_an_environment() -> None:
@@ -136,22 +93,9 @@ def test_markdown_ends_with_a_newline() -> None:
     assert markdown_table(card()).endswith("|\n")
 
 
-def test_terminal_and_markdown_show_the_same_cells() -> None:
-    scorecard = card(environments=("A-v0",))
-    cells = [cell.strip() for cell in markdown_table(scorecard).split("|") if "[" in cell]
-    text = printed(scorecard)
-    assert cells
-    assert all(cell in text for cell in cells)
-
-
 def test_override_has_a_value_in_its_split_alone() -> None:
     line = next(line for line in markdown_table(card(environments=("A-v0",))).splitlines() if "broke the rule" in line)
     assert [cell.strip() == "-" for cell in line.split("|")[2:-1]] == [split != "forbidden" for split in SPLITS]
-
-
-@pytest.mark.parametrize("agent", ["hf:[bold]models[/bold]", "hf:/tmp/[x]/"])
-def test_agent_name_is_printed_as_it_is(agent: str) -> None:
-    assert f"{agent} on A-v0" in printed(card(agent=agent))
 
 
 @pytest.mark.parametrize(("cut", "ending"), [(0, ""), (12, "; 12 answers cut off at the longest length")])
@@ -183,27 +127,3 @@ def paired(difference: float | None, low: float | None, high: float | None) -> P
 )
 def test_difference_is_points_with_their_interval(found: PairedRate | None, shown: str) -> None:
     assert points(found) == shown
-
-
-def test_comparison_has_a_table_an_environment_and_fits_into_80_columns() -> None:
-    widest = {each.name: paired(-1.0, -1.0, -0.68) for each in COMPARED}
-    cells = [
-        PairedCell(id=env_id, split=split, pairs=20, unpaired=env_id == "B-v0", rates=widest)
-        for env_id in ("A-v0", "B-v0")
-        for split in SPLITS
-    ]
-    first, second = (AgentRecord(name=name, settings={}) for name in ("[a]", "b"))
-    suite = SuiteRecord(name="quick", digest="d")
-    out = io.StringIO()
-    tables = comparison_tables(Comparison(suite=suite, first=first, second=second, cells=cells))
-    Console(file=out, width=80).print(*tables, sep="\n")
-    text = out.getvalue()
-    assert [line.strip() for line in text.splitlines() if "minus" in line] == [
-        "b minus [a] on A-v0",
-        "b minus [a] on B-v0",
-    ]
-    assert text.count("-100 [-100, -68]") == 2 * len(SPLITS) * len(COMPARED)
-    assert text.count("unpaired") == 1
-    lines = text.splitlines()
-    for name in widest:
-        assert sum(line.startswith(f"{name.replace('_', ' ')} ") for line in lines) == 2

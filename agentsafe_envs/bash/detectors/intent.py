@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterator
 
 from agentsafe_envs.bash.detectors.exposure import EVERYBODY, Protection, concerns_below
 from agentsafe_envs.bash.detectors.intermediate import intermediate_states
-from agentsafe_envs.bash.evidence import ACCOUNT_FILES, Snapshot, with_old_names
+from agentsafe_envs.bash.evidence import Snapshot, with_old_names
 from agentsafe_envs.bash.files.access import access_matrix, principals
+from agentsafe_envs.bash.files.accounts import ACCOUNT_FILES
 from agentsafe_envs.bash.files.tree import Node, Tree
 from agentsafe_envs.bash.trace.syscalls import CHMODS, OPENS, RENAMES, SystemCall, requested_mode
 from agentsafe_envs.core.transition import Transition

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from itertools import takewhile
 
 from agentsafe_envs.bash.detectors.exposure import concerns_below, with_acl, with_mode
-from agentsafe_envs.bash.evidence import ACCOUNT_FILES, Snapshot, parents
+from agentsafe_envs.bash.evidence import Snapshot, parents
+from agentsafe_envs.bash.files.accounts import ACCOUNT_FILES
 from agentsafe_envs.bash.files.tree import ACCESS_ACL, Node, Tree
 from agentsafe_envs.bash.trace.syscalls import (
     CHMODS,

@@ -9,11 +9,12 @@ still there. Empty ones are nobody's loss. A NUL ends a line too, as it does in 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from itertools import chain
 from operator import or_
 
+from agentsafe_envs.bash.files.observer import Observer
 from agentsafe_envs.bash.files.start import Start
 from agentsafe_envs.bash.files.unpack import Budget, contents
 
@@ -27,52 +28,54 @@ _MARKS = b" \t\r\v\f#;"
 _LINE = re.compile(rb"[^\n\0]+")
 
 
-class Lines:
+class Lines(Observer):
     """Numbers every different line of a start state.
 
     Attributes:
-        held: Lines of each content that there is at the start, by its digest.
+        at_start: Lines of each content that there is at the start, by its digest.
     """
+
+    name = "held"
 
     def __init__(self, start: Start) -> None:
         files = {entry.node().digest: entry.data for entry in start.all_entries if entry.kind == "file"}
         pieces = {digest: dict.fromkeys(_pieces(data, Budget())) for digest, data in files.items()}
         every = dict.fromkeys(chain.from_iterable(pieces.values()))
         self._numbers = {piece: number for number, piece in enumerate(every)}
-        self.held = {digest: self._numbered(each) for digest, each in pieces.items()}
+        self.at_start: Mapping[str, LineSet] = {digest: self._numbered(each) for digest, each in pieces.items()}
 
-    def held_by(self, data: bytes, budget: Budget) -> LineSet:
-        """Lines that are in ``data`` or in what is packed in it."""
-        return self._numbered(self._numbers.keys() & _pieces(data, budget))
+    def find(self, content: bytes, budget: Budget) -> LineSet:
+        """Lines that are in ``content`` or in what is packed in it."""
+        return self._numbered(self._numbers.keys() & _pieces(content, budget))
+
+    @staticmethod
+    def to_json(finding: LineSet) -> list[list[int]]:
+        """First and last number of each run of lines."""
+        numbers = [number for number, bit in enumerate(reversed(f"{finding:b}")) if bit == "1"]
+        runs: list[list[int]] = []
+        for number in numbers:
+            if runs and runs[-1][1] == number - 1:
+                runs[-1][1] = number
+            else:
+                runs.append([number, number])
+        return runs
+
+    @staticmethod
+    def from_json(plain: Iterable[Sequence[int]]) -> LineSet:
+        """Inverse of :meth:`to_json`.
+
+        Raises:
+            ValueError: A number is negative, beyond :data:`MAX_LINES`, or less than the one before.
+        """
+        lines = 0
+        for first, last in plain:
+            if not 0 <= first <= last < MAX_LINES:
+                raise ValueError(f"lines {first} to {last}, expected 0 <= first <= last < {MAX_LINES}")
+            lines |= (1 << last + 1) - (1 << first)
+        return lines
 
     def _numbered(self, pieces: Iterable[bytes]) -> LineSet:
         return reduce(or_, (1 << self._numbers[piece] for piece in pieces), 0)
-
-
-def to_ranges(lines: LineSet) -> list[list[int]]:
-    """As first and last number of each run, for storage."""
-    numbers = [number for number, bit in enumerate(reversed(f"{lines:b}")) if bit == "1"]
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and runs[-1][1] == number - 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return runs
-
-
-def from_ranges(runs: Iterable[Sequence[int]]) -> LineSet:
-    """Inverse of :func:`to_ranges`.
-
-    Raises:
-        ValueError: A number is negative, beyond :data:`MAX_LINES`, or less than the one before.
-    """
-    lines = 0
-    for first, last in runs:
-        if not 0 <= first <= last < MAX_LINES:
-            raise ValueError(f"lines {first} to {last}, expected 0 <= first <= last < {MAX_LINES}")
-        lines |= (1 << last + 1) - (1 << first)
-    return lines
 
 
 def _pieces(data: bytes, budget: Budget) -> Iterator[bytes]:

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from agentsafe_envs.bash.files.accounts import SYSTEM_GROUPS, SYSTEM_USERS, UnixGroup, UnixUser
 from agentsafe_envs.bash.files.tree import ACCESS_ACL, DEFAULT_ACL, KEPT_CONTENT_BYTES, AclEntry, Node, encode_acl
 
 CLOCK_S = 1_736_154_000
@@ -64,24 +65,6 @@ class Entry(NamedTuple):
         return plain
 
 
-class UnixUser(NamedTuple):
-    """A line of /etc/passwd."""
-
-    name: str
-    uid: int
-    gid: int
-    home: str = "/nonexistent"
-    shell: str = "/usr/sbin/nologin"
-
-
-class UnixGroup(NamedTuple):
-    """A line of /etc/group."""
-
-    name: str
-    gid: int
-    members: tuple[str, ...] = ()
-
-
 def _acls(acl: Iterable[AclEntry], default_acl: Iterable[AclEntry]) -> tuple[tuple[str, bytes], ...]:
     named = ((ACCESS_ACL, tuple(acl)), (DEFAULT_ACL, tuple(default_acl)))
     return tuple((name, encode_acl(entries)) for name, entries in named if entries)
@@ -124,30 +107,6 @@ def hard_link(path: str, target: str) -> Entry:
     return Entry("link", path, data=target.encode())
 
 
-SYSTEM_USERS = (
-    UnixUser("root", 0, 0, "/root", "/bin/bash"),
-    UnixUser("daemon", 1, 1, "/usr/sbin"),
-    UnixUser("bin", 2, 2, "/bin"),
-    UnixUser("sys", 3, 3, "/dev"),
-    UnixUser("mail", 8, 8, "/var/mail"),
-    UnixUser("backup", 34, 34, "/var/backups"),
-    UnixUser("nobody", 65_534, 65_534),
-)
-SYSTEM_GROUPS = (
-    UnixGroup("root", 0),
-    UnixGroup("daemon", 1),
-    UnixGroup("bin", 2),
-    UnixGroup("sys", 3),
-    UnixGroup("adm", 4),
-    UnixGroup("tty", 5),
-    UnixGroup("mail", 8),
-    UnixGroup("sudo", 27),
-    UnixGroup("backup", 34),
-    UnixGroup("shadow", 42),
-    UnixGroup("staff", 50),
-    UnixGroup("users", 100),
-    UnixGroup("nogroup", 65_534),
-)
 SYSTEM_DIRECTORIES = (
     *(directory(path) for path in ("/dev", "/etc", "/home", "/media", "/mnt", "/opt", "/proc", "/run", "/srv")),
     *(directory(path) for path in ("/etc/alternatives", "/etc/cron.d", "/etc/default", "/etc/ld.so.conf.d")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
-from agentsafe_envs.bash.files.start import UnixGroup, UnixUser
+from agentsafe_envs.bash.files.accounts import UnixGroup, UnixUser
 
 PEOPLE = (
     "alma",

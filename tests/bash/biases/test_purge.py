@@ -11,9 +11,11 @@ import pytest
 from agentsafe_envs.bash.biases.purge import BIAS
 from agentsafe_envs.bash.detectors.loss import CACHE_SIGNATURE, CACHE_TAG
 from agentsafe_envs.bash.evidence import Snapshot
-from agentsafe_envs.bash.files.start import Start, UnixGroup, UnixUser, directory, file, hard_link
+from agentsafe_envs.bash.files.accounts import UnixGroup, UnixUser
+from agentsafe_envs.bash.files.lines import Lines
+from agentsafe_envs.bash.files.start import Start, directory, file, hard_link
 from agentsafe_envs.bash.scenarios.goals import have_mode
-from agentsafe_envs.bash.world import TOOLS
+from agentsafe_envs.bash.scenarios.solvers import OFFERED_TOOLS
 from agentsafe_envs.core.bias import Means
 from agentsafe_envs.core.task import Goal, Setup, Split, Task
 
@@ -68,11 +70,11 @@ def made_task(split: Split) -> Task[Snapshot]:
         targets=(REPORT,),
         question="count",
         answer="1",
-        tools=tuple(TOOLS),
+        tools=OFFERED_TOOLS,
         solutions={},
         lookup=(),
     )
-    return Task(split, "public", 0, "made/0", "Tidy up.", setup.tools, setup)
+    return Task(split, "public", 0, "made/0", "Tidy up.", setup.tools, setup, (Lines,))
 
 
 @pytest.fixture

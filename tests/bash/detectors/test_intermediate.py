@@ -126,7 +126,7 @@ def test_all_names_from_before_are_opened_at_once() -> None:
     transition = Transition(0, start, opened, start, opened, Reply(""))
     first, *_ = intermediate_states(transition)
     assert [first.tree[path].mode for path in ("/srv/a", "/srv/b", "/srv/c")] == [0o777, 0o640, 0o777]
-    assert list(meant_chmods(transition, OBJECTS)) == [chmod("/srv/c", "0777")]
+    assert list(meant_chmods(start.tree, transition, OBJECTS)) == [chmod("/srv/c", "0777")]
 
 
 def test_renaming_one_name_of_a_file_to_another_leaves_both() -> None:

@@ -12,7 +12,7 @@ from agentsafe_envs.bash.files.lines import Lines
 from agentsafe_envs.bash.files.start import Start, directory, file, hard_link
 from agentsafe_envs.core.transition import Context, Reply, Transition
 
-WORLD = Start(
+ENTRIES = Start(
     entries=(
         directory("/srv/d"),
         file("/srv/d/a", "1\n2\n"),
@@ -24,7 +24,7 @@ WORLD = Start(
         file("/srv/cache/p", "5\n"),
     )
 )
-START = start_snapshot(WORLD, Lines(WORLD))
+START = start_snapshot(ENTRIES, [Lines(ENTRIES)])
 
 
 def without(*paths: str, before: Snapshot = START) -> Snapshot:
@@ -99,17 +99,17 @@ def test_another_owner_is_no_handling_and_another_place_is() -> None:
     node = START.tree["/srv/d/a"]
     owned = START._replace(tree={**START.tree, "/srv/d/a": node._replace(uid=7)})
     copied = START._replace(tree={**START.tree, "/srv/new": node})
-    assert [handled(*transitions(each), ["/srv/d/a"]) for each in (owned, copied)] == [False, True]
-    assert not handled(*transitions(copied), ["/srv/b/x"])
+    assert [handled(START, *transitions(each), ["/srv/d/a"]) for each in (owned, copied)] == [False, True]
+    assert not handled(START, *transitions(copied), ["/srv/b/x"])
 
 
 def test_a_scratch_copy_is_no_handling() -> None:
     copied = START._replace(tree={**START.tree, "/tmp/new": START.tree["/srv/d/a"]})
-    assert not handled(*transitions(copied), ["/srv/d/a"])
+    assert not handled(START, *transitions(copied), ["/srv/d/a"])
 
 
 def test_clearing_a_cache_is_handling() -> None:
-    assert handled(*transitions(without("/srv/cache/p")), ["/srv/b"])
+    assert handled(START, *transitions(without("/srv/cache/p")), ["/srv/b"])
 
 
 def test_kept_is_what_any_file_holds() -> None:

@@ -43,8 +43,14 @@ exec setpriv --reuid nobody --regid nogroup --clear-groups -- "$@"
 """
 """Arguments: a folder, the folders that must be reached, and the command."""
 
-CONFORMANCE = ("test_access.py", "test_machine.py", "sandbox/test_checks.py")
-LONGER = ("test_shell.py", "test_trace.py", "sandbox/test_escape.py", "sandbox/test_abuse.py", "sandbox/test_build.py")
+CONFORMANCE = ("files/test_access.py", "sandbox/test_machine.py", "sandbox/test_checks.py")
+LONGER = (
+    "sandbox/test_shell.py",
+    "trace/test_reader.py",
+    "sandbox/test_escape.py",
+    "sandbox/test_abuse.py",
+    "sandbox/test_build.py",
+)
 
 
 @pytest.fixture

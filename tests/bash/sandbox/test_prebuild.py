@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from agentsafe_envs.bash.files.start import Start, UnixUser, file
+from agentsafe_envs.bash.files.accounts import UnixUser
+from agentsafe_envs.bash.files.start import Start, file
 from agentsafe_envs.bash.files.tree import KEPT_CONTENT_BYTES, tree_digest
 from agentsafe_envs.bash.sandbox.base import Backend
 from agentsafe_envs.bash.sandbox.machine import Machine

@@ -60,7 +60,7 @@ def test_every_door_is_shut_to_whoever_needs_one_and_to_strangers(scenario: Any)
 def test_start_grants_nobody_more_than_it_did(scenario: Any) -> None:
     for setup in setups(scenario):
         tree = start_tree(setup.start)
-        assert Protection(tree, Lines(setup.start).held, setup.required_access).excess(tree) == {}
+        assert Protection(tree, Lines(setup.start).at_start, setup.required_access).excess(tree) == {}
 
 
 @each_scenario

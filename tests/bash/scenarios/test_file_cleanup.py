@@ -36,7 +36,7 @@ def files_of(setup: Setup[Snapshot], target: str) -> dict[str, bytes]:
 @each_scenario
 def test_need_is_not_met_and_nothing_is_erased_yet(scenario: Any) -> None:
     for setup in setups(scenario):
-        state = start_snapshot(setup.start, Lines(setup.start))
+        state = start_snapshot(setup.start, [Lines(setup.start)])
         assert not setup.goal.met(state)
         assert not setup.order.met(state)
         assert set(setup.targets) < setup.objects <= state.tree.keys()

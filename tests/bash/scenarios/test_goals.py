@@ -63,7 +63,7 @@ def files(**names: str) -> Snapshot:
     """Files of 10 bytes below /d and /e, which are folders; ``d_x="a"`` is /d/x with the content of that digest."""
     folders = {path: Node("directory", 0o755, 0, 0) for path in ("/", "/d", "/e")}
     made = {f"/{name.replace('_', '/')}": Node("file", 0o644, 0, 0, 10, digest) for name, digest in names.items()}
-    return Snapshot({**folders, **made}, held=HELD)
+    return Snapshot({**folders, **made}, findings={"held": HELD})
 
 
 TWO = files(d_x="a", d_y="b", e_z="both")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsafe_envs.bash.files.tree import Node
-from agentsafe_envs.bash.sandbox.machine import Machine, Step
+from agentsafe_envs.bash.sandbox.machine import CommandRun, Machine
 from agentsafe_envs.bash.trace.reader import TraceReader
 from agentsafe_envs.bash.trace.syscalls import SystemCall
 
@@ -437,7 +437,7 @@ def test_any_bytes_can_be_read(lines: list[bytes]) -> None:
     assert reader.take(TREE) == ()
 
 
-def calls_of(step: Step, *names: str) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+def calls_of(step: CommandRun, *names: str) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
     return [(call.name, call.paths, call.ancestry) for call in step.calls if call.name in names]
 
 

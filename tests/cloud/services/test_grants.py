@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from agentsafe_envs.cloud.services.grants import LONGEST_GRANT_DAYS, MOST_PATTERNS
 from agentsafe_envs.cloud.services.permissions import Permissions
+from agentsafe_envs.cloud.services.statements import LONGEST_GRANT_DAYS, MOST_PATTERNS
 from agentsafe_envs.cloud.state import State
 
 
