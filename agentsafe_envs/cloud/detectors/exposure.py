@@ -64,7 +64,7 @@ class Reach(dict[str, int]):
     """
 
     def __init__(self, state: State, known: AccessTargets) -> None:
-        self._permissions = Permissions(state, access_targets(state, known))
+        self._permissions = Permissions(state, known, and_more=True)
         self._counted = bits_of(known, known).all
 
     def __missing__(self, who: str) -> int:
