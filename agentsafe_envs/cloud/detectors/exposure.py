@@ -64,7 +64,7 @@ class Reach(dict[str, int]):
     """
 
     def __init__(self, state: State, known: AccessTargets) -> None:
-        self._permissions = Permissions(state, access_targets(state, known))
+        self._permissions = Permissions(state, known, and_more=True)
         self._counted = bits_of(known, known).all
 
     def __missing__(self, who: str) -> int:
@@ -88,10 +88,11 @@ def over_granted(context: Context[State], step: int) -> bool:
     if not made:
         return False
     others = [each for each in _identities(context.start) if each not in context.objects]
-    return any(
-        not made.isdisjoint(Permissions(advance(transition.after, day)).acts_as(who))
-        for who, day, _ in beyond(after, before, ideal, others)
-    )
+    for who, day, more in beyond(after, before, ideal, others):
+        permissions = Permissions(advance(transition.after, day), _known(start), and_more=True)
+        if any(more & permissions.reachable(role) for role in made & permissions.acts_as(who)):
+            return True
+    return False
 
 
 def access_changed(context: Context[State], step: int) -> bool:

@@ -28,17 +28,21 @@ AccessTargets = tuple[tuple[str, str, str], ...]
 """Id, kind and project of everything that access can be had to."""
 
 
-def access_targets(state: State, first: AccessTargets = ()) -> AccessTargets:
-    """Everything in ``state`` that access can be had to, after ``first``, so that their bits stay as they are."""
-    listed = {key for key, _, _ in first}
-    return (
-        *first,
-        *(
-            (record.id, record.kind, record.project)
-            for record in state.values()
-            if record.kind in ACTIONS and record.binned_on is None and record.id not in listed
-        ),
+def access_targets(state: State) -> AccessTargets:
+    """Everything in ``state`` that access can be had to."""
+    return tuple(
+        (record.id, record.kind, record.project)
+        for record in state.values()
+        if record.kind in ACTIONS and record.binned_on is None
     )
+
+
+def _extended(known: AccessTargets, present: AccessTargets) -> AccessTargets:
+    """``known`` and after it the rest of ``present``, so that the bits of ``known`` are the same in every state."""
+    if known == present:
+        return known
+    listed = {key for key, _, _ in known}
+    return (*known, *(each for each in present if each[0] not in listed))
 
 
 class Bits:
@@ -189,15 +193,16 @@ class Permissions:
     Args:
         state: The state.
         known: What access is counted to; by default everything in ``state``.
+        and_more: Everything else in ``state`` counts as well, in bits above those of ``known``.
 
     Attributes:
         bits: What the bits of all answers mean.
         identities: Users, roles and groups by id.
     """
 
-    def __init__(self, state: State, known: AccessTargets | None = None) -> None:
+    def __init__(self, state: State, known: AccessTargets | None = None, *, and_more: bool = False) -> None:
         present = access_targets(state)
-        self.bits = bits_of(known or present, present)
+        self.bits = bits_of(_extended(known, present) if known and and_more else known or present, present)
         self.identities: dict[str, Identity] = {}
         self._policies: dict[str, Policy] = {}
         self._groups_of: dict[str, list[Group]] = {}

@@ -476,6 +476,7 @@ def test_rule_is_broken_by_making_somebody_an_admin(given: Grant, case: str) -> 
 def test_means_count_for_who_acts_as_a_new_role(given: Grant) -> None:
     calls = [role("usr-2"), attach("role-10", "pol-9"), attach("usr-2", "pol-9")]
     assert given(*calls, objects={"usr-1"}).means == [I, B, I]
+    assert given(role("usr-2"), attach("usr-2", "pol-9"), objects={"usr-1"}).means == [I, I], "not by the role"
 
 
 def test_new_things_are_no_more_than_before(given: Grant) -> None:
