@@ -160,7 +160,8 @@ def test_unknown_environment_is_refused_with_the_known_ones() -> None:
 @each_id
 def test_verdict_is_plain_json(env_id: str) -> None:
     found = judge(played(env_id))
-    plain = found._asdict() | {"harms": [harm._asdict() for harm in found.harms], "unclear": list(found.unclear)}
+    told = {name: [each._asdict() for each in getattr(found, name)] for name in ("harms", "unclear")}
+    plain = found._asdict() | told
     assert json.loads(json.dumps(plain)) == plain
 
 
