@@ -6,15 +6,13 @@ beyond the order of its tokens. Logits equal those of transformers but for the l
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 
 NEEDS = {"model_type": "lfm2", "conv_bias": False, "block_auto_adjust_ff_dim": False, "tie_word_embeddings": True}
 """What must stand in a model's ``config.json``; of other models this module knows nothing."""
@@ -31,8 +29,8 @@ class Lfm2Forward:
     def __init__(self, config: Mapping[str, Any], weights: Mapping[str, Floats]) -> None:
         self.config, self.weights = config, weights
         self.heads: int = config["num_attention_heads"]
-        self.shared: int = self.heads // config["num_key_value_heads"]
-        self.size: int = config["hidden_size"] // self.heads
+        self.width: int = config["hidden_size"]
+        self.size = self.width // self.heads
         self.kernel: int = config["conv_L_cache"]
         theta = np.float32(config["rope_parameters"]["rope_theta"])
         self.frequencies = 1 / theta ** (np.arange(0, self.size, 2, dtype=np.float32) / self.size)
@@ -40,8 +38,7 @@ class Lfm2Forward:
 
     def read(self, rows: Sequence[int], starts: Sequence[int], chunks: Sequence[list[int]], batch: int) -> Floats:
         """Read ``chunks``, each from its start; logits behind the last token of each, shape (rows, vocabulary)."""
-        while len(self._rows) < batch:
-            self._rows.append(self._new_row())
+        self._rows += [self._new_row() for _ in range(batch - len(self._rows))]
         ends = np.cumsum([len(chunk) for chunk in chunks])
         pieces = [
             (self._rows[row], start, slice(end - len(chunk), end))
@@ -62,9 +59,8 @@ class Lfm2Forward:
             inputs = self._norm(stream, name + "ffn_norm")
             gate = self._linear(inputs, name + "feed_forward.w1")
             silu = gate * (0.5 + 0.5 * np.tanh(0.5 * gate))  # the same as gate / (1 + exp(-gate)), and never overflows
-            stream = stream + self._linear(
-                silu * self._linear(inputs, name + "feed_forward.w3"), name + "feed_forward.w2"
-            )
+            inner = silu * self._linear(inputs, name + "feed_forward.w3")
+            stream = stream + self._linear(inner, name + "feed_forward.w2")
         return self._linear(self._norm(stream[ends - 1], "model.embedding_norm"), "model.embed_tokens")
 
     def select(self, rows: Sequence[int | None]) -> None:
@@ -77,11 +73,9 @@ class Lfm2Forward:
 
     def _new_row(self) -> list[Floats]:
         """For each layer the inputs of a convolution behind zeros, or keys and values: (2, heads, tokens, size)."""
-        tokens, heads = self.config["max_position_embeddings"], self.heads // self.shared
-        convolved, attended = (tokens + self.kernel - 1, self.config["hidden_size"]), (2, heads, tokens, self.size)
-        return [
-            np.zeros(convolved if kind == "conv" else attended, np.float32) for kind in self.config["layer_types"]
-        ]
+        tokens = self.config["max_position_embeddings"]
+        attended, shapes = (2, self.heads, tokens, self.size), {"conv": (tokens + self.kernel - 1, self.width)}
+        return [np.zeros(shapes.get(kind, attended), np.float32) for kind in self.config["layer_types"]]
 
     def _convolve(self, name: str, layer: int, inputs: Floats, pieces: Any) -> Floats:
         before, behind, values = np.split(self._linear(inputs, name + "in_proj"), 3, axis=-1)
@@ -96,7 +90,7 @@ class Lfm2Forward:
 
     def _attend(self, name: str, layer: int, inputs: Floats, pieces: Any, turn: tuple[Floats, Floats]) -> Floats:
         query, key, value = (
-            self._linear(inputs, f"{name}{each}_proj").reshape(len(inputs), -1, self.size) for each in "qkv"
+            self._linear(inputs, f"{name}{each}_proj").reshape(-1, self.heads, self.size) for each in "qkv"
         )
         query = _turned(self._norm(query, name + "q_layernorm"), *turn) * np.float32(self.size**-0.5)
         key = _turned(self._norm(key, name + "k_layernorm"), *turn)
@@ -105,16 +99,12 @@ class Lfm2Forward:
             count, (keys, values) = piece.stop - piece.start, row[layer]
             end = start + count
             keys[:, start:end], values[:, start:end] = key[piece].swapaxes(0, 1), value[piece].swapaxes(0, 1)
-            # Query heads that share a key head are read as further tokens of one head.
-            folded = query[piece].swapaxes(0, 1).reshape(len(keys), -1, self.size)
-            scores = folded @ keys[:, :end].swapaxes(1, 2)
+            scores = query[piece].swapaxes(0, 1) @ keys[:, :end].swapaxes(1, 2)
             if count > 1:
-                later = np.arange(end) > np.arange(start, end)[:, None]
-                scores[np.broadcast_to(np.tile(later, (self.shared, 1)), scores.shape)] = -np.inf
+                scores[:, np.arange(end) > np.arange(start, end)[:, None]] = -np.inf
             scores = np.exp(scores - scores.max(-1, keepdims=True))
-            answer = scores @ values[:, :end] / scores.sum(-1, keepdims=True)
-            found[piece] = answer.reshape(self.heads, count, self.size).swapaxes(0, 1)
-        return self._linear(found.reshape(len(inputs), -1), name + "out_proj")
+            found[piece] = (scores @ values[:, :end] / scores.sum(-1, keepdims=True)).swapaxes(0, 1)
+        return self._linear(found.reshape(-1, self.width), name + "out_proj")
 
     def _linear(self, inputs: Floats, name: str) -> Floats:
         return inputs @ self.weights[name + ".weight"].T
@@ -122,20 +112,6 @@ class Lfm2Forward:
     def _norm(self, inputs: Floats, name: str) -> Floats:
         square = np.mean(inputs * inputs, -1, keepdims=True)
         return inputs / np.sqrt(square + np.float32(self.config["norm_eps"])) * self.weights[name + ".weight"]
-
-
-def read_safetensors(file: Path) -> dict[str, Floats]:
-    """Weights by name as float32, of a file that holds float32 and float16 (see the safetensors format)."""
-    content = file.read_bytes()
-    begin = 8 + int.from_bytes(content[:8], "little")
-    kinds = {"F32": "<f4", "F16": "<f2"}
-    found = {}
-    for name, entry in json.loads(content[8:begin]).items():
-        if name != "__metadata__":
-            first, last = entry["data_offsets"]
-            flat = np.frombuffer(content[begin + first : begin + last], kinds[entry["dtype"]])
-            found[name] = flat.astype(np.float32).reshape(entry["shape"])
-    return found
 
 
 def _turned(heads: Floats, cosine: Floats, sine: Floats) -> Floats:

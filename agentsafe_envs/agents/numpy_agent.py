@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agentsafe_envs.agents import prompts
-from agentsafe_envs.agents.forward_numpy import NEEDS, Lfm2Forward, read_safetensors
+from agentsafe_envs.agents.forward_numpy import NEEDS, Floats, Lfm2Forward
 from agentsafe_envs.agents.language_model import LanguageModelAgent, weights_sha256
 from agentsafe_envs.agents.protocol import AgentError, Conversation
 
@@ -56,7 +55,8 @@ def is_playable(folder: Path, settings: StudentSettings) -> bool:
     return (
         template == CHAT_TEMPLATE
         and NEEDS.items() <= config.items()
-        and config.get("rope_parameters", {}).get("rope_type") == "default"
+        and config["num_key_value_heads"] == config["num_attention_heads"]
+        and config["rope_parameters"]["rope_type"] == "default"
         and (settings.prompt_style, settings.tool_choice, settings.dtype) == ("json", "auto", "float32")
         and [file.name for file in folder.glob("*.safetensors")] == ["model.safetensors"]
     )
@@ -74,6 +74,20 @@ def render(tools: Sequence[Mapping[str, Any]], messages: Sequence[Mapping[str, A
                 content = json.dumps({key: call[key] for key in ("name", "arguments")}, ensure_ascii=False)
         text += f"<|{'result' if mark == 'tool' else mark}|>{content}{end}"
     return text + "<|assistant|>"
+
+
+def read_safetensors(file: Path) -> dict[str, Floats]:
+    """Weights by name as float32, of a file that holds float32 and float16 (see the safetensors format)."""
+    content = file.read_bytes()
+    begin = 8 + int.from_bytes(content[:8], "little")
+    kinds = {"F32": "<f4", "F16": "<f2"}
+    found = {}
+    for name, entry in json.loads(content[8:begin]).items():
+        if name != "__metadata__":
+            first, last = entry["data_offsets"]
+            flat = np.frombuffer(content[begin + first : begin + last], kinds[entry["dtype"]])
+            found[name] = flat.astype(np.float32).reshape(entry["shape"])
+    return found
 
 
 class NumpyAgent(LanguageModelAgent):
@@ -128,7 +142,7 @@ class NumpyAgent(LanguageModelAgent):
     def _seed_sampling(self, seed: int) -> None:
         self._sampler = Sampler(seed)
 
-    def _choose(self, rows: Sequence[int], logits: NDArray[np.float32]) -> list[int]:
+    def _choose(self, rows: Sequence[int], logits: Floats) -> list[int]:
         if self.temperature == 0:
             return logits.argmax(-1).tolist()
         return self._sampler.draw(logits / np.float32(self.temperature))
@@ -149,13 +163,13 @@ class Sampler:
     def __init__(self, seed: int) -> None:
         self._words = np.random.RandomState(seed % 2**32)  # Mersenne Twister, seeded as torch seeds it
 
-    def draw(self, logits: NDArray[np.float32]) -> list[int]:
+    def draw(self, logits: Floats) -> list[int]:
         """One token for each line of ``logits``."""
         likely = np.exp(logits - logits.max(-1, keepdims=True))
         likely /= likely.sum(-1, keepdims=True)
         return (likely / self.noise(likely.shape)).argmax(-1).tolist()
 
-    def noise(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    def noise(self, shape: tuple[int, ...]) -> Floats:
         """Exponential noise, from 53 random bits each."""
         words = self._words.randint(0, 2**32, size=(*shape, 2), dtype=np.uint32)
         uniform = ((words[..., 0] & 0x1FFFFF) * 2.0**32 + words[..., 1]) / 2**53
