@@ -72,7 +72,7 @@ def test_card_says_what_the_model_did_and_on_how_many_tasks(outcomes: pd.DataFra
 def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_placebos(
     outcomes: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from baselines import release as ship
+    from baselines import release as releasing
 
     students, data, bases = tmp_path / "students", tmp_path / "data", tmp_path / "bases"
     bases.mkdir()
@@ -86,9 +86,9 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
             (chain / name / "file").write_text(f"{name} of {chain.name}")
         outcomes.to_parquet(tmp_path / f"{chain.name}.parquet")
     (students / "base-0.3m-b").mkdir(parents=True)
-    monkeypatch.setattr(ship, "STUDENTS", students)
-    monkeypatch.setattr(ship, "DATA", data)
-    ship.main(chains, tmp_path, bases)
+    monkeypatch.setattr(releasing, "STUDENTS", students)
+    monkeypatch.setattr(releasing, "DATA", data)
+    releasing.main(chains, tmp_path, bases)
     shipped = {path.name for path in students.iterdir()}
     assert shipped == {*MODELS, "base-1m-a", "kl_masked_all-neutral-0.3m-a-chain-8"} - {"kl_masked-biased-0.3m-a"}
     assert (students / "teacher-biased/file").read_text() == "teacher-biased of chain-7"
@@ -100,12 +100,12 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
 
 
 def test_card_is_not_written_over_a_model_of_another_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from baselines import release as ship
+    from baselines import release as releasing
 
-    monkeypatch.setattr(ship, "STUDENTS", tmp_path)
+    monkeypatch.setattr(releasing, "STUDENTS", tmp_path)
     (tmp_path / "teacher-biased").mkdir()
     with pytest.raises(FileNotFoundError, match="--keep"):
-        ship._ship(tmp_path / "chain-7/teacher-biased", "teacher-biased", pd.DataFrame())
+        releasing.release(tmp_path / "chain-7/teacher-biased", "teacher-biased", pd.DataFrame())
     assert not list((tmp_path / "teacher-biased").iterdir())
 
 
