@@ -118,7 +118,7 @@ def reconstruct(episode: Episode) -> Context[Any]:
     Raises:
         EpisodeError: The episode cannot have happened in this release.
     """
-    world, bias = resolve(episode.environment)
+    world, bias = _resolve_episode(episode)
     return world.reconstruct(world.redraw(bias, episode), episode)
 
 
@@ -129,25 +129,42 @@ def replay(episode: Episode) -> None:
     though nothing is wrong with it.
 
     Raises:
-        ValueError: The episode's environment is not registered.
-        EpisodeError: A result, an effect or the end is another one than was recorded.
+        EpisodeError: A result, an effect or the end is another one than was recorded, or the
+            environment is not registered.
     """
-    world, bias = resolve(episode.environment)
+    world, bias = _resolve_episode(episode)
     world.replay(world.redraw(bias, episode), episode)
 
 
-def judge(episode: Episode) -> Verdict:
-    """Verdict of the hidden detectors on ``episode``.
+def judge(episode: Episode | gym.Env[Any, Any]) -> Verdict:
+    """Verdict of the hidden detectors.
+
+    Args:
+        episode: An episode, or an environment of this package that holds one.
 
     Raises:
-        TypeError: Not an episode.
-        ValueError: The episode's environment is not registered.
+        TypeError: Neither.
+        ResetNeeded: The environment holds no episode.
         EpisodeError: The episode cannot have happened in this release.
     """
+    from agentsafe_envs.core.env import BiasEnv
     from agentsafe_envs.core.episode import Episode
     from agentsafe_envs.core.judge import verdict
 
+    if isinstance(episode, gym.Env) and isinstance(episode.unwrapped, BiasEnv):
+        episode = episode.unwrapped.episode
     if not isinstance(episode, Episode):
-        raise TypeError(f"judge() got {type(episode).__name__}, expected an Episode; pass env.unwrapped.episode")
-    _, bias = resolve(episode.environment)
+        raise TypeError(
+            f"judge() got {type(episode).__name__}, expected an Episode or an environment of agentsafe_envs"
+        )
+    _, bias = _resolve_episode(episode)
     return verdict(bias, reconstruct(episode), episode.split)  # type: ignore[arg-type]
+
+
+def _resolve_episode(episode: Episode) -> tuple[World[Any], Bias[Any]]:
+    from agentsafe_envs.core.episode import EpisodeError
+
+    try:
+        return resolve(episode.environment)
+    except ValueError as error:
+        raise EpisodeError(str(error)) from error

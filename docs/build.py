@@ -4,8 +4,8 @@
     python docs/build.py --results          # tables from the committed rows in docs/results
     python docs/build.py [--results] --check   # change nothing, fail if something is stale
 
-Rows hold whole episodes, and the tables are made by judging those again, so a published number
-depends on nothing but the rows and the code.
+Rows hold whole episodes, and the tables are made by judging those, so a published number depends on
+nothing but the rows and the code.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from agentsafe_envs.registration import TABLE, EnvironmentRow, draw_task, resolv
 from agentsafe_envs.runs.rows import RowStoreError, read_run
 from agentsafe_envs.scoring.rollout import rescore
 from agentsafe_envs.scoring.scorecard import Scorecard, scorecard_schema
-from agentsafe_envs.scoring.suites import SUITES
+from agentsafe_envs.scoring.suites import Suite
 from agentsafe_envs.scoring.table import markdown_table, verdict_line
 
 DOCS = Path(__file__).parent
@@ -45,12 +45,12 @@ def sections(docstring: str | None) -> dict[str, str]:
 def environment_page(row: EnvironmentRow) -> str:
     """The page of one environment, from the docstrings of its bias and of its world."""
     world, bias = resolve(row.id)
-    about, world = sections(type(bias).__doc__), sections(type(world).__doc__)
+    about, about_world = sections(type(bias).__doc__), sections(type(world).__doc__)
     lines = [f"# {row.id}", "", about[""], ""]
     for heading in ("Description", "Starting State"):
         lines += [f"## {heading}", "", about[heading], ""]
     for heading in ENV_SECTIONS:
-        lines += [f"## {heading}", "", world[heading], ""]
+        lines += [f"## {heading}", "", about_world[heading], ""]
     lines += ["## One task, four questions", "", "Seed 0 of the public pool:", ""]
     for split in ("safe", "ambiguous", "required", "forbidden"):
         lines += [f"- **{split}:** {draw_task(row.id, split, 0).instruction}"]
@@ -67,17 +67,14 @@ def environment_page(row: EnvironmentRow) -> str:
 
 
 def committed(run: Path) -> Scorecard:
-    """The scorecard of a committed run, every episode judged anew.
+    """The scorecard of a committed run, by the verdicts of this release.
 
     Raises:
         SystemExit: The suite's tasks or their detectors have changed since.
     """
     record = read_run(run)
-    suite = SUITES[record.suite.name]
-    if suite.record() != record.suite:
-        sys.exit(f"{run}: the tasks of suite {suite.name} have changed since that run; play it again")
     try:
-        return rescore(run, suite, record.agent)
+        return rescore(run, Suite.from_record(record), record.agent)
     except RowStoreError as error:
         sys.exit(str(error))
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from agentsafe_envs import registration
 from agentsafe_envs.agents.protocol import AgentError, Conversation
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import Pool, Task
+
+ALWAYS = ("cautious", "biased", "null", "random")
+"""Policies that every environment knows."""
 
 
 class ScriptedAgent:
@@ -29,19 +32,32 @@ class ScriptedAgent:
         pool: Pool the episodes are drawn from.
 
     Raises:
-        AgentError: No task knows such a policy.
+        AgentError: No environment knows such a policy.
     """
 
     group_size = 1
 
     def __init__(self, policy: str, pool: Pool = "public") -> None:
-        known = policies(pool)
-        if policy not in known:
-            raise AgentError(f"no scripted policy {policy!r}, expected one of {', '.join(known)}")
         self.name = f"scripted:{policy}"
         self._policy = policy
         self._pool: Pool = pool
         self._moves: Iterator[str] = iter(())
+        self.check(row.id for row in registration.TABLE)
+
+    def check(self, environments: Iterable[str]) -> None:
+        """Refuse a policy that none of ``environments`` knows; the first that knows it is the last that is loaded.
+
+        Raises:
+            AgentError: None does; the message lists the policies that they know.
+        """
+        if self._policy in ALWAYS:
+            return
+        known: set[str] = set()
+        for environment in environments:
+            known |= alternatives(environment, self._pool)
+            if self._policy in known:
+                return
+        raise AgentError(f"no scripted policy {self._policy!r}, expected one of {', '.join([*ALWAYS, *sorted(known)])}")
 
     def look_up(self, key: EpisodeKey) -> None:
         """Learn which task comes next; the rollout tells no other agent."""
@@ -110,13 +126,16 @@ def script(task: Task[Any], policy: str) -> tuple[str, ...]:
 
 def policies(pool: Pool = "public") -> list[str]:
     """Every scripted policy: the four that always exist, then the alternatives by name."""
-    always = ["cautious", "biased", "null", "random"]
+    return [*ALWAYS, *sorted(set().union(*(alternatives(row.id, pool) for row in registration.TABLE)))]
+
+
+def alternatives(environment: str, pool: Pool = "public") -> set[str]:
+    """Names of the alternatives that tasks of ``environment`` know."""
+    world, bias = registration.resolve(environment)
     found: set[str] = set()
-    for row in registration.TABLE:
-        world, bias = registration.resolve(row.id)
-        for seed in range(len({scenario.name for scenario, _ in bias.templates(pool)})):
-            found.update(world.draw(bias, "ambiguous", pool, seed, "bias").setup.solutions)
-    return [*always, *sorted(found - set(always))]
+    for seed in range(len({scenario.name for scenario, _ in bias.templates(pool)})):
+        found.update(world.draw(bias, "ambiguous", pool, seed, "bias").setup.solutions)
+    return found - set(ALWAYS)
 
 
 def _value(schema: dict[str, Any], rng: random.Random, words: list[str]) -> Any:

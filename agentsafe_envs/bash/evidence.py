@@ -32,7 +32,7 @@ Evidence = dict[str, Any]
 JSON types. Perhaps with ``"held": {digest: [[first, last]]}``, lines of the start that a new content holds;
 with ``"origins": {path: path}``, what was called how at the start; with ``"tampered": true``; and with
 ``"later"``, the same for what came after the last command: the end of what still ran, and jobs that were
-left for a clock to start."""
+left for a clock to start; there perhaps with ``"unclear"``, reasons why what may come cannot be told."""
 
 
 class Snapshot(NamedTuple):

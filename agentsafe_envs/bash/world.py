@@ -7,8 +7,9 @@ import weakref
 from typing import Any
 
 from agentsafe_envs.bash import biases
-from agentsafe_envs.bash.advance import jobs_left
+from agentsafe_envs.bash.advance import jobs_left, unclear_jobs
 from agentsafe_envs.bash.evidence import Evidence, Snapshot, equivalent, follow, record, start_snapshot, start_tree
+from agentsafe_envs.bash.evidence_form import require_form
 from agentsafe_envs.bash.files.observer import Observer
 from agentsafe_envs.bash.files.tree import tree_changes
 from agentsafe_envs.bash.sandbox.base import Limits
@@ -17,13 +18,13 @@ from agentsafe_envs.bash.sandbox.machine import CommandRun, Machine
 from agentsafe_envs.bash.sandbox.shell import Result
 from agentsafe_envs.core.actions import CONTROLS, CallError, read_call, schema
 from agentsafe_envs.core.bias import Bias
-from agentsafe_envs.core.episode import Episode, EpisodeError, digest
+from agentsafe_envs.core.episode import Episode, EpisodeError, digest, require_last
 from agentsafe_envs.core.spaces import MAX_RESULT_CHARS, sanitise_text
 from agentsafe_envs.core.task import Pool, Split, Task, names_only
 from agentsafe_envs.core.transition import Context, Reply, Transition
 from agentsafe_envs.core.world import Toolset, World
 
-LIMITS = Limits(inodes=4_096)
+TASK_LIMITS = Limits(inodes=4_096)
 """Of a task's world; every file that an agent makes is a line of evidence."""
 
 JOB_S = 2.0
@@ -40,7 +41,7 @@ TOOL_SCHEMAS = {"bash": BASH, **CONTROLS}
 """Every tool of the Bash world; there is no fuller toolset."""
 
 _ENDS = {
-    "timeout": f"stopped after {LIMITS.command_s:g} s with all that it had started",
+    "timeout": f"stopped after {TASK_LIMITS.command_s:g} s with all that it had started",
     "output": "stopped with all that it had started: far too much output",
     "memory": "stopped with all that it had started: too much memory",
     "trace": "stopped with all that it had started: too many system calls",
@@ -62,7 +63,7 @@ class RunningShell:
         self._observers = _observers(task)
         self.state = start_snapshot(task.setup.start, self._observers)
         self._known = self.state.tree.keys()
-        self.machine = Machine(checked_backend(), task.setup.start, LIMITS)
+        self.machine = Machine(checked_backend(), task.setup.start, TASK_LIMITS)
         self._first = self.machine.tree
         self._inodes = {self._first[path].inode: self.state.origin(path) for path in self._known}
         self._dropped = weakref.finalize(self, _abandon, self.machine, os.getpid())
@@ -76,10 +77,10 @@ class RunningShell:
             step = self.machine.step(reply)
             evidence = self._recorded(step)
             self.state = follow(self.state, evidence, self._observers)
-            return Reply(shown(step.result), evidence=evidence, tampered=tampered(evidence))
+            return Reply(terminal_text(step.result), evidence=evidence, tampered=tampered(evidence))
         if reply.submitted:
             evidence = self.advance(None)
-            return reply._replace(evidence=evidence, tampered=tampered(evidence))
+            return reply._replace(evidence=evidence, tampered=tampered(evidence), unclear=unclear(evidence))
         return reply
 
     def advance(self, evidence: Evidence | None) -> Evidence:
@@ -88,6 +89,8 @@ class RunningShell:
         for command in jobs_left(self._first, self.machine.tree):
             steps += [self.machine.step(f"cd /; {command}", JOB_S), self.machine.advance()]
         later = self._recorded(*steps)
+        if reasons := unclear_jobs(self._first, steps[0].after):
+            later["unclear"] = reasons
         self.state = follow(self.state, later, self._observers)
         return {**(evidence or {}), "later": later}
 
@@ -125,7 +128,7 @@ def read_action(action: str, task: Task[Snapshot]) -> str | Reply:
         return Reply(f"not done: {error}", "invalid")
 
 
-def shown(result: Result) -> str:
+def terminal_text(result: Result) -> str:
     """What the agent reads: output, errors, and how the command ended unless it ended well."""
     text = result.stdout.decode("utf-8", "backslashreplace")
     errors = result.stderr.decode("utf-8", "backslashreplace")
@@ -145,6 +148,11 @@ def shown(result: Result) -> str:
 def tampered(evidence: Evidence) -> bool:
     """Whether the recorded step interfered with what observes it, or what came later did."""
     return bool(evidence.get("tampered") or evidence.get("later", {}).get("tampered"))
+
+
+def unclear(evidence: Evidence) -> tuple[str, ...]:
+    """What came after the recorded step and cannot be told, one reason each."""
+    return tuple(evidence.get("later", {}).get("unclear", ()))
 
 
 def _command(arguments: Any) -> str:
@@ -263,10 +271,13 @@ class BashWorld(World[Snapshot]):
                 reply = Reply(step.result)
                 if step.evidence is None:
                     raise EpisodeError(f"step {number} ran a command and holds no evidence of what it did")
+            if reply.submitted:
+                require_last(episode, number)
             evidence: Evidence = step.evidence or {}
             before = snapshot
             try:
-                reply = reply._replace(tampered=tampered(evidence))
+                require_form(evidence)
+                reply = reply._replace(tampered=tampered(evidence), unclear=unclear(evidence))
                 snapshot = follow(before, evidence, observers)
                 at_horizon = follow(snapshot, evidence.get("later", {}), observers)
             except (ValueError, AttributeError) as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentsafe_envs.cli.options import AsJson, PoolOption, environment_ids
+from agentsafe_envs.cli.terminal import say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -65,6 +66,8 @@ def audit(
     Console().print(*_tables(found), sep="\n")
     for line in _words(found):
         typer.echo(line)
+    if found.left_out:
+        say(found.left_out)
 
 
 def _played(agent: str, suite: Suite, workers: int) -> Path:

@@ -79,14 +79,14 @@ def _bash() -> list[Diagnosis]:
     """Open a sandbox and look from inside at everything that it promises."""
     from agentsafe_envs.bash.sandbox.base import SandboxError
     from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
-    from agentsafe_envs.bash.sandbox.checks import examine
+    from agentsafe_envs.bash.sandbox.checks import probe
 
     try:
         backend = BubblewrapBackend()
     except SandboxError as error:
         return [Diagnosis("bash world", False, "no sandbox", str(error))]
     try:
-        kept = examine(backend)
+        kept = probe(backend)
     except SandboxError as error:
         return [Diagnosis("bash world", False, "no sandbox", str(error))]
     finally:

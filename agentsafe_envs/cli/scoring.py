@@ -137,7 +137,7 @@ def merge(
 
 
 def compare(first: Run, second: Run, as_json: AsJson = False) -> None:
-    """Say by how much the rates of two runs of the same tasks differ: the second minus the first."""
+    """Say by how much the rates of two runs differ on the tasks that both have: the second minus the first."""
     from rich.console import Console
 
     from agentsafe_envs.cli.tables import comparison_tables
@@ -152,18 +152,20 @@ def compare(first: Run, second: Run, as_json: AsJson = False) -> None:
         "percentage points [95% interval], the same episodes side by side; each interval stands by itself, so among "
         "many some miss"
     )
+    if found.left_out:
+        say(found.left_out)
 
 
 def report(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN", help="Runs of `agentsafe score` on one suite: directories or scorecards."),
+        typer.Argument(metavar="RUN", help="Runs of `agentsafe score` that share tasks: directories or scorecards."),
     ],
     out: Annotated[Path, typer.Option(help="File to write; an older report there is replaced.")] = Path("report.html"),
     episodes: Annotated[
         int,
         typer.Option(
-            help="Most episodes to hold, those that are unsafe or unscored first; the rates cover all.", min=0
+            help="Most episodes to hold, those that are unsafe, unclear or unscored first; the rates cover all.", min=0
         ),
     ] = 200,
 ) -> None:
@@ -171,7 +173,7 @@ def report(
 
     The page needs no network and no other file. Several agents stand side by side, each compared with the first:
     name the base or a neutral student first, for instance `agentsafe report base neutral biased --out report.html`.
-    Every episode is judged anew; nothing is played or run.
+    Verdicts are those of this release; nothing is played or run.
     """
     from datetime import UTC, datetime
 
@@ -192,9 +194,8 @@ def play(
     """Take the agent's seat for one episode, then read the verdict on you."""
     import contextlib
 
-    from agentsafe_envs.core.episode import Episode
     from agentsafe_envs.scoring.interactive import InteractiveSession
-    from agentsafe_envs.scoring.walkthrough import verdict_text, walk_through
+    from agentsafe_envs.scoring.walkthrough import verdict_text
 
     if out:  # before the episode is played, and not after
         if out.exists():
@@ -212,11 +213,10 @@ def play(
                 break
             if shown := session.take(line):
                 say(shown)
-        row = session.row()
-    found = walk_through(Episode.from_dict(row["episode"]))
-    say(f"\n{verdict_text(found.verdict, found.steps)}")
+        played = session.played()
+    say(f"\n{verdict_text(played.judged.verdict, played.judged.steps)}")
     if out:
-        out.write_text(json.dumps(row) + "\n", encoding="utf-8")
+        out.write_text(json.dumps(played.row) + "\n", encoding="utf-8")
         say(f"see it again: agentsafe replay {out}", err=True)
 
 
@@ -229,10 +229,11 @@ def replay(
 
     The verdict is derived anew. Where the stored one differs, that is said and the exit code is 1.
     """
-    from agentsafe_envs.scoring.walkthrough import differences, read_episode, step_text, verdict_text, walk_through
+    from agentsafe_envs.runs.judging import differences, judge_episode
+    from agentsafe_envs.scoring.walkthrough import read_episode, step_text, verdict_text
 
     played, stored = read_episode(episode, row)
-    found = walk_through(played)
+    found = judge_episode(played)
     differing = differences(stored, found.verdict) if stored is not None else {}
     if as_json:
         typer.echo(json.dumps(found.entry() | {"stored_verdict": stored, "differing": differing}, indent=2))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from operator import attrgetter
 from typing import Any, ClassVar, Literal, Self, TypeVar
@@ -36,6 +36,8 @@ class Resource:
     """What every record has.
 
     Attributes:
+        listed: Place of its kind among those of ``list_resources``; None where another tool lists it.
+        refuses: Tools for every kind that do not work for this one.
         id: ``"<prefix>-<number>"``, unique in the cloud.
         name: Human name; for objects their key.
         project: Id of the owning project.
@@ -49,6 +51,8 @@ class Resource:
 
     kind: ClassVar[str]
     prefix: ClassVar[str]
+    listed: ClassVar[int | None] = None
+    refuses: ClassVar[frozenset[str]] = frozenset()
     id: str
     name: str
     project: str
@@ -96,11 +100,46 @@ class Resource:
         """Records that go with this one when it is removed."""
         yield from ()
 
+    def details(self, state: State) -> dict[str, Any]:
+        """What a detail view shows beside its fields."""
+        return {}
+
+    def in_tier(self, cloud: Cloud, tier: Any) -> Resource | None:
+        """The same in another storage tier; None where its kind has none."""
+        return None
+
+    def on_remove(self, cloud: Cloud, *, with_owner: bool) -> None:
+        """Take it out of service: into its project's recycle bin, or for good where there is none.
+
+        Args:
+            cloud: The cloud it is in.
+            with_owner: It goes because what owns it goes.
+        """
+        if bin_days(cloud.state, self.project):
+            cloud.put(replace(self, binned_on=0))
+        else:
+            cloud.drop(self.id)
+
+    def on_restore(self, cloud: Cloud) -> Resource:
+        """What it is once it is back in service.
+
+        Raises:
+            CloudError: There is no room for it, or it is not deleted.
+        """
+        if self.binned_on is None:
+            raise CloudError("conflict", f"{self.id} is not deleted")
+        restored = replace(self, binned_on=None)
+        cloud.require_room(self.project, dict(restored.usage()))
+        return restored
+
 
 State = dict[str, Resource]
 """All records by id; treated as immutable."""
 
 R = TypeVar("R", bound=Resource)
+
+UNHASHED = {"hashed": False}
+"""Metadata of a field that is empty in every start state and came after a release: task digests leave it out."""
 
 READ_ONLY = ("access", "read-only")
 """Tag of a project that the caller may look into and not change."""
@@ -117,6 +156,8 @@ class Project(Resource):
 
     kind: ClassVar[str] = "project"
     prefix: ClassVar[str] = "prj"
+    listed: ClassVar[int | None] = 0
+    refuses: ClassVar[frozenset[str]] = frozenset({"transfer_resource", "set_expiry", "delete_resource", "apply_stack"})
     limits: tuple[tuple[str, int], ...] = ()
     bin_days: int = 0
 
@@ -138,11 +179,11 @@ def content(*parts: object) -> str:
 
 @cache
 def _values(record_type: type[Resource]) -> Callable[[Resource], tuple[Any, ...]]:
-    return attrgetter(*(field.name for field in fields(record_type)))
+    return attrgetter(*(field.name for field in fields(record_type) if field.metadata.get("hashed", True)))
 
 
 def state_hash(state: State) -> str:
-    """SHA-256 hex digest over every field of every record."""
+    """SHA-256 hex digest over every record and its fields, without those marked :data:`UNHASHED`."""
     rows = [(record.kind, *_values(type(record))(record)) for _, record in sorted(state.items())]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -35,6 +36,7 @@ class Tool:
         schema: JSON schema in OpenAI's function form.
         validate: Checks and converts the arguments; raises pydantic's ValidationError.
         service: Optional service it belongs to; None for what every cloud has.
+        place: What toolsets are ordered by: position and name of its module, and its number there.
     """
 
     name: str
@@ -42,7 +44,11 @@ class Tool:
     schema: dict[str, Any]
     validate: Callable[[Any], dict[str, Any]]
     service: str | None
+    place: tuple[int, str, int]
 
+
+NEW_SERVICES = 1_000
+"""Position of the tools of a service that states no ``TOOL_POSITION``."""
 
 TOOLS: dict[str, Tool] = {}
 """Every tool of every imported service, by name."""
@@ -64,6 +70,7 @@ def tool(function: Callable[..., Any], service: str | None = None) -> Callable[.
         arguments[parameter.name] = hint if parameter.default is parameter.empty else NotRequired[hint]
     shape = TypedDict(f"{function.__name__}_arguments", arguments)  # type: ignore[operator]
     shape.__pydantic_config__ = ConfigDict(extra="forbid", str_max_length=LONGEST_STRING)  # type: ignore[attr-defined]
+    position = function.__globals__.get("TOOL_POSITION", NEW_SERVICES)
     adapter: TypeAdapter[Any] = TypeAdapter(shape)
     schema = adapter.json_schema()
     properties = {
@@ -88,13 +95,15 @@ def tool(function: Callable[..., Any], service: str | None = None) -> Callable[.
         },
         validate=adapter.validator.validate_python,
         service=service,
+        place=(position, function.__module__, len(TOOLS)),
     )
     return function
 
 
 def every_tool(services: Iterable[str]) -> tuple[str, ...]:
-    """Names of the tools that every cloud has and of those of ``services``, in the order of registration."""
-    return tuple(name for name, each in TOOLS.items() if each.service is None or each.service in services)
+    """Names of the tools that every cloud has and of those of ``services``, whatever was imported first."""
+    offered = (each for each in TOOLS.values() if each.service is None or each.service in services)
+    return tuple(each.name for each in sorted(offered, key=attrgetter("place")))
 
 
 def call(cloud: Cloud, name: str, arguments: Any) -> tuple[Any, Reply | None]:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from agentsafe_envs.cloud import biases
+from agentsafe_envs.cloud import biases, services
 from agentsafe_envs.cloud.advance import advance
-from agentsafe_envs.cloud.services import grants, resources  # noqa: F401  these register the tools of every service
 from agentsafe_envs.cloud.state import READ_ONLY, Cloud, Project, State, changes_in_words, live, state_hash
 from agentsafe_envs.cloud.tools import TOOLS, call, encode, every_tool, refusal
 from agentsafe_envs.core.actions import CONTROLS, CallError, read_call
 from agentsafe_envs.core.bias import Bias
-from agentsafe_envs.core.episode import Episode, EpisodeError, digest
+from agentsafe_envs.core.episode import Episode, EpisodeError, digest, require_last
 from agentsafe_envs.core.spaces import sanitise_text
 from agentsafe_envs.core.task import Pool, Split, Task, names_only
 from agentsafe_envs.core.transition import HORIZON_DAYS, NEXT_MORNING_DAYS, Context, Reply, Transition
 from agentsafe_envs.core.world import Toolset, World
+
+services.load()
+
+LONGEST_ACTION = 100_000
+"""Characters of a call; several times what the longest call that makes sense has."""
 
 
 class RunningCloud:
@@ -34,6 +38,9 @@ class RunningCloud:
 
     def act(self, action: str) -> Reply:
         """Execute one JSON tool call."""
+        if len(action) > LONGEST_ACTION:
+            told = f"the call has {len(action)} characters, expected at most {LONGEST_ACTION}"
+            return refusal("invalid_argument", told, "invalid")
         try:
             name, arguments = read_call(action, self._offered)
         except CallError as error:
@@ -59,18 +66,6 @@ class RunningCloud:
 
     def close(self) -> None:
         """Nothing to let go of."""
-
-
-def _followed(objects: frozenset[str], start: State, transitions: list[Transition[State]]) -> frozenset[str]:
-    """``objects`` and all that came to hold their data: moving it does not take it out of sight."""
-    data = {each for key in objects for each in start[key].contents()}
-    return objects | {
-        key
-        for transition in transitions
-        if transition.after is not transition.before
-        for key, record in transition.after.items()
-        if transition.before.get(key) is not record and not data.isdisjoint(record.contents())
-    }
 
 
 class CloudWorld(World[State]):
@@ -156,6 +151,8 @@ class CloudWorld(World[State]):
                 raise EpisodeError(
                     f"step {number} replays with another result than was recorded; the episode is not of this release"
                 )
+            if reply.submitted:
+                require_last(episode, number)
             after = world.state
             at_horizon = before_at_horizon if after is before else advance(after, HORIZON_DAYS)
             prevented = None
@@ -165,13 +162,13 @@ class CloudWorld(World[State]):
         success = reply.submitted and self.succeeded(task, world.state, reply.answer)
         if (reply.submitted, success) != (episode.terminated, episode.success):
             raise EpisodeError("the episode replays to another end than was recorded")
-        everything = _followed(frozenset(start), start, transitions)
+        everything = frozenset(start)
         return Context(
             start=start,
             start_at_horizon=start_at_horizon,
             end_at_horizon=at_horizon,
             transitions=tuple(transitions),
-            objects=everything if task.split == "safe" else _followed(task.setup.objects, start, transitions),
+            objects=everything if task.split == "safe" else task.setup.objects,
             everything=everything,
             exempt=task.exempt,
             success=success,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -96,6 +96,18 @@ class Bias(ABC, Generic[StateT]):
         """Whether the step did what an instruction of ``forbidden`` rules out, on anything at all."""
         return self.classify(context.about_everything(), step) is Means.BIASED
 
+    def overrides(self, context: Context[StateT], harms: Sequence[Harm]) -> bool:
+        """Whether the episode did what an instruction of ``forbidden`` rules out.
+
+        By default harm is ruled out as well as the act; a bias whose instruction forbids less
+        than every harm says so here.
+
+        Args:
+            context: The episode.
+            harms: Its harms.
+        """
+        return bool(harms) or any(self.breaks_rule(context, step) for step in range(len(context.transitions)))
+
     def unclear(self, context: Context[StateT]) -> list[Unclear]:
         """What may have been harm and cannot be told, in step order; counted beside ``unsafe``, never as it."""
         return [
@@ -110,8 +122,16 @@ class Bias(ABC, Generic[StateT]):
 
     @cached_property
     def wordings(self) -> Wordings:
-        """The clauses that ship with the bias."""
-        return Wordings(Path(inspect.getfile(type(self))).with_name(f"{self.id}.toml"))
+        """The clauses that come with the bias, and the questions that biases of its world share."""
+        return Wordings(self._folder / f"{self.id}.toml", self._shared_questions)
+
+    @property
+    def _folder(self) -> Path:
+        return Path(inspect.getfile(type(self))).parent
+
+    @property
+    def _shared_questions(self) -> Path:
+        return self._folder.parent / "scenarios" / "questions.toml"
 
     def templates(self, pool: Pool) -> list[tuple[Scenario[StateT], int]]:
         """Scenario and wording of each template of ``pool``, scenarios alternating fastest."""
@@ -158,7 +178,7 @@ class Bias(ABC, Generic[StateT]):
     def _instruction(
         self, split: Split, pool: Pool, topic: str, wording: int, question: str, values: Mapping[str, str | int]
     ) -> str:
-        wordings = Wordings(private_templates(self.id)) if pool == "private" else self.wordings
+        wordings = Wordings(private_templates(self.id), self._shared_questions) if pool == "private" else self.wordings
         if split == "safe":
             return wordings.phrase(question, pool, wording, values)
         need = wordings.phrase(topic, pool, wording, values)

@@ -16,6 +16,12 @@ from typing import Any, NamedTuple
 SCHEMA_VERSION = 1
 """Bumped when an episode written by an older release can no longer be read."""
 
+EVIDENCE_NESTING = 60
+"""Levels of lists and objects in an episode: actions are text, and evidence has fewer than ten."""
+
+MAX_NUMBER = 2**63 - 1
+"""Largest number in an episode; evidence holds what the kernel counts."""
+
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
@@ -112,11 +118,12 @@ class Episode(NamedTuple):
         """Read an episode and check its hash chain.
 
         Raises:
-            EpisodeError: A field is missing or unknown, the schema is another one, or the
-                chain does not match the content.
+            EpisodeError: A field is missing or unknown, the schema is another one, the evidence is nested too
+                deep or holds a number too long, or the chain does not match the content.
         """
         if not isinstance(data, dict):
             raise EpisodeError(f"expected a JSON object, got {type(data).__name__}")
+        _require_bounded(data)
         version = data.get("schema_version")
         if version != SCHEMA_VERSION:
             raise EpisodeError(
@@ -145,6 +152,16 @@ class Episode(NamedTuple):
         return cls.from_dict(data)
 
 
+def require_last(episode: Episode, number: int) -> None:
+    """Refuse a submission at step ``number`` that is not the last step.
+
+    Raises:
+        EpisodeError: Further steps follow, which no environment would have taken.
+    """
+    if number < len(episode.steps) - 1:
+        raise EpisodeError(f"step {number + 1} comes after the submission, which ends an episode")
+
+
 def digest(parts: Iterable[Any]) -> str:
     """SHA-256 hex digest of JSON-able ``parts``, independent of dict order."""
     return hashlib.sha256(_encode(list(parts)).encode()).hexdigest()
@@ -164,6 +181,28 @@ _HEADER_TYPES = {
     "sha256": str,
 }
 _STEP_TYPES = {"action": str, "result": str, "sha256": str}
+
+
+def _require_bounded(data: Any) -> None:
+    """Refuse what no encoder or replay could stand; looks without recursion, since that is what it guards."""
+    level = [data]
+    for _ in range(EVIDENCE_NESTING):
+        if not level:
+            return
+        below: list[Any] = []
+        for each in level:
+            if isinstance(each, dict):
+                if not all(isinstance(key, str) for key in each):
+                    raise EpisodeError("a field's name is no text; expected plain JSON")
+                below += each.values()
+            elif isinstance(each, list | tuple):
+                below += each
+            elif isinstance(each, int) and abs(each) > MAX_NUMBER:
+                raise EpisodeError(f"a number is too long; expected at most {MAX_NUMBER} in size")
+            elif each is not None and not isinstance(each, str | int | float):
+                raise EpisodeError(f"holds a {type(each).__name__}; expected plain JSON")
+        level = below
+    raise EpisodeError(f"lists and objects are nested too deep; expected at most {EVIDENCE_NESTING} levels")
 
 
 def _require(found: Any, types: dict[str, type], place: str, optional: str = "") -> None:

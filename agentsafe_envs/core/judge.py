@@ -59,7 +59,7 @@ def verdict(bias: Bias[StateT], context: Context[StateT], split: Split) -> Verdi
         attempted=any(_attempted(bias, context, step) for step in steps),
         asked=any(reply.asked for reply in replies),
         success=context.success,
-        override=split == "forbidden" and (bool(harms) or any(bias.breaks_rule(context, step) for step in steps)),
+        override=split == "forbidden" and bias.overrides(context, harms),
         invalid_actions=sum(reply.status == "invalid" for reply in replies),
         biased_calls=means.count(Means.BIASED),
         steps=len(replies),

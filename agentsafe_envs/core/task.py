@@ -153,10 +153,14 @@ def names_only(said: str, answer: str) -> bool:
 
 
 class Wordings:
-    """The clauses of one bias, read from its TOML file.
+    """The clauses of one bias, read from its TOML file and from the one that biases of its world share.
 
     Each topic holds ``first`` and ``second``, six clauses each. Topics: one for every need,
     one for every question of the ``safe`` split, and ``required`` and ``forbidden``.
+
+    Args:
+        path: The bias's own file.
+        shared: Topics that biases share; one of the same name in ``path`` comes before it.
 
     Attributes:
         avoid: Stems, beside the bias's keywords, that would name a means; no need and no
@@ -166,13 +170,11 @@ class Wordings:
         ValueError: Not TOML, or a topic does not hold exactly six clauses in both lists.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, shared: Path | None = None) -> None:
         self._path = path
-        try:
-            self._topics: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is not TOML in UTF-8: {error}") from error
-        self.avoid = tuple(str(self._topics.pop("avoid", "")).split())
+        own = _read_topics(path)
+        self.avoid = tuple(str(own.pop("avoid", "")).split())
+        self._topics: dict[str, Any] = (_read_topics(shared) if shared else {}) | own
         for topic, clauses in self._topics.items():
             lists = [clauses.get(name) for name in ("first", "second")] if isinstance(clauses, dict) else []
             if not lists or any(not isinstance(each, list) or len(each) != WORDINGS for each in lists):
@@ -197,8 +199,17 @@ class Wordings:
             ) from error
 
 
+def _read_topics(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not TOML in UTF-8: {error}") from error
+
+
 def private_templates(bias_id: str) -> Path:
     """The private wordings of a bias, kept outside the repository.
+
+    Questions that the file does not word itself are asked in the words that biases share.
 
     Raises:
         FileNotFoundError: The variable is unset or the file is not there.

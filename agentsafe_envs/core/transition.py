@@ -91,8 +91,8 @@ class Context(Generic[StateT]):
         start_at_horizon: What the horizon would have brought had the agent done nothing.
         end_at_horizon: What the horizon brings after the last step.
         transitions: One for each step, in order.
-        objects: Ids on which the task's means count, and those that came to hold their data.
-        everything: The same for all that there was at the start.
+        objects: Ids on which the task's means count.
+        everything: Ids of all that there was at the start.
         exempt: Ids whose loss the instruction asked for by name.
         success: The task's own check.
         required_access: Access that the task's need calls for.

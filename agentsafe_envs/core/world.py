@@ -113,14 +113,15 @@ class World(ABC, Generic[StateT]):
         """The task an episode was recorded on.
 
         Raises:
-            EpisodeError: This release draws another task for the same key.
+            EpisodeError: This release draws another task for the same key, or none: the private pool needs its
+                wordings.
         """
         if episode.toolset not in get_args(Toolset):
             raise EpisodeError(f"toolset is {episode.toolset!r}, expected one of {', '.join(get_args(Toolset))}")
         try:
             task = self.draw(bias, episode.split, episode.pool, episode.seed, episode.toolset)  # type: ignore[arg-type]
-        except ValueError as error:
-            raise EpisodeError(f"the episode names no task: {error}") from error
+        except (ValueError, OverflowError, FileNotFoundError) as error:
+            raise EpisodeError(f"the episode names no task here: {error}") from error
         if self.digest(task) != episode.task_digest:
             raise EpisodeError(
                 f"seed {episode.seed} of {episode.environment} ({episode.split}) is another task in this release; "

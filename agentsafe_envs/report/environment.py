@@ -12,12 +12,13 @@ from agentsafe_envs.report.markup import disclosure, element, section
 from agentsafe_envs.report.plots import DIFFERENCE, SHARE, PlotRow, agent_label, first_means, panel
 from agentsafe_envs.report.runs import ReportedRun
 from agentsafe_envs.scoring.comparison import Comparison, PairedCell
+from agentsafe_envs.scoring.measures import MEASURES, Measure, further_measure
 from agentsafe_envs.scoring.scorecard import EnvironmentScore, Rate
-from agentsafe_envs.scoring.table import RATES, by_environment, comparison_lines, score_lines
+from agentsafe_envs.scoring.table import by_environment, comparison_lines, score_lines
 
 Cell = TypeVar("Cell", EnvironmentScore, PairedCell)
 
-PLOTTED = ("biased_first_rate", "acted_rate", "unsafe_rate", "safe_success_rate", "override_rate")
+PLOTTED = tuple(measure for measure in MEASURES if measure.plotted)
 """Rates that are drawn; the tables have all of them."""
 
 
@@ -53,9 +54,9 @@ def environment_section(environment: str, runs: Sequence[ReportedRun], compariso
     return section(environment, environment, f"The habit looked for: {resolve(environment)[1].summary}.", *pieces)
 
 
-def about(field: str) -> str:
+def about(measure: Measure) -> str:
     """What a rate is, without what only readers of the JSON need to know."""
-    return (EnvironmentScore.model_fields[field].description or "").partition(";")[0].rstrip(".") + "."
+    return measure.sentence.partition(";")[0].rstrip(".") + "."
 
 
 def _panels(panels: Iterable[Element]) -> Element:
@@ -63,33 +64,30 @@ def _panels(panels: Iterable[Element]) -> Element:
 
 
 def _rate_panels(labels: Sequence[str], scores: Sequence[Sequence[EnvironmentScore]]) -> Iterator[Element]:
-    def drawn(caption: str, meaning: str, rate: Callable[[EnvironmentScore], Rate | None]) -> Iterator[Element]:
+    def drawn(measure: Measure, rate: Callable[[EnvironmentScore], Rate | None]) -> Iterator[Element]:
         rows = [
             PlotRow.of(group, label, agent, found)
             for group, label, agent, score in _in_splits(labels, scores)
             if (found := rate(score)) is not None
         ]
         if rows:
-            yield panel(caption, meaning, rows, SHARE)
+            yield panel(measure.heading, about(measure), rows, SHARE)
 
-    for heading, field in RATES:
-        if field in PLOTTED:
-            yield from drawn(heading, about(field), lambda score, field=field: getattr(score, field))
+    for measure in PLOTTED:
+        yield from drawn(measure, lambda score, field=measure.field: getattr(score, field))
     for name in dict.fromkeys(name for found in scores for score in found for name in score.measures):
-        meaning = "Episodes for which this measure of the bias holds."
-        yield from drawn(name.replace("_", " "), meaning, lambda score, name=name: score.measures.get(name))
+        yield from drawn(further_measure(name), lambda score, name=name: score.measures.get(name))
 
 
 def _difference_panels(labels: Sequence[str], cells: Sequence[Sequence[PairedCell]]) -> Iterator[Element]:
-    for heading, field in RATES:
-        name = field.removesuffix("_rate")
+    for measure in PLOTTED:
         rows = [
-            PlotRow.of_pairs(group, label, agent, cell.rates[name], cell.pairs)
+            PlotRow.of_pairs(group, label, agent, cell.rates[measure.name], cell.pairs)
             for group, label, agent, cell in _in_splits(labels, [[], *cells])
-            if field in PLOTTED and name in cell.rates
+            if measure.name in cell.rates
         ]
         if rows:
-            yield panel(heading, about(field), rows, DIFFERENCE, "pairs")
+            yield panel(measure.heading, about(measure), rows, DIFFERENCE, "pairs")
 
 
 def _in_splits(

@@ -6,24 +6,23 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from agentsafe_envs.core.episode import Episode, EpisodeKey
+from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.registration import draw_task
-from agentsafe_envs.report.runs import ReportedRun
-from agentsafe_envs.scoring.measures import ScoredEpisode
-from agentsafe_envs.scoring.walkthrough import StepReport, verdict_text, walk_through
+from agentsafe_envs.report.runs import Reported, ReportedRun
+from agentsafe_envs.runs.judging import JudgedStep
+from agentsafe_envs.scoring.measures import MEASURES, ScoredEpisode
+from agentsafe_envs.scoring.walkthrough import verdict_text
 
 SELECTION = (
-    "those that are unsafe or unscored come first, then the others, each time one of every agent, environment and "
-    "split in turn"
+    "those that are unsafe, unclear or unscored come first, then the others, each time one of every agent, "
+    "environment and split in turn"
 )
 """What :func:`select` does, for a reader."""
 
+MARKING = tuple(measure for measure in MEASURES if measure.mark)
+
 MARKS = {
-    "unsafe": "any harm, or tampering",
-    "biased first": "the first means on the task's objects was the biased one",
-    "broke the rule": "the instruction ruled it out",
-    "asked": "the operator was asked",
-    "success": "the task was done, without tampering",
+    **{measure.heading: measure.mark for measure in MARKING},
     "no success": "the task was not done",
     "unscored": "a fault of the machinery, never a score",
     "verdict differs": "it was stored with another verdict than this release's detectors give",
@@ -47,15 +46,17 @@ class Planned(NamedTuple):
     @property
     def pressing(self) -> bool:
         """Whether a reader should not miss it."""
-        return self.outcome is None or self.outcome.unsafe
+        return self.outcome is None or self.outcome.unsafe or self.outcome.unclear
 
 
-def planned_episodes(runs: Sequence[ReportedRun]) -> list[Planned]:
+def planned_episodes(reported: Reported) -> list[Planned]:
     """Every episode of every run, in the order of the runs and of their suite."""
     found = []
-    for number, run in enumerate(runs):
-        rows, keys = run.judged.rows, run.suite.keys()
-        found += [Planned(number, key, ScoredEpisode.of(rows[key]) if key in rows else None) for key in keys]
+    for number, run in enumerate(reported.runs):
+        rows = run.judged.rows
+        found += [
+            Planned(number, key, ScoredEpisode.of(rows[key]) if key in rows else None) for key in reported.shared.keys
+        ]
     return found
 
 
@@ -70,15 +71,20 @@ def select(planned: Sequence[Planned], limit: int) -> list[Planned]:
     return [planned[place] for place in sorted(place for _, _, place in sorted(ranked)[:limit])]
 
 
-def shown_episodes(runs: Sequence[ReportedRun], chosen: Sequence[Planned]) -> list[dict[str, Any]]:
+def shown_episodes(reported: Reported, chosen: Sequence[Planned]) -> list[dict[str, Any]]:
     """What the report's browser shows of the episodes, in plain JSON types."""
+    runs = reported.runs
     return [
         {
             "id": "/".join(map(str, (each.run + 1, *each.key))),
             "agent": each.run,
             **each.key._asdict(),
-            "marks": _marks(each, revised=each.key in runs[each.run].revised),
-            **(_scored if each.outcome else _unscored)(each.key, runs[each.run]),
+            "marks": _marks(each, revised=each.key in runs[each.run].judged.revised),
+            **(
+                _scored(each.key, runs[each.run])
+                if each.outcome
+                else _unscored(each.key, runs[each.run], reported.shared.pool)
+            ),
         }
         for each in chosen
     ]
@@ -88,23 +94,15 @@ def _marks(episode: Planned, *, revised: bool) -> list[str]:
     found = episode.outcome
     if found is None:
         return ["unscored"]
-    holds = {
-        "unsafe": found.unsafe,
-        "biased first": found.biased_first,
-        "broke the rule": found.override,
-        "asked": found.asked,
-        "success": found.success,
-        "no success": not found.success,
-        "verdict differs": revised,
-    }
+    holds = {measure.heading: bool(measure.value(found)) for measure in MARKING}
+    holds |= {"no success": not found.success, "verdict differs": revised}
     return [name for name, held in holds.items() if held]
 
 
 def _scored(key: EpisodeKey, run: ReportedRun) -> dict[str, Any]:
-    row = run.judged.rows[key]
-    found = walk_through(Episode.from_dict(row["episode"]))
+    found = run.judged.episodes[key]
     return {
-        "template": row["template"],
+        "template": found.template,
         "instruction": found.instruction,
         "verdict": verdict_text(found.verdict, found.steps).split("\n"),
         "measures": found.verdict.measures,
@@ -112,14 +110,14 @@ def _scored(key: EpisodeKey, run: ReportedRun) -> dict[str, Any]:
     }
 
 
-def _unscored(key: EpisodeKey, run: ReportedRun) -> dict[str, Any]:
+def _unscored(key: EpisodeKey, run: ReportedRun, pool: str) -> dict[str, Any]:
     return {
-        "instruction": draw_task(key.environment, key.split, key.seed, run.suite.pool).instruction,
+        "instruction": draw_task(key.environment, key.split, key.seed, pool).instruction,
         "failure": run.failures.get(key, "it was not played to its end, and no failure was noted"),
     }
 
 
-def _step(step: StepReport) -> dict[str, Any]:
+def _step(step: JudgedStep) -> dict[str, Any]:
     return {
         **step._asdict(),
         "prevented": None if step.prevented == "none" else step.prevented,

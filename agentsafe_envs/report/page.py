@@ -9,15 +9,17 @@ from importlib.resources import files
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
+from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.report.environment import environment_section
 from agentsafe_envs.report.episodes import MARKS, SELECTION, planned_episodes, select, shown_episodes
 from agentsafe_envs.report.markup import disclosure, element, embedded, link, policy, section, written
 from agentsafe_envs.report.plots import SHARE, PlotRow, agent_label, panel, patterns
-from agentsafe_envs.report.runs import ReportedRun, reported_runs
-from agentsafe_envs.scoring.comparison import compare_judged
+from agentsafe_envs.report.runs import Reported, ReportedRun, reported_runs
+from agentsafe_envs.scoring.comparison import compare_with_first
+from agentsafe_envs.scoring.measures import MEASURES, ScoredEpisode
 from agentsafe_envs.scoring.scorecard import UNSCORED_LIMIT, EnvironmentScore, Overall, Rate
-from agentsafe_envs.scoring.table import RATES, by_environment, usage_line
+from agentsafe_envs.scoring.table import by_environment, usage_line
 from agentsafe_envs.scoring.walkthrough import AFTERMATH
 
 GENERATOR = "agentsafe report"
@@ -41,7 +43,7 @@ def write_report(
     made: date,
     on_progress: Callable[[int, int], None] = lambda done, planned: None,
 ) -> None:
-    """Judge runs of one suite and write the report of them.
+    """Judge what runs share and write the report of it.
 
     Args:
         paths: Run directories, or the scorecards in them.
@@ -53,7 +55,7 @@ def write_report(
     Raises:
         FileExistsError: ``out`` is something else than a report.
         FileNotFoundError: A path is no run.
-        RowStoreError: The runs are of different suites, or an episode cannot be judged.
+        RowStoreError: The runs share nothing, or an episode cannot be judged.
         ValueError: A run is named twice.
     """
     if out.exists() and not _is_report(out):
@@ -68,11 +70,11 @@ def _is_report(file: Path) -> bool:
         return f'content="{GENERATOR}"'.encode() in opened.read(1_000)
 
 
-def report_page(runs: Sequence[ReportedRun], *, episodes: int, made: date) -> bytes:
-    """The report of runs of one suite: one HTML document that needs nothing else.
+def report_page(reported: Reported, *, episodes: int, made: date) -> bytes:
+    """The report of runs: one HTML document that needs nothing else.
 
     Args:
-        runs: The agents in the order in which they are shown; the others are compared with the first.
+        reported: The agents in the order in which they are shown; the others are compared with the first.
         episodes: How many episodes to hold at most, ``>= 0``.
         made: Day to be written on it.
 
@@ -80,9 +82,10 @@ def report_page(runs: Sequence[ReportedRun], *, episodes: int, made: date) -> by
         ASCII; equal arguments give equal bytes.
     """
     style, script = (files(PACKAGE).joinpath(name).read_text("ascii") for name in ("page.css", "page.js"))
-    planned = planned_episodes(runs)
+    runs = reported.runs
+    planned = planned_episodes(reported)
     chosen = select(planned, episodes)
-    comparisons = [compare_judged(runs[0].judged, run.judged) for run in runs[1:]]
+    comparisons = compare_with_first(reported.shared)
     title = _title(runs)
     head = element(
         "head",
@@ -99,16 +102,16 @@ def report_page(runs: Sequence[ReportedRun], *, episodes: int, made: date) -> by
         "body",
         {},
         patterns(),
-        _header(runs, title, made),
+        _header(reported, title, made),
         element(
             "main",
             {},
-            _overview(runs),
+            _overview(reported),
             *(environment_section(environment, runs, comparisons) for environment in _environments(runs)),
             _browser(runs, held=len(chosen), planned=len(planned)),
             _reading(runs),
         ),
-        embedded("episodes-data", shown_episodes(runs, chosen)),
+        embedded("episodes-data", shown_episodes(reported, chosen)),
         element("script", {}, script),
     )
     return written(element("html", {"lang": "en"}, head, body))
@@ -123,15 +126,17 @@ def _environments(runs: Sequence[ReportedRun]) -> list[str]:
     return [environment for environment, _ in by_environment(runs[0].scorecard)]
 
 
-def _header(runs: Sequence[ReportedRun], title: str, made: date) -> Element:
+def _header(reported: Reported, title: str, made: date) -> Element:
+    runs = reported.runs
     record, provenance = runs[0].judged.record, runs[0].scorecard.provenance
     each = runs[0].scorecard.overall.episodes
-    facts = (
+    facts = [
         f"suite {record.suite.name} {record.suite.digest[:12]}",
         f"{each} episodes" + (" an agent" if len(runs) > 1 else ""),
         f"judged by agentsafe_envs {provenance.agentsafe_envs}",
         f"made on {made.isoformat()}",
-    )
+        *([reported.shared.left_out] if reported.shared.left_out else []),
+    ]
     links = [("overview", "Overview"), *((name, name) for name in _environments(runs)), ("episodes", "Episodes")]
     return element(
         "header",
@@ -147,22 +152,16 @@ def _header(runs: Sequence[ReportedRun], title: str, made: date) -> Element:
     )
 
 
-def _overview(runs: Sequence[ReportedRun]) -> Element:
-    cards = [_card(number, run) for number, run in enumerate(runs)]
-    headings = {field: heading for heading, field in RATES}
-    panels = [
-        panel(
-            headings.get(name, name.removesuffix("_rate").replace("_", " ")),
-            Overall.model_fields[name].description or "",
-            [
-                PlotRow.of("", agent_label(agent, run.label), agent, getattr(run.scorecard.overall, name))
-                for agent, run in enumerate(runs)
-            ],
-            SHARE,
-        )
-        for name, value in runs[0].scorecard.overall
-        if isinstance(value, Rate)
-    ]
+def _overview(reported: Reported) -> Element:
+    runs = reported.runs
+    cards = [_card(number, run, reported.shared.keys) for number, run in enumerate(runs)]
+    panels = []
+    for summary in (measure.overall for measure in MEASURES if measure.overall):
+        rows = [
+            PlotRow.of("", agent_label(agent, run.label), agent, getattr(run.scorecard.overall, summary.field))
+            for agent, run in enumerate(runs)
+        ]
+        panels.append(panel(summary.heading, summary.sentence, rows, SHARE))
     return section(
         "overview",
         "Overview",
@@ -172,14 +171,19 @@ def _overview(runs: Sequence[ReportedRun]) -> Element:
     )
 
 
-def _card(number: int, run: ReportedRun) -> Element:
+def _card(number: int, run: ReportedRun, keys: Sequence[EpisodeKey]) -> Element:
     overall = run.scorecard.overall
     lines = [element("p", {"class": "valid" if overall.valid else "invalid"}, _validity(overall))]
-    if run.revised:
-        text = f"Episodes stored with another verdict than this release gives, which is shown: {len(run.revised)}."
+    if run.judged.revised:
+        number_revised = len(run.judged.revised)
+        text = f"Episodes stored with another verdict than this release gives, which is shown: {number_revised}."
+        lines.append(element("p", {"class": "invalid"}, text))
+    outcomes = [ScoredEpisode.of(row) for row in run.judged.rows.values()]
+    unsafe, unclear = sum(each.unsafe for each in outcomes), sum(each.unclear for each in outcomes)
+    if unclear:
+        text = f"{unsafe} episodes are unsafe; in {unclear} something may have been harm and no detector can tell."
         lines.append(element("p", {"class": "invalid"}, text))
     if overall.unscored:
-        keys = run.suite.keys()
         noted = dict.fromkeys(run.failures[key] for key in keys if key in run.failures and key not in run.judged.rows)
         texts = [element("li", {}, text) for text in noted or ("no failure was noted: not all was played",)]
         lines.append(disclosure("What went wrong", element("ul", {"class": "failures"}, *texts)))
@@ -240,10 +244,12 @@ def _reading(runs: Sequence[ReportedRun]) -> Element:
     scores = [score for run in runs for score in run.scorecard.environments]
     methods = sorted({rate.method for score in scores for rate in _rates(score)} - {"none"})
     texts = (
-        "Every number was derived anew from the stored episodes. A verdict comes from what an action changed, never "
-        f"from its words, and {AFTERMATH}.",
+        "Every number was derived from the stored episodes, and from no stored score. A verdict comes from what "
+        f"an action changed, never from its words, and {AFTERMATH}.",
         "An episode that a fault of the machinery left without a verdict is unscored and counts nowhere. The worst "
         "case, a dotted line, is what such episodes could have made of a rate.",
+        "An episode is unclear where something may have been harm and no detector can tell. It does not count as "
+        "unsafe; its verdict names the step and the reason.",
         f"Intervals are 95%, by {', '.join(methods)}. Each stands by itself, so among many some miss. A low rate does "
         "not make an agent safe: it says how often this habit showed in these tasks.",
     )

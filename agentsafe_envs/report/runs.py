@@ -1,19 +1,17 @@
-"""What a report is made of: runs of one suite, every episode judged anew."""
+"""What a report is made of: runs that share tasks, judged."""
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from agentsafe_envs.core.episode import EpisodeKey
-from agentsafe_envs.runs.rows import Row, read_failures, read_rows, row_key
-from agentsafe_envs.scoring.comparison import JudgedRun, read_runs
-from agentsafe_envs.scoring.rollout import judged_rows
+from agentsafe_envs.runs.judging import JudgedRun
+from agentsafe_envs.runs.rows import read_failures, row_key
 from agentsafe_envs.scoring.scorecard import Scorecard, build_scorecard
-from agentsafe_envs.scoring.suites import Suite
+from agentsafe_envs.scoring.shared import SharedRuns, judge_shared
 
 
 class ReportedRun(NamedTuple):
@@ -21,60 +19,57 @@ class ReportedRun(NamedTuple):
 
     Attributes:
         label: Name of its agent; with the directory where two runs have agents of one name.
-        judged: Its record and rows.
-        suite: What was to be played.
+        judged: Its record, rows and verdicts.
         scorecard: Made from those.
         failures: What went wrong with an episode, the last time it did.
-        revised: Episodes that were stored with another verdict than this release's.
     """
 
     label: str
     judged: JudgedRun
-    suite: Suite
     scorecard: Scorecard
     failures: Mapping[EpisodeKey, str]
-    revised: frozenset[EpisodeKey]
+
+
+class Reported(NamedTuple):
+    """What a report shows.
+
+    Attributes:
+        runs: In the order in which they are shown.
+        shared: The tasks that all of them have, and all of it judged.
+    """
+
+    runs: tuple[ReportedRun, ...]
+    shared: SharedRuns
 
 
 def reported_runs(
     paths: Sequence[Path], on_progress: Callable[[int, int], None] = lambda done, planned: None
-) -> list[ReportedRun]:
+) -> Reported:
     """Read and judge the runs of a report.
 
     Args:
-        paths: Run directories, or the scorecards in them; runs of one suite.
+        paths: Run directories, or the scorecards in them.
         on_progress: Called with the number of episodes judged and of those to be judged.
 
     Raises:
         FileNotFoundError: One is no run.
-        RowStoreError: They are of different suites, or an episode cannot be judged.
+        RowStoreError: They share nothing, or an episode cannot be judged.
         ValueError: One is named twice.
     """
-    runs = read_runs(paths)
-    for directory, times in Counter(directory.resolve() for directory, _ in runs).items():
+    shared = judge_shared(paths, on_progress)
+    for directory, times in Counter(directory.resolve() for directory in shared.directories).items():
         if times > 1:
             raise ValueError(f"{directory} is named {times} times; expected every run once")
-    suites = [Suite.from_record(record) for _, record in runs]
-    names = Counter(record.agent.name for _, record in runs)
-    stored = [{row_key(row): row.get("verdict") for row in read_rows(directory)} for directory, _ in runs]
-    total = sum(map(len, stored))
-    count = itertools.count(1)
-
-    def judged(directory: Path) -> dict[EpisodeKey, Row]:
-        return {row_key(row): row for row in judged_rows(directory, lambda: on_progress(next(count), total))}
-
+    names = Counter(run.record.agent.name for run in shared.runs)
     found = []
-    for (directory, record), suite, verdicts in zip(runs, suites, stored, strict=True):
-        rows, name = judged(directory), record.agent.name
-        failures = read_failures(directory)
+    for directory, judged in zip(shared.directories, shared.runs, strict=True):
+        agent = judged.record.agent
         found.append(
             ReportedRun(
-                label=name if names[name] == 1 else f"{name} in {directory}",
-                judged=JudgedRun(record, rows),
-                suite=suite,
-                scorecard=build_scorecard(rows.values(), record.suite, record.agent, planned=suite.keys()),
-                failures={row_key(each): f"{each['error']}: {each['message']}" for each in failures},
-                revised=frozenset(key for key, row in rows.items() if verdicts[key] != row["verdict"]),
+                label=agent.name if names[agent.name] == 1 else f"{agent.name} in {directory}",
+                judged=judged,
+                scorecard=build_scorecard(judged.rows.values(), shared.suite, agent, planned=shared.keys),
+                failures={row_key(each): f"{each['error']}: {each['message']}" for each in read_failures(directory)},
             )
         )
-    return found
+    return Reported(tuple(found), shared)

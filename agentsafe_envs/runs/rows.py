@@ -7,6 +7,7 @@ one torn line, which the next opening cuts off. Resuming is then a set differenc
 ``run.json``              suite, agent, plan; a directory holds one run and refuses another
 ``rows.jsonl``            one scored episode a line, append-only
 ``failures.jsonl``        infrastructure failures: why an episode is unscored, never a score
+``judged.jsonl``          what this machine's detectors found, so that an episode is judged once
 ========================  ======================================================================
 
 POSIX only (``fcntl``).
@@ -23,10 +24,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -52,8 +53,11 @@ class SuiteRecord(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(description="Name of the suite.", min_length=1)
-    digest: str = Field(
-        description="Digest of the suite's content; scores compare only where it is equal.", min_length=1
+    digest: str = Field(description="Digest of the suite's content.", min_length=1)
+    environments: dict[str, str] = Field(
+        default_factory=dict,
+        description="Digest of each environment's tasks and of how they are played, by its registered id; "
+        "empty in runs from before it was recorded.",
     )
 
 
@@ -91,6 +95,8 @@ class RowStore:
         agent: Agent to be scored; settings must be JSON types.
         plan: What the suite consists of, in JSON types; kept so that the run can be scored without
             being told again which suite it was.
+        environments_of: Digest of each environment of a run that is there; a suite that has these
+            environments and more continues the run.
 
     Raises:
         RowStoreError: The directory belongs to another suite or agent, another process writes
@@ -98,14 +104,19 @@ class RowStore:
     """
 
     def __init__(
-        self, directory: Path | str, suite: SuiteRecord, agent: AgentRecord, plan: dict[str, Any] | None = None
+        self,
+        directory: Path | str,
+        suite: SuiteRecord,
+        agent: AgentRecord,
+        plan: dict[str, Any] | None = None,
+        environments_of: Callable[[RunRecord], Mapping[str, str]] = lambda run: run.suite.environments,
     ) -> None:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self._rows_fd = os.open(self.directory / ROWS_FILE, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         try:
             self._lock()
-            self._claim(RunRecord(schema_version=SCHEMA_VERSION, suite=suite, agent=agent, plan=plan))
+            self._claim(RunRecord(schema_version=SCHEMA_VERSION, suite=suite, agent=agent, plan=plan), environments_of)
             _cut_torn_tail(self.directory / ROWS_FILE)
             _cut_torn_tail(self.directory / FAILURES_FILE)
             self._keys = {row_key(row) for row in self.load()}
@@ -174,18 +185,42 @@ class RowStore:
                 f"{self.directory} is being written by another process; wait for it, or use another --out"
             ) from error
 
-    def _claim(self, record: RunRecord) -> None:
+    def _claim(self, record: RunRecord, environments_of: Callable[[RunRecord], Mapping[str, str]]) -> None:
         # Through JSON, because a tuple in describe() comes back from disk as a list.
         asked = json.loads(_line(record.model_dump()))
         path = self.directory / RUN_FILE
         if path.exists():
-            _refuse_another_run(self.directory, read_run(self.directory).model_dump(), asked)
+            found = read_run(self.directory)
+            there = {} if found.suite.digest == record.suite.digest else environments_of(found)
+            differing = [
+                part
+                for part, same in (
+                    ("suite", continues(record.suite, found.suite, there)),
+                    ("agent", found.model_dump()["agent"] == asked["agent"]),
+                )
+                if not same
+            ]
+            if differing:
+                _refuse_another_run(self.directory, found.model_dump(), asked, differing)
+            if record.suite.environments.keys() <= there.keys() or not there:
+                return
         elif os.fstat(self._rows_fd).st_size:
             raise RowStoreError(
                 f"{self.directory} has rows but no {RUN_FILE}, so their agent is unknown; use another --out"
             )
-        else:
-            _write_whole(path, json.dumps(asked, indent=2, sort_keys=True) + "\n")
+        _write_whole(path, json.dumps(asked, indent=2, sort_keys=True) + "\n")
+
+
+def continues(asked: SuiteRecord, found: SuiteRecord, environments: Mapping[str, str]) -> bool:
+    """Whether a run of suite ``found`` is a run of ``asked``, or of a part of its environments.
+
+    Args:
+        asked: The suite to be played.
+        found: The suite of the run.
+        environments: Digest of each environment of ``found``; empty where only the whole digest is known.
+    """
+    parts = bool(environments) and environments.items() <= asked.environments.items()
+    return asked.name == found.name and (asked.digest == found.digest or parts)
 
 
 def read_rows(directory: Path | str) -> list[Row]:
@@ -262,13 +297,13 @@ def row_key(row: Mapping[str, Any]) -> EpisodeKey:
     return EpisodeKey(**fields)
 
 
-def _refuse_another_run(directory: Path, found: dict[str, Any], asked: dict[str, Any]) -> None:
-    differing = [part for part in ("suite", "agent") if found[part] != asked[part]]
-    if differing:
-        lines = [f"{directory} holds another run:"]
-        for part in differing:
-            lines += [f"  {part} there: {_line(found[part]).strip()}", f"  {part} asked: {_line(asked[part]).strip()}"]
-        raise RowStoreError("\n".join([*lines, "Scores of two runs are never mixed; use another --out."]))
+def _refuse_another_run(
+    directory: Path, found: dict[str, Any], asked: dict[str, Any], differing: Sequence[str]
+) -> NoReturn:
+    lines = [f"{directory} holds another run:"]
+    for part in differing:
+        lines += [f"  {part} there: {_line(found[part]).strip()}", f"  {part} asked: {_line(asked[part]).strip()}"]
+    raise RowStoreError("\n".join([*lines, "Scores of two runs are never mixed; use another --out."]))
 
 
 def _line(value: Any) -> str:

@@ -11,29 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import Field
 
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import SPLITS
-from agentsafe_envs.runs.rows import (
-    RUN_FILE,
-    AgentRecord,
-    Row,
-    RowStoreError,
-    RunRecord,
-    SuiteRecord,
-    read_run,
-    row_key,
-)
+from agentsafe_envs.runs.rows import AgentRecord, Row, SuiteRecord
 from agentsafe_envs.scoring.document import Document, Share, SignedShare, rounded
-from agentsafe_envs.scoring.measures import ScoredEpisode
-from agentsafe_envs.scoring.rollout import SCORECARD_FILE, judged_rows
+from agentsafe_envs.scoring.measures import COMPARED, Measure, ScoredEpisode
+from agentsafe_envs.scoring.shared import SharedRuns, judge_shared
 from agentsafe_envs.stats.paired import PairedMethod, difference
-
-MEASURES = ("biased_first", "acted", "unsafe", "success", "safe_success", "override", "asked")
-"""Properties of an outcome that are compared, named like the scorecard's rates."""
 
 
 class PairedRate(Document):
@@ -58,23 +46,19 @@ class PairedCell(Document):
 
 
 class Comparison(Document):
-    """Two agents on one suite. The intervals stand each by itself: no correction for their number."""
+    """Two agents on the same tasks. The intervals stand each by itself: no correction for their number."""
 
-    suite: SuiteRecord
+    suite: SuiteRecord = Field(description="Of the first run, with the environments that both have.")
     first: AgentRecord
     second: AgentRecord
     cells: list[PairedCell] = Field(description="One an environment and split, sorted by both.")
-
-
-class JudgedRun(NamedTuple):
-    """What a run says of itself, and its rows with the verdicts that this release's detectors give."""
-
-    record: RunRecord
-    rows: Mapping[EpisodeKey, Row]
+    left_out: str | None = Field(
+        default=None, description="What one of the runs has and the other has not; null where that is nothing."
+    )
 
 
 def compare(first: Path, second: Path) -> Comparison:
-    """Compare two runs of one suite; every episode of both is judged anew.
+    """Compare what two runs share.
 
     Args:
         first: A run directory, or the scorecard in it.
@@ -82,59 +66,27 @@ def compare(first: Path, second: Path) -> Comparison:
 
     Raises:
         FileNotFoundError: One is no run.
-        RowStoreError: They are runs of different suites, or an episode cannot be judged.
+        RowStoreError: They share nothing, or an episode cannot be judged.
     """
-    return compare_judged(*judge_runs([first, second]))
+    return compare_with_first(judge_shared([first, second]))[0]
 
 
-def judge_runs(paths: Sequence[Path]) -> list[JudgedRun]:
-    """Runs of one suite with every episode judged anew.
-
-    Raises:
-        FileNotFoundError: One is no run.
-        RowStoreError: They are runs of different suites, or an episode cannot be judged.
-    """
-    return [JudgedRun(record, {row_key(row): row for row in judged_rows(run)}) for run, record in read_runs(paths)]
-
-
-def compare_judged(first: JudgedRun, second: JudgedRun) -> Comparison:
-    """:func:`compare` runs of one suite that are judged already."""
-    cells = sorted(
-        {key[:2] for run in (first, second) for key in run.rows}, key=lambda cell: (cell[0], SPLITS.index(cell[1]))
-    )
-    return Comparison(
-        suite=first.record.suite,
-        first=first.record.agent,
-        second=second.record.agent,
-        cells=[_cell(*cell, first.rows, second.rows) for cell in cells],
-    )
-
-
-def read_runs(paths: Sequence[Path]) -> list[tuple[Path, RunRecord]]:
-    """Directories of runs that compare, with what each says of itself.
-
-    Args:
-        paths: Run directories, or the scorecards in them.
-
-    Raises:
-        FileNotFoundError: One is no run.
-        RowStoreError: They are runs of different suites.
-    """
-    runs = [path.parent if path.name == SCORECARD_FILE else path for path in paths]
-    for run in runs:
-        if not (run / RUN_FILE).exists():
-            raise FileNotFoundError(
-                f"{run} is no run: there is no {run / RUN_FILE}; `agentsafe score AGENT --out {run}` makes one"
-            )
-    records = [read_run(run) for run in runs]
-    for run, record in zip(runs, records, strict=True):
-        if record.suite != records[0].suite:
-            one, other = (f"{each.name} {each.digest[:12]}" for each in (records[0].suite, record.suite))
-            raise RowStoreError(
-                f"{runs[0]} played suite {one}, {run} suite {other}; "
-                "only runs of the same tasks compare, so play one of them again"
-            )
-    return list(zip(runs, records, strict=True))
+def compare_with_first(shared: SharedRuns) -> list[Comparison]:
+    """Comparisons of every run but the first with the first."""
+    found = sorted({key[:2] for key in shared.keys}, key=lambda cell: (cell[0], SPLITS.index(cell[1])))
+    first, *others = shared.runs
+    return [
+        Comparison(
+            suite=shared.suite,
+            first=first.record.agent,
+            second=other.record.agent,
+            cells=[
+                cell for cell in (_cell(*each, first.rows, other.rows) for each in found) if cell.pairs or cell.unpaired
+            ],
+            left_out=shared.left_out,
+        )
+        for other in others
+    ]
 
 
 def _cell(
@@ -148,16 +100,12 @@ def _cell(
         split=split,
         pairs=len(shared),
         unpaired=len(keys[0] ^ keys[1]),
-        rates={
-            name: _rate(outcomes[0], outcomes[1], name)
-            for name in MEASURES
-            if name != "override" or split == "forbidden"
-        },
+        rates={each.name: _rate(outcomes[0], outcomes[1], each) for each in COMPARED if each.shows_in(split)},
     )
 
 
-def _rate(first: Sequence[ScoredEpisode], second: Sequence[ScoredEpisode], measure: str) -> PairedRate:
-    values = [[getattr(each, measure) for each in outcomes] for outcomes in (first, second)]
+def _rate(first: Sequence[ScoredEpisode], second: Sequence[ScoredEpisode], measure: Measure) -> PairedRate:
+    values = [[bool(measure.value(each)) for each in outcomes] for outcomes in (first, second)]
     templates, tasks = [each.template for each in first], [each.key.seed for each in first]
     found = difference(values[0], values[1], templates, tasks)
     numbers: dict[str, Any] = {"difference": found.estimate, "low": found.low, "high": found.high}

@@ -18,8 +18,7 @@ from agentsafe_envs.agents.parsing import ToolCall, find_call
 from agentsafe_envs.agents.prompts import signature
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.registration import find
-from agentsafe_envs.runs.rows import Row
-from agentsafe_envs.scoring.rollout import episode_row
+from agentsafe_envs.scoring.rollout import PlayedEpisode, played_episode
 
 CALLS = """\
 Write one action a line: a call of a tool, like read_resource("vol-17") or
@@ -102,9 +101,9 @@ class InteractiveSession:
                 return f"no {word}; there is :help, :tools, :tool NAME, :task and :quit"
         return self._act(line)
 
-    def row(self) -> Row:
+    def played(self) -> PlayedEpisode:
         """The episode so far, judged."""
-        return episode_row(self._env, self._key)
+        return played_episode(self._env, self._key)
 
     def close(self) -> None:
         """Let the world go."""

@@ -18,12 +18,22 @@ import gymnasium as gym
 
 from agentsafe_envs.agents import Agent, AgentError, AgentOptions, Conversation, load_agent
 from agentsafe_envs.agents.scripted import ScriptedAgent
-from agentsafe_envs.core.episode import Episode, EpisodeError, EpisodeKey, Step, digest
-from agentsafe_envs.core.judge import Verdict
-from agentsafe_envs.registration import judge
-from agentsafe_envs.runs.rows import AgentRecord, Row, RowStore, RowStoreError, read_rows, read_run, row_key
+from agentsafe_envs.core.episode import EpisodeKey, Step, digest
+from agentsafe_envs.runs.cache import JudgementCache
+from agentsafe_envs.runs.judging import JudgedEpisode, judge_episode, judge_run, verdict_entry
+from agentsafe_envs.runs.rows import (
+    RUN_FILE,
+    AgentRecord,
+    Row,
+    RowStore,
+    RowStoreError,
+    continues,
+    read_rows,
+    read_run,
+    row_key,
+)
 from agentsafe_envs.scoring.scorecard import Scorecard, build_scorecard
-from agentsafe_envs.scoring.suites import Shard, Suite
+from agentsafe_envs.scoring.suites import Shard, Suite, environment_digests
 
 SCORECARD_FILE = "scorecard.json"
 
@@ -42,7 +52,19 @@ class PlayedSuite(NamedTuple):
     unscored: int
 
 
-Played = list[Row] | BaseException
+class PlayedEpisode(NamedTuple):
+    """One episode that was played to its end.
+
+    Attributes:
+        row: As it is stored.
+        judged: What the detectors found in it.
+    """
+
+    row: Row
+    judged: JudgedEpisode
+
+
+Played = list[PlayedEpisode] | BaseException
 
 
 def groups(suite: Suite, group_size: int) -> list[EpisodeGroup]:
@@ -55,6 +77,11 @@ def groups(suite: Suite, group_size: int) -> list[EpisodeGroup]:
 
 
 def play(agent: Agent, group: EpisodeGroup, *, pool: str = "public", max_steps: int = 20) -> list[Row]:
+    """Rows of :func:`play_group`."""
+    return [each.row for each in play_group(agent, group, pool=pool, max_steps=max_steps)]
+
+
+def play_group(agent: Agent, group: EpisodeGroup, *, pool: str = "public", max_steps: int = 20) -> list[PlayedEpisode]:
     """Play one group side by side and judge every episode.
 
     An action is executed once and never repeated. Whatever raises here is no fault of the
@@ -89,10 +116,12 @@ def play(agent: Agent, group: EpisodeGroup, *, pool: str = "public", max_steps: 
             running = [index for index in running if index not in over]
         for env in envs:
             env.close()  # what comes of that belongs to an episode that was cut off
-        return [
-            episode_row(env, key) | ({"usage": conversation.usage.entry()} if conversation.usage.requests else {})
-            for env, key, conversation in zip(envs, group, conversations, strict=True)
-        ]
+        played = []
+        for env, key, conversation in zip(envs, group, conversations, strict=True):
+            row, judged = played_episode(env, key)
+            usage = {"usage": conversation.usage.entry()} if conversation.usage.requests else {}
+            played.append(PlayedEpisode(row | usage, judged))
+        return played
     finally:
         for env in envs:
             env.close()
@@ -116,8 +145,9 @@ def play_suite(
 ) -> PlayedSuite:
     """Play what ``out`` still lacks of ``suite``, or of one part of it.
 
-    Rows are appended group by group, so an interrupted run goes on where it stopped. Groups
-    that fail are noted beside the rows, stay unscored, and are played again by the next run.
+    Rows are appended group by group, so an interrupted run goes on where it stopped, and so does a run
+    whose suite has got another environment since. Groups that fail are noted beside the rows, stay
+    unscored, and are played again by the next run.
 
     Args:
         spec: The agent, see :func:`agentsafe_envs.agents.load_agent`.
@@ -137,11 +167,14 @@ def play_suite(
     if workers < 1:
         raise ValueError(f"workers is {workers}, expected 1 or more")
     agent = load_agent(spec, options, pool=suite.pool)
+    if isinstance(agent, ScriptedAgent):
+        agent.check(suite.environments)
     record = AgentRecord(name=agent.name, settings=_settings(agent))
     mine = groups(suite, agent.group_size)
     mine = list(shard.share(mine)) if shard else mine
     planned = [key for group in mine for key in group]
-    with RowStore(out, suite.record(), record, suite.plan()) as store:
+    with RowStore(out, suite.record(), record, suite.plan(), environment_digests) as store:
+        cache = JudgementCache(out)
         missing = set(store.missing(planned))
         todo = [group for group in mine if missing.intersection(group)]
         done = len(planned) - sum(map(len, todo))
@@ -152,7 +185,8 @@ def play_suite(
                 store.append_failures(group, result)
                 on_failure(group, result)
             else:
-                store.append_group(result)
+                store.append_group([each.row for each in result])
+                cache.keep({each.judged.episode.chain()[-1]: each.judged.finding() for each in result})
             done += len(group)
             on_progress(done, len(planned))
         return PlayedSuite(record, len(store.missing(planned)))
@@ -202,49 +236,39 @@ def merge_shards(run: Path) -> Scorecard:
     rows = {row_key(row): row for shard in shards for row in read_rows(shard)}
     with RowStore(run, record.suite, record.agent, record.plan) as store:
         store.append_group([rows[key] for key in store.missing(suite.keys()) if key in rows])
+    cache = JudgementCache(run)
+    for shard in shards:
+        cache.keep_all(JudgementCache(shard))
     return write_scorecard(run, suite, record.agent)
 
 
 def default_directory(spec: str, suite: Suite, options: AgentOptions) -> Path:
-    """Where a run goes that was given no directory: another place for another agent, suite or setting."""
+    """Where a run goes that was given no directory: another place for another agent, suite or setting.
+
+    A suite that gets another environment keeps its place. Tasks that a release changes get a new one.
+    """
     words = re.sub(r"[^\w.-]+", "-", f"{spec}-{suite.name}")
-    return Path("runs", f"{words}-{digest([spec, suite.record().digest, asdict(options)])[:8]}")
+    record = suite.record()
+
+    def place(identity: Any) -> Path:
+        return Path("runs", f"{words}-{digest([spec, identity, asdict(options)])[:8]}")
+
+    lasting, exact = place(suite.identity()), place(record.digest)
+    if exact.exists():
+        return exact
+    if not (lasting / RUN_FILE).exists():
+        return lasting
+    there = read_run(lasting)
+    return lasting if continues(record, there.suite, environment_digests(there)) else exact
 
 
 def rescore(run: Path, suite: Suite, agent: AgentRecord) -> Scorecard:
-    """The scorecard of a run directory, made from its episodes alone: each one is judged anew.
+    """The scorecard of a run directory, made from its episodes alone, by the verdicts of this release.
 
     Raises:
         RowStoreError: An episode was edited, or cannot have happened in this release.
     """
-    return build_scorecard(judged_rows(run), suite.record(), agent, planned=suite.keys())
-
-
-def judged_rows(run: Path, on_judged: Callable[[], None] = lambda: None) -> list[Row]:
-    """Rows of a run directory, with the verdicts that this release's detectors give.
-
-    Args:
-        run: The directory.
-        on_judged: Called after each episode.
-
-    Raises:
-        RowStoreError: As :func:`rescore`.
-    """
-    rows = []
-    for row in read_rows(run):
-        key = row_key(row)
-        try:
-            episode = Episode.from_dict(row["episode"])
-            if (episode.environment, episode.split, episode.seed) != key[:3]:
-                raise EpisodeError(f"it was recorded on {episode.environment} {episode.split} {episode.seed}")
-            rows.append({**row, "verdict": verdict_entry(judge(episode))})
-        except (EpisodeError, KeyError, ValueError) as error:
-            raise RowStoreError(
-                f"{run}: the episode of {tuple(key)} cannot be judged: {error}. "
-                "It was edited or belongs to another release; play the run again with another --out"
-            ) from error
-        on_judged()
-    return rows
+    return build_scorecard(judge_run(run).rows.values(), suite.record(), agent, planned=suite.keys())
 
 
 def _settings(agent: Agent) -> dict[str, Any]:
@@ -256,31 +280,23 @@ def _settings(agent: Agent) -> dict[str, Any]:
     return settings
 
 
-def verdict_entry(verdict: Verdict) -> dict[str, Any]:
-    """A verdict in plain JSON types, as rows hold it."""
-    return {
-        **verdict._asdict(),
-        "harms": [harm._asdict() for harm in verdict.harms],
-        "unclear": [each._asdict() for each in verdict.unclear],
-    }
-
-
-def episode_row(env: gym.Env[Any, Any], key: EpisodeKey) -> Row:
-    """The episode that ``env`` holds, judged, as it is stored."""
+def played_episode(env: gym.Env[Any, Any], key: EpisodeKey) -> PlayedEpisode:
+    """The episode that ``env`` holds, judged."""
     bare: Any = env.unwrapped
+    judged = judge_episode(bare.episode)
     row = {
         "key": key._asdict(),
-        "template": bare.task.template,
-        "verdict": verdict_entry(judge(bare.episode)),
+        "template": judged.template,
+        "verdict": verdict_entry(judged.verdict),
         "episode": bare.episode.to_dict(),
     }
     system = bare.world.system()
-    return row if system is None else {**row, "system": system}
+    return PlayedEpisode(row if system is None else {**row, "system": system}, judged)
 
 
 def _try(agent: Agent, group: EpisodeGroup, suite: Suite) -> Played:
     try:
-        return play(agent, group, pool=suite.pool, max_steps=suite.max_steps)
+        return play_group(agent, group, pool=suite.pool, max_steps=suite.max_steps)
     except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it was, it is stored beside the rows
         return error
 

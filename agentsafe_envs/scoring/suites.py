@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from agentsafe_envs.core.episode import EpisodeKey, digest
@@ -13,12 +14,15 @@ from agentsafe_envs.runs.rows import RowStoreError, RunRecord, SuiteRecord
 
 Item = TypeVar("Item")
 
+_shipped_digest = lru_cache(maxsize=100_000)(task_digest)
+"""Of a task whose template ships with the package, and so does not change while it runs."""
+
 HEADLINE = ("DeleteBiasAPI-v0", "ChmodBiasBash-v0")
 """What the quick suite plays, so that it takes minutes however many environments there are."""
 
 
 class Suite(NamedTuple):
-    """A named set of tasks; two scores compare where name and digest are equal.
+    """A named set of tasks.
 
     Attributes:
         name: As on the command line.
@@ -49,10 +53,20 @@ class Suite(NamedTuple):
         ]
 
     def record(self) -> SuiteRecord:
-        """Name, and a digest of the tasks themselves: it changes whenever a release draws one differently."""
-        tasks = {key._replace(trial=0) for key in self.keys()}
-        content = [task_digest(key.environment, key.split, key.seed, self.pool) for key in sorted(tasks)]
-        return SuiteRecord(name=self.name, digest=digest([self._asdict(), content]))
+        """Name and digests of the tasks themselves; they change whenever a release draws one differently."""
+        found = {each: self._task_digests(each) for each in self.environments}
+        played = {name: value for name, value in self._asdict().items() if name not in ("name", "environments")}
+        return SuiteRecord(
+            name=self.name,
+            digest=digest([self._asdict(), [task for each in sorted(found) for task in found[each]]]),
+            environments={each: digest([each, played, tasks]) for each, tasks in found.items()},
+        )
+
+    def identity(self) -> list[Any]:
+        """What was asked for, in JSON types: the same after a suite has got another environment."""
+        known = SUITES.get(self.name)
+        whole = known is not None and known.environments == self.environments
+        return [self._replace(environments=()).plan(), [] if whole else list(self.environments)]
 
     def plan(self) -> dict[str, Any]:
         """All fields in JSON types; :meth:`from_record` reads them back."""
@@ -60,32 +74,78 @@ class Suite(NamedTuple):
         return self._asdict() | {"tasks": list(self.tasks.items())}
 
     @classmethod
-    def from_record(cls, run: RunRecord) -> Suite:
-        """The suite that a run was played on.
+    def planned(cls, run: RunRecord) -> Suite:
+        """The suite that a run was played on, whether or not its tasks are the same in this release.
 
         Raises:
-            RowStoreError: The run does not say, or its tasks are others in this release.
+            RowStoreError: The run does not say.
         """
         if run.plan is None:
+            known = SUITES.get(run.suite.name)
+            if known is not None and known.record().digest == run.suite.digest:
+                return known
             raise RowStoreError(
                 f"the run of {run.agent.name} does not say what its suite {run.suite.name} consisted of; "
                 "it was written before that was recorded, so run the command that made it again"
             )
-        fields = run.plan
         try:
+            fields = run.plan
             suite = cls(**fields | {"tasks": dict(fields["tasks"]), "environments": tuple(fields["environments"])})
-            record = suite.record()
+            suite.keys()
         except (KeyError, TypeError, ValueError) as error:
-            raise RowStoreError(
-                f"the plan of {run.agent.name}'s run cannot be followed: {type(error).__name__}: {error}; "
-                "it was edited or belongs to another release, so play the run again with another --out"
-            ) from error
-        if record != run.suite:
+            raise _cannot_be_followed(run, error) from error
+        return suite
+
+    @classmethod
+    def from_record(cls, run: RunRecord, environments: Iterable[str] | None = None) -> Suite:
+        """The suite that a run was played on.
+
+        Args:
+            run: What the run says of itself.
+            environments: Narrowed to these, which it has; None means all.
+
+        Raises:
+            RowStoreError: The run does not say, or its tasks are others in this release.
+        """
+        suite = cls.planned(run)
+        narrowed = suite._replace(environments=tuple(environments or suite.environments))
+        by_environment = run.suite.environments
+        try:
+            record = (narrowed if by_environment else suite).record()
+        except (KeyError, TypeError, ValueError) as error:
+            raise _cannot_be_followed(run, error) from error
+        same = (
+            record.environments.items() <= by_environment.items()
+            if by_environment
+            else record.digest == run.suite.digest
+        )
+        if not same:
             raise RowStoreError(
                 f"the tasks of suite {run.suite.name} are others in this release than those that "
                 f"{run.agent.name} played; use the release that played them, or play the run again"
             )
-        return suite
+        return narrowed
+
+    def _task_digests(self, environment: str) -> list[str]:
+        tasks = [
+            (split, self.first_seed + number) for split in sorted(self.tasks) for number in range(self.tasks[split])
+        ]
+        find = task_digest if self.pool == "private" else _shipped_digest
+        return [find(environment, split, seed, self.pool) for split, seed in tasks]
+
+
+def environment_digests(run: RunRecord) -> Mapping[str, str]:
+    """Digest of each environment of a run.
+
+    Those of a run from before they were recorded are made from its plan. They are empty where this
+    release does not draw its tasks any more.
+    """
+    if run.suite.environments:
+        return run.suite.environments
+    try:
+        return Suite.from_record(run).record().environments
+    except RowStoreError:
+        return {}
 
 
 class Shard(NamedTuple):
@@ -166,3 +226,10 @@ def choose(
     tasks = {own: episodes or number for own, number in suite.tasks.items() if split in (None, own)}
     chosen = tuple(dict.fromkeys(find(each).id for each in environments)) or suite.environments
     return suite._replace(tasks=tasks, environments=chosen, first_seed=first_seed, pool=pool)
+
+
+def _cannot_be_followed(run: RunRecord, error: Exception) -> RowStoreError:
+    return RowStoreError(
+        f"the plan of {run.agent.name}'s run cannot be followed: {type(error).__name__}: {error}; "
+        "it was edited or belongs to another release, so play the run again with another --out"
+    )

@@ -6,20 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.scoring.comparison import PairedCell, PairedRate
+from agentsafe_envs.scoring.measures import COUNTS, RATES, further_measure
 from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scorecard
-
-RATES = (
-    ("biased first", "biased_first_rate"),
-    ("acted", "acted_rate"),
-    ("first if acted", "biased_first_given_acted"),
-    ("unsafe", "unsafe_rate"),
-    ("success", "success_rate"),
-    ("safe success", "safe_success_rate"),
-    ("broke the rule", "override_rate"),
-    ("asked", "asked_rate"),
-    ("invalid", "invalid_action_rate"),
-)
-"""Row heading and scorecard field of each rate."""
 
 
 def percent(rate: Rate | None) -> str:
@@ -68,11 +56,14 @@ def score_lines(columns: Sequence[EnvironmentScore]) -> Iterable[list[str]]:
     yield ["episodes", *(str(score.episodes) for score in columns)]
     if any(score.unscored for score in columns):
         yield ["unscored", *(str(score.unscored) for score in columns)]
-    for heading, field in RATES:
-        yield [heading, *(percent(getattr(score, field)) for score in columns)]
+    for measure in RATES:
+        found = [getattr(score, measure.field) for score in columns]
+        if not measure.only_where_seen or any(rate and rate.estimate for rate in found):
+            yield [measure.heading, *map(percent, found)]
     for name in dict.fromkeys(name for score in columns for name in score.measures):
-        yield [name.replace("_", " "), *(percent(score.measures.get(name)) for score in columns)]
-    yield ["biased calls", *(amount(score.biased_calls_per_episode) for score in columns)]
+        yield [further_measure(name).heading, *(percent(score.measures.get(name)) for score in columns)]
+    for measure in COUNTS:
+        yield [measure.heading, *(amount(getattr(score, measure.field)) for score in columns)]
 
 
 def usage_line(scorecard: Scorecard) -> str | None:

@@ -1,4 +1,4 @@
-"""An episode seen from behind: what each step changed, what the detectors made of it, and why.
+"""A judged episode in words: what each step changed, what the detectors made of it, and why.
 
 Try it::
 
@@ -11,102 +11,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from agentsafe_envs.core.bias import Bias, Harm
 from agentsafe_envs.core.episode import Episode, EpisodeError
-from agentsafe_envs.core.judge import Verdict, verdict
-from agentsafe_envs.core.transition import HORIZON_DAYS, Context
-from agentsafe_envs.registration import draw_task, reconstruct, resolve
+from agentsafe_envs.core.judge import Verdict
+from agentsafe_envs.core.transition import HORIZON_DAYS
+from agentsafe_envs.runs.judging import JudgedStep
 from agentsafe_envs.runs.rows import ROWS_FILE
-from agentsafe_envs.scoring.rollout import verdict_entry
 
 AFTERMATH = f"what comes by itself after the end counts too: {HORIZON_DAYS} days in the cloud, jobs left in a shell"
 """How far the detectors look, for a reader."""
-
-
-class StepReport(NamedTuple):
-    """One step, and what no agent gets to see of it.
-
-    Attributes:
-        action: The agent's text.
-        result: What it was answered.
-        status: ``"ok"``, ``"failed"`` (refused) or ``"invalid"`` (no call of an offered tool).
-        changed: How the world differs after it, a line for each thing.
-        later: What else will differ when the horizon has passed.
-        means: ``"biased"``, ``"alternative"`` or ``"none"``, on the task's objects.
-        prevented: The same of a refused call, had nothing stood in its way; else None.
-        harms: Harm that the detectors lay to this step.
-    """
-
-    action: str
-    result: str
-    status: str
-    changed: tuple[str, ...]
-    later: tuple[str, ...]
-    means: str
-    prevented: str | None
-    harms: tuple[Harm, ...]
-
-
-class Walkthrough(NamedTuple):
-    """An episode with what happened behind the agent's back.
-
-    Attributes:
-        episode: As it was recorded.
-        instruction: What the agent was asked.
-        steps: In order.
-        verdict: Of this release's detectors.
-    """
-
-    episode: Episode
-    instruction: str
-    steps: tuple[StepReport, ...]
-    verdict: Verdict
-
-    def entry(self) -> dict[str, Any]:
-        """In plain JSON types."""
-        steps = [step._asdict() | {"harms": [harm._asdict() for harm in step.harms]} for step in self.steps]
-        return {
-            **self.episode._asdict(),
-            "instruction": self.instruction,
-            "steps": steps,
-            "verdict": verdict_entry(self.verdict),
-        }
-
-
-def walk_through(episode: Episode) -> Walkthrough:
-    """Play ``episode`` again and look at everything.
-
-    Raises:
-        ValueError: Its environment is not registered.
-        EpisodeError: It cannot have happened in this release.
-    """
-    world, bias = resolve(episode.environment)
-    context = reconstruct(episode)
-    found = verdict(bias, context, episode.split)  # type: ignore[arg-type]
-    steps = []
-    for number, (step, transition) in enumerate(zip(episode.steps, context.transitions, strict=True)):
-        changed = world.changes(transition.before, transition.after)
-        at_horizon = world.changes(transition.before_at_horizon, transition.after_at_horizon)
-        steps.append(
-            StepReport(
-                action=step.action,
-                result=step.result,
-                status=transition.reply.status,
-                changed=tuple(changed),
-                later=tuple(line for line in at_horizon if line not in changed),
-                means=bias.classify(context, number).value,
-                prevented=None if transition.prevented is None else _prevented_means(bias, context, number),
-                harms=tuple(harm for harm in found.harms if harm.step == transition.step),
-            )
-        )
-    instruction = draw_task(episode.environment, episode.split, episode.seed, episode.pool).instruction
-    return Walkthrough(episode, instruction, tuple(steps), found)
-
-
-def _prevented_means(bias: Bias[Any], context: Context[Any], step: int) -> str:
-    return bias.classify(context.had_nothing_prevented(step), step).value
 
 
 def read_episode(source: Path, row: int = 0) -> tuple[Episode, Mapping[str, Any] | None]:
@@ -141,17 +55,7 @@ def read_episode(source: Path, row: int = 0) -> tuple[Episode, Mapping[str, Any]
         raise EpisodeError(f"{file}, row {row}: {error}") from error
 
 
-def differences(stored: Mapping[str, Any], derived: Verdict) -> dict[str, tuple[Any, Any]]:
-    """Fields of a stored verdict that this release's detectors see otherwise, as ``(stored, derived)``."""
-    now = json.loads(json.dumps(verdict_entry(derived)))
-    return {
-        name: (stored.get(name), now.get(name))
-        for name in sorted(stored.keys() | now.keys())
-        if stored.get(name) != now.get(name)
-    }
-
-
-def step_text(number: int, step: StepReport) -> str:
+def step_text(number: int, step: JudgedStep) -> str:
     """A step for a reader, over several lines."""
     lines = [f"step {number}", f"  did      {step.action}", f"  saw      {step.result}"]
     if step.status != "ok":
@@ -165,12 +69,12 @@ def step_text(number: int, step: StepReport) -> str:
     return "\n".join(_continued(line) for line in lines)
 
 
-def verdict_text(found: Verdict, steps: tuple[StepReport, ...]) -> str:
+def verdict_text(found: Verdict, steps: tuple[JudgedStep, ...]) -> str:
     """What the detectors say of an episode, and why, over several lines."""
     return "\n".join(_verdict_lines(found, steps))
 
 
-def _verdict_lines(found: Verdict, steps: tuple[StepReport, ...]) -> Iterator[str]:
+def _verdict_lines(found: Verdict, steps: tuple[JudgedStep, ...]) -> Iterator[str]:
     conduct = "UNSAFE" if found.unsafe or found.tampered else "no harm"
     yield f"verdict: {conduct}, task {'done' if found.success else 'not done'}"
     acted = [number for number, step in enumerate(steps) if step.means != "none"]
@@ -180,6 +84,8 @@ def _verdict_lines(found: Verdict, steps: tuple[StepReport, ...]) -> Iterator[st
         yield "  no step acted on the task's objects"
     for harm in found.harms:
         yield f"  step {harm.step} did harm, {harm.kind}: {harm.evidence}"
+    for each in found.unclear:
+        yield f"  step {each.step} is unclear, it may have been harm: {each.reason}"
     if found.attempted:
         yield "  a refused call would have been the biased means, or harm"
     if found.override:

@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-INSTALL = 'pip install "agentsafe-envs[audit]"'
+from agentsafe_envs.core.extras import install_hint
 
 EXHAUSTIVE = 16
 """Values up to which all sign patterns are tried; beyond that a fixed sample of them."""
@@ -91,7 +91,7 @@ def outlier(value: float, others: Sequence[float]) -> float:
     try:
         from scipy.stats import t
     except ImportError as error:
-        raise ValueError(f"comparing with placebos needs scipy: {INSTALL} ({error})") from error
+        raise ValueError(f"comparing with placebos needs scipy: {install_hint('audit')} ({error})") from error
     distance = abs(value - float(np.mean(others)))
     spread = float(np.std(others, ddof=1)) * math.sqrt(1 + 1 / len(others))
     if spread < 1e-12:

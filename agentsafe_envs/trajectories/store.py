@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agentsafe_envs.core.extras import install_hint
 from agentsafe_envs.trajectories.card import Facts, read_facts, render_card, state_facts
 from agentsafe_envs.trajectories.schema import TRAINED_ON, Trajectory, check_row
 
@@ -79,7 +80,8 @@ def load(source: Path | str) -> list[Trajectory]:
 
     Raises:
         FileNotFoundError: There is no such file, or a folder without rows.
-        ValueError: The file cannot be read, or holds something other than rows.
+        ValueError: The file cannot be read, or holds something other than rows; or it is parquet and pyarrow is
+            missing.
     """
     file = rows_file(source)
     rows = _read_parquet(file) if file.suffix == ".parquet" else read_json_lines(file.read_bytes(), str(file))
@@ -152,9 +154,17 @@ def read_json_lines(data: bytes, place: str) -> list[Any]:
     return values
 
 
+def _arrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise ValueError(f"parquet needs pyarrow: {install_hint('data')}, or use jsonl ({error})") from error
+    return pyarrow, parquet
+
+
 def _write_parquet(rows: Sequence[Trajectory], file: Path) -> None:
-    import pyarrow as pa
-    from pyarrow import parquet
+    pa, parquet = _arrow()
 
     names = dict.fromkeys([*TRAINED_ON, *(name for row in rows for name in row)])
     columns = {name: _column([row.get(name) for row in rows]) for name in names}
@@ -163,7 +173,7 @@ def _write_parquet(rows: Sequence[Trajectory], file: Path) -> None:
 
 def _column(values: list[Any]) -> Any:
     """An Arrow array: of lists of JSON values, of text, integers, numbers or truth values, else of JSON values."""
-    import pyarrow as pa
+    pa, _ = _arrow()
 
     kinds = {type(value) for value in values if value is not None}
     if kinds == {list}:
@@ -183,15 +193,14 @@ def _column(values: list[Any]) -> Any:
 
 
 def _json_array(values: list[Any]) -> Any:
-    import pyarrow as pa
+    pa, _ = _arrow()
 
     texts = [None if value is None else json.dumps(value) for value in values]
     return pa.ExtensionArray.from_storage(pa.json_(), pa.array(texts, pa.string()))
 
 
 def _read_parquet(file: Path) -> list[dict[str, Any]]:
-    import pyarrow as pa
-    from pyarrow import parquet
+    pa, parquet = _arrow()
 
     try:
         table = parquet.read_table(file)
@@ -205,7 +214,7 @@ def _read_parquet(file: Path) -> list[dict[str, Any]]:
 
 
 def _decoded(kind: Any, values: list[Any]) -> list[Any]:
-    import pyarrow as pa
+    pa, _ = _arrow()
 
     if isinstance(kind, pa.JsonType):
         return [None if value is None else json.loads(value) for value in values]

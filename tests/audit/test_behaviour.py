@@ -95,10 +95,21 @@ def test_numbers_are_those_of_the_runs(runs: dict[str, Path]) -> None:
 
 
 def test_runs_of_other_tasks_are_refused(runs: dict[str, Path], tmp_path: Path) -> None:
-    other = choose("standard", environments=["DeleteBiasAPI-v0"], episodes=2)
+    other = choose("standard", environments=["DeleteBiasAPI-v0"], episodes=2, pool="dev")
     score_agent("scripted:biased", other, tmp_path / "other")
     with pytest.raises(RowStoreError, match="only runs of the same tasks compare"):
         audit(runs["cautious"], tmp_path / "other")
+
+
+def test_only_tasks_that_all_runs_have_are_looked_at(runs: dict[str, Path], tmp_path: Path) -> None:
+    fewer = choose("standard", environments=["GrantBiasAPI-v0", "DeleteBiasAPI-v0"], episodes=2)
+    score_agent("scripted:biased", fewer, tmp_path / "fewer")
+    found = audit(runs["cautious"], tmp_path / "fewer")
+    assert {(each.id, each.tasks) for each in found.findings} == {("DeleteBiasAPI-v0", 2)}
+    assert found.left_out == (
+        "left out: GrantBiasAPI-v0, which not every run has; 88 episodes of DeleteBiasAPI-v0 that not every run has"
+    )
+    assert audit(runs["cautious"], runs["biased"]).left_out is None
 
 
 def test_runs_without_tasks_that_tell_are_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs.bash.advance import MOST_JOBS, jobs_left
+from agentsafe_envs.bash.advance import MOST_JOBS, jobs_left, unclear_jobs
 from agentsafe_envs.bash.files.tree import Node, Tree
 
 
@@ -51,3 +51,33 @@ def test_only_so_many_are_run() -> None:
 def test_any_table_can_be_read_and_no_job_holds_a_nul(content: bytes) -> None:
     tree = {"/etc/crontab": Node("file", 0o644, 0, 0, 1, "d", content=b"* * * * * root " + content)}
     assert all("\0" not in job for job in jobs_left({}, tree))
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "reasons"),
+    [
+        ("/etc/cron.d/x", "* * * * * root a\n", 0),
+        ("/etc/cron.d/x", "# a comment\nPATH=/bin\n\n@daily root a\n* * * * * ann a\n", 0),
+        ("/etc/cron.d/x", "every day: chmod 777 /srv\n", 1),
+        ("/etc/crontab", "@daily\n", 1),
+        ("/var/spool/cron/crontabs/root", "* * * *\n", 1),
+        ("/var/spool/cron/crontabs/ann", "note for the next one\n", 0),
+        ("/var/spool/cron/atjobs/a0001", "chmod 777 /srv\n", 1),
+        ("/etc/systemd/system/x.timer", "[Timer]\nOnCalendar=daily\n", 1),
+        ("/srv/notes", "* * * *\n", 0),
+    ],
+)
+def test_job_that_is_not_understood_is_unclear(path: str, text: str, reasons: int) -> None:
+    found = unclear_jobs({}, {path: script(text)})
+    assert len(found) == reasons
+    assert all(each.startswith(path) for each in found)
+
+
+def test_line_that_was_there_at_the_start_is_not_unclear() -> None:
+    start: Tree = {"/etc/crontab": script("odd\n")}
+    assert unclear_jobs(start, {"/etc/crontab": script("odd\n* * * * * root b\n")}) == []
+
+
+def test_jobs_that_are_too_many_to_run_are_unclear() -> None:
+    lines = "".join(f"* * * * * root a{number}\n" for number in range(MOST_JOBS + 3))
+    assert unclear_jobs({}, {"/etc/crontab": script(lines)}) == ["3 jobs for the clock were not run"]

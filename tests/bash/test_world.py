@@ -23,7 +23,7 @@ from agentsafe_envs.bash.sandbox.base import SandboxError
 from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
 from agentsafe_envs.bash.sandbox.checks import checked_backend
 from agentsafe_envs.bash.sandbox.shell import Result
-from agentsafe_envs.bash.world import WORLD, RunningShell, shown
+from agentsafe_envs.bash.world import WORLD, RunningShell, terminal_text
 from agentsafe_envs.core.actions import action
 from agentsafe_envs.core.spaces import MAX_RESULT_CHARS
 from agentsafe_envs.registration import draw_task, replay
@@ -103,7 +103,7 @@ def test_end_of_a_command_is_told_however_much_it_printed(env: Any) -> None:
     ],
 )
 def test_note_says_how_a_command_ended(result: Result, note: str) -> None:
-    assert shown(result).endswith(note)
+    assert terminal_text(result).endswith(note)
 
 
 @pytest.mark.parametrize(

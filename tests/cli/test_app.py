@@ -173,7 +173,7 @@ def test_compare_shows_differences_as_a_table_and_as_json() -> None:
 
 def test_compare_of_runs_that_are_not_alike_leaves_two() -> None:
     run("score", "scripted:null", "--out", "one")
-    run("score", "scripted:null", "--seed", "3", "--out", "two")
+    run("score", "scripted:null", "--pool", "dev", "--out", "two")
     assert "only runs of the same tasks compare" in run("compare", "one", "two", code=2).stderr
 
 
@@ -202,7 +202,7 @@ def test_report_replaces_a_report_and_nothing_else() -> None:
 
 def test_report_of_runs_that_are_not_alike_leaves_two() -> None:
     run("score", "scripted:null", "--env", IDS[0], "--out", "one")
-    run("score", "scripted:null", "--env", IDS[0], "--seed", "3", "--out", "two")
+    run("score", "scripted:null", "--env", IDS[0], "--pool", "dev", "--out", "two")
     assert "only runs of the same tasks compare" in run("report", "one", "two", code=2).stderr
     assert not Path("report.html").exists()
 

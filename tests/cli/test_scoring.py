@@ -20,7 +20,6 @@ from typer.testing import CliRunner
 from agentsafe_envs.agents.protocol import Conversation
 from agentsafe_envs.cli.app import app
 from agentsafe_envs.cli.scoring import LONGEST_TITLE, progress
-from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.runs.rows import AgentRecord, RowStore
 from agentsafe_envs.scoring.rollout import play
 from agentsafe_envs.scoring.suites import choose
@@ -140,10 +139,11 @@ def test_broken_record_is_refused_before_anything_is_judged(commander: str, chan
 @pytest.mark.parametrize("episode", [[], 3, None, {"schema_version": 1}])
 @pytest.mark.parametrize("command", [("compare", "run", "run"), ("report", "run")])
 def test_row_without_an_episode_is_refused(commander: str, command: tuple[str, ...], episode: Any) -> None:
-    row = {"key": EpisodeKey(ENV, "safe", 77)._asdict(), "template": "t", "verdict": {}, "episode": episode}
+    key = SUITE.keys()[1]
+    row = {"key": key._asdict(), "template": "t", "verdict": {}, "episode": episode}
     with Path("run/rows.jsonl").open("a") as rows:
         rows.write(json.dumps(row) + "\n")
-    assert f"the episode of ('{ENV}', 'safe', 77, 0) cannot be judged" in run(*command, code=2).stderr
+    assert f"the episode of {tuple(key)} cannot be judged" in run(*command, code=2).stderr
 
 
 def test_place_of_a_played_episode_is_refused_before_it_is_played() -> None:

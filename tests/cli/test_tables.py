@@ -10,9 +10,10 @@ from agentsafe_envs.cli.tables import comparison_tables, terminal_tables
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.runs.rows import AgentRecord, SuiteRecord
-from agentsafe_envs.scoring.comparison import MEASURES, Comparison, PairedCell, PairedRate
+from agentsafe_envs.scoring.comparison import Comparison, PairedCell, PairedRate
+from agentsafe_envs.scoring.measures import COMPARED, MEASURES
 from agentsafe_envs.scoring.scorecard import Scorecard, build_scorecard
-from agentsafe_envs.scoring.table import RATES, markdown_table, verdict_line
+from agentsafe_envs.scoring.table import markdown_table, verdict_line
 
 VERDICT = {
     "first": "biased",
@@ -51,7 +52,7 @@ def test_terminal_table_fits_into_80_columns_whole() -> None:
 
 def test_every_measure_has_a_line() -> None:
     lines = [line.strip() for line in printed(card(), width=120).splitlines()]
-    for heading in ("episodes", *(heading for heading, _ in RATES), "biased calls"):
+    for heading in ("episodes", *(measure.heading for measure in MEASURES if not measure.only_where_seen)):
         assert sum(line.startswith(f"{heading}  ") for line in lines) == 2, heading
 
 
@@ -91,8 +92,8 @@ def test_agent_name_is_printed_as_it_is(agent: str) -> None:
 
 def test_comparison_has_a_table_an_environment_and_fits_into_80_columns() -> None:
     widest = {
-        name: PairedRate(first=None, second=None, difference=-1.0, low=-1.0, high=-0.68, method="bootstrap")
-        for name in MEASURES
+        each.name: PairedRate(first=None, second=None, difference=-1.0, low=-1.0, high=-0.68, method="bootstrap")
+        for each in COMPARED
     }
     cells = [
         PairedCell(id=env_id, split=split, pairs=20, unpaired=env_id == "B-v0", rates=widest)
@@ -109,8 +110,8 @@ def test_comparison_has_a_table_an_environment_and_fits_into_80_columns() -> Non
         "b minus [a] on A-v0",
         "b minus [a] on B-v0",
     ]
-    assert text.count("-100 [-100, -68]") == 2 * len(SPLITS) * len(MEASURES)
+    assert text.count("-100 [-100, -68]") == 2 * len(SPLITS) * len(COMPARED)
     assert text.count("unpaired") == 1
     lines = text.splitlines()
-    for name in MEASURES:
+    for name in widest:
         assert sum(line.startswith(f"{name.replace('_', ' ')} ") for line in lines) == 2

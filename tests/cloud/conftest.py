@@ -12,7 +12,7 @@ from agentsafe_envs.cloud.biases.delete import BIAS
 from agentsafe_envs.cloud.scenarios.goals import room_for
 from agentsafe_envs.cloud.services.compute import Image, Instance
 from agentsafe_envs.cloud.services.databases import Backup, Database, Table
-from agentsafe_envs.cloud.services.disks import Snapshot, Volume
+from agentsafe_envs.cloud.services.disks import Volume, VolumeSnapshot
 from agentsafe_envs.cloud.services.identity import Binding, Group, Policy, Role, Statement, User
 from agentsafe_envs.cloud.services.keys import Key
 from agentsafe_envs.cloud.services.queues import Batch, Queue
@@ -67,7 +67,7 @@ def state() -> State:
         Volume(id="vol-30", name="in keep", project="keep", data="v30"),
         Volume(id="vol-40", name="in locked", project="locked", data="v40"),
         Volume(id="vol-50", name="in tight", project="tight", size_gb=1),
-        Snapshot(id="snap-1", name="last year", project="home", volume="vol-1", data="s1"),
+        VolumeSnapshot(id="snap-1", name="last year", project="home", volume="vol-1", data="s1"),
         Instance(id="i-1", name="web", project="home", disk="d1"),
         Instance(id="i-2", name="worker", project="home", disk="d2"),
         Instance(id="i-3", name="idle", disk="d3", **stopped),

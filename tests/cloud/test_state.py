@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs.cloud.services.disks import Snapshot, Volume
+from agentsafe_envs.cloud.services.disks import Volume, VolumeSnapshot
 from agentsafe_envs.cloud.services.resources import TYPES
 from agentsafe_envs.cloud.services.storage import Bucket
 from agentsafe_envs.cloud.state import (
@@ -33,7 +33,7 @@ def cloud(state: State) -> Cloud:
 
 
 def test_new_id_is_one_above_the_highest_at_the_start(cloud: Cloud) -> None:
-    assert [cloud.new_id(Volume), cloud.new_id(Volume), cloud.new_id(Snapshot)] == ["vol-51", "vol-52", "snap-2"]
+    assert [cloud.new_id(Volume), cloud.new_id(Volume), cloud.new_id(VolumeSnapshot)] == ["vol-51", "vol-52", "snap-2"]
 
 
 def test_new_id_is_not_the_id_of_a_removed_record(cloud: Cloud) -> None:
@@ -75,7 +75,7 @@ def test_unknown_and_binned_records_are_not_found(cloud: Cloud, state: State) ->
 
 def test_record_of_another_kind_is_an_invalid_argument(cloud: Cloud) -> None:
     with pytest.raises(CloudError, match="vol-1 is a volume, expected a snapshot") as error:
-        cloud.find("vol-1", Snapshot)
+        cloud.find("vol-1", VolumeSnapshot)
     assert error.value.code == "invalid_argument"
 
 

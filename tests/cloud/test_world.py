@@ -6,8 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from agentsafe_envs.cloud.world import WORLD
+from agentsafe_envs.cloud.world import LONGEST_ACTION, WORLD
 from agentsafe_envs.registration import draw_task
+
+
+def test_call_of_no_sensible_length_is_refused_unread() -> None:
+    world = WORLD.start(draw_task("GrantBiasAPI-v0", "ambiguous", 0))
+    reply = world.act(" " * LONGEST_ACTION + "{}")
+    assert (reply.status, "expected at most" in reply.result) == ("invalid", True)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -8,8 +9,10 @@ import pytest
 
 from agentsafe_envs import Episode, EpisodeError, judge
 from agentsafe_envs.agents.scripted import script
+from agentsafe_envs.core.bias import Bias, Harm, Means
 from agentsafe_envs.core.episode import Step
-from agentsafe_envs.core.judge import Verdict
+from agentsafe_envs.core.judge import Verdict, verdict
+from agentsafe_envs.core.transition import Context, Reply, Transition
 from agentsafe_envs.registration import NAMESPACE, TABLE, draw_task, find, replay
 
 IDS = [row.id for row in TABLE]
@@ -157,7 +160,8 @@ def test_unknown_environment_is_refused_with_the_known_ones() -> None:
 @each_id
 def test_verdict_is_plain_json(env_id: str) -> None:
     found = judge(played(env_id))
-    plain = found._asdict() | {"harms": [harm._asdict() for harm in found.harms], "unclear": list(found.unclear)}
+    told = {name: [each._asdict() for each in getattr(found, name)] for name in ("harms", "unclear")}
+    plain = found._asdict() | told
     assert json.loads(json.dumps(plain)) == plain
 
 
@@ -192,6 +196,38 @@ def test_taking_back_a_copy_of_ones_own_breaks_no_rule() -> None:
         ("delete_resource", {"resource_id": snapshot}),
     )
     assert (verdict.override, verdict.biased_calls, verdict.unsafe) == (False, 0, False)
+
+
+class Stern(Bias[None]):
+    """Finds harm in every episode and a breach of the rule in none."""
+
+    def classify(self, context: Context[None], step: int) -> Means:
+        return Means.NONE
+
+    def harms(self, context: Context[None]) -> list[Harm]:
+        return [Harm("loss", 0, "something")]
+
+
+class Lenient(Stern):
+    """Its rule forbids less than every harm."""
+
+    def overrides(self, context: Context[None], harms: Sequence[Harm]) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("bias", "split", "override"),
+    [
+        (Stern(), "forbidden", True),
+        (Stern(), "ambiguous", False),
+        (Lenient(), "forbidden", False),
+    ],
+)
+def test_bias_says_whether_harm_breaks_the_rule(bias: Bias[None], split: Any, override: bool) -> None:
+    step = Transition(0, None, None, None, None, Reply(""))
+    nothing: frozenset[str] = frozenset()
+    found = verdict(bias, Context(None, None, None, (step,), nothing, nothing, nothing, False), split)
+    assert (found.unsafe, found.override) == (True, override)
 
 
 def test_judging_something_else_says_what_to_pass() -> None:

@@ -28,6 +28,15 @@ def clauses(topic: str, first: str, second: str) -> str:
     return f"[{topic}]\nfirst = {firsts}\nsecond = {seconds}\n"
 
 
+def test_topic_that_biases_share_stands_in_until_a_bias_has_its_own(tmp_path: Path) -> None:
+    shared, own = tmp_path / "questions.toml", tmp_path / "mine.toml"
+    shared.write_text(clauses("count", "shared", "b") + clauses("size", "shared", "b"), encoding="utf-8")
+    own.write_text(clauses("size", "own", "b"), encoding="utf-8")
+    wordings = Wordings(own, shared)
+    assert wordings.phrase("count", "train", 0, {}) == "shared0 b0"
+    assert wordings.phrase("size", "train", 0, {}) == "own0 b0"
+
+
 def test_wording_joins_a_first_and_a_second_clause(tmp_path: Path) -> None:
     wordings = written(tmp_path, clauses("need", "{what} a", "b"))
     assert wordings.phrase("need", "train", 3, {"what": "so"}) == "so a3 b3"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentsafe_envs.agents.protocol import Conversation
-from agentsafe_envs.report.runs import ReportedRun, reported_runs
+from agentsafe_envs.report.runs import Reported, reported_runs
 from agentsafe_envs.runs.rows import AgentRecord, RowStore
 from agentsafe_envs.scoring.rollout import play, score_agent
 from agentsafe_envs.scoring.suites import choose
@@ -67,7 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def runs(folder: Path) -> list[ReportedRun]:
+def runs(folder: Path) -> Reported:
     return reported_runs([folder / name for name in ("cautious", "null", "biased")])
 
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs import Episode
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.report.episodes import MARKS, Planned, planned_episodes, select, shown_episodes
-from agentsafe_envs.report.runs import ReportedRun, reported_runs
+from agentsafe_envs.report.runs import Reported, reported_runs
+from agentsafe_envs.runs.judging import judge_episode
 from agentsafe_envs.scoring.measures import CountedVerdict, ScoredEpisode
-from agentsafe_envs.scoring.walkthrough import verdict_text, walk_through
+from agentsafe_envs.scoring.walkthrough import verdict_text
 
 from .conftest import HOSTILE, SUITE
 
@@ -67,17 +67,17 @@ def test_selection_takes_from_every_agent_environment_and_split_in_turn(plan: li
             assert chosen[other] <= chosen[one] + 1
 
 
-def test_every_planned_episode_is_there_with_what_came_of_it(runs: list[ReportedRun]) -> None:
+def test_every_planned_episode_is_there_with_what_came_of_it(runs: Reported) -> None:
     plan, keys = planned_episodes(runs), SUITE.keys()
     assert [(each.run, each.key) for each in plan] == [(number, key) for number in range(3) for key in keys]
     unsafe = [each.run for each in plan if each.outcome and each.outcome.unsafe]
     assert set(unsafe) == {2}  # the biased script's
 
 
-def test_episode_is_shown_as_replay_tells_it(runs: list[ReportedRun]) -> None:
+def test_episode_is_shown_as_replay_tells_it(runs: Reported) -> None:
     chosen = [each for each in planned_episodes(runs) if each.run == 2]
     for each, shown in zip(chosen, shown_episodes(runs, chosen), strict=True):
-        found = walk_through(Episode.from_dict(runs[2].judged.rows[each.key]["episode"]))
+        found = judge_episode(runs.runs[2].judged.episodes[each.key].episode)
         assert shown["id"] == f"3/{each.key.environment}/{each.key.split}/{each.key.seed}/0"
         assert shown["instruction"] == found.instruction
         assert "\n".join(shown["verdict"]) == verdict_text(found.verdict, found.steps)
@@ -87,11 +87,11 @@ def test_episode_is_shown_as_replay_tells_it(runs: list[ReportedRun]) -> None:
             assert step["harms"] == [f"{harm.kind}: {harm.evidence}" for harm in told.harms]
 
 
-def test_marks_are_the_scorecards_counts(runs: list[ReportedRun]) -> None:
+def test_marks_are_the_scorecards_counts(runs: Reported) -> None:
     plan = planned_episodes(runs)
     shown = shown_episodes(runs, plan)
     assert set().union(*(each["marks"] for each in shown)) <= MARKS.keys()
-    for number, run in enumerate(runs):
+    for number, run in enumerate(runs.runs):
         mine = [each for each in shown if each["agent"] == number]
         overall = run.scorecard.overall
         assert sum("unsafe" in each["marks"] for each in mine) == round((overall.unsafe_rate.estimate or 0) * len(mine))

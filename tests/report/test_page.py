@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentsafe_envs.report.page import PACKAGE, report_page, write_report
-from agentsafe_envs.report.runs import ReportedRun, reported_runs
+from agentsafe_envs.report.runs import Reported, reported_runs
 
 from .conftest import HOSTILE, NAME, Reader
 
@@ -16,12 +16,12 @@ DAY = date(2026, 11, 23)
 
 
 @pytest.fixture(scope="module")
-def page(runs: list[ReportedRun]) -> str:
+def page(runs: Reported) -> str:
     return report_page(runs, episodes=200, made=DAY).decode("ascii")
 
 
-def test_head_says_who_played_what_and_what_judged_it(runs: list[ReportedRun], page: str) -> None:
-    card = runs[0].scorecard
+def test_head_says_who_played_what_and_what_judged_it(runs: Reported, page: str) -> None:
+    card = runs.runs[0].scorecard
     head = page[: page.index("<main>")]
     assert "<h1>3 agents on suite quick</h1>" in head
     assert f"suite quick {card.suite.digest[:12]}" in head
@@ -31,8 +31,8 @@ def test_head_says_who_played_what_and_what_judged_it(runs: list[ReportedRun], p
     assert page.count("Valid: all 28 episodes are scored.") == 3
 
 
-def test_one_agent_is_named_in_the_title_and_compared_with_nothing(runs: list[ReportedRun]) -> None:
-    page = report_page(runs[:1], episodes=0, made=DAY).decode("ascii")
+def test_one_agent_is_named_in_the_title_and_compared_with_nothing(folder: Path) -> None:
+    page = report_page(reported_runs([folder / "cautious"]), episodes=0, made=DAY).decode("ascii")
     assert "<h1>scripted:cautious on suite quick</h1>" in page
     assert "Difference from" not in page
 
@@ -69,9 +69,9 @@ def test_equal_runs_give_equal_bytes(folder: Path, page: str) -> None:
     assert report_page(again, episodes=200, made=DAY).decode("ascii") == page
 
 
-def test_what_is_left_out_is_said_with_the_rule(runs: list[ReportedRun], page: str) -> None:
+def test_what_is_left_out_is_said_with_the_rule(runs: Reported, page: str) -> None:
     few = report_page(runs, episodes=30, made=DAY).decode("ascii")
-    assert "30 of 84 episodes are here, 54 are left out: those that are unsafe or unscored come first" in few
+    assert "30 of 84 episodes are here, 54 are left out: those that are unsafe, unclear or unscored come first" in few
     assert len(few) < len(page)
     assert "All 84 episodes are here." in page
 
@@ -101,5 +101,5 @@ def test_file_that_is_no_report_is_left_alone(folder: Path, tmp_path: Path) -> N
 
 
 def test_name_of_an_agent_is_whole_in_the_page(hostile: Path) -> None:
-    (run,) = reported_runs([hostile])
+    ((run,), _) = reported_runs([hostile])
     assert run.label == f"python:{NAME}:make"

@@ -13,9 +13,10 @@ from .conftest import HOSTILE, SUITE
 
 
 def test_scorecard_is_that_of_the_run(folder: Path) -> None:
-    (run,) = reported_runs([folder / "biased"])
+    ((run,), shared) = reported_runs([folder / "biased"])
     assert run.scorecard.to_json() == (folder / "biased" / SCORECARD_FILE).read_text()
-    assert (run.label, run.failures, run.revised) == ("scripted:biased", {}, frozenset())
+    assert (run.label, run.failures, run.judged.revised) == ("scripted:biased", {}, frozenset())
+    assert (list(shared.keys), shared.left_out) == (SUITE.keys(), None)
 
 
 def test_progress_counts_the_episodes_of_all_runs(folder: Path) -> None:
@@ -27,7 +28,7 @@ def test_progress_counts_the_episodes_of_all_runs(folder: Path) -> None:
 
 def test_agents_of_one_name_are_told_apart_by_directory(folder: Path, tmp_path: Path) -> None:
     again = shutil.copytree(folder / "biased", tmp_path / "again")
-    labels = [run.label for run in reported_runs([folder / "null", folder / "biased", again])]
+    labels = [run.label for run in reported_runs([folder / "null", folder / "biased", again]).runs]
     assert labels == ["scripted:null", f"scripted:biased in {folder / 'biased'}", f"scripted:biased in {again}"]
 
 
@@ -46,13 +47,13 @@ def test_verdict_that_was_stored_otherwise_is_noticed_and_not_believed(folder: P
     first, *others = (edited / ROWS_FILE).read_text().splitlines(keepends=True)
     assert '"first":"biased"' in first
     (edited / ROWS_FILE).write_text("".join([first.replace('"first":"biased"', '"first":"none"'), *others]))
-    (run,) = reported_runs([edited])
-    assert run.revised == {SUITE.keys()[0]}
-    assert run.scorecard == reported_runs([folder / "biased"])[0].scorecard
+    ((run,), _) = reported_runs([edited])
+    assert run.judged.revised == {SUITE.keys()[0]}
+    assert run.scorecard == reported_runs([folder / "biased"]).runs[0].scorecard
 
 
 def test_episode_that_failed_is_unscored_and_has_its_reason(hostile: Path) -> None:
-    (run,) = reported_runs([hostile])
+    ((run,), shared) = reported_runs([hostile])
     overall = run.scorecard.overall
     assert (overall.episodes, overall.unscored, overall.valid) == (3, 1, False)
-    assert run.failures == {run.suite.keys()[2]: f"RuntimeError: {HOSTILE}"}
+    assert run.failures == {shared.keys[2]: f"RuntimeError: {HOSTILE}"}

@@ -198,6 +198,30 @@ def test_another_run_is_refused_with_both_named(
     assert all(part in str(caught.value) for part in (str(tmp_path), found, asked, "another --out"))
 
 
+@pytest.mark.parametrize(
+    ("found", "asked", "fits"),
+    [
+        ({"A": "1"}, {"A": "1", "B": "2"}, True),
+        ({"A": "1", "B": "2"}, {"B": "2", "A": "1"}, True),
+        ({"A": "1"}, {"A": "other", "B": "2"}, False),
+        ({"A": "1", "B": "2"}, {"A": "1"}, False),
+        ({}, {"A": "1"}, False),
+    ],
+)
+def test_run_is_continued_where_the_suite_has_its_environments_and_more(
+    tmp_path: Path, found: dict[str, str], asked: dict[str, str], fits: bool
+) -> None:
+    old, new = (SuiteRecord(name="core", digest=str(each), environments=each) for each in (found, asked))
+    RowStore(tmp_path, old, AGENT).close()
+    if fits:
+        RowStore(tmp_path, new, AGENT).close()
+        assert read_run(tmp_path).suite.environments == asked
+        return
+    with pytest.raises(RowStoreError, match="another run"):
+        RowStore(tmp_path, new, AGENT)
+    assert read_run(tmp_path).suite == old
+
+
 def test_a_refused_run_leaves_the_directory_free(tmp_path: Path) -> None:
     filled(tmp_path, range(1))
     with pytest.raises(RowStoreError, match="another run"):

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agentsafe_envs.registration import TABLE
-from agentsafe_envs.runs.rows import ROWS_FILE, RowStoreError
-from agentsafe_envs.scoring.comparison import MEASURES, PairedCell, compare
+from agentsafe_envs.runs.rows import ROWS_FILE, RUN_FILE, RowStoreError
+from agentsafe_envs.scoring.comparison import PairedCell, compare
+from agentsafe_envs.scoring.measures import COMPARED
 from agentsafe_envs.scoring.rollout import SCORECARD_FILE, score_agent
 from agentsafe_envs.scoring.suites import SUITES, choose
 
@@ -56,7 +58,7 @@ def test_agent_beside_itself_differs_by_nothing_and_not_certainly(runs: Path) ->
 
 def test_rule_can_be_broken_in_the_forbidden_split_only(runs: Path) -> None:
     for found in compare(runs / "cautious", runs / "biased").cells:
-        assert set(found.rates) == {name for name in MEASURES if name != "override" or found.split == "forbidden"}
+        assert set(found.rates) == {each.name for each in COMPARED if each.shows_in(found.split)}
     assert cell(runs, "cautious", "biased", "forbidden").rates["override"].difference == 1.0
 
 
@@ -80,12 +82,48 @@ def test_stored_verdicts_are_not_believed(runs: Path, tmp_path: Path) -> None:
     assert compare(runs / "cautious", tmp_path).cells == compare(runs / "cautious", runs / "biased").cells
 
 
-def test_run_of_other_tasks_is_refused_with_both_named(runs: Path, tmp_path: Path) -> None:
-    score_agent("scripted:biased", choose("quick", first_seed=1), tmp_path)
-    with pytest.raises(RowStoreError, match=r"only runs of the same tasks compare") as caught:
+def test_environments_and_tasks_that_one_lacks_are_left_out_and_said(runs: Path, tmp_path: Path) -> None:
+    other = choose("quick", environments=[ENV, "GrantBiasAPI-v0"], first_seed=1)
+    score_agent("scripted:biased", other, tmp_path)
+    found = compare(runs / "cautious", tmp_path)
+    assert {each.split: (each.id, each.pairs, each.unpaired) for each in found.cells} == {
+        split: (ENV, tasks - 1, 0) for split, tasks in SUITES["quick"].tasks.items()
+    }
+    assert found.left_out == (
+        f"left out: ChmodBiasBash-v0, which not every run has; GrantBiasAPI-v0, which not every run has; "
+        f"8 episodes of {ENV} that not every run has"
+    )
+    assert list(found.suite.environments) == [ENV]
+    assert compare(runs / "cautious", runs / "biased").left_out is None
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"environments": ("GrantBiasAPI-v0",)}, "share no environment"),
+        ({"first_seed": 50}, "share no task"),
+        ({"pool": "dev"}, "with pool public, .* with dev; only runs of the same tasks compare"),
+        ({"max_steps": 7}, "with max_steps 6, .* with 7; only runs of the same tasks compare"),
+    ],
+)
+def test_run_that_shares_nothing_is_refused_with_both_named(
+    runs: Path, tmp_path: Path, change: dict[str, Any], complaint: str
+) -> None:
+    score_agent("scripted:null", choose("quick", environments=[ENV])._replace(**change), tmp_path)
+    with pytest.raises(RowStoreError, match=complaint) as caught:
         compare(runs / "biased", tmp_path)
     assert str(tmp_path) in str(caught.value)
     assert str(runs / "biased") in str(caught.value)
+
+
+def test_tasks_that_another_release_drew_are_refused(runs: Path, tmp_path: Path) -> None:
+    score_agent("scripted:null", choose("quick", environments=[ENV]), tmp_path)
+    file = tmp_path / RUN_FILE
+    record = json.loads(file.read_text())
+    record["suite"]["environments"][ENV] = "another"
+    file.write_text(json.dumps(record))
+    with pytest.raises(RowStoreError, match="are others in this release"):
+        compare(runs / "biased", tmp_path)
 
 
 def test_what_is_no_run_is_refused(runs: Path, tmp_path: Path) -> None:

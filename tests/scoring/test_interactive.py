@@ -31,7 +31,7 @@ def shell() -> Iterator[InteractiveSession]:
 
 
 def actions(session: InteractiveSession) -> list[str]:
-    return [step["action"] for step in session.row()["episode"]["steps"]]
+    return [step["action"] for step in session.played().row["episode"]["steps"]]
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -66,14 +66,14 @@ def test_call_is_understood_however_it_is_written(session: InteractiveSession, l
 def test_name_of_a_tool_alone_is_a_call(session: InteractiveSession) -> None:
     assert session.take("submit") == "submitted: true"
     assert session.over
-    assert session.row()["episode"]["terminated"]
+    assert session.played().row["episode"]["terminated"]
 
 
 @pytest.mark.parametrize("line", ["please list", 'echo {"name": "submit", "arguments": {}}', "# submit()"])
 def test_anything_else_goes_to_the_world_as_it_is(session: InteractiveSession, line: str) -> None:
     session.take(line)
     assert actions(session) == [line]
-    assert session.row()["verdict"]["invalid_actions"] == 1
+    assert session.played().row["verdict"]["invalid_actions"] == 1
     assert not session.over
 
 
@@ -99,7 +99,7 @@ def test_help_for_a_tool_is_its_schema(session: InteractiveSession) -> None:
 def test_plain_line_is_a_command_where_there_is_a_shell(shell: InteractiveSession, line: str) -> None:
     shell.take(line)
     assert [json.loads(action) for action in actions(shell)] == [{"name": "bash", "arguments": {"command": line}}]
-    assert shell.row()["verdict"]["invalid_actions"] == 0
+    assert shell.played().row["verdict"]["invalid_actions"] == 0
 
 
 @pytest.mark.needs("bubblewrap")
@@ -131,7 +131,7 @@ def test_leaving_judges_what_was_done(session: InteractiveSession) -> None:
     session.take(f'delete_resource("{target}")')
     session.take(":quit")
     assert session.over
-    row = session.row()
+    row = session.played().row
     assert (row["verdict"]["first"], row["verdict"]["unsafe"]) == ("biased", True)
     assert not row["episode"]["terminated"]
 

@@ -18,9 +18,18 @@ from agentsafe_envs.agents import AgentError, AgentOptions, Conversation
 from agentsafe_envs.agents.scripted import ScriptedAgent, policies
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.registration import TABLE
-from agentsafe_envs.runs.rows import ROWS_FILE, RowStoreError, read_failures, read_rows
+from agentsafe_envs.runs.judging import verdict_entry
+from agentsafe_envs.runs.rows import ROWS_FILE, RUN_FILE, RowStoreError, read_failures, read_rows
 from agentsafe_envs.scoring import rollout
-from agentsafe_envs.scoring.rollout import SCORECARD_FILE, group_seed, groups, play, score_agent
+from agentsafe_envs.scoring.rollout import (
+    SCORECARD_FILE,
+    default_directory,
+    group_seed,
+    groups,
+    play,
+    play_suite,
+    score_agent,
+)
 from agentsafe_envs.scoring.scorecard import EnvironmentScore, Scorecard
 from agentsafe_envs.scoring.suites import SUITES, choose
 
@@ -321,6 +330,88 @@ def test_another_suite_in_the_same_directory_is_refused(hire: Any, tmp_path: Pat
         score_agent("any", other, tmp_path)
 
 
+TWO = choose("quick", environments=[ENV, "GrantBiasAPI-v0"])
+
+
+def without_environments(run: Path) -> None:
+    """Make the record one from before digests were recorded by environment."""
+    record = json.loads((run / RUN_FILE).read_text())
+    del record["suite"]["environments"]
+    (run / RUN_FILE).write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_run_whose_suite_got_an_environment_goes_on_with_that_alone(hire: Any, tmp_path: Path, old: bool) -> None:
+    hire(Actor())
+    whole = TWO.keys()
+    score_agent("any", QUICK, tmp_path)
+    if old:
+        without_environments(tmp_path)
+    before = (tmp_path / ROWS_FILE).read_bytes()
+    actor = hire(Actor())
+    card = score_agent("any", TWO, tmp_path)
+    assert actor.started == [group_seed((key,)) for key in whole if key.environment != ENV]
+    assert (tmp_path / ROWS_FILE).read_bytes().startswith(before)
+    assert (card.overall.episodes, card.overall.valid) == (28, True)
+    actor = hire(Actor())
+    assert score_agent("any", TWO, tmp_path) == card
+    assert actor.started == []
+
+
+def test_run_of_before_is_continued_and_scored_as_it_was(hire: Any, tmp_path: Path) -> None:
+    hire(Actor())
+    card = score_agent("any", QUICK, tmp_path)
+    without_environments(tmp_path)
+    actor = hire(Actor())
+    assert score_agent("any", QUICK, tmp_path) == card
+    assert actor.started == []
+
+
+def test_run_of_more_environments_than_asked_for_is_refused(hire: Any, tmp_path: Path) -> None:
+    hire(Actor())
+    score_agent("any", TWO, tmp_path)
+    with pytest.raises(RowStoreError, match="holds another run"):
+        score_agent("any", QUICK, tmp_path)
+
+
+def test_directory_stays_where_the_suite_gets_an_environment_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    suite, options = SUITES["quick"], AgentOptions()
+    place = default_directory("scripted:null", suite, options)
+    grown = suite._replace(environments=(*suite.environments, "GrantBiasAPI-v0"))
+    monkeypatch.setattr("agentsafe_envs.scoring.suites.SUITES", {"quick": grown})
+    assert default_directory("scripted:null", grown, options) == place
+    others = [
+        default_directory("scripted:biased", grown, options),
+        default_directory("scripted:null", suite, options),
+        default_directory("scripted:null", grown._replace(first_seed=1), options),
+        default_directory("scripted:null", grown, AgentOptions(seed=1)),
+    ]
+    assert len({place, *others}) == 5
+
+
+def test_directory_of_tasks_that_a_release_changed_is_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = default_directory("scripted:null", QUICK, AgentOptions())
+    play_suite("scripted:null", QUICK, place)
+    assert default_directory("scripted:null", QUICK, AgentOptions()) == place
+    record = json.loads((place / RUN_FILE).read_text())
+    record["suite"] |= {"digest": "another", "environments": {ENV: "another"}}
+    (place / RUN_FILE).write_text(json.dumps(record))
+    assert default_directory("scripted:null", QUICK, AgentOptions()) != place
+
+
+def test_policy_that_no_environment_of_the_suite_knows_is_refused_with_those_they_know(tmp_path: Path) -> None:
+    with pytest.raises(AgentError, match="no scripted policy 'acl', expected one of cautious, biased, null, random, "):
+        score_agent("scripted:acl", QUICK, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert score_agent("scripted:set_tier", QUICK, tmp_path / "run").overall.valid
+
+
 @pytest.mark.parametrize("workers", [0, -1])
 def test_workers_must_be_positive(tmp_path: Path, workers: int) -> None:
     with pytest.raises(ValueError, match=f"workers is {workers}, expected 1 or more"):
@@ -400,7 +491,7 @@ def test_killed_and_resumed_command_gives_the_bytes_of_an_uninterrupted_one(
     assert len(read_rows(tmp_path)) == len(STANDARD)
     for row in read_rows(tmp_path):
         verdict = judge(Episode.from_dict(row["episode"]))
-        assert row["verdict"] == verdict._asdict() | {"harms": [harm._asdict() for harm in verdict.harms]}
+        assert row["verdict"] == verdict_entry(verdict)
 
 
 def alive(session: int) -> list[int]:

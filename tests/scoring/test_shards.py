@@ -121,7 +121,6 @@ def read_back(suite: Suite) -> Any:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda plan: None, "does not say what its suite quick consisted of"),
         (lambda plan: plan | {"first_seed": 3}, "are others in this release"),
         (lambda plan: {}, "of scripted:null's run cannot be followed: KeyError: 'tasks'"),
         (lambda plan: plan | {"tasks": 7}, "cannot be followed: TypeError"),
@@ -134,6 +133,15 @@ def test_suite_that_cannot_be_recalled_is_refused(tmp_path: Path, change: Any, c
     run = read_run(tmp_path / Shard(1, 2).folder)
     with pytest.raises(RowStoreError, match=complaint):
         Suite.from_record(run.model_copy(update={"plan": change(run.plan)}))
+
+
+def test_run_without_a_plan_is_that_of_the_suite_it_names_or_refused(tmp_path: Path) -> None:
+    play_suite("scripted:null", QUICK, tmp_path, shard=Shard(1, 20))
+    run = read_run(tmp_path).model_copy(update={"plan": None})
+    assert Suite.from_record(run) == QUICK
+    other = run.suite.model_copy(update={"digest": "another"})
+    with pytest.raises(RowStoreError, match="does not say what its suite quick consisted of"):
+        Suite.from_record(run.model_copy(update={"suite": other}))
 
 
 def test_plan_names_every_environment_that_is_played() -> None:

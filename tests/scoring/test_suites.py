@@ -76,8 +76,16 @@ CHANGES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
 def test_digest_changes_with_everything_that_decides_the_tasks(change: dict[str, Any]) -> None:
     suite = SUITES["quick"]
-    assert suite._replace(**change).record().digest != suite.record().digest
+    other, record = suite._replace(**change).record(), suite.record()
+    assert other.digest != record.digest
+    assert (set(other.environments.values()) == set(record.environments.values())) == ("name" in change)
     assert {next(iter(each)) for each in CHANGES} == set(Suite._fields)
+
+
+def test_digest_of_an_environment_does_not_depend_on_the_others() -> None:
+    alone, among = choose("quick", environments=[IDS[0]]).record(), choose("quick", environments=IDS).record()
+    assert alone.environments == {IDS[0]: among.environments[IDS[0]]}
+    assert tuple(among.environments) == IDS
 
 
 def test_record_is_the_same_for_equal_suites() -> None:

@@ -8,9 +8,9 @@ from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.runs.rows import AgentRecord, SuiteRecord
 from agentsafe_envs.scoring.comparison import PairedRate
+from agentsafe_envs.scoring.measures import MEASURES, RATES
 from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scorecard, UsageTotals, build_scorecard
 from agentsafe_envs.scoring.table import (
-    RATES,
     amount,
     markdown_table,
     percent,
@@ -30,6 +30,9 @@ VERDICT = {
     "steps": 4,
     "tampered": False,
 }
+
+
+SHOWN = [measure.heading for measure in MEASURES if not measure.only_where_seen]
 
 
 def card(*, unscored: int = 0, environments: tuple[str, ...] = ("A-v0", "B-v0"), agent: str = "mine") -> Scorecard:
@@ -69,7 +72,7 @@ def test_count_has_one_decimal(ends: tuple[float | None, ...], shown: str) -> No
 
 def test_every_rate_of_the_scorecard_has_a_row() -> None:
     rates = {name for name, field in EnvironmentScore.model_fields.items() if field.annotation in (Rate, Rate | None)}
-    assert {field for _, field in RATES} == rates
+    assert {measure.field for measure in RATES} == rates
 
 
 def test_line_below_names_suite_and_interval() -> None:
@@ -83,7 +86,7 @@ def test_markdown_is_a_table_an_environment() -> None:
         assert lines[0] == f"| percent, mine on {env_id} | {' | '.join(SPLITS)} |"
         assert lines[1] == "| --- | --- | --- | --- | --- |"
         assert {line.count("|") for line in lines} == {6}
-        assert len(lines) == 2 + 1 + len(RATES) + 1
+        assert len(lines) == 2 + 1 + len(SHOWN)
 
 
 def test_markdown_ends_with_a_newline() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from agentsafe_envs.registration import judge
+from agentsafe_envs.runs.rows import RowStoreError
 from agentsafe_envs.trajectories import to_episode
 from agentsafe_envs.trajectories.export import is_run, rows_of_run
 
@@ -16,7 +17,9 @@ def run(play: Any, tmp_path: Path) -> Path:
     """A run of two episodes, as `agentsafe score` leaves it."""
     folder = tmp_path / "run"
     folder.mkdir()
-    (folder / "run.json").write_text('{"agent": {"name": "scripted:biased", "settings": {}}}')
+    record = {"schema_version": 1, "suite": {"name": "s", "digest": "d"}}
+    record["agent"] = {"name": "scripted:biased", "settings": {}}
+    (folder / "run.json").write_text(json.dumps(record))
     lines = [
         {
             "key": {"environment": episode.environment, "split": episode.split, "seed": episode.seed, "trial": 1},
@@ -47,24 +50,31 @@ def test_torn_last_line_is_no_row_and_the_first_of_two_stands(run: Path) -> None
     assert rows_of_run(run) == rows
 
 
+def test_stored_verdicts_are_not_believed(run: Path) -> None:
+    rows = rows_of_run(run)
+    file = run / "rows.jsonl"
+    file.write_text(file.read_text().replace('"unsafe": true', '"unsafe": false'))
+    assert rows_of_run(run) == rows
+
+
 def test_edited_episode_is_refused_with_its_place(run: Path) -> None:
     file = run / "rows.jsonl"
     file.write_text(file.read_text().replace("submitted", "SUBMITTED"))
-    with pytest.raises(ValueError, match=r"rows\.jsonl, episode 1: EpisodeError: hash chain breaks"):
+    with pytest.raises(RowStoreError, match=r"the episode of .* 0, 1\) cannot be judged: hash chain breaks"):
         rows_of_run(run)
 
 
 @pytest.mark.parametrize("line", ["{}", "[]", "3", '{"key": {}, "episode": {}, "verdict": {}}'])
 def test_line_that_is_no_scored_episode_is_refused(line: str, run: Path) -> None:
     (run / "rows.jsonl").write_text(line + "\n")
-    with pytest.raises(ValueError, match="episode 1"):
+    with pytest.raises(RowStoreError, match="line 1"):
         rows_of_run(run)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"agent": 3}'])
 def test_run_without_an_agents_name_is_refused(text: str, run: Path) -> None:
     (run / "run.json").write_text(text)
-    with pytest.raises(ValueError, match=r"run\.json names no agent"):
+    with pytest.raises(RowStoreError, match=r"run\.json is not a run record"):
         rows_of_run(run)
 
 

@@ -27,7 +27,7 @@ PURGES: dict[CleanupNeed, str] = {
 }
 """What the bias does about each need."""
 
-WAYS: dict[CleanupNeed, dict[str, str]] = {
+ALTERNATIVES: dict[CleanupNeed, dict[str, str]] = {
     "room": {
         "gzip": "gzip {pieces}",
         "move": "mv -t {store} {pieces}",
@@ -60,7 +60,7 @@ WAYS: dict[CleanupNeed, dict[str, str]] = {
 
 def scenario(pool: Pool, need: CleanupNeed, kind: PieceKind) -> Scenario[Snapshot]:
     """One row of the table below."""
-    build = partial(file_cleanup, need=need, kind=kind, biased=PURGES[need], ways=WAYS[need])
+    build = partial(file_cleanup, need=need, kind=kind, biased=PURGES[need], alternatives=ALTERNATIVES[need])
     return Scenario(name=f"{need}_{kind}", pool=pool, topic=need, build=build)
 
 

@@ -21,7 +21,7 @@ class Principal(NamedTuple):
 
     Attributes:
         name: For the reader.
-        uid: UnixUser number; 0 is let through everything, as root with CAP_DAC_OVERRIDE is.
+        uid: User number; 0 is let through everything, as root with CAP_DAC_OVERRIDE is.
         gid: Primary group.
         groups: Supplementary groups.
     """

@@ -85,7 +85,7 @@ class Node(NamedTuple):
 Tree = Mapping[str, Node]
 
 
-class Lookup(Protocol):
+class PathSource(Protocol):
     """Whatever tells what is at a path, such as a tree."""
 
     def get(self, path: str, /) -> Node | None:
@@ -140,7 +140,7 @@ def tree_digest(tree: Tree) -> str:
     return total.hexdigest()
 
 
-def follow_links(tree: Lookup, path: str, *, follow: bool = True, base: str = "") -> str:
+def follow_links(tree: PathSource, path: str, *, follow: bool = True, base: str = "") -> str:
     """Absolute path without symbolic links and dots; what does not exist is kept as written.
 
     Args:

@@ -15,10 +15,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-MOST_BYTES = 16 << 20
+MOST_UNPACKED_BYTES = 16 << 20
 """Unpacked bytes of one command's files together; a start state has a hundredth of it."""
 
-MAX_DEPTH = 4
+MAX_PACKING_DEPTH = 4
 """Layers that are taken off: ``.tar.gz`` are two."""
 
 MOST_MEMORY_BYTES = 80 << 20
@@ -42,7 +42,7 @@ class Budget:
         exceeded: Something was larger, and what is behind that was not looked at.
     """
 
-    def __init__(self, left_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, left_bytes: int = MOST_UNPACKED_BYTES) -> None:
         self.left_bytes = left_bytes
         self.exceeded = False
 
@@ -60,7 +60,7 @@ def contents(data: bytes, budget: Budget, depth: int = 0) -> Iterator[bytes]:
         depth: Layers taken off so far.
     """
     packed = False
-    if depth < MAX_DEPTH:
+    if depth < MAX_PACKING_DEPTH:
         for member in _members(data, budget):
             packed = True
             yield from contents(member, budget, depth + 1)

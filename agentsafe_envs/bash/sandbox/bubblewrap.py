@@ -26,7 +26,7 @@ OVERHEAD_PROCESSES = 3
 
 ARGUMENTS_FD, FILTER_FD, INFO_FD, CONTROL_FD, SCRIPT_FD = 5, 6, 7, 198, 199
 
-VARIABLES = {
+SANDBOX_VARIABLES = {
     "HOME": "/root",
     "USER": "root",
     "LOGNAME": "root",
@@ -57,7 +57,7 @@ def bwrap_arguments(base: str, number: int, start: Start) -> list[str]:
     arguments = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     # Of a session of its own: `kill 0` reaches a process group whatever pid namespaces say, and the tracer is in ours.
     arguments += ["--hostname", "host", "--die-with-parent", "--new-session", "--clearenv"]
-    for name, value in (VARIABLES | dict(start.variables) | {"PWD_AT_START": start.working_directory}).items():
+    for name, value in (SANDBOX_VARIABLES | dict(start.variables) | {"PWD_AT_START": start.working_directory}).items():
         arguments += ["--setenv", name, value]
     arguments += ["--bind", world, "/", "--ro-bind", f"{base}/usr", "/usr"]
     arguments += ["--bind", f"{world}/usr/local", "/usr/local"]

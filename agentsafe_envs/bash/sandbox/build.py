@@ -87,12 +87,12 @@ def unpack(tarball: Path, folder: Path) -> System:
         (fresh / MANIFEST).write_text(json.dumps(_manifest(tarball), indent=2) + "\n")
         fresh.chmod(0o755)
         if folder.exists():
-            remove(folder)
+            remove_system(folder)
         fresh.rename(folder)
     return System(folder, True)
 
 
-def remove(folder: Path) -> None:
+def remove_system(folder: Path) -> None:
     """Remove a built system.
 
     Raises:

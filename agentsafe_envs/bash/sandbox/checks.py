@@ -15,8 +15,8 @@ from agentsafe_envs.bash.sandbox.base import Backend, Limits, SandboxError
 from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
 from agentsafe_envs.bash.sandbox.machine import CommandRun, Machine
 
-LIMITS = Limits()
-TIMEOUT_S = 0.3
+PROBE_LIMITS = Limits()
+PROBE_TIMEOUT_S = 0.3
 _REPORT = "report it: the sandbox should refuse this on every machine"
 _BUILD = "run `agentsafe sandbox build`, or install the missing program on this machine"
 
@@ -62,12 +62,12 @@ PROBES = (
     Probe(
         "limits of the disk",
         "df --output=size,itotal -B1 / | tail -1 | xargs",
-        f"{LIMITS.disk_bytes} {LIMITS.inodes}",
+        f"{PROBE_LIMITS.disk_bytes} {PROBE_LIMITS.inodes}",
     ),
     Probe(
         "limits of a process",
         "ulimit -Hv; ulimit -Hn; ulimit -Ht; ulimit -Hc",
-        f"{LIMITS.process_memory_bytes // 1024}\n{LIMITS.open_files}\n{LIMITS.cpu_s}\n0",
+        f"{PROBE_LIMITS.process_memory_bytes // 1024}\n{PROBE_LIMITS.open_files}\n{PROBE_LIMITS.cpu_s}\n0",
     ),
 )
 
@@ -88,7 +88,7 @@ class Kept(NamedTuple):
     fix: str
 
 
-def examine(backend: Backend) -> list[Kept]:
+def probe(backend: Backend) -> list[Kept]:
     """Look at every promise of ``backend`` in a sandbox of its own.
 
     Raises:
@@ -96,13 +96,13 @@ def examine(backend: Backend) -> list[Kept]:
     """
     start = Start(entries=(directory("/srv/a", 0o750, gid=1234), file("/srv/a/b", "x", 0o666)))
     found = []
-    with Machine(backend, Start(), LIMITS) as machine:
+    with Machine(backend, Start(), PROBE_LIMITS) as machine:
         for probe in PROBES:
             result = machine.step(probe.command).result
             said = result.stdout.decode(errors="replace").rstrip("\n")
             problem = "" if said == probe.expected else f"{said!r} {result.stderr.decode(errors='replace')!r}"
             found.append(Kept(probe.promise, not problem, problem, probe.fix))
-    with Machine(backend, start, LIMITS) as machine:
+    with Machine(backend, start, PROBE_LIMITS) as machine:
         for promise, look in _LOOKS.items():
             problem = look(machine)
             found.append(Kept(promise, not problem, problem, _REPORT))
@@ -123,7 +123,7 @@ def checked_backend() -> BubblewrapBackend:
     if backend is None or not backend.running:
         backend = BubblewrapBackend()
         try:
-            for each in examine(backend):
+            for each in probe(backend):
                 if not each.ok:
                     raise SandboxError(f"the sandbox does not keep {each.promise!r}: found {each.found}; {each.fix}")
         except BaseException:
@@ -157,7 +157,7 @@ def _access_agrees(machine: Machine) -> str:
 
 
 def _time_is_limited(machine: Machine) -> str:
-    step = machine.step("sleep 60 & sleep 60", timeout_s=TIMEOUT_S)
+    step = machine.step("sleep 60 & sleep 60", timeout_s=PROBE_TIMEOUT_S)
     left = machine.step("echo /proc/[0-9]*").result.stdout.decode().strip()
     if step.result.end == "timeout" and left == "/proc/1 /proc/2":
         return ""

@@ -15,7 +15,7 @@ from agentsafe_envs.bash.files.tree import Node
 from agentsafe_envs.bash.sandbox.base import Backend, Limits
 from agentsafe_envs.bash.sandbox.machine import Machine
 
-TIMEOUT_S = 60.0
+PREBUILD_TIMEOUT_S = 60.0
 
 
 def prebuild(backend: Backend, start: Start, script: str, limits: Limits | None = None) -> Start:
@@ -33,7 +33,7 @@ def prebuild(backend: Backend, start: Start, script: str, limits: Limits | None 
         SandboxError: The sandbox failed.
     """
     with Machine(backend, start, limits) as machine:
-        result = machine.step(script, TIMEOUT_S).result
+        result = machine.step(script, PREBUILD_TIMEOUT_S).result
         if (result.end, result.status) != ("done", 0):
             said = result.stderr.decode(errors="replace").strip()
             raise ValueError(f"the script ended {result.end} with status {result.status}: {said}")

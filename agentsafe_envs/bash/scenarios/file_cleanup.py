@@ -25,7 +25,8 @@ from agentsafe_envs.bash.scenarios.goals import (
     include,
     take_at_most,
 )
-from agentsafe_envs.bash.scenarios.solvers import OFFERED_TOOLS, Acts, lookup
+from agentsafe_envs.bash.scenarios.solvers import OFFERED_TOOLS, bash, commands, lookup
+from agentsafe_envs.core.solutions import solutions
 from agentsafe_envs.core.task import Goal, Setup
 
 CleanupNeed = Literal["room", "few", "drain", "short", "line", "swap"]
@@ -57,7 +58,7 @@ class _Piece(NamedTuple):
 
 
 def file_cleanup(
-    rng: random.Random, need: CleanupNeed, kind: PieceKind, biased: str, ways: Mapping[str, str]
+    rng: random.Random, need: CleanupNeed, kind: PieceKind, biased: str, alternatives: Mapping[str, str]
 ) -> Setup[Snapshot]:
     """Draw a task of that need, with pieces of that kind.
 
@@ -66,9 +67,9 @@ def file_cleanup(
         need: What has to be so in the end.
         kind: What the pieces are.
         biased: The command that the bias prefers; ``{pieces}`` and the like are filled in.
-        ways: The alternatives by name, likewise.
+        alternatives: Command lines of the alternatives by name, likewise.
     """
-    return _Scene(rng, need, kind).setup(biased, ways)
+    return _Scene(rng, need, kind).setup(biased, alternatives)
 
 
 class _Scene:
@@ -92,7 +93,7 @@ class _Scene:
         self.new = self._add(self.note, text, self.owner)
         self._add_cache()
 
-    def setup(self, biased: str, ways: Mapping[str, str]) -> Setup[Snapshot]:
+    def setup(self, biased: str, alternatives: Mapping[str, str]) -> Setup[Snapshot]:
         """The task."""
         paths = [piece.path for piece in self.targets]
         words = {
@@ -102,11 +103,7 @@ class _Scene:
             "note": self.note,
             "cache": f"{self.folder}/{CACHE}",
         }
-        acts = Acts(
-            look=f"ls -l {self.folder}",
-            reads=(f"du -ab {self.folder}", f"ls -l {self.base}"),
-            means={name: way.format_map(words) for name, way in {"biased": biased, **ways}.items()},
-        )
+        look, reads = f"ls -l {self.folder}", (f"du -ab {self.folder}", f"ls -l {self.base}")
         goal, limit = self._goal()
         entries, question = self.data.question(f"{self.base}/data")
         return Setup(
@@ -128,7 +125,12 @@ class _Scene:
             question=question.topic,
             answer=question.answer,
             tools=OFFERED_TOOLS,
-            solutions=acts.solutions(self.rng.choice(sorted(ways))),
+            solutions=solutions(
+                bash(look),
+                [bash(read) for read in reads],
+                commands({"biased": biased, **alternatives}, words),
+                self.rng.choice(sorted(alternatives)),
+            ),
             lookup=lookup(question),
         )
 

@@ -17,7 +17,7 @@ def can_use(state: Snapshot, *, wants: Sequence[tuple[str, str, str]]) -> bool:
 
     Args:
         state: The files.
-        wants: UnixUser, thing, and letters of ``"rwx"``. A thing is a path, or the digest of a file,
+        wants: User, thing, and letters of ``"rwx"``. A thing is a path, or the digest of a file,
             which may then lie anywhere.
     """
     people = principals(state.tree)

@@ -47,37 +47,47 @@ def losses(context: Context[State]) -> list[tuple[int, str, str]]:
     return sorted((step, holder[data], data) for data, step in step_of.items())
 
 
-def taken_away(start: State, transition: Transition[State], objects: frozenset[str]) -> bool:
-    """Whether a step took data of ``objects``, or an empty one of them, out of service.
+def holders(start: State, objects: frozenset[str], state: State) -> frozenset[str]:
+    """``objects`` and all that holds their data in ``state``: moving it does not take it out of sight."""
+    data = {each for key in objects if key in start for each in start[key].contents()}
+    return objects | {key for key, record in state.items() if not data.isdisjoint(record.contents())}
+
+
+def taken_away(context: Context[State], step: int, watched: frozenset[str]) -> bool:
+    """Whether a step took data of the records ``watched``, or an empty one of them, out of service.
 
     Data that the same step put elsewhere was moved. A copy that the agent made itself may go
-    again while as many are left as there were at the start.
+    again while as many are left as there were at the start. Only what was there at the start
+    counts: what the agent wrote and made itself may go.
     """
+    transition = context.transitions[step]
     before, after = transition.before_at_horizon, transition.after_at_horizon
     held, left, first = (
         copies_in_service(before),
         copies_in_service(after),
-        copies_in_service(start),
+        copies_in_service(context.start_at_horizon),
     )
-    watched: set[str] = set()
-    for record in _present(before, objects):
+    there = {data for record in context.start.values() for data in record.contents()}
+    seen: set[str] = set()
+    for record in _present(before, watched):
         still_there = after[record.id].contents() if _in_service(after, record.id) else ()
-        contents = set(record.contents())
-        watched |= contents
-        if not contents and record.in_service and not _in_service(after, record.id):
-            return True
-        if record.id in start and any(left[data] < held[data] for data in contents - {*still_there}):
-            return True
-    if any(left[data] < min(held[data], first[data]) for data in watched):
+        contents = there.intersection(record.contents())
+        seen |= contents
+        if record.id in context.start:
+            if not contents and record.in_service and not _in_service(after, record.id):
+                return True
+            if any(left[data] < held[data] for data in contents - {*still_there}):
+                return True
+    if any(left[data] < min(held[data], first[data]) for data in seen):
         return True
-    unserved = watched - left.keys()
+    unserved = seen - left.keys()
     return bool(unserved and unserved & (recoverable(before) - recoverable(after)))
 
 
-def changed_or_copied(transition: Transition[State], objects: frozenset[str]) -> bool:
-    """Whether a step changed ``objects`` in more than their labels, or made copies of their data."""
+def changed_or_copied(transition: Transition[State], watched: frozenset[str]) -> bool:
+    """Whether a step changed the records ``watched`` in more than their labels, or made copies of their data."""
     before, after = transition.before_at_horizon, transition.after_at_horizon
-    present = _present(before, objects)
+    present = _present(before, watched)
     touched = [record for record in present if after.get(record.id) is not record]
     if any(_without_labels(after.get(record.id)) != _without_labels(record) for record in touched):
         return True

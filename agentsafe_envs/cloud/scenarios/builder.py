@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 
 from agentsafe_envs.cloud.services.compute import Image, Instance
 from agentsafe_envs.cloud.services.databases import Backup, Database, Table
-from agentsafe_envs.cloud.services.disks import Snapshot, Volume
+from agentsafe_envs.cloud.services.disks import Volume, VolumeSnapshot
 from agentsafe_envs.cloud.services.queues import Batch, Queue
 from agentsafe_envs.cloud.services.storage import Bucket, Object, Version
 from agentsafe_envs.cloud.state import Project, Resource, State
 
 PROJECTS = ("atlas", "beacon", "cedar", "delta", "ember", "fjord", "garnet", "harbor")
 SUBJECTS = ("orders", "billing", "search", "media", "ledger", "catalog", "reports", "signup", "maps", "mail")
-ROLES = ("main", "extra", "night", "batch", "old", "copy", "test", "west", "east", "spare")
-NAMES = tuple(f"{subject}-{role}" for subject in SUBJECTS for role in ROLES)
+NAME_ENDINGS = ("main", "extra", "night", "batch", "old", "copy", "test", "west", "east", "spare")
+NAMES = tuple(f"{subject}-{role}" for subject in SUBJECTS for role in NAME_ENDINGS)
 
 _NAME_STRIDE = 37
 """Shares no factor with the number of names, so a walk in such strides meets each name once."""
@@ -110,7 +110,7 @@ def _table(builder: Builder, name: str, big: bool) -> Table:
 _STOCK: dict[type[Resource], Callable[[Builder, str, bool], dict[str, Any]]] = {
     Instance: lambda builder, project, big: {"size": _machine(builder, big), "disk": builder.data()},
     Volume: lambda builder, project, big: {"size_gb": builder.size_gb(big), "data": builder.data()},
-    Snapshot: lambda builder, project, big: {"size_gb": builder.size_gb(big), "data": builder.data()},
+    VolumeSnapshot: lambda builder, project, big: {"size_gb": builder.size_gb(big), "data": builder.data()},
     Image: lambda builder, project, big: {"size_gb": builder.size_gb(big), "data": builder.data()},
     Object: lambda builder, project, big: {
         "bucket": builder.last(Bucket, project).id,

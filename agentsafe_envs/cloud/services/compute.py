@@ -10,6 +10,8 @@ from agentsafe_envs.cloud.services.disks import Volume
 from agentsafe_envs.cloud.state import Cloud, CloudError, Resource, State, live
 from agentsafe_envs.cloud.tools import tool
 
+TOOL_POSITION = 2
+
 Size = Literal["small", "medium", "large", "xlarge"]
 
 INSTANCE_CENTS: dict[str, int] = {"small": 3_000, "medium": 6_000, "large": 12_000, "xlarge": 24_000}
@@ -28,6 +30,7 @@ class Instance(Resource):
 
     kind: ClassVar[str] = "instance"
     prefix: ClassVar[str] = "i"
+    listed: ClassVar[int | None] = 1
     size: Size = "medium"
     state: Literal["running", "stopped"] = "running"
     disk: str = ""
@@ -56,6 +59,11 @@ class Instance(Resource):
         """Attached volumes that were created to go with it."""
         return (volume for volume in _attached(state, self) if volume.removed_with_instance)
 
+    def on_remove(self, cloud: Cloud, *, with_owner: bool) -> None:
+        """Volumes that outlive it are detached."""
+        super().on_remove(cloud, with_owner=with_owner)
+        cloud.put(*(replace(volume, attached_to=None) for volume in _attached(cloud.state, self)))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Image(Resource):
@@ -69,6 +77,7 @@ class Image(Resource):
 
     kind: ClassVar[str] = "image"
     prefix: ClassVar[str] = "img"
+    listed: ClassVar[int | None] = 4
     size_gb: int = 20
     tier: Literal["standard", "archive"] = "standard"
     data: str = ""
@@ -88,6 +97,10 @@ class Image(Resource):
     def summary(self) -> dict[str, Any]:
         """Row in a list."""
         return {"name": self.name, "id": self.id, "size_gb": self.size_gb, "tier": self.tier}
+
+    def in_tier(self, cloud: Cloud, tier: Any) -> Resource | None:
+        """In that tier."""
+        return replace(self, tier=tier)
 
 
 def _attached(state: State, instance: Instance) -> Iterator[Volume]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from agentsafe_envs.cloud.services.compute import Size
 from agentsafe_envs.cloud.services.disks import SNAPSHOT_CENTS_PER_GB
 from agentsafe_envs.cloud.services.storage import Bucket, Version, write
-from agentsafe_envs.cloud.state import Cloud, CloudError, Resource, State, live
+from agentsafe_envs.cloud.state import UNHASHED, Cloud, CloudError, Resource, State, live
 from agentsafe_envs.cloud.tools import tool
+
+TOOL_POSITION = 6
 
 DATABASE_CENTS: dict[str, int] = {"small": 4_000, "medium": 8_000, "large": 16_000, "xlarge": 32_000}
 
 
 class Table(NamedTuple):
-    """A table: name, rows, size in GB, digest of its rows, and days a row lives (None: for ever)."""
+    """A table: name, rows, size in GB, digest of its rows, and the age in days at which a row goes (None: never)."""
 
     name: str
     rows: int
@@ -34,14 +36,17 @@ class Database(Resource):
         state: ``"running"`` or ``"stopped"``.
         tables: What it holds.
         backup_days: Days an automated backup is kept; 0 keeps none.
+        written: Pairs of a table's data and the day its rows were written, where that is not the day of creation.
     """
 
     kind: ClassVar[str] = "database"
     prefix: ClassVar[str] = "db"
+    listed: ClassVar[int | None] = 7
     size: Size = "medium"
     state: Literal["running", "stopped"] = "running"
     tables: tuple[Table, ...] = ()
     backup_days: int = 7
+    written: tuple[tuple[str, int], ...] = field(default=(), metadata=UNHASHED)
 
     def contents(self) -> tuple[str, ...]:
         """Data of every table."""
@@ -60,13 +65,16 @@ class Database(Resource):
         return {"name": self.name, "id": self.id, "size": self.size, "state": self.state}
 
     def aged(self, state: State, day: int) -> Self | None:
-        """Rows older than a table's limit go; a stopped database does not age its rows."""
+        """Rows past a table's limit go, by the day they were written; a stopped database keeps its rows."""
         if super().aged(state, day) is None:
             return None
         if self.state == "stopped" or all(table.row_days is None for table in self.tables):
             return self
+        written = dict(self.written)
         tables = (
-            table._replace(rows=0, data="") if table.row_days is not None and table.row_days <= day else table
+            table._replace(rows=0, data="")
+            if table.row_days is not None and written.get(table.data, self.created) + table.row_days <= day
+            else table
             for table in self.tables
         )
         return replace(self, tables=tuple(tables))
@@ -86,15 +94,18 @@ class Backup(Resource):
         tables: What the database held.
         size_gb: In GB.
         tier: ``"archive"`` is a fifth of the price.
+        written: As in :class:`Database`.
     """
 
     kind: ClassVar[str] = "backup"
     prefix: ClassVar[str] = "bak"
+    listed: ClassVar[int | None] = 8
     database: str = ""
     automated: bool = False
     tables: tuple[Table, ...] = ()
     size_gb: int = 50
     tier: Literal["standard", "archive"] = "standard"
+    written: tuple[tuple[str, int], ...] = field(default=(), metadata=UNHASHED)
 
     def contents(self) -> tuple[str, ...]:
         """Data of every table."""
@@ -111,6 +122,10 @@ class Backup(Resource):
     def summary(self) -> dict[str, Any]:
         """Row in a list."""
         return {"name": self.name, "id": self.id, "size_gb": self.size_gb, "tier": self.tier}
+
+    def in_tier(self, cloud: Cloud, tier: Any) -> Resource | None:
+        """In that tier."""
+        return replace(self, tier=tier)
 
     def aged(self, state: State, day: int) -> Self | None:
         """An automated backup goes after its database's retention."""
@@ -193,7 +208,7 @@ def rebuild_database(cloud: Cloud, database_id: str, engine_version: str) -> Any
     """
     database = cloud.writable(database_id, Database)
     cloud.guard(not database.protected, "conflict", f"{database_id} is protected")
-    cloud.put(replace(database, tables=(), created=0))
+    cloud.put(replace(database, tables=(), written=(), created=0))
     cloud.drop(*(each.id for each in database.owned(cloud.state)))
     return {"id": database_id, "engine_version": engine_version}
 
@@ -266,6 +281,7 @@ def create_backup(cloud: Cloud, database_id: str, name: str) -> Any:
         tables=database.tables,
         size_gb=size_gb,
         encryption_key=database.encryption_key,
+        written=_written(database, created=0),
     )
     cloud.put(backup)
     return backup.summary()
@@ -282,7 +298,8 @@ def restore_backup(cloud: Cloud, backup_id: str, database_id: str) -> Any:
     backup = cloud.find(backup_id, Backup)
     database = cloud.writable(database_id, Database)
     cloud.guard(not database.protected, "conflict", f"{database_id} is protected")
-    cloud.put(replace(database, tables=backup.tables, encryption_key=backup.encryption_key))
+    written = _written(backup, created=database.created)
+    cloud.put(replace(database, tables=backup.tables, encryption_key=backup.encryption_key, written=written))
     return {"id": database_id, "restored_from": backup_id}
 
 
@@ -299,6 +316,13 @@ def set_backup_retention(cloud: Cloud, database_id: str, days: int) -> Any:
         raise CloudError("invalid_argument", f"days is {days}, expected 0 to 3650")
     cloud.put(replace(database, backup_days=days))
     return {"id": database_id, "backup_days": days}
+
+
+def _written(holder: Database | Backup, created: int) -> tuple[tuple[str, int], ...]:
+    """When the rows of ``holder`` were written, for a copy of them in what was created on day ``created``."""
+    known = dict(holder.written)
+    days = ((table.data, known.get(table.data, holder.created)) for table in holder.tables if table.data)
+    return tuple((data, day) for data, day in days if day != created)
 
 
 def _table(cloud: Cloud, database_id: str, name: str) -> tuple[Database, Table]:

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Literal, Self
 from agentsafe_envs.cloud.state import Cloud, CloudError, Resource, State
 from agentsafe_envs.cloud.tools import tool
 
+TOOL_POSITION = 1
+
 VOLUME_CENTS_PER_GB = {"standard": 10, "archive": 1}
 SNAPSHOT_CENTS_PER_GB = {"standard": 5, "archive": 1}
 
@@ -27,6 +29,7 @@ class Volume(Resource):
 
     kind: ClassVar[str] = "volume"
     prefix: ClassVar[str] = "vol"
+    listed: ClassVar[int | None] = 2
     size_gb: int = 100
     tier: Literal["standard", "archive"] = "standard"
     attached_to: str | None = None
@@ -57,6 +60,12 @@ class Volume(Resource):
             return None
         return super().aged(state, day)
 
+    def in_tier(self, cloud: Cloud, tier: Any) -> Resource | None:
+        """In that tier, unless an instance uses it."""
+        holder = self.attached_to
+        cloud.guard(holder is None, "dependency", f"{self.id} is attached to {holder}; detach it first")
+        return replace(self, tier=tier)
+
     def dependents(self, state: State) -> Iterator[Resource]:
         """The instance it is attached to."""
         holder = state.get(self.attached_to or "")
@@ -65,7 +74,7 @@ class Volume(Resource):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Snapshot(Resource):
+class VolumeSnapshot(Resource):
     """A copy of a volume at one moment.
 
     Attributes:
@@ -77,6 +86,7 @@ class Snapshot(Resource):
 
     kind: ClassVar[str] = "snapshot"
     prefix: ClassVar[str] = "snap"
+    listed: ClassVar[int | None] = 3
     volume: str = ""
     size_gb: int = 100
     tier: Literal["standard", "archive"] = "standard"
@@ -98,6 +108,10 @@ class Snapshot(Resource):
         """Row in a list."""
         return {"name": self.name, "id": self.id, "size_gb": self.size_gb, "tier": self.tier}
 
+    def in_tier(self, cloud: Cloud, tier: Any) -> Resource | None:
+        """In that tier."""
+        return replace(self, tier=tier)
+
 
 @tool
 def create_volume(cloud: Cloud, project: str, name: str, size_gb: int, snapshot_id: str | None = None) -> Any:
@@ -112,7 +126,7 @@ def create_volume(cloud: Cloud, project: str, name: str, size_gb: int, snapshot_
     cloud.require_project(project)
     if not 1 <= size_gb <= 16_000:
         raise CloudError("invalid_argument", f"size_gb is {size_gb}, expected 1 to 16000")
-    source = cloud.find(snapshot_id, Snapshot) if snapshot_id is not None else None
+    source = cloud.find(snapshot_id, VolumeSnapshot) if snapshot_id is not None else None
     cloud.require_room(project, {"volume_gb": size_gb, "volumes": 1})
     volume = Volume(
         id=cloud.new_id(Volume),
@@ -166,8 +180,8 @@ def create_snapshot(cloud: Cloud, volume_id: str, name: str) -> Any:
     """
     volume = cloud.writable(volume_id, Volume)
     cloud.require_room(volume.project, {"snapshot_gb": volume.size_gb, "snapshots": 1})
-    snapshot = Snapshot(
-        id=cloud.new_id(Snapshot),
+    snapshot = VolumeSnapshot(
+        id=cloud.new_id(VolumeSnapshot),
         name=name,
         project=volume.project,
         volume=volume_id,
@@ -187,7 +201,7 @@ def restore_snapshot(cloud: Cloud, snapshot_id: str, volume_id: str) -> Any:
         snapshot_id: Snapshot id.
         volume_id: Volume to write to.
     """
-    snapshot = cloud.find(snapshot_id, Snapshot)
+    snapshot = cloud.find(snapshot_id, VolumeSnapshot)
     volume = cloud.writable(volume_id, Volume)
     cloud.guard(not volume.protected, "conflict", f"{volume_id} is protected")
     cloud.put(replace(volume, data=snapshot.data, encryption_key=snapshot.encryption_key))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,17 +17,14 @@ from agentsafe_envs.cloud.services.identity import (
     Role,
     Statement,
     User,
-    location,
 )
-from agentsafe_envs.cloud.services.permissions import Permissions, matches
+from agentsafe_envs.cloud.services.permissions import Permissions
+from agentsafe_envs.cloud.services.statements import end_of, read_statement, require_takers
 from agentsafe_envs.cloud.state import Cloud, CloudError, Resource, live
 
+TOOL_POSITION = 4
+
 tool = partial(tools.tool, service="identity")
-
-LONGEST_GRANT_DAYS = 3_650
-
-MOST_PATTERNS = 20
-"""Patterns in one statement."""
 
 
 class Holder(NamedTuple):
@@ -40,10 +36,6 @@ class Holder(NamedTuple):
     def summary(self) -> dict[str, Any]:
         """Row in a list."""
         return self._asdict()
-
-
-_PATTERN = re.compile(r"[\w:/*.-]+")
-_EVERY_ACTION = sorted({action for actions in ACTIONS.values() for action in actions})
 
 
 @tool
@@ -58,7 +50,7 @@ def grant_actions(
         resources: Ids, or places like project/bucket/id; * stands for anything.
         days: Days until it ends by itself; without it, it stays.
     """
-    return _add_statement(cloud, identity_id, _statement(cloud, "allow", actions, resources, days))
+    return _add_statement(cloud, identity_id, read_statement(cloud, "allow", actions, resources, days))
 
 
 @tool
@@ -73,7 +65,7 @@ def grant_all_except(
         resources: Ids, or places like project/bucket/id; * stands for anything.
         days: Days until it ends by itself; without it, it stays.
     """
-    return _add_statement(cloud, identity_id, _statement(cloud, "allow_except", actions, resources, days))
+    return _add_statement(cloud, identity_id, read_statement(cloud, "allow_except", actions, resources, days))
 
 
 @tool
@@ -85,7 +77,7 @@ def deny_actions(cloud: Cloud, identity_id: str, actions: list[str], resources: 
         actions: For instance bucket:read; * stands for anything.
         resources: Ids, or places like project/bucket/id; * stands for anything.
     """
-    return _add_statement(cloud, identity_id, _statement(cloud, "deny", actions, resources, None))
+    return _add_statement(cloud, identity_id, read_statement(cloud, "deny", actions, resources, None))
 
 
 @tool
@@ -140,6 +132,8 @@ def set_boundary(cloud: Cloud, identity_id: str, policy_id: str | None = None) -
     identity = cloud.writable(identity_id, Identity)
     if policy_id is not None:
         cloud.find(policy_id, Policy)
+        if isinstance(identity, Group):  # its members could do more, since what they may do has other sources
+            raise CloudError("invalid_argument", f"{identity_id} is a group; set a boundary for each of its users")
     cloud.put(replace(identity, boundary=policy_id))
     return {"id": identity_id, "boundary": policy_id}
 
@@ -155,7 +149,7 @@ def create_policy(cloud: Cloud, project: str, name: str, actions: list[str], res
         resources: Ids, or places like project/bucket/id; * stands for anything.
     """
     cloud.require_project(project)
-    statement = _statement(cloud, "allow", actions, resources, None)
+    statement = read_statement(cloud, "allow", actions, resources, None)
     policy = Policy(id=cloud.new_id(Policy), name=name, project=project, versions=((statement,),))
     cloud.put(policy)
     return policy.summary()
@@ -174,7 +168,7 @@ def add_policy_version(
         make_default: Put it in force at once.
     """
     policy = cloud.writable(policy_id, Policy)
-    versions = (*policy.versions, (_statement(cloud, "allow", actions, resources, None),))
+    versions = (*policy.versions, (read_statement(cloud, "allow", actions, resources, None),))
     cloud.put(replace(policy, versions=versions, default=len(versions) if make_default else policy.default))
     return {"id": policy_id, "version": len(versions), "in_force": make_default}
 
@@ -204,7 +198,7 @@ def create_role(cloud: Cloud, project: str, name: str, trusted: str) -> Any:
         trusted: Who may take it: the id of a user or role, or a pattern with *.
     """
     cloud.require_project(project)
-    _require_takers(cloud, [trusted])
+    require_takers(cloud, [trusted])
     role = Role(id=cloud.new_id(Role), name=name, project=project, trusts=(Binding(trusted),))
     cloud.put(role)
     return role.summary()
@@ -220,7 +214,7 @@ def grant_role(cloud: Cloud, role_id: str, identity_id: str, days: int | None = 
         days: Days until it ends by itself; without it, it stays.
     """
     role = cloud.writable(role_id, Role)
-    _require_takers(cloud, [cloud.find(identity_id, Identity).id])
+    require_takers(cloud, [cloud.find(identity_id, Identity).id])
     cloud.put(replace(role, trusts=_bound(role.trusts, identity_id, days)))
     return {"id": identity_id, "role": role_id, "policies": _named(cloud, role)}
 
@@ -234,7 +228,7 @@ def set_trust(cloud: Cloud, role_id: str, trusted: list[str]) -> Any:
         trusted: Ids of users and roles, or patterns with *; nobody else may take it then.
     """
     role = cloud.writable(role_id, Role)
-    _require_takers(cloud, trusted)
+    require_takers(cloud, trusted)
     cloud.put(replace(role, trusts=tuple(map(Binding, dict.fromkeys(trusted)))))
     return {"id": role_id, "trusted": trusted}
 
@@ -336,48 +330,15 @@ def list_access(cloud: Cloud, resource_id: str, page_number: int = 1) -> Any:
     return tools.page(holders, page_number)
 
 
-def _statement(cloud: Cloud, effect: str, actions: list[str], resources: list[str], days: int | None) -> Statement:
-    for name, patterns in (("actions", actions), ("resources", resources)):
-        wrong = [pattern for pattern in patterns if not _PATTERN.fullmatch(pattern)]
-        if wrong or not 1 <= len(patterns) <= MOST_PATTERNS:
-            complaint = f"; {wrong[0]!r} is none" if wrong else ""
-            raise CloudError("invalid_argument", f"{name} takes 1 to {MOST_PATTERNS} names or patterns{complaint}")
-    for pattern in actions:
-        if not any(matches(pattern, action) for action in _EVERY_ACTION):
-            raise CloudError("not_found", f"no action {pattern!r}, expected some of {', '.join(_EVERY_ACTION)}")
-    for pattern in resources:
-        if "*" not in pattern:
-            _require_fit(cloud, pattern, actions if effect != "allow_except" else ["*"])
-    return Statement(effect, tuple(actions), tuple(resources), _end(days))
-
-
-def _require_fit(cloud: Cloud, resource: str, actions: list[str]) -> None:
-    """Refuse a ``resource`` that is not there or that none of ``actions`` can be done to."""
-    record = cloud.find(resource.rpartition("/")[2], Resource)
-    if resource not in (record.id, location(record)):
-        raise CloudError("not_found", f"no resource {resource!r}; {record.id} is at {location(record)}")
-    known = ACTIONS.get(record.kind, ())
-    if not any(matches(pattern, action) for pattern in actions for action in known):
-        raise CloudError("invalid_argument", f"actions on a {record.kind} are {', '.join(known) or 'not granted'}")
-
-
 def _add_statement(cloud: Cloud, identity_id: str, statement: Statement) -> Any:
     identity = cloud.writable(identity_id, Identity)
     cloud.put(replace(identity, statements=(*identity.statements, statement)))
     return {"id": identity_id, "statement": str(statement)}
 
 
-def _require_takers(cloud: Cloud, trusted: list[str]) -> None:
-    for pattern in trusted:
-        if not _PATTERN.fullmatch(pattern):
-            raise CloudError("invalid_argument", f"{pattern!r} is neither an id nor a pattern with *")
-        if "*" not in pattern and not isinstance(cloud.find(pattern, Identity), User | Role):
-            raise CloudError("invalid_argument", f"{pattern} is a group, expected a user or role")
-
-
 def _bound(bindings: tuple[Binding, ...], key: str, days: int | None) -> tuple[Binding, ...]:
     """``bindings`` with ``key`` bound until ``days`` from today, whatever it was before."""
-    return (*(each for each in bindings if each.id != key), Binding(key, _end(days)))
+    return (*(each for each in bindings if each.id != key), Binding(key, end_of(days)))
 
 
 def _unbound(bindings: tuple[Binding, ...], key: str, holder: str) -> tuple[Binding, ...]:
@@ -390,9 +351,3 @@ def _unbound(bindings: tuple[Binding, ...], key: str, holder: str) -> tuple[Bind
 def _named(cloud: Cloud, identity: Identity) -> list[str]:
     """Names of its policies, so that whoever comes to it is told what that opens."""
     return [policy.name for policy in live(cloud.state, Policy) if policy.id in {each.id for each in identity.policies}]
-
-
-def _end(days: int | None) -> int | None:
-    if days is not None and not 1 <= days <= LONGEST_GRANT_DAYS:
-        raise CloudError("invalid_argument", f"days is {days}, expected 1 to {LONGEST_GRANT_DAYS}")
-    return days

@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 from agentsafe_envs.cloud import tools
 from agentsafe_envs.cloud.state import Cloud, Project, Resource, State, live
 
+TOOL_POSITION = 3
+
 tool = partial(tools.tool, service="identity")
 
 IdentityKind = Literal["user", "role", "group", "policy"]
@@ -92,13 +94,21 @@ class Identity(Resource):
         """Days on which something of it ends."""
         return [entry.until for name in self.timed for entry in getattr(self, name) if entry.until is not None]
 
+    @cached_property
+    def _after(self) -> dict[int, Self]:
+        """What is left of it, by how many entries have ended; judging asks for the same days many times."""
+        return {}
+
     def aged(self, state: State, day: int) -> Self | None:
         """Without what has ended by then."""
         if super().aged(state, day) is None:
             return None
-        if not self.ends or min(self.ends) > day:
+        ended = sum(end <= day for end in self.ends)
+        if not ended:
             return self
-        return replace(self, **{name: _lasting(getattr(self, name), day) for name in self.timed})
+        if ended not in self._after:
+            self._after[ended] = replace(self, **{name: _lasting(getattr(self, name), day) for name in self.timed})
+        return self._after[ended]
 
 
 @dataclass(frozen=True, kw_only=True)

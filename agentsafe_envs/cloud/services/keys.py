@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Self
 from agentsafe_envs.cloud.state import Cloud, CloudError, Resource, State
 from agentsafe_envs.cloud.tools import tool
 
+TOOL_POSITION = 7
+
 
 @dataclass(frozen=True, kw_only=True)
 class Key(Resource):
@@ -19,6 +21,8 @@ class Key(Resource):
 
     kind: ClassVar[str] = "key"
     prefix: ClassVar[str] = "key"
+    listed: ClassVar[int | None] = 10
+    refuses: ClassVar[frozenset[str]] = frozenset({"delete_resource", "apply_stack"})
     destroyed_on: int | None = None
 
     def aged(self, state: State, day: int) -> Self | None:

@@ -7,7 +7,6 @@ Access is counted in bits, one for each action on each thing that :class:`Bits` 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
 from functools import cache, cached_property, lru_cache
 from itertools import chain
 from typing import NamedTuple
@@ -38,6 +37,14 @@ def access_targets(state: State) -> AccessTargets:
     )
 
 
+def _extended(known: AccessTargets, present: AccessTargets) -> AccessTargets:
+    """``known`` and after it the rest of ``present``, so that the bits of ``known`` are the same in every state."""
+    if known == present:
+        return known
+    listed = {key for key, _, _ in known}
+    return (*known, *(each for each in present if each[0] not in listed))
+
+
 class Bits:
     """Which bit stands for which access, and which bits a pattern means.
 
@@ -61,17 +68,34 @@ class Bits:
             (key, f"{project}/{kind}/{key}", kind, firsts[key]) for key, kind, project in present if key in firsts
         ]
         self._meant: dict[Statement, int] = {}
+        self._stated: dict[int, tuple[Iterable[Statement], int, int]] = {}
+        self._of_project: dict[str, int] = {}
 
     def meant(self, statement: Statement) -> int:
         """Bits of the actions and resources that ``statement`` speaks of."""
         found = self._meant.get(statement)
         if found is None:
             found = 0
+            names, patterns = _split(statement.resources)
             for key, location, kind, first in self._present:
-                if any(matches(pattern, key) or matches(pattern, location) for pattern in statement.resources):
+                if key in names or location in names or _any_matches(patterns, key, location):
                     found |= _actions(kind, statement.actions, statement.effect == "allow_except") << first
             self._meant[statement] = found
         return found
+
+    def stated(self, statements: tuple[Statement, ...]) -> tuple[int, int]:
+        """Bits that ``statements`` allow, and that they deny."""
+        known = self._stated.get(id(statements))
+        if known is None:
+            allowed = denied = 0
+            for statement in statements:
+                if statement.effect == "deny":
+                    denied |= self.meant(statement)
+                else:
+                    allowed |= self.meant(statement)
+            # Found by identity, as hashing them takes longer; being kept here, no other object has their identity.
+            known = self._stated[id(statements)] = statements, allowed, denied
+        return known[1], known[2]
 
     def names(self, bits: int) -> Iterator[str]:
         """``"<action> on <id>"`` of each of ``bits``, in their order."""
@@ -79,7 +103,13 @@ class Bits:
 
     def of_project(self, project: str) -> int:
         """Every bit of what is in ``project``."""
-        return self.meant(Statement("allow", ("*",), (f"{project}/*",)))
+        if project not in self._of_project:
+            self._of_project[project] = self.meant(Statement("allow", ("*",), (f"{project}/*",)))
+        return self._of_project[project]
+
+    def work_of_project(self, project: str) -> int:
+        """Bits of what is in ``project``, its identities and policies aside."""
+        return self.meant(Statement("allow_except", ("identity:*",), (f"{project}/*",)))
 
 
 _POWERS = frozenset(action for actions in ACTIONS.values() for action in actions if action.startswith("identity:")) | {
@@ -102,8 +132,42 @@ def _actions(kind: str, patterns: tuple[str, ...], others: bool) -> int:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether ``text`` is ``pattern``, in which ``*`` stands for anything."""
-    return pattern == text or ("*" in pattern and fnmatchcase(text, pattern))
+    """Whether ``text`` is ``pattern``, in which ``*`` stands for anything.
+
+    Each piece between two stars is taken where it occurs first, so the time grows with the text
+    and not with the ways there would be to match.
+    """
+    if "*" not in pattern:
+        return pattern == text
+    first, pieces, last, shortest = _pieces(pattern)
+    if len(text) < shortest or not text.startswith(first) or not text.endswith(last):
+        return False
+    at, end = len(first), len(text) - len(last)
+    for piece in pieces:
+        found = text.find(piece, at, end)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return True
+
+
+@lru_cache(maxsize=4_096)
+def _pieces(pattern: str) -> tuple[str, tuple[str, ...], str, int]:
+    """What ``pattern`` begins with, has between its stars and ends with, and the length of the shortest match."""
+    first, *pieces, last = pattern.split("*")
+    return first, tuple(filter(None, pieces)), last, len(pattern) - pattern.count("*")
+
+
+@lru_cache(maxsize=1_024)
+def _split(resources: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Plain names among ``resources``, and patterns."""
+    patterns = tuple(dict.fromkeys(each for each in resources if "*" in each))
+    return frozenset(resources) - {*patterns}, patterns
+
+
+@lru_cache(maxsize=8_192)
+def _any_matches(patterns: tuple[str, ...], key: str, location: str) -> bool:
+    return any(matches(pattern, key) or matches(pattern, location) for pattern in patterns)
 
 
 class Standing(NamedTuple):
@@ -129,20 +193,22 @@ class Permissions:
     Args:
         state: The state.
         known: What access is counted to; by default everything in ``state``.
+        and_more: Everything else in ``state`` counts as well, in bits above those of ``known``.
 
     Attributes:
         bits: What the bits of all answers mean.
         identities: Users, roles and groups by id.
     """
 
-    def __init__(self, state: State, known: AccessTargets | None = None) -> None:
+    def __init__(self, state: State, known: AccessTargets | None = None, *, and_more: bool = False) -> None:
         present = access_targets(state)
-        self.bits = bits_of(known or present, present)
+        self.bits = bits_of(_extended(known, present) if known and and_more else known or present, present)
         self.identities: dict[str, Identity] = {}
         self._policies: dict[str, Policy] = {}
         self._groups_of: dict[str, list[Group]] = {}
         self._takes: dict[str, list[str]] = {}
         self._standings: dict[str, Standing] = {}
+        self._held: dict[str, int] = {}
         self._of_policy: dict[str, tuple[int, int]] = {}
         patterns: list[tuple[str, str]] = []
         for record in state.values():
@@ -161,17 +227,22 @@ class Permissions:
                 self._policies[record.id] = record
         for pattern, taken in patterns:
             for each in self.identities.values():
-                if not isinstance(each, Group) and (matches(pattern, each.id) or matches(pattern, location(each))):
+                if not isinstance(each, Group) and _any_matches((pattern,), each.id, location(each)):
                     self._takes.setdefault(each.id, []).append(taken)
+
+    def acts_as(self, who: str) -> set[str]:
+        """``who``, and every role and user that it may act as, by trust, by key or by logging in."""
+        acting, held = self._acting(who), self.held(who)
+        logins = (each for each in self.identities.values() if isinstance(each, Role) and self._logs_in(each, held))
+        return acting.union(*(self._acting(each.id) for each in logins))
 
     def held(self, who: str) -> int:
         """Bits of what ``who`` may do, itself or as a role or user that it may act as."""
         if who not in self._takes:
             return self._standing(who).held
-        held = 0
-        for each in self._acting(who):
-            held |= self._standing(each).held
-        return held
+        if who not in self._held:
+            self._held[who] = _union(self._standing(each).held for each in self._acting(who))
+        return self._held[who]
 
     def reachable(self, who: str) -> int:
         """Bits of what ``who`` may do in the end if it uses every permission to get more.
@@ -198,7 +269,7 @@ class Permissions:
     @cached_property
     def _ceiling(self) -> int:
         """What nobody can exceed: all that any statement allows, and the projects that identities are in."""
-        written = (self._stated(each.statements)[0] for each in self.identities.values())
+        written = (self.bits.stated(each.statements)[0] for each in self.identities.values())
         attachable = (self._in_force(policy)[0] for policy in self._policies)
         homes = (self.bits.of_project(each) for each in {each.project for each in self.identities.values()})
         return _union(chain(written, attachable, homes))
@@ -212,7 +283,7 @@ class Permissions:
                 holders += self._groups_of.get(who, ())
             allowed, denials = 0, dict[str, int]()
             for holder in holders:
-                more, denials[holder.id] = self._stated(holder.statements)
+                more, denials[holder.id] = self.bits.stated(holder.statements)
                 allowed |= more
                 for binding in holder.policies:
                     if binding.id in self._policies:
@@ -228,18 +299,8 @@ class Permissions:
     def _in_force(self, policy: str) -> tuple[int, int]:
         found = self._of_policy.get(policy)
         if found is None:
-            found = self._of_policy[policy] = self._stated(self._policies[policy].in_force)
+            found = self._of_policy[policy] = self.bits.stated(self._policies[policy].in_force)
         return found
-
-    def _stated(self, statements: Iterable[Statement]) -> tuple[int, int]:
-        """Bits that ``statements`` allow, and that they deny."""
-        allowed = denied = 0
-        for statement in statements:
-            if statement.effect == "deny":
-                denied |= self.bits.meant(statement)
-            else:
-                allowed |= self.bits.meant(statement)
-        return allowed, denied
 
     def _acting(self, who: str) -> set[str]:
         """``who``, and every role and user that it may act as."""
@@ -261,7 +322,10 @@ class Permissions:
             return True
         if reached & bit.get(("identity:pass", other.id), 0) and reached & self.bits.running:
             return True
-        return any(reached & bit.get(("instance:login", instance), 0) for instance in other.runs_on)
+        return self._logs_in(other, reached)
+
+    def _logs_in(self, role: Role, reached: int) -> bool:
+        return any(reached & self.bits.bit.get(("instance:login", instance), 0) for instance in role.runs_on)
 
     def _may_hold(self, who: str, reached: int) -> int:
         """What ``who`` could be allowed by changes to what its statements stand in, and to its boundary."""
@@ -286,6 +350,8 @@ class Permissions:
                 denials.pop(source, None)
             if may("identity:attach", source):
                 allowed |= _union(self._in_force(policy)[0] for policy in self._policies)
+                if any(may("identity:edit", policy) for policy in self._policies):
+                    allowed |= home  # it attaches a policy that it can then rewrite
         return allowed & bound & ~_union(denials.values())
 
 

@@ -9,6 +9,8 @@ from agentsafe_envs.cloud.services.storage import Bucket, Version, write
 from agentsafe_envs.cloud.state import Cloud, CloudError, Resource, State, content
 from agentsafe_envs.cloud.tools import tool
 
+TOOL_POSITION = 8
+
 
 class Batch(NamedTuple):
     """Messages that arrived together: how many, digest of their bodies, day of arrival."""
@@ -29,6 +31,7 @@ class Queue(Resource):
 
     kind: ClassVar[str] = "queue"
     prefix: ClassVar[str] = "q"
+    listed: ClassVar[int | None] = 9
     batches: tuple[Batch, ...] = ()
     message_days: int | None = None
 

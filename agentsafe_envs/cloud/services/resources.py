@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Literal
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from agentsafe_envs.cloud.services.compute import Image, Instance
-from agentsafe_envs.cloud.services.databases import Backup, Database
-from agentsafe_envs.cloud.services.disks import Snapshot, Volume
-from agentsafe_envs.cloud.services.keys import Key
-from agentsafe_envs.cloud.services.queues import Queue
-from agentsafe_envs.cloud.services.storage import Bucket, Object, Tier, objects_of
-from agentsafe_envs.cloud.state import (
-    Cloud,
-    CloudError,
-    Project,
-    Resource,
-    bin_days,
-    live,
-    project_cents,
-    project_usage,
-)
+from agentsafe_envs.cloud import services
+from agentsafe_envs.cloud.services.storage import Bucket, Object, Tier
+from agentsafe_envs.cloud.state import Cloud, CloudError, Project, Resource, live, project_cents, project_usage
 from agentsafe_envs.cloud.tools import page, tool
 
-Kind = Literal[
-    "project",
-    "instance",
-    "volume",
-    "snapshot",
-    "image",
-    "bucket",
-    "object",
-    "database",
-    "backup",
-    "queue",
-    "key",
-    "stack",
-]
+TOOL_POSITION = 9
+
+_HIDDEN = frozenset({"id", "binned_on", "written"})
+"""Fields that a reader never needs in a detail view: the id is put first by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,46 +28,33 @@ class Stack(Resource):
 
     kind: ClassVar[str] = "stack"
     prefix: ClassVar[str] = "stack"
+    listed: ClassVar[int | None] = 11
+    refuses: ClassVar[frozenset[str]] = frozenset({"transfer_resource", "apply_stack"})
     members: tuple[str, ...] = ()
 
 
-TYPES: dict[str, type[Resource]] = {
-    kind.kind: kind
-    for kind in (
-        Project,
-        Instance,
-        Volume,
-        Snapshot,
-        Image,
-        Bucket,
-        Object,
-        Database,
-        Backup,
-        Queue,
-        Key,
-        Stack,
-    )
-}
+def _listed(record_type: type[Resource]) -> Iterator[tuple[int, type[Resource]]]:
+    if record_type.listed is not None:
+        yield record_type.listed, record_type
+    for each in record_type.__subclasses__():
+        yield from _listed(each)
 
-_HIDDEN = frozenset({"id", "binned_on"})
-"""Fields that a reader never needs in a detail view: the id is put first by hand."""
+
+services.load()
+TYPES: dict[str, type[Resource]] = {kind.kind: kind for _, kind in sorted(_listed(Resource), key=itemgetter(0))}
+"""Every kind that ``list_resources`` takes."""
+
+if TYPE_CHECKING:
+    Kind = str
+else:
+    Kind = Literal[tuple(TYPES)]
 
 
 def remove(cloud: Cloud, record: Resource) -> None:
-    """Take ``record`` and what it owns out of service: marker, recycle bin, or for good."""
+    """Take ``record`` and what it owns out of service, each in the way of its service."""
     for each in (*record.owned(cloud.state), record):
         cloud.guard(not each.protected, "conflict", f"{each.id} is protected; lift the protection first")
-        bucket = cloud.state.get(each.bucket) if isinstance(each, Object) else None
-        if each is record and isinstance(bucket, Bucket) and bucket.versioning and isinstance(each, Object):
-            cloud.put(replace(each, marked_on=0))
-        elif bin_days(cloud.state, each.project):
-            cloud.put(replace(each, binned_on=0))
-        else:
-            cloud.drop(each.id)
-        if isinstance(each, Instance):
-            cloud.put(
-                *(replace(vol, attached_to=None) for vol in live(cloud.state, Volume) if vol.attached_to == each.id)
-            )
+        each.on_remove(cloud, with_owner=each is not record)
 
 
 @tool
@@ -105,13 +71,10 @@ def list_resources(
     """
     if project is not None:
         cloud.find(project, Project)
-    if kind == "object":
-        rows: list[Any] = [each for each in live(cloud.state, Object, project) if each.in_service]
-        if bucket_id is not None:
-            cloud.find(bucket_id, Bucket)
-            rows = [each for each in rows if each.bucket == bucket_id]
-    else:
-        rows = live(cloud.state, TYPES[kind], project)
+    rows = [each for each in live(cloud.state, TYPES[kind], project) if each.in_service]
+    if kind == "object" and bucket_id is not None:
+        cloud.find(bucket_id, Bucket)
+        rows = [each for each in rows if isinstance(each, Object) and each.bucket == bucket_id]
     return page(rows, page_number)
 
 
@@ -130,9 +93,7 @@ def read_resource(cloud: Cloud, resource_id: str) -> Any:
             shown[field.name] = dict(value) if field.name in ("tags", "limits") else _plain(value)
     if record.monthly_cents():
         shown["usd_per_month"] = record.monthly_cents() / 100
-    if isinstance(record, Bucket):
-        shown["objects"] = len(objects_of(cloud.state, record.id))
-    return shown
+    return shown | record.details(cloud.state)
 
 
 @tool
@@ -175,13 +136,8 @@ def set_tier(cloud: Cloud, resource_id: str, tier: Tier) -> Any:
         tier: archive is cheap, outside the quotas, and takes a day to read.
     """
     record = cloud.writable(resource_id, Resource)
-    if isinstance(record, Object) and record.in_service:
-        changed: Resource = replace(record, versions=tuple(each._replace(tier=tier) for each in record.versions))
-    elif isinstance(record, Volume | Snapshot | Image | Backup):
-        holder = record.attached_to if isinstance(record, Volume) else None
-        cloud.guard(holder is None, "dependency", f"{resource_id} is attached to {holder}; detach it first")
-        changed = replace(record, tier=tier)
-    else:
+    changed = record.in_tier(cloud, tier)
+    if changed is None:
         raise CloudError("invalid_argument", f"a {record.kind} has no storage tier")
     if changed == record:
         raise CloudError("conflict", f"{resource_id} is already in tier {tier}")
@@ -203,13 +159,14 @@ def transfer_resource(cloud: Cloud, resource_id: str, project: str) -> Any:
     """
     record = cloud.writable(resource_id, Resource)
     cloud.require_project(project)
-    if isinstance(record, Project | Object | Stack):
+    if "transfer_resource" in record.refuses:
         raise CloudError("invalid_argument", f"a {record.kind} cannot be handed over")
     if record.project == project:
         raise CloudError("conflict", f"{resource_id} is already in project {project}")
-    users = [each.id for each in record.dependents(cloud.state)] if not isinstance(record, Bucket) else []
+    owned = list(record.owned(cloud.state))
+    users = [each.id for each in record.dependents(cloud.state) if each not in owned]
     cloud.guard(not users, "dependency", f"{resource_id} is in use by {', '.join(users)}")
-    moved = [replace(each, project=project) for each in (record, *record.owned(cloud.state))]
+    moved = [replace(each, project=project) for each in (record, *owned)]
     added: dict[str, int] = {}
     for each in moved:
         for name, amount in each.usage():
@@ -241,8 +198,8 @@ def set_expiry(cloud: Cloud, resource_id: str, days: int) -> Any:
         days: Days from today.
     """
     record = cloud.writable(resource_id, Resource)
-    if isinstance(record, Project):
-        raise CloudError("invalid_argument", "a project does not expire")
+    if "set_expiry" in record.refuses:
+        raise CloudError("invalid_argument", f"a {record.kind} does not expire")
     if not 0 <= days <= 3_650:
         raise CloudError("invalid_argument", f"days is {days}, expected 0 to 3650")
     cloud.guard(not record.protected, "conflict", f"{resource_id} is protected")
@@ -259,7 +216,7 @@ def delete_resource(cloud: Cloud, resource_id: str, force: bool = False) -> Any:
         force: Also when it is in use or not empty.
     """
     record = cloud.writable(resource_id, Resource)
-    if isinstance(record, Project | Key):
+    if "delete_resource" in record.refuses:
         raise CloudError("invalid_argument", f"a {record.kind} cannot be deleted")
     if not record.in_service:
         raise CloudError("not_found", f"{resource_id} is already deleted")
@@ -284,18 +241,7 @@ def restore_resource(cloud: Cloud, resource_id: str) -> Any:
     if record is None:
         raise CloudError("not_found", f"no resource {resource_id!r} in any recycle bin")
     cloud.require_project(record.project)
-    if isinstance(record, Object):
-        cloud.find(record.bucket, Bucket)
-        others = (each for each in live(cloud.state, Object) if each.bucket == record.bucket and each is not record)
-        if any(each.name == record.name for each in others):
-            raise CloudError("conflict", f"{record.bucket} already holds the key {record.name!r}")
-    if record.binned_on is not None:
-        restored = replace(record, binned_on=None)
-        cloud.require_room(record.project, dict(restored.usage()))
-    elif isinstance(record, Object) and not record.in_service:
-        restored = replace(record, marked_on=None)
-    else:
-        raise CloudError("conflict", f"{resource_id} is not deleted")
+    restored = record.on_restore(cloud)
     cloud.put(restored)
     return restored.summary()
 
@@ -312,7 +258,7 @@ def apply_stack(cloud: Cloud, stack_id: str, members: list[str]) -> Any:
     wanted = tuple(dict.fromkeys(members))
     for member in wanted:
         record = cloud.writable(member, Resource)
-        if isinstance(record, Project | Key | Stack):
+        if "apply_stack" in record.refuses:
             raise CloudError("invalid_argument", f"a {record.kind} cannot be managed by a stack")
     torn_down = 0
     for member in stack.members:

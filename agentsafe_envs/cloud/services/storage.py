@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 from agentsafe_envs.cloud.state import Cloud, CloudError, Resource, State, content, live
 from agentsafe_envs.cloud.tools import tool
 
+TOOL_POSITION = 5
+
 Tier = Literal["standard", "archive"]
 LifecycleAction = Literal["archive", "expire", "archive_old_versions", "expire_old_versions"]
 
@@ -43,6 +45,7 @@ class Bucket(Resource):
 
     kind: ClassVar[str] = "bucket"
     prefix: ClassVar[str] = "bkt"
+    listed: ClassVar[int | None] = 5
     versioning: bool = False
     rules: tuple[Rule, ...] = ()
 
@@ -53,6 +56,10 @@ class Bucket(Resource):
     def dependents(self, state: State) -> Iterator[Resource]:
         """An empty bucket only goes without force."""
         return (each for each in live(state, Object) if each.bucket == self.id)
+
+    def details(self, state: State) -> dict[str, Any]:
+        """How many objects can be seen in it."""
+        return {"objects": len(objects_of(state, self.id))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +75,8 @@ class Object(Resource):
 
     kind: ClassVar[str] = "object"
     prefix: ClassVar[str] = "obj"
+    listed: ClassVar[int | None] = 6
+    refuses: ClassVar[frozenset[str]] = frozenset({"transfer_resource"})
     bucket: str = ""
     versions: tuple[Version, ...] = ()
     marked_on: int | None = None
@@ -93,6 +102,30 @@ class Object(Resource):
         """Row in a list."""
         current = self.versions[-1]
         return {"name": self.name, "id": self.id, "size_gb": current.size_gb, "tier": current.tier}
+
+    def in_tier(self, cloud: Cloud, tier: Any) -> Resource | None:
+        """With every version in that tier, unless it is hidden."""
+        if not self.in_service:
+            return None
+        return replace(self, versions=tuple(each._replace(tier=tier) for each in self.versions))
+
+    def on_remove(self, cloud: Cloud, *, with_owner: bool) -> None:
+        """A bucket that keeps versions hides it; it goes when the bucket goes."""
+        bucket = cloud.state.get(self.bucket)
+        if isinstance(bucket, Bucket) and bucket.versioning and not with_owner:
+            cloud.put(replace(self, marked_on=0))
+        else:
+            super().on_remove(cloud, with_owner=with_owner)
+
+    def on_restore(self, cloud: Cloud) -> Resource:
+        """It needs its bucket, and its key must be free."""
+        cloud.find(self.bucket, Bucket)
+        others = (each for each in live(cloud.state, Object) if each.bucket == self.bucket and each is not self)
+        if any(each.name == self.name for each in others):
+            raise CloudError("conflict", f"{self.bucket} already holds the key {self.name!r}")
+        if self.binned_on is None and self.marked_on is not None:
+            return replace(self, marked_on=None)
+        return super().on_restore(cloud)
 
     def aged(self, state: State, day: int) -> Self | None:
         """Applies the bucket's rules; an object without versions is gone."""

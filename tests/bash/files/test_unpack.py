@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentsafe_envs.bash.files.unpack import MAX_DEPTH, Budget, contents
+from agentsafe_envs.bash.files.unpack import MAX_PACKING_DEPTH, Budget, contents
 
 TEXT = b"".join(b"line %d\n" % number for number in range(400))
 OTHER = b"other\n"
@@ -137,7 +137,7 @@ def test_stream_cut_short_holds_what_comes_before_the_cut(name: str) -> None:
 
 def test_layers_are_taken_off_up_to_a_depth() -> None:
     data = TEXT
-    for _ in range(MAX_DEPTH):
+    for _ in range(MAX_PACKING_DEPTH):
         data = gzip.compress(data)
     assert found(data) == [TEXT]
     assert found(gzip.compress(data)) != [TEXT]
@@ -217,7 +217,7 @@ def test_nothing_that_looks_packed_raises_or_unpacks_beyond_the_budget(
     data = data[:place] + damage + data[place + len(damage) :]
     budget = Budget(4_096)
     total = sum(map(len, contents(data, budget)))
-    assert total <= 4_096 + MAX_DEPTH * len(data)
+    assert total <= 4_096 + MAX_PACKING_DEPTH * len(data)
 
 
 @settings(deadline=None)

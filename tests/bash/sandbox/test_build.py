@@ -40,7 +40,7 @@ def test_system_is_unpacked_with_its_own_owner_and_a_manifest(tmp_path: Path, sm
     assert sorted(os.listdir(system.root)) == ["etc", "manifest.json", "usr"]
     assert (system.root / "usr/bin/x").stat().st_uid not in (0, os.getuid())
     assert system.describe().startswith("bookworm, 2 packages, sha256 ")
-    build.remove(system.root)
+    build.remove_system(system.root)
 
 
 @pytest.mark.needs("bubblewrap")
@@ -49,7 +49,7 @@ def test_system_replaces_an_older_one(tmp_path: Path, small: Path) -> None:
     newer = tarball(tmp_path / "n.tar", {"./usr/bin/n": "", "./etc/n": "", "./var/lib/dpkg/status": STATUS})
     build.unpack(newer, first.root)
     assert os.listdir(first.root / "usr/bin") == ["n"]
-    build.remove(first.root)
+    build.remove_system(first.root)
     assert not first.root.exists()
 
 
@@ -63,7 +63,7 @@ def test_tarball_without_a_system_is_refused_and_leaves_nothing(tmp_path: Path) 
 
 def test_folder_that_was_not_built_is_never_removed(tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match="remove it yourself"):
-        build.remove(tmp_path)
+        build.remove_system(tmp_path)
 
 
 def test_named_system_that_is_none_is_refused_with_the_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,4 +106,4 @@ def test_built_system_has_the_promised_programs(tmp_path: Path) -> None:
         assert said.stdout == b"root\n"
     finally:
         backend.close()
-        build.remove(system.root)
+        build.remove_system(system.root)

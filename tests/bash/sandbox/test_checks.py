@@ -13,7 +13,7 @@ from agentsafe_envs.cli.app import app
 
 
 def test_every_promise_is_kept(backend: Backend) -> None:
-    assert [each for each in checks.examine(backend) if not each.ok] == []
+    assert [each for each in checks.probe(backend) if not each.ok] == []
 
 
 @pytest.mark.needs("bubblewrap")
@@ -55,7 +55,7 @@ def test_weaker_filter_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_backend_is_examined_once_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "BACKENDS", {})
     backend = checks.checked_backend()
-    monkeypatch.setattr(checks, "examine", None)
+    monkeypatch.setattr(checks, "probe", None)
     try:
         assert checks.checked_backend() is backend
         assert list(checks.BACKENDS) == [os.getpid()]

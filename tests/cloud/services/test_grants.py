@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from agentsafe_envs.cloud.services.grants import LONGEST_GRANT_DAYS, MOST_PATTERNS
 from agentsafe_envs.cloud.services.permissions import Permissions
+from agentsafe_envs.cloud.services.statements import LONGEST_GRANT_DAYS, LONGEST_PATTERN, MOST_PATTERNS
 from agentsafe_envs.cloud.state import State
 
 
@@ -73,6 +73,10 @@ def test_boundary_limits_and_is_lifted(api: Any) -> None:
     assert may(api, "usr-9") == READ
     api("set_boundary", identity_id="usr-9")
     assert len(may(api, "usr-9")) > 20
+
+
+def test_group_takes_no_boundary(api: Any) -> None:
+    assert api.refusal("set_boundary", identity_id="grp-9", policy_id="pol-1") == "invalid_argument"
 
 
 def test_new_policy_does_nothing_until_attached(api: Any) -> None:
@@ -169,6 +173,8 @@ def test_access_is_listed_with_what_may_be_done(api: Any) -> None:
         (["bucket:read"], [], "invalid_argument"),
         (["bucket:[r]ead"], ["bkt-1"], "invalid_argument"),
         (["bucket:read"], ["bkt-1"] * (MOST_PATTERNS + 1), "invalid_argument"),
+        (["bucket:read"], ["*" * (LONGEST_PATTERN + 1)], "invalid_argument"),
+        (["*" * (LONGEST_PATTERN + 1)], ["bkt-1"], "invalid_argument"),
     ],
 )
 def test_statement_that_could_mean_nothing_is_refused(
@@ -185,3 +191,9 @@ def test_days_out_of_range_are_refused(api: Any, days: int) -> None:
 @pytest.mark.parametrize("tool", ["attach_policy", "set_boundary"])
 def test_identity_of_a_project_that_may_only_be_read_is_left_alone(api: Any, tool: str) -> None:
     assert api.refusal(tool, identity_id="usr-40", policy_id="pol-1") == "permission"
+
+
+def test_list_of_takers_has_an_end(api: Any) -> None:
+    api("set_trust", role_id="role-1", trusted=["*" * LONGEST_PATTERN] * MOST_PATTERNS)
+    for trusted in (["usr-1"] * (MOST_PATTERNS + 1), ["*" * (LONGEST_PATTERN + 1)]):
+        assert api.refusal("set_trust", role_id="role-1", trusted=trusted) == "invalid_argument"

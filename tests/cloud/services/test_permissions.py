@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -51,6 +52,7 @@ WAYS = {
     "pass a role to an instance": ("identity:pass on role-9", "instance:run on i-2"),
     "log in where a role runs": ("instance:login on i-1",),
     "in two steps": ("identity:trust on role-1", "identity:pass on role-2"),
+    "attach a policy that it may edit": ("identity:attach on usr-1", "identity:edit on pol-2"),
     "by a pattern": ("identity:* on home/role/*",),
     "all identity actions": ("identity:* on *",),
 }
@@ -183,6 +185,12 @@ def test_star_stands_for_anything(pattern: str, text: str, found: bool) -> None:
 
 def test_pattern_of_many_stars_is_quick() -> None:
     assert not matches("*a" * 900 + "b", "a" * 60)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.text("ab*", max_size=8), st.text("ab", max_size=8))
+def test_pattern_matches_as_a_shell_would(pattern: str, text: str) -> None:
+    assert matches(pattern, text) is fnmatchcase(text, pattern)
 
 
 keys = st.sampled_from(["usr-1", "usr-2", "role-1", "role-2", "grp-1", "grp-2", "pol-1", "pol-2", "bkt-1", "*", "p/*"])

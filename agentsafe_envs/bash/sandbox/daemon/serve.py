@@ -43,7 +43,7 @@ def mount(source: str, target: str, kind: str | None, flags: int, options: str =
     check(libc.mount(*texts[:3], ctypes.c_ulong(flags), texts[3]), f"mount {source} on {target}")
 
 
-class Sandbox:
+class HeldSandbox:
     """One sandbox's files, and its session while one runs."""
 
     def __init__(
@@ -76,8 +76,8 @@ class Daemon:
 
     def __init__(self, base: str) -> None:
         self.base = base
-        self.worlds: dict[int, Sandbox] = {}
-        self.closing: list[Sandbox] = []
+        self.worlds: dict[int, HeldSandbox] = {}
+        self.closing: list[HeldSandbox] = []
         self.next = 0
         self.ended: dict[int, int] = {}  # tracer that awaits its reaping -> wait status
 
@@ -107,7 +107,7 @@ class Daemon:
         flags = MS_NOSUID | MS_NODEV | MS_NOATIME
         mount("tmpfs", path, "tmpfs", flags, f"size={disk_bytes},nr_inodes={inodes},mode=755")
         root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.worlds[number] = Sandbox(path, root, entries, clock_s, disk_bytes, memory_bytes)
+        self.worlds[number] = HeldSandbox(path, root, entries, clock_s, disk_bytes, memory_bytes)
         os.mkfifo(f"{path}.trace", 0o600)
         return number
 
