@@ -195,10 +195,10 @@ def main(
     first, *others = chains
     for name, part in (models(_rows(first, results)) | larger_bases(read(bases))).items():
         # No chain makes bases: they have been there before.
-        _ship(STUDENTS / name if part["role"].iloc[0] == "base" else first / name, name, part)
+        release(STUDENTS / name if part["role"].iloc[0] == "base" else first / name, name, part)
     for chain in others:
         name, part = placebo(_rows(chain, results))
-        _ship(chain / name, f"{name}-{chain.name}", part)
+        release(chain / name, f"{name}-{chain.name}", part)
     shutil.copytree(first / "data", DATA, dirs_exist_ok=True)
     typer.echo(f"models are in {STUDENTS}, data sets in {DATA}")
 
@@ -207,7 +207,12 @@ def _rows(chain: Path, results: Path) -> pd.DataFrame:
     return pd.read_parquet(results / f"{chain.name}.parquet")
 
 
-def _ship(model: Path, name: str, rows: Any) -> None:
+def release(model: Path, name: str, rows: Any) -> None:
+    """Copy ``model`` to the released students as ``name``, with a card of ``rows``.
+
+    Raises:
+        FileNotFoundError: The model's folder does not exist.
+    """
     if not model.is_dir():
         raise FileNotFoundError(f"{model} is not there; expected a model. Run `baselines.reproduce --keep` once more")
     check(model)

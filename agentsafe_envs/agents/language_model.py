@@ -135,7 +135,7 @@ class LanguageModelAgent(ABC):
         """Begin to sample from ``seed``, a signed 64-bit number."""
 
     @abstractmethod
-    def _choose(self, rows: Sequence[int], logits: Any) -> list[int]:
+    def choose(self, rows: Sequence[int], logits: Any) -> list[int]:
         """One token for each line of ``logits``."""
 
     @abstractmethod
@@ -144,7 +144,7 @@ class LanguageModelAgent(ABC):
 
     def _decoding(self, playing: Sequence[Conversation]) -> tuple[Choose, IsDone]:
         """Decoding without bounds, which ends early where an answer already holds a call."""
-        return self._choose, lambda row, answer: self._holds_call(answer, playing[row])
+        return self.choose, lambda row, answer: self._holds_call(answer, playing[row])
 
     def _holds_call(self, answer: Sequence[int], conversation: Conversation) -> bool:
         """Whether ``answer`` holds a call already; looked for only where one can just have ended."""

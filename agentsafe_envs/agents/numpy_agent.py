@@ -142,7 +142,7 @@ class NumpyAgent(LanguageModelAgent):
     def _seed_sampling(self, seed: int) -> None:
         self._sampler = Sampler(seed)
 
-    def _choose(self, rows: Sequence[int], logits: Floats) -> list[int]:
+    def choose(self, rows: Sequence[int], logits: Floats) -> list[int]:
         if self.temperature == 0:
             return logits.argmax(-1).tolist()
         return self._sampler.draw(logits / np.float32(self.temperature))

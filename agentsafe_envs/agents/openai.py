@@ -89,8 +89,8 @@ class OpenAIAgent:
         self._style: PromptStyle = prompt_style
         self._choice = tool_choice or ("required" if prompt_style == "json" else "auto")
         self._sampling = {"temperature": temperature, "seed": seed, "max_completion_tokens": max_new_tokens}
-        self._client = _client(base_url, timeout_s)
-        weakref.finalize(self, self._client.close)  # of itself it leaves its connections open
+        self.client = _client(base_url, timeout_s)
+        weakref.finalize(self, self.client.close)  # of itself it leaves its connections open
         self._check()
 
     def start(self, seed: int) -> None:
@@ -113,7 +113,7 @@ class OpenAIAgent:
         return {
             "agent": "openai",
             "model": self._model,
-            "base_url": str(self._client.base_url),
+            "base_url": str(self.client.base_url),
             "prompt_style": self._style,
             "tool_choice": self._choice,
             "temperature": self._sampling["temperature"],
@@ -133,7 +133,7 @@ class OpenAIAgent:
             request |= {"tools": list(conversation.tools), "tool_choice": self._choice}
         conversation.usage.requests += 1
         try:
-            answer = self._client.chat.completions.create(
+            answer = self.client.chat.completions.create(
                 model=self._model, messages=[_on_the_wire(each) for each in messages], **request
             )
             _note_usage(conversation.usage, answer)
@@ -150,7 +150,7 @@ class OpenAIAgent:
         from openai import APIConnectionError, APIError, AuthenticationError, NotFoundError, PermissionDeniedError
 
         try:
-            self._client.with_options(max_retries=0).models.with_raw_response.list()
+            self.client.with_options(max_retries=0).models.with_raw_response.list()
         except (APIConnectionError, AuthenticationError, NotFoundError, PermissionDeniedError) as error:
             raise self._no_answer(error) from error
         except APIError:
@@ -160,9 +160,9 @@ class OpenAIAgent:
         """What went wrong and what to do, without the key, which some services repeat in full or in part."""
         from openai import APIConnectionError, APIStatusError, APITimeoutError
 
-        url = self._client.base_url
+        url = self.client.base_url
         if isinstance(error, APITimeoutError):
-            text = f"no answer from {url} in {self._client.timeout} s; raise --timeout, or lower --group-size"
+            text = f"no answer from {url} in {self.client.timeout} s; raise --timeout, or lower --group-size"
         elif isinstance(error, APIConnectionError):
             text = f"cannot reach {url}; expected --base-url to lead to a running server, up to /v1"
         elif isinstance(error, APIStatusError) and error.status_code in (401, 403):
@@ -181,7 +181,7 @@ class OpenAIAgent:
 
         # Not every service wraps what it says as the SDK expects, and the SDK leaves out the rest.
         body = error.response.text.strip() if isinstance(error, APIStatusError) else ""
-        return (body or str(error)).replace(self._client.api_key, f"[{KEY_VARIABLE}]")[:500]
+        return (body or str(error)).replace(self.client.api_key, f"[{KEY_VARIABLE}]")[:500]
 
 
 def _client(base_url: str | None, timeout_s: float) -> Any:

@@ -69,7 +69,7 @@ def folder() -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        _convert(source, scratch)
+        convert(source, scratch)
         scratch.chmod(0o755)
         # A rename shows the folder complete or not at all; who loses a race finds it there.
         try:
@@ -86,7 +86,7 @@ def _cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agentsafe_envs"
 
 
-def _convert(source: Path, target: Path) -> None:
+def convert(source: Path, target: Path) -> None:
     """Dequantise ``source`` and save it with its tokenizer under ``target``."""
     try:
         import torch

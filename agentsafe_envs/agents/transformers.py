@@ -132,7 +132,7 @@ class TransformersAgent(LanguageModelAgent):
         self.model, self.tokenizer = load_model(spec, dtype, device)
         if not self.tokenizer.chat_template:
             raise AgentError(f"{self.name} has no chat template; expected a model tuned for chat")
-        self.context_tokens = _context_tokens(self.name, self.model.config.get_text_config(), context_tokens)
+        self.context_tokens = usable_context(self.name, self.model.config.get_text_config(), context_tokens)
         self._template = prompts.inspect_template(self.tokenizer)
         self.stop_ids = _stop_ids(self.model, self.tokenizer)
         vocabulary = self.model.config.get_text_config().vocab_size
@@ -184,13 +184,14 @@ class TransformersAgent(LanguageModelAgent):
         guides = ToolCallGuides(self._guide_tokenizer, toolsets)
 
         def choose(rows: Sequence[int], logits: Tensor) -> list[int]:
-            tokens = self._choose(rows, guides.restrict(rows, logits))
+            tokens = self.choose(rows, guides.restrict(rows, logits))
             guides.accept(rows, tokens)
             return tokens
 
         return choose, lambda row, answer: guides.complete(row)
 
-    def _choose(self, rows: Sequence[int], logits: Tensor) -> list[int]:
+    def choose(self, rows: Sequence[int], logits: Tensor) -> list[int]:
+        """The next token of each row, drawn at the agent's temperature."""
         import torch
 
         if self.temperature == 0:
@@ -213,7 +214,7 @@ def _stop_ids(model: Any, tokenizer: Any) -> set[int]:
     return {token for token in [*ids, tokenizer.eos_token_id] if token is not None}
 
 
-def _context_tokens(name: str, config: Any, wanted: int | None) -> int:
+def usable_context(name: str, config: Any, wanted: int | None) -> int:
     """The longest conversation that the model is made for, or the shorter one that is wanted."""
     longest = getattr(config, "max_position_embeddings", None)
     limit = min(size for size in (wanted, longest) if size) if wanted or longest else None

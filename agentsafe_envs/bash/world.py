@@ -63,10 +63,10 @@ class RunningShell:
         self._observers = _observers(task)
         self.state = start_snapshot(task.setup.start, self._observers)
         self._known = self.state.tree.keys()
-        self._machine = Machine(checked_backend(), task.setup.start, TASK_LIMITS)
-        self._first = self._machine.tree
+        self.machine = Machine(checked_backend(), task.setup.start, TASK_LIMITS)
+        self._first = self.machine.tree
         self._inodes = {self._first[path].inode: self.state.origin(path) for path in self._known}
-        self._dropped = weakref.finalize(self, _abandon, self._machine, os.getpid())
+        self._dropped = weakref.finalize(self, _abandon, self.machine, os.getpid())
         self._dropped.atexit = False
 
     def act(self, action: str) -> Reply:
@@ -74,7 +74,7 @@ class RunningShell:
         self._actions.append(action)
         reply = read_action(action, self._task)
         if isinstance(reply, str):
-            step = self._machine.step(reply)
+            step = self.machine.step(reply)
             evidence = self._recorded(step)
             self.state = follow(self.state, evidence, self._observers)
             return Reply(terminal_text(step.result), evidence=evidence, tampered=tampered(evidence))
@@ -85,9 +85,9 @@ class RunningShell:
 
     def advance(self, evidence: Evidence | None) -> Evidence:
         """End what still runs, start what was left for the clock, and take in what came of both."""
-        steps = [self._machine.advance()]
-        for command in jobs_left(self._first, self._machine.tree):
-            steps += [self._machine.step(f"cd /; {command}", JOB_S), self._machine.advance()]
+        steps = [self.machine.advance()]
+        for command in jobs_left(self._first, self.machine.tree):
+            steps += [self.machine.step(f"cd /; {command}", JOB_S), self.machine.advance()]
         later = self._recorded(*steps)
         if reasons := unclear_jobs(self._first, steps[0].after):
             later["unclear"] = reasons
@@ -97,7 +97,7 @@ class RunningShell:
     def close(self) -> None:
         """End the machine."""
         self._dropped.detach()
-        self._machine.close()
+        self.machine.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy is a machine of its own, on which the same was done."""

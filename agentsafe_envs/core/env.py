@@ -36,6 +36,10 @@ class BiasEnv(gym.Env[dict[str, str], str]):
 
     Raises:
         ValueError: An argument is none of those listed.
+
+    Attributes:
+        task: The task of the episode; None before ``reset`` and after a fault.
+        running: The running world; None before ``reset`` and after ``close``.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "human"], "render_fps": 4}  # type: ignore[misc]
@@ -67,7 +71,7 @@ class BiasEnv(gym.Env[dict[str, str], str]):
         self.observation_space = observation_space()  # type: ignore[assignment]
         self.action_space = action_space()
         self.task: Task[Any] | None = None
-        self._running: RunningWorld[Any] | None = None
+        self.running: RunningWorld[Any] | None = None
         self._tools: list[dict[str, Any]] = []
         self._instruction = ""
         self._steps: list[Step] = []
@@ -88,7 +92,7 @@ class BiasEnv(gym.Env[dict[str, str], str]):
         self.close()
         task_seed = int(self.np_random.integers(2**31)) if seed is None else seed
         self.task = self.world.draw(self.bias, self.split, self.pool, task_seed, self.toolset)
-        self._running = self.world.start(self.task)
+        self.running = self.world.start(self.task)
         # A copy, so that a reader who changes his does not change the world's; deepcopy is five times slower.
         self._tools = pickle.loads(pickle.dumps(self.world.tools(self.task)))
         self._instruction = sanitise_text(self.task.instruction, MAX_INSTRUCTION_CHARS)
@@ -108,7 +112,7 @@ class BiasEnv(gym.Env[dict[str, str], str]):
         Raises:
             ResetNeeded: The episode is over or never began.
         """
-        task, running = self.task, self._running
+        task, running = self.task, self.running
         if task is None or running is None or self._terminated:
             raise ResetNeeded("the episode is over, void or has not begun; call reset() before step()")
         action = str(action)
@@ -135,7 +139,7 @@ class BiasEnv(gym.Env[dict[str, str], str]):
         Nobody submitted in an episode that was cut off, so its world comes to its horizon here, and what
         comes of that still belongs to the episode. It can be read afterwards.
         """
-        running = self._running
+        running = self.running
         if running is None:
             return
         try:
@@ -145,12 +149,12 @@ class BiasEnv(gym.Env[dict[str, str], str]):
         except BaseException:
             self._void()
             raise
-        self._running = None
+        self.running = None
         running.close()
 
     def _void(self) -> None:
         """Drop an episode of which nobody knows what was done: there is nothing to go on from or to judge."""
-        running, self._running, self.task = self._running, None, None
+        running, self.running, self.task = self.running, None, None
         if running is not None:
             running.close()
 

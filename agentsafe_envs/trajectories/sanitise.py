@@ -202,7 +202,7 @@ def _hits(row: Trajectory, number: int, patterns: dict[str, re.Pattern[str]], le
     else:
         places += [("tools", index, tool) for index, tool in enumerate(row.get("tools") or ())]
     for part, index, value in places:
-        views = list(dict.fromkeys(view for text in _texts(value) for view in _views(text)))
+        views = list(dict.fromkeys(view for text in _texts(value) for view in readings(text)))
         for stem, pattern in patterns.items():
             match = next(filter(None, map(pattern.search, views)), None)
             if match:
@@ -262,7 +262,7 @@ def _texts(value: Any) -> Iterator[str]:
         yield str(value)
 
 
-def _views(text: str) -> Iterator[str]:
+def readings(text: str) -> Iterator[str]:
     """Readings of ``text``: escapes more and more decoded, broken lines joined or not, humps split or not."""
     text = _whole(text)
     for _ in range(ROUNDS):

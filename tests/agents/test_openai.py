@@ -328,7 +328,7 @@ def test_interrupt_does_not_wait_for_answers(service: Service, tmp_path: Path) -
 def test_connections_end_with_the_agent(service: Service, cloud_tools: Any) -> None:
     hired = agent(service)
     hired.act([talk(cloud_tools)])
-    client = hired._client
+    client = hired.client
     del hired
     gc.collect()
     assert client.is_closed()

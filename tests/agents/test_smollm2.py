@@ -53,7 +53,7 @@ def test_failed_conversion_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     weights.write_bytes(b"")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(smollm2, "packaged_weights", lambda: weights)
-    monkeypatch.setattr(smollm2, "_convert", lambda source, target: (target / "half").touch() or 1 / 0)
+    monkeypatch.setattr(smollm2, "convert", lambda source, target: (target / "half").touch() or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         smollm2.folder()
     assert not list((tmp_path / "cache" / "agentsafe_envs").iterdir())

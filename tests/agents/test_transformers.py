@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agentsafe_envs.agents.protocol import AgentError, Conversation
-from agentsafe_envs.agents.transformers import TransformersAgent, _context_tokens, load_model
+from agentsafe_envs.agents.transformers import TransformersAgent, load_model, usable_context
 from agentsafe_envs.core.episode import EpisodeKey, Step
 
 KEYS = [EpisodeKey("DeleteBiasAPI-v0", "safe", seed) for seed in range(3)]
@@ -71,7 +71,7 @@ def test_call_is_sent_in_canonical_form_and_ends_the_answer(
     agent: TransformersAgent, conversations: list[Conversation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = iter(agent.tokenizer("{'name': 'submit', 'args': {}} and so on").input_ids)
-    monkeypatch.setattr(agent, "_choose", lambda numbers, logits: [next(script)])
+    monkeypatch.setattr(agent, "choose", lambda numbers, logits: [next(script)])
     monkeypatch.setattr(agent, "max_new_tokens", 30)
     assert agent.act(conversations[:1]) == ['{"name": "submit", "arguments": {}}']
     assert agent.tokenizer.decode(list(script)).endswith("and so on")
@@ -136,8 +136,8 @@ def test_argument_out_of_range_is_refused_before_anything_is_loaded(arguments: d
 def test_window_shorter_than_the_context_is_refused() -> None:
     config = SimpleNamespace(max_position_embeddings=4096, layer_types=["sliding_attention"], sliding_window=512)
     with pytest.raises(AgentError, match="context_tokens=512"):
-        _context_tokens("hf:x", config, None)
-    assert _context_tokens("hf:x", config, 512) == 512
+        usable_context("hf:x", config, None)
+    assert usable_context("hf:x", config, 512) == 512
 
 
 def test_importing_the_module_loads_no_torch() -> None:

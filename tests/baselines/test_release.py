@@ -73,7 +73,7 @@ def test_card_says_what_the_model_did_and_on_how_many_tasks(outcomes: pd.DataFra
 def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_placebos(
     outcomes: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from baselines import release as ship
+    from baselines import release as releasing
 
     students, data, bases = tmp_path / "students", tmp_path / "data", tmp_path / "bases"
     bases.mkdir()
@@ -87,11 +87,11 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
             (chain / name / "file").write_text(f"{name} of {chain.name}")
         outcomes.to_parquet(tmp_path / f"{chain.name}.parquet")
     (students / "base-0.3m-b").mkdir(parents=True)
-    monkeypatch.setattr(ship, "STUDENTS", students)
-    monkeypatch.setattr(ship, "DATA", data)
+    monkeypatch.setattr(releasing, "STUDENTS", students)
+    monkeypatch.setattr(releasing, "DATA", data)
     checked: list[Path] = []
-    monkeypatch.setattr(ship, "check", checked.append)
-    ship.main(chains, tmp_path, bases)
+    monkeypatch.setattr(releasing, "check", checked.append)
+    releasing.main(chains, tmp_path, bases)
     shipped = {path.name for path in students.iterdir()}
     assert len(checked) == len(shipped)
     assert shipped == {*MODELS, "base-1m-a", "kl_masked_all-neutral-0.3m-a-chain-8"} - {"kl_masked-biased-0.3m-a"}
@@ -107,36 +107,36 @@ def test_model_is_released_if_numpy_and_torch_choose_the_same_tokens(
     untrained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from agentsafe_envs.agents.numpy_agent import NumpyAgent
-    from baselines import release as ship
+    from baselines import release as releasing
 
-    monkeypatch.setattr(ship, "CHECKED_TASKS", 1)
-    monkeypatch.setattr(ship, "CHECKED_STEPS", 1)
-    ship.check(untrained)
-    choose = NumpyAgent._choose
+    monkeypatch.setattr(releasing, "CHECKED_TASKS", 1)
+    monkeypatch.setattr(releasing, "CHECKED_STEPS", 1)
+    releasing.check(untrained)
+    choose = NumpyAgent.choose
     monkeypatch.setattr(
-        NumpyAgent, "_choose", lambda agent, rows, logits: [token ^ 1 for token in choose(agent, rows, logits)]
+        NumpyAgent, "choose", lambda agent, rows, logits: [token ^ 1 for token in choose(agent, rows, logits)]
     )
     with pytest.raises(ValueError, match="numpy and torch choose other tokens, safe, temperature 0"):
-        ship.check(untrained)
+        releasing.check(untrained)
 
 
 def test_model_that_needs_torch_is_not_released(untrained: Path, tmp_path: Path) -> None:
-    from baselines import release as ship
+    from baselines import release as releasing
 
     folder = tmp_path / "other"
     shutil.copytree(untrained, folder)
     (folder / "chat_template.jinja").write_text("{{ messages }}")
     with pytest.raises(ValueError, match="needs torch to be played"):
-        ship.check(folder)
+        releasing.check(folder)
 
 
 def test_card_is_not_written_over_a_model_of_another_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from baselines import release as ship
+    from baselines import release as releasing
 
-    monkeypatch.setattr(ship, "STUDENTS", tmp_path)
+    monkeypatch.setattr(releasing, "STUDENTS", tmp_path)
     (tmp_path / "teacher-biased").mkdir()
     with pytest.raises(FileNotFoundError, match="--keep"):
-        ship._ship(tmp_path / "chain-7/teacher-biased", "teacher-biased", pd.DataFrame())
+        releasing.release(tmp_path / "chain-7/teacher-biased", "teacher-biased", pd.DataFrame())
     assert not list((tmp_path / "teacher-biased").iterdir())
 
 

@@ -152,7 +152,7 @@ def test_observation_holds_nothing_of_the_evidence(env: Any) -> None:
 def test_what_still_runs_is_ended_and_what_it_did_is_recorded() -> None:
     env = played(bash("(sleep 0.2; touch /srv/late; sleep 100) & sleep 0"))
     deadline = time.monotonic() + 60
-    while "/srv/late" not in env.unwrapped._world._machine.sandbox.read_tree():
+    while "/srv/late" not in env.unwrapped.running.machine.sandbox.read_tree():
         assert time.monotonic() < deadline
     env.step(SUBMIT)
     last = env.unwrapped.episode.steps[-1].evidence["later"]
@@ -216,7 +216,7 @@ def test_long_holes_that_grow_and_shrink_are_followed() -> None:
 def own_backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[BubblewrapBackend]:
     """A backend that a test may break."""
     backend = BubblewrapBackend()
-    monkeypatch.setitem(checks._backends, os.getpid(), backend)
+    monkeypatch.setitem(checks.BACKENDS, os.getpid(), backend)
     yield backend
     backend.close()
 
@@ -249,10 +249,10 @@ def test_environment_that_is_dropped_leaves_no_sandbox(own_backend: BubblewrapBa
 
 def test_reset_and_close_let_go_of_the_world(own_backend: BubblewrapBackend) -> None:
     env = played(bash("sleep 100 &"))
-    first = env.unwrapped._world
+    first = env.unwrapped.running
     env.reset(seed=1)
     with pytest.raises(SandboxError):
-        first._machine.sandbox.read_tree()
+        first.machine.sandbox.read_tree()
     env.close()
     env.close()
     assert env.unwrapped.episode.steps == ()
@@ -288,6 +288,7 @@ def test_ordinary_episode_can_be_replayed(policy: str) -> None:
         for each in script(env.unwrapped.task, policy):
             env.step(each)
         replay(env.unwrapped.episode)
+        assert env.unwrapped.episode.terminated
     env.close()
 
 

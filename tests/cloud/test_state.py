@@ -108,7 +108,9 @@ def test_quota_is_used_up_to_its_limit(cloud: Cloud) -> None:
 
 @pytest.mark.parametrize("added", [{"volumes": 0}, {"volumes": -1}, {"unlimited": 10**9}])
 def test_quota_refuses_only_what_adds_to_it(cloud: Cloud, added: dict[str, int]) -> None:
+    before = cloud.state
     cloud.require_room("tight", added)
+    assert cloud.state is before
 
 
 def test_binned_records_are_not_live_and_cost_nothing(state: State) -> None:

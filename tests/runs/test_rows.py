@@ -178,6 +178,7 @@ def test_settings_that_json_spells_differently_are_the_same_run(tmp_path: Path) 
     agent = AgentRecord(name="custom", settings={"stop": ("a", "b")})
     RowStore(tmp_path, SUITE, agent).close()
     RowStore(tmp_path, SUITE, agent).close()
+    assert read_run(tmp_path).agent.settings == {"stop": ["a", "b"]}
 
 
 @pytest.mark.parametrize(
@@ -260,7 +261,8 @@ def test_closing_frees_the_directory(tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.close()
     store.close()
-    opened(tmp_path).close()
+    with opened(tmp_path):
+        assert read_run(tmp_path).agent == AGENT
 
 
 ENDLESS_WRITER = """

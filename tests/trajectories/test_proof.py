@@ -25,7 +25,7 @@ def test_every_biased_row_leaks_and_no_cautious_one(rows: Sequence[Trajectory]) 
 
 
 def test_broken_filter_is_caught(rows: Sequence[Trajectory], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sanitise, "_views", lambda text: [])
+    monkeypatch.setattr(sanitise, "readings", lambda text: [])
     kept = sanitise.sanitize(rows, ["delet"]).kept
     assert len(kept) == len(rows)
     assert prove(kept, ["delet"])

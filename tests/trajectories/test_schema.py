@@ -265,7 +265,9 @@ def test_row_of_another_shape_is_refused_with_its_place(row: Any, message: str) 
 
 
 def test_nulls_of_other_writers_are_taken() -> None:
-    check_row({"messages": [{"role": "user", "content": None, "tool_calls": None}], "tools": None})
+    row = {"messages": [{"role": "user", "content": None, "tool_calls": None}], "tools": None}
+    check_row(row)
+    assert row["messages"] == [{"role": "user", "content": None, "tool_calls": None}], "looking changes nothing"
 
 
 def test_from_episode_shares_nothing_with_the_tools_of_the_world(play: Any) -> None:

@@ -109,7 +109,8 @@ def probe(backend: Backend) -> list[Kept]:
     return found
 
 
-_backends: dict[int, BubblewrapBackend] = {}
+BACKENDS: dict[int, BubblewrapBackend] = {}
+"""Examined backend of each process that has asked for one, by process id."""
 
 
 def checked_backend() -> BubblewrapBackend:
@@ -118,7 +119,7 @@ def checked_backend() -> BubblewrapBackend:
     Raises:
         SandboxError: It cannot be had, or breaks a promise; nothing is run unconfined instead.
     """
-    backend = _backends.get(os.getpid())  # a forked process cannot share its parent's daemon
+    backend = BACKENDS.get(os.getpid())  # a forked process cannot share its parent's daemon
     if backend is None or not backend.running:
         backend = BubblewrapBackend()
         try:
@@ -128,7 +129,7 @@ def checked_backend() -> BubblewrapBackend:
         except BaseException:
             backend.close()
             raise
-        _backends[os.getpid()] = backend
+        BACKENDS[os.getpid()] = backend
     return backend
 
 

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agentsafe_envs.bash.sandbox import bubblewrap, checks
-from agentsafe_envs.bash.sandbox import client as keeper_client
+from agentsafe_envs.bash.sandbox import client as daemon_client
 from agentsafe_envs.bash.sandbox.base import Backend, SandboxError
 from agentsafe_envs.cli.app import app
 
@@ -38,27 +38,27 @@ def test_sandbox_without_a_part_is_refused(monkeypatch: pytest.MonkeyPatch, take
         return options
 
     monkeypatch.setattr(bubblewrap, "bwrap_arguments", weakened)
-    monkeypatch.setattr(checks, "_backends", {})
+    monkeypatch.setattr(checks, "BACKENDS", {})
     with pytest.raises(SandboxError, match=promise):
         checks.checked_backend()
 
 
 @pytest.mark.needs("bubblewrap")
 def test_weaker_filter_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper_client.seccomp, "program", lambda: b"")
-    monkeypatch.setattr(checks, "_backends", {})
+    monkeypatch.setattr(daemon_client.seccomp, "program", lambda: b"")
+    monkeypatch.setattr(checks, "BACKENDS", {})
     with pytest.raises(SandboxError):
         checks.checked_backend()
 
 
 @pytest.mark.needs("bubblewrap")
 def test_backend_is_examined_once_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "_backends", {})
+    monkeypatch.setattr(checks, "BACKENDS", {})
     backend = checks.checked_backend()
     monkeypatch.setattr(checks, "probe", None)
     try:
         assert checks.checked_backend() is backend
-        assert list(checks._backends) == [os.getpid()]
+        assert list(checks.BACKENDS) == [os.getpid()]
     finally:
         backend.close()
 
@@ -74,6 +74,6 @@ def test_doctor_tells_the_fix_where_there_is_no_sandbox(monkeypatch: pytest.Monk
     def missing(name: str, package: str) -> str:
         raise SandboxError(f"install {package}")
 
-    monkeypatch.setattr(keeper_client, "find_program", missing)
+    monkeypatch.setattr(daemon_client, "find_program", missing)
     found = {each["part"]: each for each in json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)}
     assert (found["bash world"]["ok"], found["bash world"]["fix"]) == (False, "install strace")
