@@ -175,13 +175,13 @@ def check(folder: Path) -> None:
 def _tokens(agent: LanguageModelAgent, keys: tuple[EpisodeKey, ...]) -> list[list[int]]:
     """Tokens that ``agent`` chooses in these episodes, step by step."""
     found: list[list[int]] = []
-    choose = agent._choose
+    choose = agent.choose
 
     def noted(rows: Any, logits: Any) -> list[int]:
         found.append(choose(rows, logits))
         return found[-1]
 
-    agent._choose = noted
+    agent.choose = noted
     play(agent, keys, pool="dev", max_steps=CHECKED_STEPS)
     return found
 
