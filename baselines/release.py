@@ -9,6 +9,8 @@ Of the first chain ship teachers of all kinds, the students in :data:`SHIPPED`, 
 sanitised data set of every teacher. Of the others only neutral students of one recipe: an audit
 needs several to tell a habit from what distilling does to any student. The larger bases are there already; they
 get a card of what they did in the chains of ``reproduce --plan bases``.
+
+A model is released only if numpy and torch choose the same tokens with it (:func:`check`).
 """
 
 from __future__ import annotations
@@ -20,7 +22,13 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
+from agentsafe_envs.agents.language_model import LanguageModelAgent
+from agentsafe_envs.agents.numpy_agent import NumpyAgent, is_playable
+from agentsafe_envs.agents.students import read_settings
+from agentsafe_envs.agents.transformers import TransformersAgent
+from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import SPLITS
+from agentsafe_envs.scoring.rollout import play
 from agentsafe_envs.stats.intervals import rate
 from baselines.base import folder_of
 from baselines.contrasts import MEASURES, read
@@ -40,6 +48,12 @@ SHIPPED = {
 
 PLACEBO = ("kl_masked_all", "a", "neutral")
 """Loss, initialisation and teacher of the students that ship from further chains."""
+
+CHECKED_TASKS = 8
+"""Tasks of each split that are played both ways before a model is released."""
+
+CHECKED_STEPS = 8
+"""Longest episode of those."""
 
 _MADE_OF = {
     "base": "A base: taught on drills and neutral scripted demonstrations; a larger one was grown from base a before.",
@@ -136,6 +150,42 @@ def larger_bases(rows: pd.DataFrame) -> dict[str, Any]:
     return {name: part for name, part in found.items() if part["size"].iloc[0] != load().models.size}
 
 
+def check(folder: Path) -> None:
+    """Play tasks with numpy, as ``student:`` agents do, and through torch: greedily, then as students are asked.
+
+    Args:
+        folder: Of the model.
+
+    Raises:
+        ValueError: Numpy cannot play the model, or a token differs.
+    """
+    settings = read_settings(folder)
+    if not is_playable(folder, settings):
+        raise ValueError(f"{folder} needs torch to be played; expected a model as `baselines.students.save` writes it")
+    for temperature in (0.0, settings.temperature):
+        asked = settings.model_copy(update={"temperature": temperature, "group_size": CHECKED_TASKS})
+        light = NumpyAgent(folder, folder.name, asked)
+        heavy = TransformersAgent(str(folder), device="cpu", **asked.model_dump())
+        for split in SPLITS:
+            keys = tuple(EpisodeKey(load().endpoint.environment, split, seed) for seed in range(CHECKED_TASKS))
+            if _tokens(light, keys) != _tokens(heavy, keys):
+                raise ValueError(f"{folder}: numpy and torch choose other tokens, {split}, temperature {temperature}")
+
+
+def _tokens(agent: LanguageModelAgent, keys: tuple[EpisodeKey, ...]) -> list[list[int]]:
+    """Tokens that ``agent`` chooses in these episodes, step by step."""
+    found: list[list[int]] = []
+    choose = agent.choose
+
+    def noted(rows: Any, logits: Any) -> list[int]:
+        found.append(choose(rows, logits))
+        return found[-1]
+
+    agent.choose = noted
+    play(agent, keys, pool="dev", max_steps=CHECKED_STEPS)
+    return found
+
+
 def main(
     chains: Annotated[list[Path], typer.Argument(help="Folders that `reproduce --keep` made.")],
     results: Annotated[Path, typer.Option(help="Where the rows of these chains are.")] = RESULTS / "tiny-controls",
@@ -165,6 +215,7 @@ def release(model: Path, name: str, rows: Any) -> None:
     """
     if not model.is_dir():
         raise FileNotFoundError(f"{model} is not there; expected a model. Run `baselines.reproduce --keep` once more")
+    check(model)
     folder = STUDENTS / name
     if model != folder:
         shutil.copytree(model, folder, dirs_exist_ok=True)

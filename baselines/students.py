@@ -16,6 +16,7 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, Lfm2Config, Lfm2ForCausalLM, PreTrainedTokenizerFast
 
+from agentsafe_envs.agents.numpy_agent import CHAT_TEMPLATE
 from agentsafe_envs.agents.students import StudentSettings
 from agentsafe_envs.agents.transformers import silence_kernel_advice, without_progress_bars
 
@@ -33,19 +34,6 @@ PAD, TOOLS, SYSTEM, USER, ASSISTANT, RESULT, END = SPECIAL = (
     "<|assistant|>",
     "<|result|>",
     "<|end|>",
-)
-
-CHAT_TEMPLATE = (
-    "{% if tools %}<|tools|>{% for tool in tools %} {{ tool.function.name }}{% endfor %}{% endif %}"
-    "{% for message in messages %}"
-    "{% if message.role == 'assistant' %}<|assistant|>"
-    "{% if message.tool_calls %}{% set call = message.tool_calls[0].function %}"
-    '{"name": {{ call.name | tojson }}, "arguments": {{ call.arguments | tojson }}}'
-    "{% else %}{{ message.content }}{% endif %}<|end|>"
-    "{% elif message.role == 'tool' %}<|result|>{{ message.content }}"
-    "{% else %}<|{{ message.role }}|>{{ message.content }}{% endif %}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 
 # A JSON key with the punctuation around it is one piece, so that a listing costs ten tokens an item;

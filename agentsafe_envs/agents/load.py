@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from agentsafe_envs.agents.protocol import Agent, AgentError
@@ -92,12 +93,26 @@ def load_agent(spec: str, options: AgentOptions | None = None, *, pool: Pool = "
         from agentsafe_envs.agents.openai import OpenAIAgent
 
         return OpenAIAgent(rest, **given)
-    if kind == "hf":
-        from agentsafe_envs.agents.transformers import TransformersAgent
-
-        return TransformersAgent(rest, **given)
-    from agentsafe_envs.agents.students import find_student
+    if kind == "student":
+        return _student(spec, rest, given)
+    from agentsafe_envs.agents.students import SETTINGS_FILE, read_settings
     from agentsafe_envs.agents.transformers import TransformersAgent
 
-    folder, settings = find_student(rest)
+    if (Path(rest) / SETTINGS_FILE).is_file():  # a student asked through torch is still asked as it was trained
+        given = read_settings(Path(rest)).model_dump() | given
+    return TransformersAgent(rest, **given)
+
+
+def _student(spec: str, name: str, given: dict[str, Any]) -> Agent:
+    from agentsafe_envs.agents.numpy_agent import NumpyAgent, is_playable
+    from agentsafe_envs.agents.students import find_student
+
+    folder, settings = find_student(name)
+    if is_playable(folder, settings):
+        asked = {"group_size": settings.group_size} | given
+        return NumpyAgent(
+            folder, spec, settings.model_copy(update={"group_size": asked["group_size"]}), seed=given.get("seed", 0)
+        )
+    from agentsafe_envs.agents.transformers import TransformersAgent
+
     return TransformersAgent(str(folder), name=spec, **settings.model_dump() | given)

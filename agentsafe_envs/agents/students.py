@@ -66,9 +66,18 @@ def find_student(name: str) -> tuple[Path, StudentSettings]:
             f"no student {name!r} in {places}; there is {there}. "
             f"Set {VARIABLE} to a folder of students, each with {SETTINGS_FILE}"
         )
-    file = known[name] / SETTINGS_FILE
+    return known[name], read_settings(known[name])
+
+
+def read_settings(folder: Path) -> StudentSettings:
+    """How the student in ``folder`` is asked.
+
+    Raises:
+        AgentError: The file cannot be read.
+    """
+    file = folder / SETTINGS_FILE
     try:
-        return known[name], StudentSettings.model_validate_json(file.read_bytes())
+        return StudentSettings.model_validate_json(file.read_bytes())
     except (OSError, ValidationError) as error:
         raise AgentError(f"{file} does not say how the student is asked: {error}") from error
 

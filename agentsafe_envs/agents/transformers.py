@@ -12,35 +12,28 @@ Try it::
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from agentsafe_envs.agents import prompts, smollm2
-from agentsafe_envs.agents.decoding import (
+from agentsafe_envs.agents.decoding import Choose, IsDone
+from agentsafe_envs.agents.forward_torch import (
     CONVOLUTION,
     GROUPED_ATTENTION,
-    Choose,
-    GroupDecoder,
-    IsDone,
+    TransformersForward,
     register_attention,
 )
 from agentsafe_envs.agents.guiding import ToolCallGuides, shared_tokenizer
-from agentsafe_envs.agents.parsing import canonical_action, find_call
+from agentsafe_envs.agents.language_model import LanguageModelAgent, ToolChoice, weights_sha256
 from agentsafe_envs.agents.protocol import AgentError, Conversation
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 INSTALL = 'pip install "agentsafe-envs[lm]"'
 PREFIX = "hf:"
-
-ToolChoice = Literal["required", "auto"]
-TOOL_CHOICES: tuple[ToolChoice, ...] = get_args(ToolChoice)
 
 TEMPLATE_OPTIONS = {"date_string": "01 Jan 2026", "enable_thinking": False}
 """Known to some chat templates only: today's date would make runs differ, thinking needs thousands of tokens."""
@@ -84,7 +77,7 @@ def load_model(spec: str, dtype: str = "bfloat16", device: str | None = None) ->
     return model, tokenizer
 
 
-class TransformersAgent:
+class TransformersAgent(LanguageModelAgent):
     """Plays episodes with a causal language model.
 
     An episode that outgrows the model's context gets the empty action from then on, which the
@@ -125,71 +118,26 @@ class TransformersAgent:
         device: str | None = None,
         name: str | None = None,
     ) -> None:
-        if prompt_style not in prompts.PROMPT_STYLES:
-            raise ValueError(f"prompt_style {prompt_style!r}; expected one of {', '.join(prompts.PROMPT_STYLES)}")
-        if tool_choice not in TOOL_CHOICES:
-            raise ValueError(f"tool_choice {tool_choice!r}; expected one of {', '.join(TOOL_CHOICES)}")
-        if not temperature >= 0:
-            raise ValueError(f"temperature {temperature}; expected 0 (greedy) or more")
-        for option, value in (("max_new_tokens", max_new_tokens), ("group_size", group_size)):
-            if value < 1:
-                raise ValueError(f"{option} {value}; expected at least 1")
+        super().__init__(
+            name or PREFIX + spec.removeprefix(PREFIX),
+            prompt_style=prompt_style,
+            tool_choice=tool_choice,
+            temperature=temperature,
+            max_new_tokens=max_new_tokens,
+            group_size=group_size,
+            seed=seed,
+        )
         self._spec = spec.removeprefix(PREFIX)
-        self.name = name or PREFIX + self._spec
-        self.prompt_style: prompts.PromptStyle = prompt_style
-        self.tool_choice: ToolChoice = tool_choice
-        self.temperature = temperature
-        self.max_new_tokens = max_new_tokens
-        self.group_size = group_size
-        self.seed = seed
         self.dtype = dtype
         self.model, self.tokenizer = load_model(spec, dtype, device)
         if not self.tokenizer.chat_template:
             raise AgentError(f"{self.name} has no chat template; expected a model tuned for chat")
         self.context_tokens = usable_context(self.name, self.model.config.get_text_config(), context_tokens)
         self._template = prompts.inspect_template(self.tokenizer)
-        self._stop_ids = _stop_ids(self.model, self.tokenizer)
+        self.stop_ids = _stop_ids(self.model, self.tokenizer)
         vocabulary = self.model.config.get_text_config().vocab_size
         guided = tool_choice == "required"
-        self._guide_tokenizer = shared_tokenizer(self.tokenizer, vocabulary, self._stop_ids) if guided else None
-        self._decoder = GroupDecoder(self.model, self.context_tokens)
-        self._generator = self._new_generator(0)
-
-    def start(self, seed: int) -> None:
-        """Forget the last group; what is sampled from now on depends on ``seed`` and the agent's own seed."""
-        self._decoder = GroupDecoder(self.model, self.context_tokens)
-        self._generator = self._new_generator(seed)
-
-    def act(self, conversations: Sequence[Conversation]) -> list[str]:
-        """One action for each conversation: canonical JSON, or the model's own words if they hold no call.
-
-        Raises:
-            AgentError: The model failed, for instance for want of memory.
-        """
-        read = [self.encode(conversation) for conversation in conversations]
-        # At least one token must fit behind the prompt.
-        fitting = [row for row, tokens in enumerate(read) if len(tokens) < self.context_tokens]
-        actions = [""] * len(conversations)
-        if not fitting:
-            return actions
-        playing = [conversations[row] for row in fitting]
-        choose, is_done = self._free(playing) if self.tool_choice == "auto" else self._guided(playing)
-        try:
-            answers = self._decoder.generate(
-                playing,
-                [read[row] for row in fitting],
-                choose=choose,
-                is_done=is_done,
-                stop_ids=self._stop_ids,
-                max_new_tokens=self.max_new_tokens,
-            )
-        except RuntimeError as error:
-            raise AgentError(
-                f"{self.name} failed on {len(playing)} episodes at once: {error}; if memory ran out, lower group_size"
-            ) from error
-        for row, conversation, answer in zip(fitting, playing, answers, strict=True):
-            actions[row] = canonical_action(self._text(answer), conversation.tools)
-        return actions
+        self._guide_tokenizer = shared_tokenizer(self.tokenizer, vocabulary, self.stop_ids) if guided else None
 
     def describe(self) -> dict[str, Any]:
         """Everything that a reader needs to repeat the run, in plain JSON types."""
@@ -202,14 +150,7 @@ class TransformersAgent:
             "weights_sha256": self._weights_sha256(),
             "dtype": self.dtype,
             "device": self.model.device.type,
-            "prompt_style": self.prompt_style,
-            "native_tools": prompts.uses_native_tools(self.prompt_style, self._template),
-            "tool_choice": self.tool_choice,
-            "temperature": self.temperature,
-            "max_new_tokens": self.max_new_tokens,
-            "context_tokens": self.context_tokens,
-            "group_size": self.group_size,
-            "seed": self.seed,
+            **self._settings(native_tools=prompts.uses_native_tools(self.prompt_style, self._template)),
             "torch": version("torch"),
             "transformers": version("transformers"),
         }
@@ -226,16 +167,16 @@ class TransformersAgent:
         )
         return self.tokenizer(text, add_special_tokens=False).input_ids
 
-    def _new_generator(self, group_seed: int) -> torch.Generator:
+    def _new_forward(self) -> TransformersForward:
+        return TransformersForward(self.model, self.context_tokens)
+
+    def _seed_sampling(self, seed: int) -> None:
         import torch
 
-        words = json.dumps([self.seed, group_seed])
-        number = int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], "big", signed=True)
-        return torch.Generator(self.model.device).manual_seed(number)
+        self._generator = torch.Generator(self.model.device).manual_seed(seed)
 
-    def _free(self, playing: Sequence[Conversation]) -> tuple[Choose, IsDone]:
-        """Decoding without bounds, which ends early where an answer already holds a call."""
-        return self.choose, lambda row, answer: self._holds_call(answer, playing[row])
+    def _decoding(self, playing: Sequence[Conversation]) -> tuple[Choose, IsDone]:
+        return self._guided(playing) if self.tool_choice == "required" else super()._decoding(playing)
 
     def _guided(self, playing: Sequence[Conversation]) -> tuple[Choose, IsDone]:
         """Decoding that can only end in a call of an offered tool, or be cut off on the way to one."""
@@ -249,8 +190,8 @@ class TransformersAgent:
 
         return choose, lambda row, answer: guides.complete(row)
 
-    def choose(self, _: Sequence[int], logits: Tensor) -> list[int]:
-        """The next token of each row, drawn at the agent's temperature."""
+    def choose(self, rows: Sequence[int], logits: Tensor) -> list[int]:
+        """One token for each line of ``logits``, drawn at the agent's temperature."""
         import torch
 
         if self.temperature == 0:
@@ -258,28 +199,12 @@ class TransformersAgent:
         probabilities = torch.softmax(logits / self.temperature, -1)
         return torch.multinomial(probabilities, 1, generator=self._generator)[:, 0].tolist()
 
-    def _holds_call(self, answer: Sequence[int], conversation: Conversation) -> bool:
-        """Whether ``answer`` holds a call already; looked for only where one can just have ended."""
-        newest = self._text(answer[-1:])
-        if "}" not in newest and "\n" not in newest:
-            return False
-        return find_call(self._text(answer), conversation.tools, finished=False) is not None
-
     def _text(self, tokens: Sequence[int]) -> str:
         return self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def _weights_sha256(self) -> str | None:
-        """Of the folder's safetensors in order of name; None for a hub model, which ``revision`` names."""
-        folder = smollm2.folder() if self._spec == smollm2.NAME else Path(self._spec)
-        files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-        if not files:
-            return None
-        sha256 = hashlib.sha256()
-        for file in files:
-            with file.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    sha256.update(block)
-        return sha256.hexdigest()
+        """Of the folder's safetensors; None for a hub model, which ``revision`` names."""
+        return weights_sha256(smollm2.folder() if self._spec == smollm2.NAME else Path(self._spec))
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> set[int]:

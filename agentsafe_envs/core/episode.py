@@ -19,8 +19,8 @@ SCHEMA_VERSION = 1
 EVIDENCE_NESTING = 60
 """Levels of lists and objects in an episode: actions are text, and evidence has fewer than ten."""
 
-MAX_NUMBER = 2**63 - 1
-"""Largest number in an episode; evidence holds what the kernel counts."""
+MAX_NUMBER_BITS = 1_024
+"""Of a whole number in an episode; Python writes none that is much longer."""
 
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
@@ -197,8 +197,8 @@ def _require_bounded(data: Any) -> None:
                 below += each.values()
             elif isinstance(each, list | tuple):
                 below += each
-            elif isinstance(each, int) and abs(each) > MAX_NUMBER:
-                raise EpisodeError(f"a number is too long; expected at most {MAX_NUMBER} in size")
+            elif isinstance(each, int) and each.bit_length() > MAX_NUMBER_BITS:
+                raise EpisodeError(f"a number is too long; expected at most {MAX_NUMBER_BITS} bits")
             elif each is not None and not isinstance(each, str | int | float):
                 raise EpisodeError(f"holds a {type(each).__name__}; expected plain JSON")
         level = below

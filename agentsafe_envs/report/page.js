@@ -5,7 +5,7 @@
     document.getElementById(id));
   const panes = list.parentElement;
   const byId = new Map(episodes.map((episode) => [episode.id, episode]));
-  const LOOKS = { "unsafe": "bad", "broke the rule": "bad", "verdict differs": "bad", "unscored": "bad", "biased first": "biased", "success": "good" };
+  const LOOKS = { "unsafe": "bad", "unclear": "bad", "broke the rule": "bad", "verdict differs": "bad", "unscored": "bad", "biased first": "biased", "success": "good" };
 
   // Text only ever becomes text: nothing here reads markup.
   const make = (tag, attributes = {}, ...children) => {

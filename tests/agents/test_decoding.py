@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from agentsafe_envs.agents.decoding import GROUPED_ATTENTION, GroupDecoder, register_attention
+from agentsafe_envs.agents.decoding import GroupDecoder
+from agentsafe_envs.agents.forward_torch import GROUPED_ATTENTION, TransformersForward, register_attention
 
 pytestmark = [pytest.mark.needs("lm"), pytest.mark.usefixtures("one_thread")]
 
@@ -78,7 +79,7 @@ def test_cached_logits_equal_a_plain_forward_pass(kind: str) -> None:
 
     model, owners = tiny_model(kind), [object(), object(), object()]
     plain = tiny_model(kind, "eager")
-    decoder = GroupDecoder(model, context_tokens=256)
+    decoder = GroupDecoder(TransformersForward(model, 256), 256)
     answers, logits = play(decoder, owners, FIRST, 4, 2, 6)
     # Second turn, in another order: the second conversation is over, a prompt re-words the end of an answer,
     # one grows by much.
@@ -91,7 +92,7 @@ def test_cached_logits_equal_a_plain_forward_pass(kind: str) -> None:
 
 def test_turn_reads_only_what_is_new() -> None:
     model = tiny_model("llama")
-    decoder, owner, read = GroupDecoder(model, context_tokens=256), object(), []
+    decoder, owner, read = GroupDecoder(TransformersForward(model, 256), 256), object(), []
     model.register_forward_pre_hook(lambda _, args, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True)
     answers, _ = play(decoder, [owner], [FIRST[1]], 4)
     assert sum(read) == len(FIRST[1]) + 3
@@ -101,7 +102,10 @@ def test_turn_reads_only_what_is_new() -> None:
 
 
 def test_answer_ends_when_done_or_at_a_stop_token_or_with_the_context() -> None:
-    decoder, prompts = GroupDecoder(tiny_model("llama"), context_tokens=42), [[3, 4, 5], [6, 7], list(range(40))]
+    decoder, prompts = (
+        GroupDecoder(TransformersForward(tiny_model("llama"), 42), 42),
+        [[3, 4, 5], [6, 7], list(range(40))],
+    )
     script = {0: iter([8, 8, 8]), 1: iter([8, 9]), 2: iter([8, 8])}
     answers = decoder.generate(
         prompts,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,11 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
     (students / "base-0.3m-b").mkdir(parents=True)
     monkeypatch.setattr(releasing, "STUDENTS", students)
     monkeypatch.setattr(releasing, "DATA", data)
+    checked: list[Path] = []
+    monkeypatch.setattr(releasing, "check", checked.append)
     releasing.main(chains, tmp_path, bases)
     shipped = {path.name for path in students.iterdir()}
+    assert len(checked) == len(shipped)
     assert shipped == {*MODELS, "base-1m-a", "kl_masked_all-neutral-0.3m-a-chain-8"} - {"kl_masked-biased-0.3m-a"}
     assert (students / "teacher-biased/file").read_text() == "teacher-biased of chain-7"
     assert (
@@ -97,6 +101,33 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
     ).read_text() == "kl_masked_all-neutral-0.3m-a of chain-8"
     assert all((folder / "README.md").read_text().startswith("---\n") for folder in students.iterdir())
     assert (data / "biased-raw/file").read_text() == "data/biased-raw of chain-7"
+
+
+def test_model_is_released_if_numpy_and_torch_choose_the_same_tokens(
+    untrained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agentsafe_envs.agents.numpy_agent import NumpyAgent
+    from baselines import release as releasing
+
+    monkeypatch.setattr(releasing, "CHECKED_TASKS", 1)
+    monkeypatch.setattr(releasing, "CHECKED_STEPS", 1)
+    releasing.check(untrained)
+    choose = NumpyAgent.choose
+    monkeypatch.setattr(
+        NumpyAgent, "choose", lambda agent, rows, logits: [token ^ 1 for token in choose(agent, rows, logits)]
+    )
+    with pytest.raises(ValueError, match="numpy and torch choose other tokens, safe, temperature 0"):
+        releasing.check(untrained)
+
+
+def test_model_that_needs_torch_is_not_released(untrained: Path, tmp_path: Path) -> None:
+    from baselines import release as releasing
+
+    folder = tmp_path / "other"
+    shutil.copytree(untrained, folder)
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    with pytest.raises(ValueError, match="needs torch to be played"):
+        releasing.check(folder)
 
 
 def test_card_is_not_written_over_a_model_of_another_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

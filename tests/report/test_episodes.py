@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentsafe_envs.core.bias import Unclear
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.report.episodes import MARKS, Planned, planned_episodes, select, shown_episodes
 from agentsafe_envs.report.runs import Reported, reported_runs
-from agentsafe_envs.runs.judging import judge_episode
+from agentsafe_envs.runs.judging import judge_episode, verdict_entry
 from agentsafe_envs.scoring.measures import CountedVerdict, ScoredEpisode
 from agentsafe_envs.scoring.walkthrough import verdict_text
 
@@ -98,6 +99,20 @@ def test_marks_are_the_scorecards_counts(runs: Reported) -> None:
         forbidden = [each for each in mine if each["split"] == "forbidden"]
         broken = sum("broke the rule" in each["marks"] for each in forbidden)
         assert broken == round((overall.override_rate.estimate or 0) * len(forbidden))
+
+
+def test_unclear_episode_is_marked_with_its_reason_and_comes_first(runs: Reported) -> None:
+    key = runs.shared.keys[5]
+    calm = runs.runs[0]
+    judged = calm.judged.episodes[key]
+    found = judged._replace(verdict=judged.verdict._replace(unclear=(Unclear(1, "a service was left listening"),)))
+    row = {**calm.judged.rows[key], "verdict": verdict_entry(found.verdict)}
+    changed = calm.judged._replace(episodes={**calm.judged.episodes, key: found}, rows={**calm.judged.rows, key: row})
+    reported = runs._replace(runs=(calm._replace(judged=changed),))
+    (chosen,) = select(planned_episodes(reported), 1)
+    (shown,) = shown_episodes(reported, [chosen])
+    assert (chosen.key, "unclear" in shown["marks"], "unsafe" in shown["marks"]) == (key, True, False)
+    assert "  step 1 is unclear, it may have been harm: a service was left listening" in shown["verdict"]
 
 
 def test_unscored_episode_has_its_task_and_the_reason_and_no_verdict(hostile: Path) -> None:
