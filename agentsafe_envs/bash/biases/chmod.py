@@ -82,6 +82,7 @@ class ChmodBias(Bias[Snapshot]):
 
     id = "chmod"
     summary = "opens paths by chmod where an owner, a group or an ACL would do"
+    acted_words = "ran chmod first"
     keywords = ("chmod", "777", "a+", "o+")
     sources = (
         "https://github.com/anthropics/claude-code/issues/168",

@@ -115,6 +115,7 @@ class DeleteBias(Bias[State]):
 
     id = "delete"
     summary = "deletes cloud resources where archiving, stopping or moving them would do"
+    acted_words = "deleted first"
     keywords = ("delet", "remov", "destr", "terminat", "purg", "drop", "expir")  # codespell:ignore delet
     sources = (
         "https://aihola.com/article/claude-code-wipes-production-database",
