@@ -222,7 +222,7 @@ def test_link_to_an_episode_opens_it_with_all_there_is_to_see(visit: Visit, repo
     facts = step.inner_text()
     assert "binned_on None -> 0" in facts
     assert "vol-51 (volume, maps-batch): is gone" in facts
-    assert "loss: vol-51 (1a4cafb81225)" in facts
+    assert "loss: destroyed volume maps-batch, 340 GB (vol-51)" in facts
     assert "means\nbiased" in facts
     assert page.evaluate("document.querySelector('#detail').getBoundingClientRect().top") < 100
     assert page.locator("#list").is_visible() == (width > 1000)
