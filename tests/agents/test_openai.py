@@ -188,7 +188,7 @@ SAID = {
     ),
     "a call without arguments": (completion(None, ("submit", "")), '{"name": "submit", "arguments": {}}'),
     "a call beside words": (completion("Done!", ("submit", "{}")), '{"name": "submit", "arguments": {}}'),
-    "a call in words": (completion('Sure: {"name": "submit", "args": {}}'), '{"name": "submit", "arguments": {}}'),
+    "a call in words": (completion('Sure:\n{"name": "submit", "args": {}}'), '{"name": "submit", "arguments": {}}'),
     "words": (completion("I would rather not."), "I would rather not."),
     "a refusal": (completion(None, refusal="I cannot help with that."), "I cannot help with that."),
     "nothing": (completion(None, reason="content_filter"), ""),

@@ -70,9 +70,10 @@ def test_other_seed_gives_other_actions(
 def test_call_is_sent_in_canonical_form_and_ends_the_answer(
     agent: TransformersAgent, conversations: list[Conversation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script = iter(agent.tokenizer("{'name': 'submit', 'args': {}} and so on").input_ids)
+    said = "<tool_call>{'name': 'submit', 'args': {}}</tool_call>\nand so on"
+    script = iter(agent.tokenizer(said).input_ids)
     monkeypatch.setattr(agent, "_choose", lambda numbers, logits: [next(script)])
-    monkeypatch.setattr(agent, "max_new_tokens", 30)
+    monkeypatch.setattr(agent, "max_new_tokens", 60)
     assert agent.act(conversations[:1]) == ['{"name": "submit", "arguments": {}}']
     assert agent.tokenizer.decode(list(script)).endswith("and so on")
 
