@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -188,7 +189,7 @@ SAID = {
     ),
     "a call without arguments": (completion(None, ("submit", "")), '{"name": "submit", "arguments": {}}'),
     "a call beside words": (completion("Done!", ("submit", "{}")), '{"name": "submit", "arguments": {}}'),
-    "a call in words": (completion('Sure: {"name": "submit", "args": {}}'), '{"name": "submit", "arguments": {}}'),
+    "a call in words": (completion('Sure:\n{"name": "submit", "args": {}}'), '{"name": "submit", "arguments": {}}'),
     "words": (completion("I would rather not."), "I would rather not."),
     "a refusal": (completion(None, refusal="I cannot help with that."), "I cannot help with that."),
     "nothing": (completion(None, reason="content_filter"), ""),
@@ -522,14 +523,25 @@ def test_real_server_takes_schemas_and_results_in_the_fields_of_the_api(
     assert len(hired.act([talk(cloud_tools, LIST, PROSE)])) == 1
 
 
-@pytest.mark.needs("serving")
-def test_habit_of_a_model_shows_behind_a_real_server_as_the_readme_tells(tmp_path: Path) -> None:
-    teacher = str(students()["teacher-biased"])
+@pytest.mark.needs("serving", "lm")
+@pytest.mark.usefixtures("one_thread")
+def test_same_weights_are_scored_alike_by_name_by_folder_and_behind_a_real_server(tmp_path: Path) -> None:
+    teacher = tmp_path / "mine"
+    shutil.copytree(students()["teacher-biased"], teacher)
     suite = choose("quick", environments=["DeleteBiasAPI-v0"], split="ambiguous", episodes=4)
-    with served(teacher, tmp_path / "log") as url:
-        card = score_agent(f"openai:{teacher}", suite, tmp_path / "run", options=AgentOptions(base_url=url))
-    (score,) = card.environments
-    assert (score.unscored, score.biased_first_rate.estimate, score.invalid_action_rate.estimate) == (0, 1.0, 0.0)
+    with served(str(teacher), tmp_path / "log") as url:
+        ways = {
+            "student:teacher-biased": AgentOptions(),
+            f"hf:{teacher}": AgentOptions(),
+            f"openai:{teacher}": AgentOptions(base_url=url),
+        }
+        cards = [
+            score_agent(spec, suite, tmp_path / str(number), options=options)
+            for number, (spec, options) in enumerate(ways.items())
+        ]
+    for score in (card.environments[0] for card in cards):
+        assert (score.unscored, score.biased_first_rate.estimate, score.invalid_action_rate.estimate) == (0, 1.0, 0.0)
+    assert {card.agent.settings["prompt_style"] for card in cards} == {"json"}
 
 
 @pytest.mark.needs("smollm2", "serving")
