@@ -22,7 +22,7 @@ _SAMPLING = ("prompt_style", "tool_choice", "temperature", "max_new_tokens", "gr
 
 TAKES = {
     "process": ("timeout_s",),
-    "openai": (*_SAMPLING, "base_url", "timeout_s"),
+    "openai": (*_SAMPLING, "base_url", "timeout_s", "max_tokens_field"),
     "hf": _SAMPLING,
     "student": ("group_size", "seed"),
 }
@@ -42,6 +42,7 @@ class AgentOptions:
         seed: The agent's own, ``>= 0``.
         base_url: Where an OpenAI-compatible API is.
         timeout_s: Longest wait for one action.
+        max_tokens_field: Name under which an API takes ``max_new_tokens``.
     """
 
     prompt_style: Literal["json", "signature"] | None = None
@@ -52,6 +53,7 @@ class AgentOptions:
     seed: int | None = None
     base_url: str | None = None
     timeout_s: float | None = None
+    max_tokens_field: Literal["max_completion_tokens", "max_tokens"] | None = None
 
     def given(self) -> dict[str, Any]:
         """Those that are not left to the agent."""

@@ -79,6 +79,10 @@ def score(
     timeout: Annotated[
         float | None, typer.Option(help="openai, process: longest wait for an action in seconds, 120 or 60.", min=0.1)
     ] = None,
+    max_tokens_field: Annotated[
+        Literal["max_completion_tokens", "max_tokens"] | None,
+        typer.Option(help="openai: name under which the API takes --max-new-tokens; older servers know the second."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score AGENT and write a scorecard.
@@ -98,6 +102,7 @@ def score(
         seed=agent_seed,
         base_url=base_url,
         timeout_s=timeout,
+        max_tokens_field=max_tokens_field,
     )
     part = Shard.parse(shard) if shard else None
     if part and as_json:
