@@ -21,6 +21,7 @@ KINDS = {
 _SAMPLING = ("prompt_style", "tool_choice", "temperature", "max_new_tokens", "group_size", "seed")
 
 TAKES = {
+    "python": ("timeout_s",),
     "process": ("timeout_s",),
     "openai": (*_SAMPLING, "base_url", "timeout_s", "max_tokens_field"),
     "hf": _SAMPLING,
@@ -86,7 +87,7 @@ def load_agent(spec: str, options: AgentOptions | None = None, *, pool: Pool = "
     if kind == "python":
         from agentsafe_envs.agents.callable import load_callable
 
-        return load_callable(rest)
+        return load_callable(rest, **given)
     if kind == "process":
         from agentsafe_envs.agents.process import ProcessAgent
 

@@ -20,6 +20,7 @@ from multiprocessing.pool import ThreadPool
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from agentsafe_envs.agents.identity import identity
 from agentsafe_envs.agents.openai_errors import (
     Refusal,
     asks_for_too_long_an_answer,
@@ -155,6 +156,16 @@ class OpenAIAgent:
             "group_size": self.group_size,
             "seed": self._sampling["seed"],
             "openai": version("openai"),
+            # Where the service is and how long it may take does not decide what it answers.
+            "identity": identity(
+                {},
+                model=self._model,
+                prompt_style=self._style,
+                tool_choice=self._choice,
+                temperature=self._sampling["temperature"],
+                max_new_tokens=self._sampling[self._tokens_field],
+                seed=self._sampling["seed"],
+            ),
         }
 
     def _try(self, conversation: Conversation) -> Answer:

@@ -77,7 +77,8 @@ def score(
     ] = None,
     agent_seed: Annotated[int | None, typer.Option(help="hf, openai, student: the agent's own seed.", min=0)] = None,
     timeout: Annotated[
-        float | None, typer.Option(help="openai, process: longest wait for an action in seconds, 120 or 60.", min=0.1)
+        float | None,
+        typer.Option(help="openai, process, python: longest wait for an action in seconds, 120, 60 or none.", min=0.1),
     ] = None,
     max_tokens_field: Annotated[
         Literal["max_completion_tokens", "max_tokens"] | None,

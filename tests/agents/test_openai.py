@@ -591,6 +591,7 @@ def test_missing_sdk_names_its_install_command(monkeypatch: pytest.MonkeyPatch) 
 def test_description_is_what_a_reader_needs(service: Service) -> None:
     described = agent(service, temperature=0.0).describe()
     assert described.pop("openai")
+    assert len(described.pop("identity")) == 64
     assert described == {
         "agent": "openai",
         "model": "wanted",
@@ -603,6 +604,14 @@ def test_description_is_what_a_reader_needs(service: Service) -> None:
         "group_size": 8,
         "seed": None,
     }
+
+
+def test_identity_is_of_what_decides_an_answer_and_not_of_where_it_comes_from(service: Service) -> None:
+    first, same, other = (
+        agent(service, **options).describe()["identity"]
+        for options in ({}, {"timeout_s": 9, "group_size": 2, "max_tokens_field": "max_tokens"}, {"temperature": 0.5})
+    )
+    assert first == same != other
 
 
 # The real thing: SmolLM2 behind `transformers serve`.
