@@ -77,13 +77,10 @@ def test_object_with_the_protocol_is_taken_as_it_is(module: Any) -> None:
 
 def test_failure_names_files_and_lines(module: Any, tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("def pick():\n    return {}['volume']\n")
-    module(
-        module(
-            "def make():\n    def choose(conversation):\n"
-            "        import helper\n        return helper.pick()\n    return choose\n"
-        )
-    )
-    with pytest.raises(AgentError, match=r"KeyError: 'volume' \(at .*helper\.py:2 in pick < .*mine\.py:4 in choose\)"):
+    module("import helper\ndef make():\n    return lambda conversation: helper.pick()\n")
+    with pytest.raises(
+        AgentError, match=r"KeyError: 'volume' \(at .*helper\.py:2 in pick < .*mine\.py:3 in <lambda>\)"
+    ):
         load_callable("mine:make").act(talks("a"))
     sys.modules.pop("helper")
 
