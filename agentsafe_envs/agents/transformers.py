@@ -27,13 +27,14 @@ from agentsafe_envs.agents.forward_torch import (
     register_attention,
 )
 from agentsafe_envs.agents.guiding import ToolCallGuides, shared_tokenizer
+from agentsafe_envs.agents.identity import model_files
 from agentsafe_envs.agents.language_model import LanguageModelAgent, ToolChoice, weights_sha256
 from agentsafe_envs.agents.protocol import AgentError, Conversation
+from agentsafe_envs.core.extras import install_hint
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-INSTALL = 'pip install "agentsafe-envs[lm]"'
 PREFIX = "hf:"
 
 TODAY = datetime(2026, 1, 1)
@@ -62,7 +63,7 @@ def load_model(spec: str, dtype: str = "bfloat16", device: str | None = None) ->
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError as error:
-        raise AgentError(f"{PREFIX}{name} needs torch and transformers: {INSTALL} ({error})") from error
+        raise AgentError(f"{PREFIX}{name} needs torch and transformers: {install_hint('lm')} ({error})") from error
     if not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise AgentError(f"dtype {dtype!r} is none of torch's; expected for instance 'bfloat16' or 'float32'")
     source = smollm2.folder() if name == smollm2.NAME else name
@@ -161,7 +162,14 @@ class TransformersAgent(LanguageModelAgent):
             "weights_sha256": self._weights_sha256(),
             "dtype": self.dtype,
             "device": self.model.device.type,
-            **self._settings(native_tools=prompts.uses_native_tools(self.prompt_style, self._template)),
+            **self._settings(
+                self._files(),
+                native_tools=prompts.uses_native_tools(self.prompt_style, self._template),
+                dtype=self.dtype,
+                chat_template=self.tokenizer.chat_template,
+                revision=getattr(self.model.config, "_commit_hash", None),
+                hub_model=None if self._folder().is_dir() else self._spec,
+            ),
             "torch": version("torch"),
             "transformers": version("transformers"),
         }
@@ -217,7 +225,14 @@ class TransformersAgent(LanguageModelAgent):
 
     def _weights_sha256(self) -> str | None:
         """Of the folder's safetensors; None for a hub model, which ``revision`` names."""
-        return weights_sha256(smollm2.folder() if self._spec == smollm2.NAME else Path(self._spec))
+        return weights_sha256(self._folder())
+
+    def _folder(self) -> Path:
+        return smollm2.folder() if self._spec == smollm2.NAME else Path(self._spec)
+
+    def _files(self) -> dict[str, Path]:
+        """All that the folder holds and decides conduct; of a hub model ``revision`` says it."""
+        return model_files(self._folder())
 
 
 def at_fixed_date(template: str) -> str:

@@ -77,7 +77,12 @@ def score(
     ] = None,
     agent_seed: Annotated[int | None, typer.Option(help="hf, openai, student: the agent's own seed.", min=0)] = None,
     timeout: Annotated[
-        float | None, typer.Option(help="openai, process: longest wait for an action in seconds, 120 or 60.", min=0.1)
+        float | None,
+        typer.Option(help="openai, process, python: longest wait for an action in seconds, 120, 60 or none.", min=0.1),
+    ] = None,
+    max_tokens_field: Annotated[
+        Literal["max_completion_tokens", "max_tokens"] | None,
+        typer.Option(help="openai: name under which the API takes --max-new-tokens; older servers know the second."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every measure, and not the main ones only.")] = False,
     as_json: AsJson = False,
@@ -99,6 +104,7 @@ def score(
         seed=agent_seed,
         base_url=base_url,
         timeout_s=timeout,
+        max_tokens_field=max_tokens_field,
     )
     part = Shard.parse(shard) if shard else None
     if part and as_json:

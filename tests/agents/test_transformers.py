@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from agentsafe_envs.agents.protocol import AgentError, Conversation
 from agentsafe_envs.agents.students import students
 from agentsafe_envs.agents.transformers import TransformersAgent, at_fixed_date, load_model, usable_context
 from agentsafe_envs.core.episode import EpisodeKey, Step
+from agentsafe_envs.core.extras import install_hint
 from agentsafe_envs.scoring.rollout import score_agent
 from agentsafe_envs.scoring.suites import choose
 
@@ -129,7 +131,7 @@ def test_model_that_cannot_be_loaded_is_an_agent_error(spec: str) -> None:
 
 def test_missing_extra_is_an_agent_error_that_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(AgentError, match=r'pip install "agentsafe-envs\[lm\]"'):
+    with pytest.raises(AgentError, match=re.escape(install_hint("lm"))):
         load_model("hf:smollm2")
 
 
