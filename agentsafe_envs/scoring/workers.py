@@ -29,6 +29,7 @@ PATIENCE_S = 3.0
 
 _agent: Agent | None = None
 _playing = False
+_interrupted = False
 
 
 def play_in_pool(
@@ -103,6 +104,8 @@ def _start(spec: str, options: AgentOptions | None, pool: Any) -> None:
 def _play(group: EpisodeGroup, suite: Suite) -> Played:
     global _playing
     assert _agent is not None
+    if _interrupted:  # one group more may have been queued already
+        return Failure("KeyboardInterrupt", "interrupted before it began")
     try:
         _playing = True
         return try_group(_agent, group, suite)
@@ -113,7 +116,8 @@ def _play(group: EpisodeGroup, suite: Suite) -> Played:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    global _playing
+    global _playing, _interrupted
+    _interrupted = True
     if _playing:
         _playing = False  # a second one must not disturb the cleaning up
         raise KeyboardInterrupt
