@@ -171,7 +171,7 @@ def test_failure_that_cannot_heal_leaves_one_with_a_sentence(monkeypatch: pytest
         (("show", "DeletBiasAPI-v0"), "DeleteBiasAPI-v0"),
         (("show", "chmod"), "ChmodBiasBash-v0"),
         (("score", "scripted:null", "--env", "deletebiasapi-v0"), "DeleteBiasAPI-v0"),
-        (("score", "scripted:null", "--suite", "standart"), "standard"),
+        (("score", "scripted:null", "--suite", "standrad"), "standard"),
         (("score", "scripted:bised"), "biased"),
         (("score", "student:teacher-bias"), "teacher-biased"),
         (("data", "sanitize", "rows.jsonl", "out", "--bias", "delet"), "DeleteBiasAPI-v0"),
