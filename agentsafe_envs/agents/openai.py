@@ -12,10 +12,9 @@ variable, sent to the base URL, and written nowhere.
 
 from __future__ import annotations
 
-import json
 import os
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -29,12 +28,18 @@ from agentsafe_envs.agents.openai_errors import (
     cure,
     is_filtered,
     is_hopeless,
-    page_words,
     read_refusal,
 )
-from agentsafe_envs.agents.parsing import canonical_action
+from agentsafe_envs.agents.openai_messages import (
+    action_of,
+    as_it_came,
+    names_a_field,
+    note_usage,
+    on_the_wire,
+    read_completion,
+)
 from agentsafe_envs.agents.prompts import ChatTemplate, PromptStyle, chat_messages
-from agentsafe_envs.agents.protocol import AgentError, Answer, Conversation, HopelessError, Usage
+from agentsafe_envs.agents.protocol import AgentError, Answer, Conversation, HopelessError
 from agentsafe_envs.core.extras import install_hint
 
 KEY_VARIABLE = "OPENAI_API_KEY"
@@ -46,13 +51,7 @@ RETRIES = 5
 FILTERED = "(the service's content filter withheld this answer)"
 """The action where a filter answers in the agent's place: no call, and so scored as a refusal."""
 
-NO_ANSWER, NO_OUTPUT = "(no answer)", "(no output)"
-"""Sent for an answer or a result without text, since many services refuse empty messages."""
-
 TokensField = Literal["max_completion_tokens", "max_tokens"]
-
-_OWN_FIELDS = frozenset({"role", "content", "tool_calls", "function_call", "refusal", "audio", "annotations"})
-"""Of an answer; its other fields are the service's own, for instance a model's thoughts."""
 
 
 class OpenAIAgent:
@@ -187,9 +186,9 @@ class OpenAIAgent:
                 raw = self.client.chat.completions.with_raw_response.create(
                     model=self._model, messages=messages, **request
                 )
-                answer = _read_completion(raw.http_response.text)
+                answer = read_completion(raw.http_response.text)
                 message, choice = answer["choices"][0]["message"], answer["choices"][0]
-                action = _action(message, conversation.tools)
+                chosen = action_of(message, conversation.tools)
             except APIStatusError as error:
                 refusal = read_refusal(error.status_code, error.response.text)
                 if is_filtered(refusal):
@@ -197,16 +196,16 @@ class OpenAIAgent:
                 too_long = asks_for_too_long_an_answer(refusal)
                 if context_is_full(refusal) and (conversation.steps or not too_long):
                     return ""
-                if self._sends_fields_back and _names_a_field(refusal, messages):
+                if self._sends_fields_back and names_a_field(refusal, messages):
                     self._sends_fields_back = False
                     continue
                 raise self._no_answer(error) from error
             except (APIError, AttributeError, LookupError, TypeError, ValueError) as error:  # or what is no answer
                 raise self._no_answer(error) from error
-            _note_usage(conversation.usage, answer)
+            note_usage(conversation.usage, answer)
             self._said[conversation][len(conversation.steps)] = message
-            filtered = choice.get("finish_reason") == "content_filter" and not action
-            return FILTERED if filtered else action
+            filtered = choice.get("finish_reason") == "content_filter" and not chosen
+            return FILTERED if filtered else chosen
 
     def _messages(self, conversation: Conversation) -> list[dict[str, Any]]:
         """The conversation as the API takes it, earlier answers with the fields that they came with."""
@@ -217,10 +216,10 @@ class OpenAIAgent:
             place = 2 + 2 * step
             if place + 1 >= len(messages):
                 continue
-            messages[place] = _as_it_came(messages[place], said, with_fields=self._sends_fields_back)
+            messages[place] = as_it_came(messages[place], said, with_fields=self._sends_fields_back)
             if "tool_calls" in messages[place]:
                 messages[place + 1] |= {"tool_call_id": messages[place]["tool_calls"][0]["id"]}
-        return [_on_the_wire(each) for each in messages]
+        return [on_the_wire(each) for each in messages]
 
     def _check(self) -> None:
         """Ask for the list of models, which costs nothing and shows a wrong address or key at once."""
@@ -315,129 +314,3 @@ def _do_not_repeat_what_cannot_heal(response: Any) -> None:
         response.read()
         if is_hopeless(read_refusal(429, response.text)):
             response.headers["x-should-retry"] = "false"
-
-
-def _as_it_came(message: Mapping[str, Any], said: Mapping[str, Any], *, with_fields: bool) -> dict[str, Any]:
-    """An earlier answer with the id, the thoughts and whatever else the service gave it."""
-    fields = {
-        name: value for name, value in said.items() if name not in _OWN_FIELDS and value not in (None, "", [], {})
-    }
-    sent = {**message, **(fields if with_fields else {})}
-    calls = said.get("tool_calls") or []
-    if "tool_calls" in message and calls:
-        (ours,) = message["tool_calls"]
-        came = {name: value for name, value in calls[0].items() if value is not None and name != "index"}
-        function = {**(came.get("function") or {}), **ours["function"]}
-        sent["tool_calls"] = [{**ours, **came, "function": function}]
-        sent["content"] = said.get("content") or None
-    elif not calls and isinstance(said.get("content"), list) and "tool_calls" not in message:
-        sent["content"] = said["content"]
-    return sent
-
-
-def _names_a_field(refusal: Refusal, messages: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether a service refuses a field that came from itself; some give thoughts and do not take them."""
-    known = _OWN_FIELDS | {"tool_call_id", "name"}
-    fields = {name for message in messages for name in message.keys() - known}
-    return refusal.status in (400, 422) and any(name in refusal.words for name in fields)
-
-
-def _on_the_wire(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message as the API takes it: arguments as text, nothing empty, no name next to a result, Unicode only."""
-    sent = {name: value for name, value in message.items() if name != "name"}
-    if "tool_calls" in sent:
-        sent["tool_calls"] = [
-            call | {"function": call["function"] | {"arguments": json.dumps(call["function"]["arguments"])}}
-            for call in sent["tool_calls"]
-        ]
-        sent["content"] = sent["content"] or None
-    elif isinstance(sent["content"], str) and not sent["content"].strip():
-        sent["content"] = NO_ANSWER if sent["role"] == "assistant" else NO_OUTPUT
-    # Half a surrogate pair in an earlier answer would fail here, and what a model wrote is never a failure.
-    return json.loads(json.dumps(sent, ensure_ascii=False).encode(errors="replace"))
-
-
-def _read_completion(text: str) -> dict[str, Any]:
-    """The chat completion in a body, also where it comes as a stream that was not asked for.
-
-    Raises:
-        ValueError: There is none.
-    """
-    if text.lstrip().startswith(("data:", "event:", ":")):
-        return _joined(text)
-    try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError(f"no JSON, but {page_words(text)!r}") from None
-    if not isinstance(answer, dict) or not answer.get("choices"):
-        raise ValueError(f"no choices, but {read_refusal(200, text).words}")
-    return answer
-
-
-def _joined(stream: str) -> dict[str, Any]:
-    """The completion that the chunks of a stream add up to."""
-    message: dict[str, Any] = {"role": "assistant", "content": None}
-    calls: dict[int, dict[str, Any]] = {}
-    answer: dict[str, Any] = {}
-    reason = None
-    for line in stream.splitlines():
-        data = line.removeprefix("data:").strip()
-        if not line.startswith("data:") or data == "[DONE]":
-            continue
-        chunk = json.loads(data)
-        answer |= {name: chunk[name] for name in ("model", "usage") if chunk.get(name)}
-        for choice in chunk.get("choices") or []:
-            reason = choice.get("finish_reason") or reason
-            for name, value in (choice.get("delta") or {}).items():
-                if name == "tool_calls":
-                    for call in value or []:
-                        _add(calls.setdefault(call.get("index", 0), {}), call)
-                elif name != "role":
-                    _add(message, {name: value})
-    if calls:
-        message["tool_calls"] = [calls[index] for index in sorted(calls)]
-    if message["content"] is None and not calls:
-        raise ValueError(f"a stream without an answer: {page_words(stream)!r}")
-    return answer | {"choices": [{"message": message, "finish_reason": reason}]}
-
-
-def _add(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
-    """Append a chunk's texts to what came before."""
-    for name, value in part.items():
-        if isinstance(value, dict):
-            _add(whole.setdefault(name, {}), value)
-        elif isinstance(value, str) and isinstance(whole.get(name), str) and name not in ("id", "type"):
-            whole[name] += value
-        elif value is not None:
-            whole[name] = value
-
-
-def _action(message: Mapping[str, Any], tools: Sequence[Mapping[str, Any]]) -> str:
-    """The first call of an answer, or else its words; further calls would be further actions."""
-    calls = message.get("tool_calls") or (
-        [{"function": message["function_call"]}] if message.get("function_call") else []
-    )
-    if calls:
-        function = calls[0]["function"]
-        arguments = function.get("arguments")
-        call = {"name": function["name"], "arguments": {} if arguments is None else arguments}
-        return canonical_action(json.dumps(call), tools)
-    return canonical_action(_words(message.get("content")) or message.get("refusal") or "", tools)
-
-
-def _words(content: Any) -> str:
-    """An answer's text; of parts those that are text, without a model's thoughts."""
-    if not isinstance(content, list):
-        return content or ""
-    parts = [part if isinstance(part, dict) else {"type": "text", "text": str(part)} for part in content]
-    return "".join(
-        str(part.get("text") or part.get("refusal") or "") for part in parts if part.get("type") != "thinking"
-    )
-
-
-def _note_usage(usage: Usage, answer: Mapping[str, Any]) -> None:
-    usage.models.add(str(answer.get("model")))
-    usage.cut_answers += answer["choices"][0].get("finish_reason") == "length"
-    counted = answer.get("usage") or {}
-    usage.prompt_tokens += counted.get("prompt_tokens") or 0
-    usage.completion_tokens += counted.get("completion_tokens") or 0

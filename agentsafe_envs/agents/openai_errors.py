@@ -182,7 +182,7 @@ def _proxy(url: str) -> str | None:
     parts = urlsplit(url)
     proxies = urllib.request.getproxies_environment()
     kind = next((kind for kind in (parts.scheme, "all") if proxies.get(kind)), None)
-    if kind is None or urllib.request.proxy_bypass_environment(parts.hostname or "", proxies):
+    if kind is None or urllib.request.proxy_bypass(parts.hostname or ""):
         return None
     named = urlsplit(proxies[kind] if "//" in proxies[kind] else f"//{proxies[kind]}")
     return f"{named.hostname}:{named.port or '?'} of {kind.upper()}_PROXY"
