@@ -24,6 +24,8 @@ class HopelessError(AgentError):
     The run ends with the first, since every other episode would fail in the same way.
     """
 
+    hopeless = True
+
 
 Answer = str | AgentError
 """What an agent returns for one conversation: its action as text, or, if it broke in this

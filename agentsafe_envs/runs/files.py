@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-CURES: Mapping[int, str] = {
+SYSTEM_CURES: Mapping[int, str] = {
     errno.ENOSPC: "the disk is full; free some space, or choose a folder on another disk",
     errno.EDQUOT: "the disk quota is used up; free some space, or choose a folder on another disk",
     errno.EROFS: "the file system is read-only; choose a folder elsewhere",
@@ -32,7 +32,7 @@ def system_words(error: OSError) -> str:
     if error.errno is None:
         return str(error)
     path = error.filename2 or error.filename
-    said = CURES.get(error.errno) or f"the system says: {error.strerror or error}"
+    said = SYSTEM_CURES.get(error.errno) or f"the system says: {error.strerror or error}"
     if not path:
         return said
     return f"{os.fsdecode(path) if isinstance(path, str | bytes) else path}: {said}"
@@ -53,7 +53,7 @@ def write_whole(path: Path, text: str) -> None:
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)
-        raise about(error, path) from error
+        raise about_path(error, path) from error
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
@@ -80,10 +80,10 @@ def append_whole(fd: int, data: bytes, path: Path) -> None:
         os.fsync(fd)
     except OSError as error:
         os.ftruncate(fd, size)
-        raise about(error, path) from error
+        raise about_path(error, path) from error
 
 
-def about(error: OSError, path: Path) -> OSError:
+def about_path(error: OSError, path: Path) -> OSError:
     """The same refusal, with the path that it is about."""
     return error if error.errno is None else OSError(error.errno, error.strerror, str(path))
 

@@ -107,7 +107,7 @@ def _filled(fields: dict[str, Any], name: str) -> dict[str, Any]:
     return {each: value for each, value in fields.items() if each != name or value}
 
 
-def differences(found: RunRecord, asked: RunRecord, *, suite: bool, agent: bool) -> list[str]:
+def setting_differences(found: RunRecord, asked: RunRecord, *, suite: bool, agent: bool) -> list[str]:
     """One line for each thing in which two runs differ.
 
     Args:

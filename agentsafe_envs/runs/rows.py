@@ -43,8 +43,8 @@ from agentsafe_envs.runs.record import (
     RunRecord,
     SuiteRecord,
     continues,
-    differences,
     read_run,
+    setting_differences,
 )
 
 __all__ = [
@@ -197,7 +197,7 @@ class RowStore:
             other_suite = not continues(asked.suite, found.suite, there)
             other_agent = not found.agent.same_conduct(asked.agent)
             if other_suite or other_agent:
-                lines = differences(found, asked, suite=other_suite, agent=other_agent)
+                lines = setting_differences(found, asked, suite=other_suite, agent=other_agent)
                 raise RowStoreError(
                     "\n".join([f"{self.directory} holds another run:", *(f"  {line}" for line in lines)])
                     + "\nScores of two runs are never mixed. --fresh keeps what is there under another name and plays "
