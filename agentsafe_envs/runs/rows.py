@@ -59,12 +59,12 @@ __all__ = [
     "RunRecord",
     "SuiteRecord",
     "continues",
-    "differences",
     "read_failures",
     "read_rows",
     "read_run",
     "row_key",
     "set_aside",
+    "setting_differences",
 ]
 
 ROWS_FILE = "rows.jsonl"

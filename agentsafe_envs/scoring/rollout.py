@@ -24,11 +24,11 @@ from agentsafe_envs.runs.rows import (
     RowStore,
     RowStoreError,
     continues,
-    differences,
     read_rows,
     read_run,
     row_key,
     set_aside,
+    setting_differences,
 )
 from agentsafe_envs.runs.settings import CIRCUMSTANCES, depends_on_group
 from agentsafe_envs.scoring.playing import (
@@ -227,7 +227,7 @@ def merge_shards(run: Path) -> Scorecard:
         suites = other.suite != record.suite or other.plan != record.plan
         agents = not other.agent.same_conduct(record.agent)
         if suites or agents:
-            lines = differences(record, other, suite=suites, agent=agents)
+            lines = setting_differences(record, other, suite=suites, agent=agents)
             raise RowStoreError(
                 f"{shards[0]} and {shard} are of different runs; remove those that do not belong here:\n"
                 + "\n".join(
