@@ -136,7 +136,6 @@ ONE_A_MODULE = {
     "ALTERNATIVES": "means of a bias other than its biased one",
     "BIAS": "what a module of biases is there for; worlds look it up by this name",
     "COMMON_TOOLS": "tools of a scenario that every task of it offers",
-    "INSTALL": "command that installs an agent's optional part",
     "OFFERED_TOOLS": "tools that tasks of a bias or world offer",
     "SCHEMA_VERSION": "version of the document that the module writes",
     "START_S": "seconds until a session must have started, as seen from inside and outside the sandbox",
@@ -163,7 +162,6 @@ TWO_MEANINGS = {
     "Reach": "a mapping in general, and the one worked out on demand",
     "SHELL": "the traced program, and the tool that plain lines go to",
     "T": "type variable",
-    "ToolCall": "a call as a model wrote it, and one as a world reads it",
     "load": "of services, and of data sets",
     "readable": "content with the keys there are, and a result for people",
 }
