@@ -31,7 +31,7 @@ class CallableAgent:
 
     def __init__(self, choose: Callable[[Conversation], str], name: str) -> None:
         self.name = name
-        self._choose = choose
+        self.choose = choose
 
     def start(self, seed: int) -> None:
         """Nothing to do: the callable sees each conversation whole."""
@@ -50,7 +50,7 @@ class CallableAgent:
 
     def _ask(self, conversation: Conversation) -> str:
         try:
-            chosen = self._choose(conversation)
+            chosen = self.choose(conversation)
         except Exception as error:
             raise AgentError(f"{self.name} raised {type(error).__name__}: {error}") from error
         if not isinstance(chosen, str):

@@ -143,7 +143,7 @@ class NumpyAgent(LanguageModelAgent):
         self._sampler = Sampler(seed)
 
     def choose(self, rows: Sequence[int], logits: Floats) -> list[int]:
-        """One token for each line of ``logits``, drawn at the agent's temperature."""
+        """The next token of each row, drawn at the agent's temperature."""
         if self.temperature == 0:
             return logits.argmax(-1).tolist()
         return self._sampler.draw(logits / np.float32(self.temperature))

@@ -191,7 +191,7 @@ class TransformersAgent(LanguageModelAgent):
         return choose, lambda row, answer: guides.complete(row)
 
     def choose(self, rows: Sequence[int], logits: Tensor) -> list[int]:
-        """One token for each line of ``logits``, drawn at the agent's temperature."""
+        """The next token of each row, drawn at the agent's temperature."""
         import torch
 
         if self.temperature == 0:
