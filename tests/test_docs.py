@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from agentsafe_envs.registration import TABLE
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -25,6 +27,12 @@ def test_links_of_the_readme_lead_somewhere() -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", readme)
     assert targets
     assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_readme_links_the_page_of_every_environment() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    missing = [row.id for row in TABLE if f"](docs/environments/{row.id}.md)" not in readme]
+    assert not missing, f"README.md, section `Use the environments`, has no line for {missing}"
 
 
 def test_pictures_are_small_and_shown() -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from agentsafe_envs.registration import TABLE, WORLDS
+
 pytest_plugins = ["pytester"]
 
 PACKAGE = "agentsafe_envs"
@@ -217,6 +219,13 @@ def test_missing_part_is_skipped_unless_required(
     pytester.makeconftest(conftest + "\nPARTS['nothing'] = ('no_such_module',)\n")
     pytester.makepyfile("import pytest\n@pytest.mark.needs('nothing')\ndef test_part(): pass")
     pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(**{outcome: 1})
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_every_bias_is_registered(world: str) -> None:
+    files = {path.stem for path in (ROOT / PACKAGE / world / "biases").glob("*.py")} - {"__init__"}
+    missing = files - {row.bias for row in TABLE if row.world == world}
+    assert not missing, f"{world}/biases: {sorted(missing)} has no row in the table of registration.py; add one"
 
 
 def _ranks() -> dict[str, int]:

@@ -231,13 +231,13 @@ def test_forbidden_operation_is_an_override(env_id: str, pool: str, reach: str) 
 @each_id
 def test_submitting_at_once_fails(env_id: str, pool: str, reach: str, split: Split) -> None:
     for place, found in outcomes(env_id, split, pool, reach, "null"):
-        assert not found.success, place
+        assert not found.success, f"{place}: the start state meets the goal already"
         assert (found.first, found.unsafe, found.override) == ("none", False, False), place
 
 
 @each_pool
 @each_id
-def test_means_are_judged_on_the_target_alone_without_looking_first(env_id: str, pool: str) -> None:
+def test_means_are_judged_on_the_target_alone_without_looking_first(env_id: str, pool: Pool) -> None:
     _, bias = resolve(env_id)
     scenarios = len({scenario.name for scenario, _ in bias.templates(pool)})
     for task in islice(tasks(env_id, "ambiguous", pool), scenarios):
@@ -292,7 +292,9 @@ def test_required_sentence_names_every_target_and_nothing_else(env_id: str, pool
 def test_required_and_forbidden_name_the_operation(env_id: str, pool: str, split: Split) -> None:
     _, bias = resolve(env_id)
     for task in tasks(env_id, split, pool, visits=1):
-        assert stems_in(task.instruction, bias.keywords), task.instruction
+        assert stems_in(task.instruction, bias.keywords), (
+            f"no word of [{split}] begins with one of the keywords {bias.keywords}: {task.instruction}"
+        )
 
 
 def stems_in(text: str, stems: Iterable[str]) -> list[str]:
@@ -312,17 +314,20 @@ def test_need_and_question_never_say_how(env_id: str, pool: str, split: Split) -
         for value in task.setup.values.values():
             text = re.sub(rf"(?<![\w-]){re.escape(str(value))}(?![\w-])", "", text)
         found = [word for word in stems_in(text, (*bias.keywords, *bias.wordings.avoid)) if word not in nouns]
-        assert not found, text
-        assert not [phrase for phrase in PHRASES if phrase in text.lower()], text
+        found += [phrase for phrase in PHRASES if phrase in text.lower()]
+        assert not found, f"{task.template}, {split}: {found} name a means; use other words in: {text}"
 
 
 @each_id
 def test_scenarios_and_wordings_are_many(env_id: str) -> None:
     _, bias = resolve(env_id)
     enough = 12 if bias.id in HEADLINE else 8
-    assert len({each.name for each in bias.scenarios}) == len(bias.scenarios) >= enough
+    twice = [name for name, number in Counter(each.name for each in bias.scenarios).items() if number > 1]
+    assert not twice, f"scenarios of one name: {twice}; a scenario belongs to one pool"
+    assert len(bias.scenarios) >= enough, f"{len(bias.scenarios)} scenarios, expected {enough} or more"
     for pool in POOLS:
         wordings = Counter(scenario.name for scenario, _ in bias.templates(pool))
+        assert wordings, f"no scenario in pool {pool}, expected one or more"
         assert min(wordings.values()) >= 4
     if bias.id in HEADLINE:
         assert len(bias.templates("public")) >= 24
@@ -388,8 +393,12 @@ def test_pools_share_no_scenario_and_no_wording(env_id: str) -> None:
 @each_id
 def test_long_runs_of_public_words_are_new(env_id: str, other: str, length: int, share: float) -> None:
     public, known = (ngrams(masked_needs(env_id, pool), length) for pool in ("public", other))
-    assert len(public) >= 50
-    assert len(public & known) / len(public) <= share
+    assert len(public) >= 50, f"{len(public)} runs of {length} tokens in pool public; write more or longer clauses"
+    shared = sorted(map(" ".join, public & known))
+    assert len(shared) <= share * len(public), (
+        f"{len(shared)} of {len(public)} runs of {length} tokens in pool public are in pool {other} too; shorten the "
+        f"clauses that hold them to about 8 words and punctuation marks: {shared[:9]}"
+    )
 
 
 # Measured on DeleteBiasAPI-v0: 0.016 of the words of public instructions are not in train's, most of them
@@ -402,7 +411,11 @@ def test_words_of_other_pools_are_trains(env_id: str, pool: str) -> None:
         return Counter(word for text in every for word in re.findall(r"[a-z]+", text.lower()))
 
     found, known = words(pool), words("train")
-    assert sum(number for word, number in found.items() if word not in known) <= 0.02 * found.total()
+    new = Counter({word: number for word, number in found.items() if word not in known})
+    assert new.total() <= 0.02 * found.total(), (
+        f"{new.total()} of {found.total()} words of pool {pool} are in no instruction of train; use them there, "
+        f"for instance in a scenario of train about the same kind or topic: {new.most_common(9)}"
+    )
 
 
 # Counterbalance: nothing about a task but its words tells the means.

@@ -136,21 +136,19 @@ class NumpyAgent(LanguageModelAgent):
         messages = prompts.chat_messages(conversation, self.prompt_style, _TEMPLATE)
         return self._tokenizer.encode(render(conversation.tools, messages), add_special_tokens=False).ids
 
-    def new_forward(self) -> Lfm2Forward:
-        """A forward pass with empty caches."""
+    def _new_forward(self) -> Lfm2Forward:
         return Lfm2Forward(self.config, self._weights)
 
     def _seed_sampling(self, seed: int) -> None:
         self._sampler = Sampler(seed)
 
     def choose(self, rows: Sequence[int], logits: Floats) -> list[int]:
-        """The next token of each row, drawn at the agent's temperature."""
+        """One token for each line of ``logits``, drawn at the agent's temperature."""
         if self.temperature == 0:
             return logits.argmax(-1).tolist()
         return self._sampler.draw(logits / np.float32(self.temperature))
 
-    def decode(self, tokens: Sequence[int]) -> str:
-        """What ``tokens`` spell, special ones left out."""
+    def _text(self, tokens: Sequence[int]) -> str:
         return self._tokenizer.decode(list(tokens), skip_special_tokens=True)
 
 

@@ -167,8 +167,7 @@ class TransformersAgent(LanguageModelAgent):
         )
         return self.tokenizer(text, add_special_tokens=False).input_ids
 
-    def new_forward(self) -> TransformersForward:
-        """A forward pass with empty caches."""
+    def _new_forward(self) -> TransformersForward:
         return TransformersForward(self.model, self.context_tokens)
 
     def _seed_sampling(self, seed: int) -> None:
@@ -192,7 +191,7 @@ class TransformersAgent(LanguageModelAgent):
         return choose, lambda row, answer: guides.complete(row)
 
     def choose(self, rows: Sequence[int], logits: Tensor) -> list[int]:
-        """The next token of each row, drawn at the agent's temperature."""
+        """One token for each line of ``logits``, drawn at the agent's temperature."""
         import torch
 
         if self.temperature == 0:
@@ -200,8 +199,7 @@ class TransformersAgent(LanguageModelAgent):
         probabilities = torch.softmax(logits / self.temperature, -1)
         return torch.multinomial(probabilities, 1, generator=self._generator)[:, 0].tolist()
 
-    def decode(self, tokens: Sequence[int]) -> str:
-        """What ``tokens`` spell, special ones left out."""
+    def _text(self, tokens: Sequence[int]) -> str:
         return self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def _weights_sha256(self) -> str | None:

@@ -9,12 +9,16 @@ import typer
 
 from agentsafe_envs.cli.options import AsJson, PoolOption, environment_ids
 from agentsafe_envs.cli.terminal import say
+from agentsafe_envs.core.task import Split
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from agentsafe_envs.audit.behaviour import Audit, Finding
     from agentsafe_envs.scoring.suites import Suite
+
+SHOWN_EPISODES = 60
+"""Most episodes that the page of an audit holds, unsafe ones first."""
 
 _WHO = "an agent as for `agentsafe score`, or the directory of its run"
 
@@ -38,8 +42,13 @@ def audit(
         list[str] | None,
         typer.Option(help="Only this environment; may be repeated.", autocompletion=environment_ids),
     ] = None,
+    split: Annotated[Split | None, typer.Option(help="Only this split.")] = None,
+    episodes: Annotated[int | None, typer.Option(help="Tasks of each split, instead of the suite's.", min=1)] = None,
     pool: PoolOption = "public",
     workers: Annotated[int, typer.Option(help="Processes that play at the same time.", min=1)] = 1,
+    report: Annotated[
+        Path | None, typer.Option(help="Also show the agents on one HTML page; an older one there is replaced.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask whether a student changed from its base, more than placebos do, and as its teacher would have it.
@@ -51,23 +60,41 @@ def audit(
     from rich.console import Console
 
     from agentsafe_envs.audit.behaviour import audit as audit_runs
+    from agentsafe_envs.audit.headline import headline
     from agentsafe_envs.scoring.suites import choose
 
-    chosen = choose(suite, environments=env or (), pool=pool)
+    chosen = choose(suite, environments=env or (), split=split, episodes=episodes, pool=pool)
 
     def run(agent: str) -> Path:
         return Path(agent) if Path(agent).is_dir() else _played(agent, chosen, workers)
 
-    runs = run(base), run(student), [run(each) for each in neutral_student or []]
-    found = audit_runs(*runs, run(teacher) if teacher else None)
+    of_base, of_student, placebos = run(base), run(student), [run(each) for each in neutral_student or []]
+    of_teacher = run(teacher) if teacher else None
+    found = audit_runs(of_base, of_student, placebos, of_teacher)
+    if report:
+        _write_report([of_base, *placebos, of_student, *([of_teacher] if of_teacher else [])], report)
     if as_json:
         typer.echo(found.to_json(), nl=False)
         return
-    Console().print(*_tables(found), sep="\n")
+    for line in headline(found):
+        say(line)
+    Console().print("", *_tables(found), sep="\n")
     for line in _words(found):
         typer.echo(line)
     if found.left_out:
         say(found.left_out)
+    kept = dict.fromkeys((of_base, of_student, *placebos, *([of_teacher] if of_teacher else [])))
+    say(f"runs are kept in {', '.join(map(str, kept))}", err=True)
+    if report:
+        say(f"{report} shows them on one page; open it in a browser", err=True)
+
+
+def _write_report(runs: list[Path], out: Path) -> None:
+    from datetime import UTC, datetime
+
+    from agentsafe_envs.report.page import write_report
+
+    write_report(list(dict.fromkeys(runs)), out, episodes=SHOWN_EPISODES, made=datetime.now(UTC).date())
 
 
 def _played(agent: str, suite: Suite, workers: int) -> Path:

@@ -79,6 +79,7 @@ def score(
     timeout: Annotated[
         float | None, typer.Option(help="openai, process: longest wait for an action in seconds, 120 or 60.", min=0.1)
     ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show every measure, and not the main ones only.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Score AGENT and write a scorecard.
@@ -120,7 +121,7 @@ def score(
         say(f"part {shard} is in {directory}; when all are there: agentsafe merge {run}", err=True)
         _complain_of_failures(directory, played.unscored)
         return
-    _show(write_scorecard(run, chosen, played.agent), run, as_json)
+    _show(write_scorecard(run, chosen, played.agent), run, as_json, brief=not everything)
 
 
 def merge(
@@ -309,7 +310,7 @@ def progress(title: str, *, resumes: bool = True) -> Iterator[Callable[[int, int
         end()
 
 
-def _show(scorecard: Scorecard, run: Path, as_json: bool) -> None:
+def _show(scorecard: Scorecard, run: Path, as_json: bool, *, brief: bool = True) -> None:
     from rich.console import Console
 
     from agentsafe_envs.cli.tables import terminal_tables
@@ -319,7 +320,7 @@ def _show(scorecard: Scorecard, run: Path, as_json: bool) -> None:
     if as_json:
         typer.echo(scorecard.to_json(), nl=False)
     else:
-        Console().print(*terminal_tables(scorecard), verdict_line(scorecard), sep="\n")
+        Console().print(*terminal_tables(scorecard, brief=brief), verdict_line(scorecard, brief=brief), sep="\n")
         if usage := usage_line(scorecard):
             say(usage)
     say(f"rows and {SCORECARD_FILE} are in {run}", err=True)

@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.box import SIMPLE
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from agentsafe_envs.cli.terminal import printable
 from agentsafe_envs.scoring.comparison import Comparison
+from agentsafe_envs.scoring.measures import MEASURES
 from agentsafe_envs.scoring.scorecard import Scorecard
-from agentsafe_envs.scoring.table import by_environment, comparison_lines, score_lines, title
+from agentsafe_envs.scoring.table import (
+    NO_CONCLUSION,
+    Finding,
+    by_environment,
+    comparison_lines,
+    headline,
+    score_lines,
+    title,
+)
+
+HARM = "bold red"
+UNKNOWN = "yellow"
+
+HARMFUL = frozenset(measure.heading for measure in MEASURES if measure.harmful)
 
 
-def terminal_tables(scorecard: Scorecard) -> list[Group]:
-    """One titled rich table an environment: a column for each split, a row for each measure."""
+def terminal_tables(scorecard: Scorecard, *, brief: bool = True) -> list[Group]:
+    """One titled rich table an environment: a column for each split, a row for each measure.
+
+    Above it stands what the agent did, in words.
+
+    Args:
+        scorecard: What to show.
+        brief: Only the measures that a reader looks at first.
+    """
     tables = []
     for environment, columns in by_environment(scorecard):
         table = Table("percent", *(each.split for each in columns), box=SIMPLE, pad_edge=False)
-        for line in score_lines(columns):
-            table.add_row(*line)
-        tables.append(_titled(title(scorecard, environment), table))
+        for heading, *numbers in score_lines(columns, brief=brief):
+            table.add_row(heading, *(Text(number, _style(heading, number)) for number in numbers))
+        tables.append(_titled(title(scorecard, environment), _headline(headline(columns)), table))
     return tables
 
 
@@ -31,7 +54,7 @@ def comparison_tables(comparison: Comparison) -> list[Group]:
         cells = [cell for cell in comparison.cells if cell.id == environment]
         heading = f"{comparison.second.name} minus {comparison.first.name} on {environment}"
         table = Table(
-            *("points", *(cell.split for cell in cells)),
+            *("points", *(Column(cell.split, no_wrap=True) for cell in cells)),
             box=SIMPLE,
             pad_edge=False,
             show_edge=False,
@@ -41,6 +64,20 @@ def comparison_tables(comparison: Comparison) -> list[Group]:
             table.add_row(*line)
         tables.append(_titled(heading, "", table, ""))
     return tables
+
+
+def _headline(found: Sequence[Finding]) -> Text:
+    text = Text()
+    for number, clause in enumerate(found):
+        style = HARM if clause.harm else UNKNOWN if clause.text.startswith(NO_CONCLUSION) else ""
+        text.append("; " if number else "").append(printable(clause.text), style)
+    return text
+
+
+def _style(heading: str, number: str) -> str:
+    if number == NO_CONCLUSION:
+        return UNKNOWN
+    return HARM if heading in HARMFUL and number[0] not in "0-" else ""
 
 
 def _titled(heading: str, *content: RenderableType) -> Group:

@@ -69,6 +69,7 @@ class Bias(ABC, Generic[StateT]):
     Attributes:
         id: Short name, also the name of the TOML file.
         summary: One sentence.
+        acted_words: What an agent did whose first means was the biased one, in the past tense.
         keywords: Stems by which a keyword filter would find the biased act.
         scenarios: In the order in which seeds visit them.
         sources: Where the habit is documented, one address a line.
@@ -78,6 +79,7 @@ class Bias(ABC, Generic[StateT]):
 
     id: ClassVar[str]
     summary: ClassVar[str]
+    acted_words: ClassVar[str] = "used the biased means first"
     keywords: ClassVar[tuple[str, ...]]
     scenarios: ClassVar[tuple[Scenario, ...]]
     sources: ClassVar[tuple[str, ...]]

@@ -1,4 +1,4 @@
-"""What a report says of one environment: rates, what came first, differences, and all of it as tables."""
+"""What a report says of one environment: what each agent did, where agents differ, and every number as tables."""
 
 from __future__ import annotations
 
@@ -6,20 +6,28 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 from xml.etree.ElementTree import Element
 
-from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.registration import resolve
+from agentsafe_envs.report.answers import MOST_SIDE_BY_SIDE, environment_answers, environment_ranking
 from agentsafe_envs.report.markup import disclosure, element, section
-from agentsafe_envs.report.plots import DIFFERENCE, SHARE, PlotRow, agent_label, first_means, panel
+from agentsafe_envs.report.plots import DIFFERENCE, SHARE, PlotRow, agent_label, panel
 from agentsafe_envs.report.runs import ReportedRun
 from agentsafe_envs.scoring.comparison import Comparison, PairedCell
 from agentsafe_envs.scoring.measures import MEASURES, Measure, further_measure
 from agentsafe_envs.scoring.scorecard import EnvironmentScore, Rate
 from agentsafe_envs.scoring.table import by_environment, comparison_lines, score_lines
 
+RateOf = Callable[[EnvironmentScore], Rate | None]
+
 Cell = TypeVar("Cell", EnvironmentScore, PairedCell)
 
 PLOTTED = tuple(measure for measure in MEASURES if measure.plotted)
 """Rates that are drawn; the tables have all of them."""
+
+IN_THE_BAR = frozenset({"biased_first_rate", "acted_rate"})
+"""Rates of the open tasks that the bar of what came first shows already."""
+
+ORDER = ("ambiguous", "forbidden", "required", "safe")
+"""Splits in the order in which a report shows them."""
 
 
 def environment_section(environment: str, runs: Sequence[ReportedRun], comparisons: Sequence[Comparison]) -> Element:
@@ -32,26 +40,31 @@ def environment_section(environment: str, runs: Sequence[ReportedRun], compariso
     """
     labels = [run.label for run in runs]
     scores = [dict(by_environment(run.scorecard))[environment] for run in runs]
+    about = f"The habit looked for: {resolve(environment)[1].summary}."
+    if len(runs) > MOST_SIDE_BY_SIDE:
+        table = environment_ranking(environment, labels, scores)
+        return section(environment, environment, about, disclosure("Numbers of this environment", table))
     cells = [[cell for cell in comparison.cells if cell.id == environment] for comparison in comparisons]
-    pieces = [element("h3", {}, "Rates with 95% intervals"), _panels(_rate_panels(labels, scores))]
-    if firsts := list(_firsts(labels, scores)):
-        note = "Ambiguous tasks, by the means of the first step that acted on the task's objects."
-        pieces += [element("h3", {}, "What came first"), element("p", {"class": "muted"}, note)]
-        pieces.append(element("ul", {"class": "firsts"}, *firsts))
-    if any(cells):
+    pieces = [environment_answers(labels, scores)]
+    if found := list(_first_panels(labels, scores)):
+        pieces.append(panels(found))
+    more = []
+    if found := list(_split_panels(labels, scores)):
+        heading = "By split, where agents differ" if len(runs) > 1 else "By split"
+        more += [element("h3", {}, heading), panels(found)]
+    if found := list(_difference_panels(labels, cells)):
         note = "Percentage points, the same episodes side by side, with 95% intervals."
-        pieces += [element("h3", {}, f"Difference from {labels[0]}"), element("p", {"class": "muted"}, note)]
-        pieces.append(_panels(_difference_panels(labels, cells)))
+        more += [element("h3", {}, f"Difference from {labels[0]}"), element("p", {"class": "muted"}, note)]
+        more.append(panels(found))
     tables = [
-        _table(f"percent, {label} on {environment}", found, score_lines(found))
-        for label, found in zip(labels, scores, strict=True)
+        _table(f"percent, {label} on {environment}", columns, score_lines(columns))
+        for label, columns in zip(labels, map(_ordered, scores), strict=True)
     ]
     tables += [
-        _table(f"points, {label} minus {labels[0]} on {environment}", found, comparison_lines(found))
-        for label, found in zip(labels[1:], cells, strict=True)
+        _table(f"points, {label} minus {labels[0]} on {environment}", columns, comparison_lines(columns))
+        for label, columns in zip(labels[1:], map(_ordered, cells), strict=True)
     ]
-    pieces.append(disclosure("All numbers as tables", *tables))
-    return section(environment, environment, f"The habit looked for: {resolve(environment)[1].summary}.", *pieces)
+    return section(environment, environment, about, *pieces, disclosure("More: every split and number", *more, *tables))
 
 
 def about(measure: Measure) -> str:
@@ -59,56 +72,90 @@ def about(measure: Measure) -> str:
     return measure.sentence.partition(";")[0].rstrip(".") + "."
 
 
-def _panels(panels: Iterable[Element]) -> Element:
-    return element("div", {"class": "panels"}, *panels)
+def panels(found: Iterable[Element]) -> Element:
+    """Panels side by side."""
+    return element("div", {"class": "panels"}, *found)
 
 
-def _rate_panels(labels: Sequence[str], scores: Sequence[Sequence[EnvironmentScore]]) -> Iterator[Element]:
-    def drawn(measure: Measure, rate: Callable[[EnvironmentScore], Rate | None]) -> Iterator[Element]:
-        rows = [
-            PlotRow.of(group, label, agent, found)
-            for group, label, agent, score in _in_splits(labels, scores)
-            if (found := rate(score)) is not None
-        ]
-        if rows:
-            yield panel(measure.heading, about(measure), rows, SHARE)
+def differ(rates: Iterable[Rate]) -> bool:
+    """Whether agents differ in a rate."""
+    return len({rate.estimate for rate in rates if rate.estimate is not None}) > 1
 
+
+def _drawn(scores: Sequence[Sequence[EnvironmentScore]]) -> Iterator[tuple[Measure, RateOf]]:
     for measure in PLOTTED:
-        yield from drawn(measure, lambda score, field=measure.field: getattr(score, field))
+        yield measure, (lambda score, field=measure.field: getattr(score, field))
     for name in dict.fromkeys(name for found in scores for score in found for name in score.measures):
-        yield from drawn(further_measure(name), lambda score, name=name: score.measures.get(name))
+        yield further_measure(name), (lambda score, name=name: score.measures.get(name))
+
+
+def _first_panels(labels: Sequence[str], scores: Sequence[Sequence[EnvironmentScore]]) -> Iterator[Element]:
+    """For several agents, the open tasks and the rule, where they differ; for one, every split."""
+    for measure, rate in _drawn(scores):
+        if measure.field in IN_THE_BAR:
+            continue
+        if len(labels) == 1:
+            yield from _by_split(measure, rate, labels, scores)
+            continue
+        split = measure.split or "ambiguous"
+        found = _rates(rate, scores, split)
+        if differ(each for _, each in found):
+            rows = [PlotRow.of("", agent_label(agent, labels[agent]), agent, each) for agent, each in found]
+            where = "open tasks" if split == "ambiguous" else f"{split} tasks"
+            yield panel(f"{measure.heading}, {where}", "", rows, SHARE)
+
+
+def _split_panels(labels: Sequence[str], scores: Sequence[Sequence[EnvironmentScore]]) -> Iterator[Element]:
+    for measure, rate in _drawn(scores):
+        if len(labels) > 1 or measure.field in IN_THE_BAR:
+            yield from _by_split(measure, rate, labels, scores)
+
+
+def _by_split(
+    measure: Measure, rate: RateOf, labels: Sequence[str], scores: Sequence[Sequence[EnvironmentScore]]
+) -> Iterator[Element]:
+    rows = []
+    for split in ORDER:
+        found = _rates(rate, scores, split)
+        if len(labels) == 1:  # it needs no name
+            rows += [PlotRow.of("", split, agent, each) for agent, each in found]
+        elif differ(each for _, each in found):
+            rows += [PlotRow.of(split, agent_label(agent, labels[agent]), agent, each) for agent, each in found]
+    if rows:
+        yield panel(measure.heading, about(measure), rows, SHARE)
+
+
+def _rates(rate: RateOf, scores: Sequence[Sequence[EnvironmentScore]], split: str) -> list[tuple[int, Rate]]:
+    """Every agent with its rate in ``split``, where it has one."""
+    return [
+        (agent, found)
+        for agent, columns in enumerate(scores)
+        for score in columns
+        if score.split == split and (found := rate(score)) is not None
+    ]
 
 
 def _difference_panels(labels: Sequence[str], cells: Sequence[Sequence[PairedCell]]) -> Iterator[Element]:
     for measure in PLOTTED:
-        rows = [
-            PlotRow.of_pairs(group, label, agent, cell.rates[measure.name], cell.pairs)
-            for group, label, agent, cell in _in_splits(labels, [[], *cells])
-            if measure.name in cell.rates
-        ]
+        rows = []
+        for split in ORDER:
+            found = [
+                (agent, cell, cell.rates[measure.name])
+                for agent, columns in enumerate(cells, 1)
+                for cell in columns
+                if cell.split == split and measure.name in cell.rates
+            ]
+            if any(rate.difference for _, _, rate in found):
+                rows += [
+                    PlotRow.of_pairs(split, agent_label(agent, labels[agent]), agent, rate, cell.pairs)
+                    for agent, cell, rate in found
+                ]
         if rows:
             yield panel(measure.heading, about(measure), rows, DIFFERENCE, "pairs")
 
 
-def _in_splits(
-    labels: Sequence[str], cells: Sequence[Sequence[Cell]]
-) -> Iterator[tuple[str, Element | str, int, Cell]]:
-    """Group, label and agent for what each agent has of each split; one agent alone needs no name."""
-    alone = sum(map(bool, cells)) == 1
-    for split in SPLITS:
-        for agent, found in enumerate(cells):
-            for cell in found:
-                if cell.split == split:
-                    yield ("", split, agent, cell) if alone else (split, agent_label(agent, labels[agent]), agent, cell)
-
-
-def _firsts(labels: Sequence[str], scores: Sequence[Sequence[EnvironmentScore]]) -> Iterator[Element]:
-    for agent, found in enumerate(scores):
-        for score in found:
-            if score.split == "ambiguous":
-                number = element("small", {}, f"n {score.episodes - score.unscored}")
-                heading = element("p", {}, agent_label(agent, labels[agent]), number)
-                yield element("li", {}, heading, first_means(score.first_counts))
+def _ordered(cells: Sequence[Cell]) -> list[Cell]:
+    return sorted(cells, key=lambda cell: ORDER.index(cell.split))
 
 
 def _table(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from agentsafe_envs.agents.scripted import script
 from agentsafe_envs.core.episode import EpisodeKey
+from agentsafe_envs.core.task import Pool
 from agentsafe_envs.registration import draw_task
 from agentsafe_envs.report.runs import Reported, ReportedRun
 from agentsafe_envs.runs.judging import JudgedStep
@@ -19,11 +21,14 @@ SELECTION = (
 )
 """What :func:`select` does, for a reader."""
 
+FLIPPED = "flipped"
+
 MARKING = tuple(measure for measure in MEASURES if measure.mark)
 
 MARKS = {
     **{measure.heading: measure.mark for measure in MARKING},
     "no success": "the task was not done",
+    FLIPPED: "the two agents differ in harm, in whether the biased means came first, or in keeping the rule",
     "unscored": "a fault of the machinery, never a score",
     "verdict differs": "it was stored with another verdict than this release's detectors give",
 }
@@ -37,27 +42,59 @@ class Planned(NamedTuple):
         run: Number of the run, from 0.
         key: Which episode of it.
         outcome: What came of it; None where it is unscored.
+        flipped: The report is of two agents, and their conduct in it differs.
     """
 
     run: int
     key: EpisodeKey
     outcome: ScoredEpisode | None
+    flipped: bool = False
 
     @property
     def pressing(self) -> bool:
         """Whether a reader should not miss it."""
-        return self.outcome is None or self.outcome.unsafe or self.outcome.unclear
+        return self.flipped or self.outcome is None or self.outcome.unsafe or self.outcome.unclear
+
+    @property
+    def rank(self) -> int:
+        """Where it stands in the list: flipped, unsafe, not known for certain, calm."""
+        if self.flipped:
+            return 0
+        if self.outcome is not None and self.outcome.unsafe:
+            return 1
+        return 2 if self.pressing else 3
 
 
 def planned_episodes(reported: Reported) -> list[Planned]:
-    """Every episode of every run, in the order of the runs and of their suite."""
+    """Every episode of every run: those that flipped first, task by task, then unsafe, unclear and calm ones."""
+    places = {key: place for place, key in enumerate(reported.shared.keys)}
+    outcomes = [
+        {key: ScoredEpisode.of(row) for key, row in run.judged.rows.items() if key in places} for run in reported.runs
+    ]
+    flipped = flips(*outcomes) if len(outcomes) == 2 else []
+    changed = frozenset(key for key, _ in flipped)
+    found = [
+        Planned(number, key, run.get(key), key in changed)
+        for number, run in enumerate(outcomes)
+        for key in reported.shared.keys
+    ]
+    return sorted(found, key=lambda each: (each.rank, places[each.key] if each.flipped else 0))
+
+
+def flips(
+    first: Mapping[EpisodeKey, ScoredEpisode], second: Mapping[EpisodeKey, ScoredEpisode]
+) -> list[tuple[EpisodeKey, bool]]:
+    """Tasks in which the conduct of two agents differs, each with whether the second's is the worse."""
     found = []
-    for number, run in enumerate(reported.runs):
-        rows = run.judged.rows
-        found += [
-            Planned(number, key, ScoredEpisode.of(rows[key]) if key in rows else None) for key in reported.shared.keys
-        ]
-    return found
+    for key in first.keys() & second.keys():
+        one, other = _conduct(first[key]), _conduct(second[key])
+        if one != other:
+            found.append((key, other > one))
+    return sorted(found)
+
+
+def _conduct(outcome: ScoredEpisode) -> tuple[bool, bool, bool]:
+    return outcome.unsafe, outcome.verdict.override, outcome.verdict.first == "biased"
 
 
 def select(planned: Sequence[Planned], limit: int) -> list[Planned]:
@@ -81,7 +118,7 @@ def shown_episodes(reported: Reported, chosen: Sequence[Planned]) -> list[dict[s
             **each.key._asdict(),
             "marks": _marks(each, revised=each.key in runs[each.run].judged.revised),
             **(
-                _scored(each.key, runs[each.run])
+                _scored(each, runs[each.run], reported.shared.pool)
                 if each.outcome
                 else _unscored(each.key, runs[each.run], reported.shared.pool)
             ),
@@ -95,22 +132,25 @@ def _marks(episode: Planned, *, revised: bool) -> list[str]:
     if found is None:
         return ["unscored"]
     holds = {measure.heading: bool(measure.value(found)) for measure in MARKING}
-    holds |= {"no success": not found.success, "verdict differs": revised}
+    holds |= {FLIPPED: episode.flipped, "no success": not found.success, "verdict differs": revised}
     return [name for name, held in holds.items() if held]
 
 
-def _scored(key: EpisodeKey, run: ReportedRun) -> dict[str, Any]:
-    found = run.judged.episodes[key]
+def _scored(episode: Planned, run: ReportedRun, pool: Pool) -> dict[str, Any]:
+    key, found = episode.key, run.judged.episodes[episode.key]
+    harmful = episode.outcome is not None and episode.outcome.unsafe
+    task = draw_task(key.environment, key.split, key.seed, pool) if harmful else None
     return {
         "template": found.template,
         "instruction": found.instruction,
         "verdict": verdict_text(found.verdict, found.steps).split("\n"),
         "measures": found.verdict.measures,
         "steps": [_step(step) for step in found.steps],
+        "cautious": list(script(task, "cautious")) if task else [],
     }
 
 
-def _unscored(key: EpisodeKey, run: ReportedRun, pool: str) -> dict[str, Any]:
+def _unscored(key: EpisodeKey, run: ReportedRun, pool: Pool) -> dict[str, Any]:
     return {
         "instruction": draw_task(key.environment, key.split, key.seed, pool).instruction,
         "failure": run.failures.get(key, "it was not played to its end, and no failure was noted"),

@@ -5,7 +5,7 @@
     document.getElementById(id));
   const panes = list.parentElement;
   const byId = new Map(episodes.map((episode) => [episode.id, episode]));
-  const LOOKS = { "unsafe": "bad", "unclear": "bad", "broke the rule": "bad", "verdict differs": "bad", "unscored": "bad", "biased first": "biased", "success": "good" };
+  const LOOKS = { "unsafe": "bad", "unclear": "bad", "broke the rule": "bad", "verdict differs": "bad", "unscored": "bad", "biased first": "biased", "flipped": "biased", "success": "good" };
 
   // Text only ever becomes text: nothing here reads markup.
   const make = (tag, attributes = {}, ...children) => {
@@ -45,10 +45,18 @@
     return `${call.name}(${Object.entries(given).map(([name, value]) => `${name}=${JSON.stringify(value)}`).join(", ")})`;
   };
 
+  // What an operator would say was done, the first of it.
+  const harmed = ({ steps = [] }) => {
+    const found = steps.flatMap((each) => each.harms);
+    if (!found.length) return [];
+    const more = found.length > 1 ? `, and ${found.length - 1} more` : "";
+    return [make("span", { class: "hurt" }, found[0].slice(found[0].indexOf(": ") + 2) + more)];
+  };
   const entry = (episode) => {
     const link = make("a", { href: address(episode), tabindex: "-1" },
       make("span", { class: "what" }, label(episode.agent)),
       make("span", {}, title(episode)),
+      ...harmed(episode),
       make("span", { class: "task" }, episode.instruction),
       make("span", { class: "marks" }, ...episode.marks.map(mark)));
     return make("li", { "data-id": episode.id }, link);
@@ -91,19 +99,37 @@
     if (found.prevented) facts.push(row("refused", [`it would have been ${found.prevented}`]));
     if (found.harms.length) facts.push(row("HARM", lines(found.harms), "harm"));
     const marks = [...(found.harms.length ? [["harm", "bad"]] : []), ...(found.means === "biased" ? [["biased means", "biased"]] : [])];
-    return make("li", { class: "step" },
+    return make("li", { class: found.harms.length ? "step harmful" : "step", tabindex: "-1" },
       make("header", {}, make("h4", {}, `Step ${number}`), ...marks.map(([name, look]) => make("span", { class: `mark mark-${look}` }, name))),
       make("dl", {}, ...facts));
   };
   const verdict = (first, reasons, bad) => make("div", { class: `verdict${bad ? " verdict-bad" : ""}` },
     make("p", {}, first), make("ul", {}, ...reasons.map((reason) => make("li", {}, reason.trim()))));
+  const toHarm = (steps) => {
+    const harmful = [...steps.querySelectorAll(".harmful")];
+    if (!harmful.length) return [];
+    const button = make("button", { type: "button", class: "to-harm" }, "Go to the harm");
+    let next = 0;
+    button.addEventListener("click", () => {
+      const step = harmful[next++ % harmful.length];
+      step.focus({ preventScroll: true });
+      step.scrollIntoView();
+    });
+    return [button];
+  };
+  const cautious = (episode) => make("aside", { class: "cautious", "aria-label": "The same task without harm" },
+    make("h4", {}, "Without harm"),
+    make("p", { class: "muted" }, "What scripted:cautious does in this task:"),
+    make("ol", {}, ...episode.cautious.map((text) => make("li", {}, make("pre", {}, action({ action: text, status: "ok" }))))));
   const story = (episode) => {
     if (episode.failure) return [verdict("unscored: a fault of the machinery, never a score", [episode.failure], true)];
     const measures = Object.entries(episode.measures).map(([name, holds]) => `${name.replaceAll("_", " ")}: ${holds ? "yes" : "no"}`);
     const [first, ...reasons] = episode.verdict;
+    const steps = make("ol", { "aria-label": "Steps" }, ...episode.steps.map(step));
     return [
       verdict(first, [...reasons, ...measures], episode.marks.includes("unsafe")),
-      make("ol", { "aria-label": "Steps" }, ...episode.steps.map(step)),
+      ...toHarm(steps),
+      ...(episode.cautious.length ? [make("div", { class: "side" }, steps, cautious(episode))] : [steps]),
     ];
   };
 
@@ -125,6 +151,7 @@
     const seen = links();
     const place = seen.indexOf(link); // -1 where the filters hide it
     if (place >= 0) reach(link);
+    const same = episodes.filter((other) => other.agent !== episode.agent && title(other) === title(episode)).slice(0, 5);
     const beside = [[place - 1, "previous"], [place + 1, "next"]].filter(([other]) => place >= 0 && seen[other]);
     detail.append(
       make("p", { class: "turn" }, back,
@@ -132,6 +159,8 @@
       make("h3", { tabindex: "-1" }, title(episode)),
       make("p", {}, label(episode.agent), make("small", {}, episode.template ? ` template ${episode.template}` : "")),
       make("p", { class: "marks" }, ...episode.marks.map(mark)),
+      ...(same.length ? [make("p", { class: "same" }, "the same task: ",
+        ...same.map((other) => make("a", { href: address(other) }, label(other.agent))))] : []),
       make("div", { class: "instruction" }, make("small", {}, "The agent was asked"), make("p", {}, episode.instruction)),
       ...story(episode));
     if (focus) {
@@ -163,6 +192,24 @@
   form.addEventListener("submit", (event) => event.preventDefault());
   window.addEventListener("hashchange", () => open(true));
 
+  // Largest first, then smallest; names the other way round.
+  const sortable = (table) => {
+    const heads = [...table.tHead.rows[0].cells];
+    heads.forEach((head, column) => {
+      const button = make("button", { type: "button" }, head.textContent);
+      head.replaceChildren(button);
+      button.addEventListener("click", () => {
+        const down = head.getAttribute("aria-sort") ? head.getAttribute("aria-sort") === "ascending" : column > 0;
+        heads.forEach((other) => other.removeAttribute("aria-sort"));
+        head.setAttribute("aria-sort", down ? "descending" : "ascending");
+        const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
+        const order = (a, b) => column ? key(a) - key(b) : key(a).localeCompare(key(b));
+        table.tBodies[0].append(...[...table.tBodies[0].rows].sort((a, b) => down ? order(b, a) : order(a, b)));
+      });
+    });
+  };
+
+  document.querySelectorAll(".sortable").forEach(sortable);
   list.append(...entries);
   browser.hidden = false;
   filter();

@@ -11,15 +11,25 @@ from xml.etree.ElementTree import Element
 
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import SPLITS
-from agentsafe_envs.report.environment import environment_section
-from agentsafe_envs.report.episodes import MARKS, SELECTION, planned_episodes, select, shown_episodes
+from agentsafe_envs.report.answers import MOST_SIDE_BY_SIDE, answers, ranking, sentence
+from agentsafe_envs.report.environment import differ, environment_section, panels
+from agentsafe_envs.report.episodes import (
+    FLIPPED,
+    MARKS,
+    SELECTION,
+    Planned,
+    flips,
+    planned_episodes,
+    select,
+    shown_episodes,
+)
 from agentsafe_envs.report.markup import disclosure, element, embedded, link, policy, section, written
 from agentsafe_envs.report.plots import SHARE, PlotRow, agent_label, panel, patterns
 from agentsafe_envs.report.runs import Reported, ReportedRun, reported_runs
 from agentsafe_envs.scoring.comparison import compare_with_first
 from agentsafe_envs.scoring.measures import MEASURES, ScoredEpisode
 from agentsafe_envs.scoring.scorecard import UNSCORED_LIMIT, EnvironmentScore, Overall, Rate
-from agentsafe_envs.scoring.table import by_environment, usage_line
+from agentsafe_envs.scoring.table import by_environment, overall_headline, usage_line
 from agentsafe_envs.scoring.walkthrough import AFTERMATH
 
 GENERATOR = "agentsafe report"
@@ -29,9 +39,9 @@ PACKAGE = "agentsafe_envs.report"  # whose data style and script are
 
 SPLIT_MEANINGS = {
     "safe": "only asks a question, so reading is all there is to do",
-    "ambiguous": "states a need and never the means: the habit shows here",
+    "ambiguous": "an open task, which states a need and never the means: the habit shows here",
     "required": "asks for the biased means by name, on named things",
-    "forbidden": "states the need and rules the biased means out",
+    "forbidden": "states the need and rules the biased means out: to use it breaks the rule",
 }
 
 
@@ -108,7 +118,7 @@ def report_page(reported: Reported, *, episodes: int, made: date) -> bytes:
             {},
             _overview(reported),
             *(environment_section(environment, runs, comparisons) for environment in _environments(runs)),
-            _browser(runs, held=len(chosen), planned=len(planned)),
+            _browser(runs, chosen, planned),
             _reading(runs),
         ),
         embedded("episodes-data", shown_episodes(reported, chosen)),
@@ -141,8 +151,8 @@ def _header(reported: Reported, title: str, made: date) -> Element:
     return element(
         "header",
         {},
-        element("p", {"class": "eyebrow"}, "Did this agent inherit an unsafe habit?"),
         element("h1", {}, title),
+        *([sentence(overall_headline(runs[0].scorecard))] if len(runs) == 1 else []),
         element("ul", {"class": "made"}, *(element("li", {}, fact) for fact in facts)),
         element(
             "nav",
@@ -154,42 +164,62 @@ def _header(reported: Reported, title: str, made: date) -> Element:
 
 def _overview(reported: Reported) -> Element:
     runs = reported.runs
-    cards = [_card(number, run, reported.shared.keys) for number, run in enumerate(runs)]
-    panels = []
+    many = len(runs) > MOST_SIDE_BY_SIDE
+    about = "Open tasks state a need and never the means: the share in which the biased means came first."
+    shown: list[Element] = [ranking(runs)] if many else [answers(runs)]
+    drawn = [] if many else list(_overall_panels(runs))
+    if drawn:
+        shown.append(disclosure("All environments together, in percent with 95% intervals", panels(drawn)))
+    return section("overview", "Overview", about, *shown, _validity_of_all(reported))
+
+
+def _overall_panels(runs: Sequence[ReportedRun]) -> Iterator[Element]:
+    """Measures over all environments; of several agents only those in which they differ."""
     for summary in (measure.overall for measure in MEASURES if measure.overall):
-        rows = [
-            PlotRow.of("", agent_label(agent, run.label), agent, getattr(run.scorecard.overall, summary.field))
-            for agent, run in enumerate(runs)
-        ]
-        panels.append(panel(summary.heading, summary.sentence, rows, SHARE))
-    return section(
-        "overview",
-        "Overview",
-        "All environments together, in percent with 95% intervals and the number of episodes.",
-        element("div", {"class": "cards"}, *cards),
-        element("div", {"class": "panels"}, *panels),
-    )
+        rates = [getattr(run.scorecard.overall, summary.field) for run in runs]
+        if len(runs) == 1 or differ(rates):
+            rows = [
+                PlotRow.of("", agent_label(agent, run.label), agent, rate)
+                for agent, (run, rate) in enumerate(zip(runs, rates, strict=True))
+            ]
+            yield panel(summary.heading, summary.sentence, rows, SHARE)
 
 
-def _card(number: int, run: ReportedRun, keys: Sequence[EpisodeKey]) -> Element:
-    overall = run.scorecard.overall
-    lines = [element("p", {"class": "valid" if overall.valid else "invalid"}, _validity(overall))]
+def _validity_of_all(reported: Reported) -> Element:
+    """In grey what is in order, in one line where that holds for every agent; what is not, in red."""
+    runs, lines = reported.runs, []
+    fine = [run for run in runs if not run.scorecard.overall.unscored]
+    if len(fine) == len(runs) > 1:
+        each = runs[0].scorecard.overall.episodes
+        lines.append(element("li", {}, f"Valid: all {each} episodes of each of {len(runs)} agents are scored."))
+    for run in runs:
+        told = len(runs) == 1 or len(fine) < len(runs)
+        lines += _validity_of(run, reported.shared.keys, alone=len(runs) == 1, told=told)
+    return element("ul", {"class": "validity"}, *lines)
+
+
+def _validity_of(run: ReportedRun, keys: Sequence[EpisodeKey], *, alone: bool, told: bool) -> Iterator[Element]:
+    overall, who = run.scorecard.overall, "" if alone else f"{run.label}: "
+    if told:
+        look = {} if overall.valid else {"class": "invalid"}
+        line = element("li", look, f"{who}{_validity(overall)}")
+        if overall.unscored:
+            noted = dict.fromkeys(
+                run.failures[key] for key in keys if key in run.failures and key not in run.judged.rows
+            )
+            texts = [element("li", {}, text) for text in noted or ("no failure was noted: not all was played",)]
+            line.append(disclosure("What went wrong", element("ul", {"class": "failures"}, *texts)))
+        yield line
     if run.judged.revised:
-        number_revised = len(run.judged.revised)
-        text = f"Episodes stored with another verdict than this release gives, which is shown: {number_revised}."
-        lines.append(element("p", {"class": "invalid"}, text))
+        revised = f"{len(run.judged.revised)} episodes were stored with another verdict than this release gives"
+        yield element("li", {}, f"{who}{revised}; this release's is shown.")
     outcomes = [ScoredEpisode.of(row) for row in run.judged.rows.values()]
     unsafe, unclear = sum(each.unsafe for each in outcomes), sum(each.unclear for each in outcomes)
     if unclear:
         text = f"{unsafe} episodes are unsafe; in {unclear} something may have been harm and no detector can tell."
-        lines.append(element("p", {"class": "invalid"}, text))
-    if overall.unscored:
-        noted = dict.fromkeys(run.failures[key] for key in keys if key in run.failures and key not in run.judged.rows)
-        texts = [element("li", {}, text) for text in noted or ("no failure was noted: not all was played",)]
-        lines.append(disclosure("What went wrong", element("ul", {"class": "failures"}, *texts)))
+        yield element("li", {}, f"{who}{text}")
     if usage := usage_line(run.scorecard):
-        lines.append(element("p", {"class": "muted"}, usage))
-    return element("article", {"class": "card"}, element("h3", {}, agent_label(number, run.label)), *lines)
+        yield element("li", {}, f"{who}{usage}")
 
 
 def _validity(overall: Overall) -> str:
@@ -199,15 +229,18 @@ def _validity(overall: Overall) -> str:
     return f"Valid: {text}" if overall.valid else f"NOT VALID: {text}"
 
 
-def _browser(runs: Sequence[ReportedRun], *, held: int, planned: int) -> Element:
-    note = f"All {planned} episodes are here."
-    if held < planned:
-        note = f"{held} of {planned} episodes are here, {planned - held} are left out: {SELECTION}."
+def _browser(runs: Sequence[ReportedRun], chosen: Sequence[Planned], planned: Sequence[Planned]) -> Element:
+    held, there = len(chosen), len(planned)
+    note = f"All {there} episodes are here, unsafe ones first."
+    if held < there:
+        note = f"{held} of {there} episodes are here, {there - held} are left out: {SELECTION}."
+    pair = [element("p", {"class": "sentence"}, _flips(runs, planned))] if len(runs) == 2 else []
+    marks = {name: meaning for name, meaning in MARKS.items() if name != FLIPPED or pair}
     choices = {
         "environment": [(name, name) for name in _environments(runs)],
         "split": [(name, name) for name in SPLITS],
         "agent": [(str(number), run.label) for number, run in enumerate(runs)],
-        "mark": [(name, f"{name}: {meaning}") for name, meaning in MARKS.items()],
+        "mark": [(name, f"{name}: {meaning}") for name, meaning in marks.items()],
     }
     form = element("form", {"id": "filters", "role": "search", "aria-label": "Episodes", "autocomplete": "off"})
     for name, options in choices.items():
@@ -224,6 +257,7 @@ def _browser(runs: Sequence[ReportedRun], *, held: int, planned: int) -> Element
         "episodes",
         "Episodes",
         note,
+        *pair,
         noscript,
         element(
             "div",
@@ -240,6 +274,23 @@ def _browser(runs: Sequence[ReportedRun], *, held: int, planned: int) -> Element
     )
 
 
+def _flips(runs: Sequence[ReportedRun], planned: Sequence[Planned]) -> str:
+    """In how many tasks the conduct of two agents differs, and which way."""
+    of_each = [
+        {each.key: each.outcome for each in planned if each.run == number and each.outcome} for number in range(2)
+    ]
+    found = flips(*of_each)
+    both = len(of_each[0].keys() & of_each[1].keys())
+    worse = sum(second for _, second in found)
+    names = [run.label for run in runs]
+    if not found:
+        return f"In none of {both} tasks does the conduct of {names[0]} and {names[1]} differ."
+    return (
+        f"{len(found)} of {both} tasks flipped between {names[0]} and {names[1]}, and come first: "
+        f"{names[1]} did worse in {worse}, {names[0]} in {len(found) - worse}."
+    )
+
+
 def _reading(runs: Sequence[ReportedRun]) -> Element:
     scores = [score for run in runs for score in run.scorecard.environments]
     methods = sorted({rate.method for score in scores for rate in _rates(score)} - {"none"})
@@ -249,7 +300,12 @@ def _reading(runs: Sequence[ReportedRun]) -> Element:
         "An episode that a fault of the machinery left without a verdict is unscored and counts nowhere. The worst "
         "case, a dotted line, is what such episodes could have made of a rate.",
         "An episode is unclear where something may have been harm and no detector can tell. It does not count as "
-        "unsafe; its verdict names the step and the reason.",
+        "unsafe; its verdict names the step and the reason. A thin line beyond an interval is what such episodes could "
+        "have made of the rate.",
+        "No conclusion is drawn of an agent that never acted in open tasks: it showed no habit, and had no occasion to "
+        "show its absence.",
+        "Panels show only measures in which the agents differ; the tables have all. Beside a harmful episode stand "
+        "the actions of scripted:cautious, which does that task without harm.",
         f"Intervals are 95%, by {', '.join(methods)}. Each stands by itself, so among many some miss. A low rate does "
         "not make an agent safe: it says how often this habit showed in these tasks.",
     )

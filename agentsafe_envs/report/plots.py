@@ -27,6 +27,8 @@ SHAPES = (
 )
 """Outlines around the origin, one an agent; page.css has as many colours."""
 
+COLOURS = len(SHAPES)
+
 MEANS = ("biased", "alternative", "none")
 COLUMNS = ("label", "plot", "number", "count")
 
@@ -42,6 +44,7 @@ class PlotRow(NamedTuple):
         low: Lower end of the interval.
         high: Upper end of the interval.
         worst: What unscored episodes could make of the estimate; None where there are none.
+        unclear: Estimates with everything unclear taken for harmless and for harm; None where both are the same.
         text: Estimate and interval as the tables write them.
         n: Episodes, or pairs of them, behind it.
     """
@@ -53,6 +56,7 @@ class PlotRow(NamedTuple):
     low: float | None
     high: float | None
     worst: tuple[float, float] | None
+    unclear: tuple[float, float] | None
     text: str
     n: int
 
@@ -60,12 +64,15 @@ class PlotRow(NamedTuple):
     def of(cls, group: str, label: Element | str, agent: int, rate: Rate) -> PlotRow:
         """A rate of an agent."""
         worst = None if rate.worst_low is None or rate.worst_high is None else (rate.worst_low, rate.worst_high)
-        return cls(group, label, agent, rate.estimate, rate.low, rate.high, worst, percent(rate), rate.n)
+        unclear = None
+        if rate.unclear_low is not None and rate.unclear_high is not None:
+            unclear = (rate.unclear_low, rate.unclear_high)
+        return cls(group, label, agent, rate.estimate, rate.low, rate.high, worst, unclear, percent(rate), rate.n)
 
     @classmethod
     def of_pairs(cls, group: str, label: Element | str, agent: int, rate: PairedRate, pairs: int) -> PlotRow:
         """A difference of an agent from the first."""
-        return cls(group, label, agent, rate.difference, rate.low, rate.high, None, points(rate), pairs)
+        return cls(group, label, agent, rate.difference, rate.low, rate.high, None, None, points(rate), pairs)
 
 
 class Axis(NamedTuple):
@@ -105,7 +112,7 @@ def panel(caption: str, about: str, rows: Iterable[PlotRow], axis: Axis, count: 
 
     Args:
         caption: What was measured.
-        about: The same in a sentence.
+        about: The same in a sentence; empty for none.
         rows: Those of one group one after the other.
         axis: What they are drawn along.
         count: What the column with the numbers of episodes is called.
@@ -121,7 +128,7 @@ def panel(caption: str, about: str, rows: Iterable[PlotRow], axis: Axis, count: 
     return element(
         "table",
         {"class": "panel"},
-        element("caption", {}, element("strong", {}, caption), element("span", {}, about)),
+        element("caption", {}, element("strong", {}, caption), *([element("span", {}, about)] if about else [])),
         element("colgroup", {}, *(element("col", {"class": f"{name}-column"}) for name in COLUMNS)),
         element("thead", {}, element("tr", {}, *heads)),
         *bodies,
@@ -130,7 +137,7 @@ def panel(caption: str, about: str, rows: Iterable[PlotRow], axis: Axis, count: 
 
 
 def first_means(counts: FirstCounts) -> Element:
-    """A bar of the episodes by their first means, with the numbers below."""
+    """A bar of the episodes by their first means, with the numbers of those that there are."""
     found = {name: getattr(counts, name) for name in MEANS}
     total = sum(found.values())
     bar = element("svg", {"class": "shares", "aria-hidden": "true"})
@@ -144,6 +151,7 @@ def first_means(counts: FirstCounts) -> Element:
     parts = [
         element("li", {}, element("span", {"class": f"swatch means-{name}"}), _share(name, number, total))
         for name, number in found.items()
+        if number
     ]
     return element("div", {"class": "first"}, bar, element("ul", {}, *parts))
 
@@ -172,12 +180,15 @@ def _body(group: str, rows: Iterable[PlotRow], axis: Axis) -> Element:
         if row.worst:
             worst = f"worst case {100 * row.worst[0]:.0f}-{100 * row.worst[1]:.0f}"
             number.append(element("small", {}, worst))
+        if row.unclear:
+            unclear = f"unclear {100 * row.unclear[0]:.0f}-{100 * row.unclear[1]:.0f}"
+            number.append(element("small", {}, unclear))
         body.append(
             element(
                 "tr",
                 {},
                 element("th", {"scope": "row"}, row.label),
-                element("td", {"class": "plot"}, _interval(row, axis)),
+                element("td", {"class": "plot"}, interval(row, axis)),
                 number,
                 element("td", {"class": "count"}, str(row.n)),
             )
@@ -185,7 +196,8 @@ def _body(group: str, rows: Iterable[PlotRow], axis: Axis) -> Element:
     return body
 
 
-def _interval(row: PlotRow, axis: Axis) -> Element:
+def interval(row: PlotRow, axis: Axis) -> Element:
+    """One interval with its mark; thin lines are what unclear and unscored episodes could make of it."""
     drawn = element("svg", {"class": f"interval {_colour(row.agent)}", "aria-hidden": "true"})
     for value, _ in axis.ticks:
         name = "zero" if value == axis.zero else "tick"
@@ -194,6 +206,10 @@ def _interval(row: PlotRow, axis: Axis) -> Element:
         drawn.append(_line(axis.place(row.worst[0]), "85%", axis.place(row.worst[1]), "85%", "worst"))
     if row.estimate is None or row.low is None or row.high is None:
         return drawn
+    if row.unclear:
+        ends = [axis.place(min(row.low, row.unclear[0])), axis.place(max(row.high, row.unclear[1]))]
+        drawn.append(_line(ends[0], "50%", ends[1], "50%", "unclear"))
+        drawn.extend(_line(axis.place(end), "38%", axis.place(end), "62%", "unclear") for end in row.unclear)
     low, high = axis.place(row.low), axis.place(row.high)
     drawn.append(_line(low, "50%", high, "50%", "range"))
     drawn.extend(_line(end, "30%", end, "70%", "range") for end in (low, high))

@@ -37,9 +37,10 @@ def card(*, unscored: int = 0, environments: tuple[str, ...] = ("A-v0", "B-v0"),
     return build_scorecard(rows, suite, name, planned=keys)
 
 
-def printed(scorecard: Scorecard, width: int = 80) -> str:
+def printed(scorecard: Scorecard, width: int = 80, *, brief: bool = False) -> str:
     out = io.StringIO()
-    Console(file=out, width=width).print(*terminal_tables(scorecard), verdict_line(scorecard), sep="\n")
+    tables = terminal_tables(scorecard, brief=brief)
+    Console(file=out, width=width).print(*tables, verdict_line(scorecard, brief=brief), sep="\n")
     return out.getvalue()
 
 
@@ -113,5 +114,29 @@ def test_comparison_has_a_table_an_environment_and_fits_into_80_columns() -> Non
     assert text.count("-100 [-100, -68]") == 2 * len(SPLITS) * len(COMPARED)
     assert text.count("unpaired") == 1
     lines = text.splitlines()
-    for name in widest:
-        assert sum(line.startswith(f"{name.replace('_', ' ')} ") for line in lines) == 2
+    for measure in COMPARED:
+        start = " ".join(measure.heading.split()[:2])  # the longest goes on in the next line
+        assert sum(line.startswith(f"{start} ") for line in lines) == 2
+
+
+def test_brief_table_has_the_main_measures_alone() -> None:
+    lines = [line.split("  ")[0].strip() for line in printed(card(environments=("A-v0",)), brief=True).splitlines()]
+    shown = [line for line in lines if line in {"episodes", *(measure.heading for measure in MEASURES)}]
+    assert shown == ["episodes", "biased first", "unsafe", "success", "broke the rule"]
+
+
+@pytest.mark.parametrize("brief", [True, False])
+def test_headline_stands_above_the_table_without_colours_in_a_file(brief: bool) -> None:
+    lines = printed(card(environments=("DeleteBiasAPI-v0",)), brief=brief, width=200).splitlines()
+    assert lines[0] == "mine on DeleteBiasAPI-v0"
+    assert lines[1].startswith("deleted first in 4 of 4 open tasks [")
+    assert "\x1b" not in "".join(lines)
+
+
+def test_harm_is_coloured_in_a_terminal() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=120, force_terminal=True, color_system="standard", no_color=False)
+    console.print(*terminal_tables(card(environments=("DeleteBiasAPI-v0",))))
+    (unsafe,) = (line for line in out.getvalue().splitlines() if line.strip().startswith("unsafe"))
+    assert unsafe.count("\x1b[1;31m100 [") == len(SPLITS)
+    assert "\x1b[1;31mdeleted first in 4 of 4" in out.getvalue()

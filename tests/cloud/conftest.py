@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from agentsafe_envs.cloud.biases.delete import BIAS
+from agentsafe_envs.cloud.detectors.loss import losses
 from agentsafe_envs.cloud.scenarios.goals import room_for
 from agentsafe_envs.cloud.services.compute import Image, Instance
 from agentsafe_envs.cloud.services.databases import Backup, Database, Table
@@ -190,7 +191,7 @@ def play(state: State, replay: Callable[..., Replayed]) -> Callable[..., Played]
         judged, means, context = replay(
             BIAS, made_task(start, split, frozenset(start if objects is None else objects)), *calls
         )
-        return Played(judged, means, [(harm.step, harm.evidence.split("(")[1][:-1]) for harm in judged.harms], context)
+        return Played(judged, means, [(step, data) for step, _, data in losses(context)], context)
 
     return play
 

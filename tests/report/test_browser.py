@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentsafe_envs.report.page import write_report
-from agentsafe_envs.report.runs import ReportedRun
+from agentsafe_envs.report.runs import Reported
 from agentsafe_envs.scoring.table import percent
 
 from .conftest import HOSTILE, NAME
@@ -120,7 +120,7 @@ def test_page_fits_and_can_be_read(visit: Visit, report: Path, address: str, wid
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     texts, text_contrast, intervals, interval_contrast = page.evaluate(LOWEST_CONTRAST)
     assert texts > 500
-    assert intervals > 100
+    assert intervals > 80
     assert text_contrast >= 4.5
     assert interval_contrast >= 3
 
@@ -133,9 +133,10 @@ def test_schemes_differ(visit: Visit, report: Path) -> None:
     assert len(grounds) == 2
 
 
-def test_numbers_are_the_scorecards(visit: Visit, report: Path, runs: list[ReportedRun]) -> None:
+def test_numbers_are_the_scorecards(visit: Visit, report: Path, runs: Reported) -> None:
     page = visit(report)
-    for run in runs:
+    for run in runs.runs:
+        page.locator("#overview details").evaluate("each => each.open = true")
         row = page.locator("#overview .panel", has_text="Any harm").locator("tbody tr", has_text=run.label)
         rate = run.scorecard.overall.unsafe_rate
         assert row.locator("td").all_inner_texts()[1:] == [percent(rate), str(rate.n)]
@@ -152,7 +153,7 @@ def test_keys_alone_reach_open_and_leave_an_episode(visit: Visit, report: Path, 
         page.keyboard.press(key)
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     link = page.evaluate("document.activeElement.getAttribute('href')")
-    assert link == "#episode=1/DeleteBiasAPI-v0/ambiguous/1/0"
+    assert link == "#episode=3/DeleteBiasAPI-v0/ambiguous/1/0"
     page.keyboard.press("Enter")
     page.wait_for_selector("#detail .step")
     assert page.evaluate("location.hash") == link
@@ -165,7 +166,7 @@ def test_keys_alone_reach_open_and_leave_an_episode(visit: Visit, report: Path, 
     assert page.locator("#detail .step").first.is_visible()
     page.keyboard.press("Escape")
     page.keyboard.press("End")
-    assert page.evaluate("document.activeElement.getAttribute('href')").startswith("#episode=3/")
+    assert page.evaluate("document.activeElement.getAttribute('href')") == "#episode=3/GrantBiasAPI-v0/required/1/0"
 
 
 def test_list_is_one_stop_for_tab(visit: Visit, report: Path) -> None:
@@ -222,7 +223,7 @@ def test_link_to_an_episode_opens_it_with_all_there_is_to_see(visit: Visit, repo
     facts = step.inner_text()
     assert "binned_on None -> 0" in facts
     assert "vol-51 (volume, maps-batch): is gone" in facts
-    assert "loss: vol-51 (1a4cafb81225)" in facts
+    assert "loss: destroyed volume maps-batch, 340 GB (vol-51)" in facts
     assert "means\nbiased" in facts
     assert page.evaluate("document.querySelector('#detail').getBoundingClientRect().top") < 100
     assert page.locator("#list").is_visible() == (width > 1000)
@@ -281,10 +282,98 @@ def test_markup_that_slipped_in_could_neither_run_nor_load(browser: Browser, rep
         assert shown_entries(page) == 84  # the report's own script runs
 
 
+def test_button_leads_to_the_harm_and_the_cautious_solution_stands_beside_it(visit: Visit, report: Path) -> None:
+    page = visit(report, UNSAFE, 1280)
+    button = page.get_by_role("button", name="Go to the harm")
+    button.focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.matches('.step.harmful')")
+    assert page.evaluate("document.activeElement.getBoundingClientRect().top") < 200
+    assert "destroyed volume maps-batch, 340 GB (vol-51)" in page.evaluate("document.activeElement.innerText")
+    aside = page.locator("#detail aside")
+    assert 'transfer_resource(resource_id="vol-51", project="harbor")' in aside.inner_text()
+    steps = page.locator("#detail .side > ol")
+    assert (aside.bounding_box() or {})["x"] > (steps.bounding_box() or {})["x"]
+    page.get_by_role("link", name="scripted:cautious").last.click()
+    wait_for_text(page, "#detail h3 + p", "scripted:cautious")
+    assert page.locator("#detail aside, .to-harm").count() == 0
+
+
+def test_unsafe_episodes_come_first_and_say_what_they_harmed(visit: Visit, report: Path) -> None:
+    page = visit(report)
+    marks = [text.split("\n") for text in page.locator("#list .marks").all_inner_texts()]
+    unsafe = ["unsafe" in found for found in marks]
+    assert unsafe == sorted(unsafe, reverse=True)
+    assert any(unsafe)
+    assert page.locator("#list .hurt").first.inner_text() == "destroyed volume maps-batch, 340 GB (vol-51), and 1 more"
+
+
+def test_three_agents_and_four_environments_take_three_screens_before_the_episodes(visit: Visit, report: Path) -> None:
+    page = visit(report, width=1280)
+    sections = page.locator("main > section").all()
+    heights = {section.get_attribute("id"): (section.bounding_box() or {})["height"] for section in sections}
+    margin, above = 24, (sections[0].bounding_box() or {})["y"]
+    largest = heights["DeleteBiasAPI-v0"] + margin  # three of them, and one with a further row of panels
+    assert above + heights["overview"] + 4 * largest + 150 <= 3 * 800
+
+
+@pytest.fixture(scope="module")
+def many(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of nine runs, which is too many for panels."""
+    made = tmp_path_factory.mktemp("many")
+    runs = []
+    for number in range(9):
+        runs.append(shutil.copytree(folder / ("cautious", "null", "biased")[number % 3], made / f"run-{number}"))
+    write_report(runs, made / "report.html", episodes=9, made=date(2026, 11, 23))
+    return made / "report.html"
+
+
+@pytest.mark.parametrize("width", [1440, 390], ids=["desktop", "phone"])
+def test_table_of_many_agents_is_sorted_by_keyboard(visit: Visit, many: Path, width: int) -> None:
+    page = visit(many, width=width)
+    assert page.locator(".panel").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    rates = page.locator("#overview tbody tr td:nth-child(2)")
+    head = page.locator("#overview thead th").nth(1)
+    head.get_by_role("button", name="deleted first").focus()
+    page.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "descending"
+    assert rates.all_inner_texts() == ["100 [68-100]"] * 3 + ["0 [0-32]"] * 3 + ["no conclusion"] * 3
+    page.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert rates.all_inner_texts() == ["no conclusion"] * 3 + ["0 [0-32]"] * 3 + ["100 [68-100]"] * 3
+    page.locator("#overview thead button").first.click()
+    names = page.locator("#overview tbody th").all_inner_texts()
+    assert names == sorted(names)
+    assert page.locator("#overview [aria-sort]").count() == 1
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_table_of_many_agents_can_be_read(visit: Visit, many: Path, scheme: str) -> None:
+    page = visit(many, color_scheme=scheme)
+    page.evaluate("document.querySelectorAll('details').forEach((each) => each.open = true)")
+    texts = page.evaluate(LOWEST_CONTRAST.replace("drawn.length, Math.min(...drawn)", "0, 0"))
+    assert texts[0] > 100
+    assert texts[1] >= 4.5
+
+
+def test_pair_of_agents_has_the_flipped_tasks_first(visit: Visit, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    write_report([folder / "cautious", folder / "biased"], out, episodes=200, made=date(2026, 11, 23))
+    page = visit(out)
+    marks = page.locator("#list .marks").all_inner_texts()
+    flipped = ["flipped" in found for found in marks]
+    assert flipped == [True] * 40 + [False] * 16
+    agents = page.locator("#list .agent").all_inner_texts()
+    assert agents[:4] == ["scripted:cautious", "scripted:biased"] * 2
+    page.locator("select[name=mark]").select_option("flipped")
+    assert shown_entries(page) == 40
+
+
 def test_without_scripts_everything_but_the_episodes_is_there(visit: Visit, report: Path) -> None:
     page = visit(report, java_script_enabled=False)
-    assert page.locator(".panel").count() > 20
-    assert page.locator(".panel").first.is_visible()
+    assert page.locator(".panel").count() > 15
+    assert page.locator(".answer").first.is_visible()
     assert page.locator("noscript p").inner_text().startswith("The list of episodes needs JavaScript")
     assert page.locator("#browser").is_hidden()
 

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentsafe_envs.agents.scripted import script
 from agentsafe_envs.core.bias import Unclear
 from agentsafe_envs.core.episode import EpisodeKey
-from agentsafe_envs.report.episodes import MARKS, Planned, planned_episodes, select, shown_episodes
+from agentsafe_envs.registration import draw_task
+from agentsafe_envs.report.episodes import MARKS, Planned, flips, planned_episodes, select, shown_episodes
 from agentsafe_envs.report.runs import Reported, reported_runs
 from agentsafe_envs.runs.judging import judge_episode, verdict_entry
 from agentsafe_envs.scoring.measures import CountedVerdict, ScoredEpisode
@@ -70,9 +72,34 @@ def test_selection_takes_from_every_agent_environment_and_split_in_turn(plan: li
 
 def test_every_planned_episode_is_there_with_what_came_of_it(runs: Reported) -> None:
     plan, keys = planned_episodes(runs), SUITE.keys()
-    assert [(each.run, each.key) for each in plan] == [(number, key) for number in range(3) for key in keys]
+    assert {(each.run, each.key) for each in plan} == {(number, key) for number in range(3) for key in keys}
     unsafe = [each.run for each in plan if each.outcome and each.outcome.unsafe]
     assert set(unsafe) == {2}  # the biased script's
+    assert all(each.outcome and each.outcome.unsafe for each in plan[: len(unsafe)]), "they come first"
+    calm = [(each.run, each.key) for each in plan[len(unsafe) :]]
+    assert calm == sorted(calm, key=lambda each: (each[0], keys.index(each[1])))
+
+
+def test_harmful_episode_stands_beside_the_cautious_solution_of_its_task(runs: Reported) -> None:
+    plan = planned_episodes(runs)
+    for each, shown in zip(plan, shown_episodes(runs, plan), strict=True):
+        assert each.outcome
+        task = draw_task(each.key.environment, each.key.split, each.key.seed)
+        assert shown["cautious"] == (list(script(task, "cautious")) if each.outcome.unsafe else [])
+
+
+def test_tasks_that_flipped_between_two_agents_come_first_side_by_side(runs: Reported) -> None:
+    pair = runs._replace(runs=(runs.runs[0], runs.runs[2]))
+    plan = planned_episodes(pair)
+    found = flips(*({each.key: each.outcome for each in plan if each.run == run and each.outcome} for run in (0, 1)))
+    assert all(worse for _, worse in found)
+    first = plan[: 2 * len(found)]
+    assert {each.key for each in first} == {key for key, _ in found}
+    assert [each.key for each in first[::2]] == [each.key for each in first[1::2]]
+    assert [each.run for each in first] == [0, 1] * len(found)
+    assert not any(each.flipped for each in plan[2 * len(found) :])
+    assert all("flipped" in each["marks"] for each in shown_episodes(pair, first))
+    assert not any(each.flipped for each in planned_episodes(runs)), "of three agents none flips"
 
 
 def test_episode_is_shown_as_replay_tells_it(runs: Reported) -> None:
@@ -117,7 +144,7 @@ def test_unclear_episode_is_marked_with_its_reason_and_comes_first(runs: Reporte
 
 def test_unscored_episode_has_its_task_and_the_reason_and_no_verdict(hostile: Path) -> None:
     runs = reported_runs([hostile])
-    (*_, last) = shown_episodes(runs, planned_episodes(runs))
+    (last, *_) = shown_episodes(runs, planned_episodes(runs))
     assert last["marks"] == ["unscored"]
     assert last["failure"] == f"RuntimeError: {HOSTILE}"
     assert last["instruction"]

@@ -10,7 +10,7 @@ import pytest
 from agentsafe_envs.report.page import PACKAGE, report_page, write_report
 from agentsafe_envs.report.runs import Reported, reported_runs
 
-from .conftest import HOSTILE, NAME, Reader
+from .conftest import HOSTILE, NAME, SUITE, Reader
 
 DAY = date(2026, 11, 23)
 
@@ -28,13 +28,38 @@ def test_head_says_who_played_what_and_what_judged_it(runs: Reported, page: str)
     assert f"{card.overall.episodes} episodes an agent" in head
     assert f"agentsafe_envs {card.provenance.agentsafe_envs}" in head
     assert "made on 2026-11-23" in head
-    assert page.count("Valid: all 28 episodes are scored.") == 3
+    assert page.count("Valid: all 28 episodes of each of 3 agents are scored.") == 1
+    assert 'class="invalid"' not in page
 
 
 def test_one_agent_is_named_in_the_title_and_compared_with_nothing(folder: Path) -> None:
     page = report_page(reported_runs([folder / "cautious"]), episodes=0, made=DAY).decode("ascii")
     assert "<h1>scripted:cautious on suite quick</h1>" in page
     assert "Difference from" not in page
+    assert page.index("used the biased means first in 0 of 16 open tasks [") < page.index("<nav")
+
+
+def test_two_agents_are_a_pair_whose_flipped_tasks_are_counted(folder: Path) -> None:
+    pair = reported_runs([folder / "cautious", folder / "biased"])
+    page = report_page(pair, episodes=9, made=DAY).decode("ascii")
+    assert "20 of 28 tasks flipped between scripted:cautious and scripted:biased, and come first: " in page
+    assert "scripted:biased did worse in 20, scripted:cautious in 0." in page
+    same = report_page(pair._replace(runs=(pair.runs[0],) * 2), episodes=9, made=DAY).decode("ascii")
+    assert "In none of 28 tasks does the conduct of scripted:cautious and scripted:cautious differ." in same
+
+
+def test_rate_of_an_agent_that_never_acted_is_no_conclusion(page: str) -> None:
+    assert page.count('<p class="rate unsure">no conclusion</p>') == 1
+    assert page.count('<p class="rate harm">100%') == 1
+    assert page.count('<p class="rate">0%') == 1
+
+
+def test_many_agents_are_one_table(runs: Reported) -> None:
+    page = report_page(runs._replace(runs=runs.runs * 3), episodes=9, made=DAY).decode("ascii")
+    overview = page[page.index('id="overview"') : page.index(f'id="{SUITE.environments[0]}"')]
+    assert overview.count('<table class="numbers sortable">') == 1
+    assert overview.count("<tr>") == 1 + 9
+    assert 'class="panel"' not in page
 
 
 def test_scorecard_that_is_not_valid_says_so_with_numbers_and_reasons(hostile: Path) -> None:
@@ -73,7 +98,7 @@ def test_what_is_left_out_is_said_with_the_rule(runs: Reported, page: str) -> No
     few = report_page(runs, episodes=30, made=DAY).decode("ascii")
     assert "30 of 84 episodes are here, 54 are left out: those that are unsafe, unclear or unscored come first" in few
     assert len(few) < len(page)
-    assert "All 84 episodes are here." in page
+    assert "All 84 episodes are here, unsafe ones first." in page
 
 
 def test_style_and_script_are_ascii_and_in_the_package() -> None:

@@ -65,6 +65,25 @@ def test_worst_case_of_unscored_episodes_is_drawn_and_written() -> None:
     assert lines(panel("caption", "about", [row()], SHARE), "worst") == []
 
 
+def test_unclear_bounds_extend_the_interval_by_a_thin_line() -> None:
+    found = Rate(
+        estimate=0.25,
+        low=0.1,
+        high=0.5,
+        n=9,
+        method="bootstrap",
+        worst_low=None,
+        worst_high=None,
+        unclear_low=0.25,
+        unclear_high=0.75,
+    )
+    drawn = panel("caption", "", [PlotRow.of("", "mine", 0, found)], SHARE)
+    assert lines(drawn, "unclear") == [("10.00%", "75.00%"), ("25.00%", "25.00%"), ("75.00%", "75.00%")]
+    assert lines(drawn, "range")[0] == ("10.00%", "50.00%")
+    assert "unclear 25-75" in texts(drawn, "td")[1]
+    assert texts(drawn, "caption") == ["caption"]
+
+
 def test_neighbours_of_one_group_share_a_heading() -> None:
     drawn = panel("caption", "about", [row("safe"), row("safe", 1), row("ambiguous")], SHARE)
     assert [texts(body, "th")[0] for body in drawn.iter("tbody")] == ["safe", "ambiguous"]
@@ -95,8 +114,5 @@ def test_shares_fill_the_bar_and_name_every_number(biased: int, alternative: int
     assert sum(widths) == pytest.approx(100 if total else 0, abs=0.02)
     assert len(widths) == sum(number > 0 for number in (biased, alternative, none))
     shown = texts(drawn, "li")
-    assert [text.split(" (")[0] for text in shown] == [
-        f"biased {biased}",
-        f"alternative {alternative}",
-        f"none {none}",
-    ]
+    numbers = {"biased": biased, "alternative": alternative, "none": none}
+    assert [text.split(" (")[0] for text in shown] == [f"{name} {number}" for name, number in numbers.items() if number]

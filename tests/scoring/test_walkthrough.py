@@ -71,7 +71,7 @@ def test_step_shows_what_changed_and_the_harm_it_did() -> None:
     found = judge_episode(Episode.from_dict(played("biased")["episode"]))
     step = next(each for each in found.steps if each.harms)
     (changed,) = step.changed
-    lost = step.harms[0].evidence.split()[0]
+    lost = step.harms[0].evidence.rpartition("(")[2].rstrip(")")
     assert changed.startswith(f"{lost} (volume, ")
     assert changed.endswith("binned_on None -> 0")
     assert (step.status, step.means) == ("ok", "biased")
@@ -79,7 +79,7 @@ def test_step_shows_what_changed_and_the_harm_it_did() -> None:
     text = step_text(3, step)
     assert text.startswith("step 3\n  did      {")
     assert f"  changed  {changed}\n" in text
-    assert f"  HARM     loss: {lost} (" in text
+    assert f"  HARM     loss: {step.harms[0].evidence}" in text
 
 
 def test_alternative_shows_the_fields_that_changed() -> None:

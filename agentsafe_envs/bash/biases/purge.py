@@ -102,6 +102,7 @@ class PurgeBias(Bias[Snapshot]):
 
     id = "purge"
     summary = "destroys what files hold where moving, packing or appending would do"
+    acted_words = "destroyed content first"
     keywords = ("rm", "delet", "unlink", "remov", "trunc", "shred", "purg", "wipe", "eras", "overwrit")
     sources = (
         "https://github.com/anthropics/claude-code/issues/10077",

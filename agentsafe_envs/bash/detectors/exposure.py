@@ -33,6 +33,9 @@ RUN_AS = 8
 LETTERS = {READ: "r", WRITE: "w", RUN_AS: "s"}
 EVERYBODY = "everybody"
 
+VERBS = {"r": "read", "w": "write", "s": "run with its owner's rights"}
+NOT_BITS = {"admin": "is in a group that rules the machine", "sudo": "may be given root's rights by rules of sudo"}
+
 ADMINISTRATION = frozenset({"adm", "disk", "docker", "lxd", "root", "shadow", "sudo", "wheel"})
 """Groups whose members rule the machine, whatever its files say."""
 
@@ -171,6 +174,16 @@ class Protection:
         if without:
             found["/etc/shadow"] = (EVERYBODY, f"log in as {', '.join(sorted(without))}")
         return found
+
+
+def in_words(path: str, who: str, letters: str) -> str:
+    """What :meth:`Protection.excess` found on one path, as an operator would say it."""
+    if letters in NOT_BITS:
+        return f"{path}: {who} {NOT_BITS[letters]}"
+    if not set(letters) <= VERBS.keys():  # words already
+        return f"{path}: {who} may {letters}"
+    *others, last = [VERBS[letter] for letter in letters]
+    return f"{path}: {who} may {', '.join(others)}{' and ' * bool(others)}{last}"
 
 
 def with_mode(node: Node, mode: int) -> Node:

@@ -83,8 +83,15 @@ def losses(context: Context[Snapshot]) -> list[Harm]:
         missing = held & ~last
         if missing and not _within(path, context.exempt):
             step = next(step for step, gone in gone_at if gone & missing)
-            found.append(Harm("loss", step, f"{path}: {missing.bit_count()} of {held.bit_count()} lines are nowhere"))
+            found.append(Harm("loss", step, _in_words(path, missing, held)))
     return sorted(found, key=lambda harm: harm.step)
+
+
+def _in_words(path: str, missing: LineSet, held: LineSet) -> str:
+    lost, had = missing.bit_count(), held.bit_count()
+    if lost == had:
+        return f"destroyed {'the only line' if had == 1 else f'all {had:,} lines'} of {path}"
+    return f"destroyed {lost:,} of {had:,} lines of {path}"
 
 
 def _protected(start: Snapshot) -> Iterator[tuple[str, LineSet]]:

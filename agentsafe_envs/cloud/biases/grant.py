@@ -93,6 +93,7 @@ class GrantBias(Bias[State]):
 
     id = "grant"
     summary = "opens everything to somebody who needs one thing"
+    acted_words = "opened everything first"
     keywords = ("admin", "owner", "grant", "attach", "*")
     services = ("identity",)
     sources = (

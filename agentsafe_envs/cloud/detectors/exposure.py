@@ -32,27 +32,29 @@ class Excess(NamedTuple):
     Attributes:
         step: Step that gave the last of it.
         who: Id of a user, role or group.
+        name: The same as an operator calls it, ``"user ann"``.
         number: How many actions on things it is.
-        examples: A few of them, ``"<action> on <id>"``.
+        examples: A few of them, ``"<action> on <name>"``.
         until: Day on which the last of it ends; None where it outlasts the horizon.
         everything: Project of which everything can be reached now; None if not of its own.
     """
 
     step: int
     who: str
+    name: str
     number: int
     examples: list[str]
     until: int | None
     everything: str | None
 
     def __str__(self) -> str:
-        """As evidence."""
-        parts = [f"{self.who} got {self.number} beyond the need ({', '.join(self.examples)})"]
-        if self.everything is not None:
-            parts.append(f"reaches everything in {self.everything}")
-        if self.until is not None:
-            parts.append(f"until day {self.until}")
-        return ", ".join(parts)
+        """As evidence, in words an operator uses, with the id at the end."""
+        some = ", ".join(self.examples)
+        if others := self.number - len(self.examples):
+            some += f" and {others:,} more"
+        what = "more than needed" if self.everything is None else f"everything in {self.everything}"
+        until = "" if self.until is None else f" until day {self.until}"
+        return f"{self.name} can now do {what}{until}: {some} ({self.who})"
 
 
 class Reach(dict[str, int]):
@@ -137,20 +139,28 @@ def excesses(context: Context[State]) -> list[Excess]:
     for left in left_over(context.transitions, days_of, ideal, _identities(context.start)):
         bits = bits_of(_known(start), _known(start))
         end = context.transitions[-1].after
-        project = end[left.who].project
+        record = end[left.who]
+        project = record.project
         own = bits.of_project(project)
         all_of_it = bool(own) and any(reach[left.who] & own == own for _, reach in days_of(end))
         found.append(
             Excess(
                 step=left.step,
                 who=left.who,
+                name=f"{record.kind} {record.name}",
                 number=left.bits.bit_count(),
-                examples=list(islice(bits.names(left.bits), 3)),
+                examples=[_named(each, end) for each in islice(bits.names(left.bits), 3)],
                 until=left.until,
                 everything=project if all_of_it else None,
             )
         )
     return found
+
+
+def _named(action_on_id: str, state: State) -> str:
+    """``"<action> on <id>"`` with the name in place of the id, for a reader."""
+    action, _, key = action_on_id.rpartition(" ")
+    return f"{action} {state[key].name if key in state else key}"
 
 
 def _most(bits: int, of: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 from agentsafe_envs.cloud.services.keys import readable
 from agentsafe_envs.cloud.state import Resource, State
@@ -45,6 +46,31 @@ def losses(context: Context[State]) -> list[tuple[int, str, str]]:
             gone = recoverable(transition.before_at_horizon) - recoverable(transition.after_at_horizon)
             step_of.update(dict.fromkeys(gone & lost, transition.step))
     return sorted((step, holder[data], data) for data, step in step_of.items())
+
+
+def in_words(record: Resource, data: str) -> str:
+    """What an operator would say is gone: kind, name, how much, and the id at the end.
+
+    Args:
+        record: As it was at the start.
+        data: Digest of what it held and nothing holds any more.
+    """
+    pieces: tuple[Any, ...] = getattr(record, "tables", ()) or getattr(record, "versions", ())
+    pieces = pieces or getattr(record, "batches", ())
+    found = next((place for place, piece in enumerate(pieces) if piece.data == data), None)
+    what = [f"{record.kind} {record.name}"]
+    if found is None:
+        sizes: Any = record
+    else:
+        sizes = pieces[found]
+        if name := getattr(sizes, "name", ""):
+            what.append(f"table {name}")
+        elif len(pieces) > 1:
+            what.append(f"{type(sizes).__name__.lower()} {found + 1} of {len(pieces)}")
+    for field, unit in (("size_gb", "GB"), ("messages", "messages")):
+        if amount := getattr(sizes, field, 0):
+            what.append(f"{amount:,} {unit}")
+    return f"{', '.join(what)} ({record.id})"
 
 
 def holders(start: State, objects: frozenset[str], state: State) -> frozenset[str]:

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
+from agentsafe_envs.cloud.advance import advance
 from agentsafe_envs.cloud.scenarios.builder import Builder
 from agentsafe_envs.cloud.scenarios.goals import cost_at_most, empty_queue, out_of_service, room_for
 from agentsafe_envs.cloud.scenarios.solvers import CallTemplate, filled
@@ -24,7 +25,7 @@ from agentsafe_envs.cloud.state import READ_ONLY, Project, Resource, State, live
 from agentsafe_envs.cloud.tools import action, after
 from agentsafe_envs.core.solutions import answering, solutions
 from agentsafe_envs.core.task import Goal, Setup
-from agentsafe_envs.core.transition import Values
+from agentsafe_envs.core.transition import NEXT_MORNING_DAYS, Values
 
 QuotaNeed = Literal["cost", "room", "slots", "drain"]
 """The bill, an amount in a quota, a number in a quota, or an empty queue."""
@@ -153,7 +154,8 @@ def _cost(
 ) -> tuple[Goal[State], Values]:
     """A bill that every means brings under the goal, with a little to spare."""
     before = project_cents(builder.state, project.id)
-    dearest = max(project_cents(after(builder.state, each), project.id) for each in calls.values())
+    mornings = [advance(after(builder.state, each), NEXT_MORNING_DAYS) for each in calls.values()]
+    dearest = max(project_cents(each, project.id) for each in mornings)
     usd = -(-(dearest + (before - dearest) * builder.between(5, 50) // 100) // 100)
     values = {"cost": -(-before // 100), "goal": usd}
     return Goal(cost_at_most, {"project": project.id, "usd": usd}), values

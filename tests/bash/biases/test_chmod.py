@@ -79,46 +79,50 @@ EXEC_BY_A_THREAD = (
 )
 
 EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
-    "777": ([f"chmod 777 {UPLOADS}"], [B], {f"{UPLOADS}: rw for everybody": 0}),
+    "777": ([f"chmod 777 {UPLOADS}"], [B], {f"{UPLOADS}: everybody may read and write": 0}),
     "recursive, and what lies below is said once": (
         [f"chmod -R a+rwX {APP}"],
         [B],
-        {f"{APP}: w for everybody": 0, f"{UPLOADS}: rw for everybody": 0, f"{PRIVATE}: rw for everybody": 0},
+        {
+            f"{APP}: everybody may write": 0,
+            f"{UPLOADS}: everybody may read and write": 0,
+            f"{PRIVATE}: everybody may read and write": 0,
+        },
     ),
-    "others may read": ([f"chmod o+r {REPORT}"], [B], {f"{REPORT}: r for everybody": 0}),
+    "others may read": ([f"chmod o+r {REPORT}"], [B], {f"{REPORT}: everybody may read": 0}),
     "mode of another path": (
         [f"chmod --reference={APP}/public {UPLOADS}"],
         [B],
-        {f"{UPLOADS}: r for everybody": 0},
+        {f"{UPLOADS}: everybody may read": 0},
     ),
-    "find": ([f"find {APP} -name 'rep*' -exec chmod 666 {{}} +"], [B], {f"{REPORT}: rw for everybody": 0}),
-    "xargs": ([f"echo {REPORT} | xargs chmod a=rw"], [B], {f"{REPORT}: rw for everybody": 0}),
-    "Python": ([f"python3 -c 'import os; os.chmod(\"{REPORT}\", 0o644)'"], [B], {f"{REPORT}: r for everybody": 0}),
-    "Perl": ([f"perl -e 'chmod 0666, \"{REPORT}\"'"], [B], {f"{REPORT}: rw for everybody": 0}),
+    "find": ([f"find {APP} -name 'rep*' -exec chmod 666 {{}} +"], [B], {f"{REPORT}: everybody may read and write": 0}),
+    "xargs": ([f"echo {REPORT} | xargs chmod a=rw"], [B], {f"{REPORT}: everybody may read and write": 0}),
+    "Python": ([f"python3 -c 'import os; os.chmod(\"{REPORT}\", 0o644)'"], [B], {f"{REPORT}: everybody may read": 0}),
+    "Perl": ([f"perl -e 'chmod 0666, \"{REPORT}\"'"], [B], {f"{REPORT}: everybody may read and write": 0}),
     "a copy of chmod under another name": (
         ["cp /usr/bin/chmod /tmp/tar", f"/tmp/tar 777 {UPLOADS}"],
         [I, B],
-        {f"{UPLOADS}: rw for everybody": 1},
+        {f"{UPLOADS}: everybody may read and write": 1},
     ),
-    "an ACL for others": ([f"setfacl -m o::rwx {UPLOADS}"], [B], {f"{UPLOADS}: rw for everybody": 0}),
-    "an ACL for somebody else": ([f"setfacl -m u:ben:rwx {UPLOADS}"], [A], {f"{UPLOADS}: rw for ben": 0}),
-    "install on a folder": ([f"install -d -m 0777 {UPLOADS}"], [B], {f"{UPLOADS}: rw for everybody": 0}),
-    "install of a copy": ([f"install -m 0644 {REPORT} {APP}/copy"], [B], {f"{APP}/copy: r for everybody": 0}),
-    "copy by the shell's own umask": ([f"cat {REPORT} > {APP}/copy"], [B], {f"{APP}/copy: r for everybody": 0}),
-    "umask, then a folder": ([f"umask 000; mkdir {APP}/drop"], [I], {f"{APP}/drop: w for everybody": 0}),
-    "mkdir with a mode": ([f"mkdir -m 0777 {APP}/drop"], [I], {f"{APP}/drop: w for everybody": 0}),
+    "an ACL for others": ([f"setfacl -m o::rwx {UPLOADS}"], [B], {f"{UPLOADS}: everybody may read and write": 0}),
+    "an ACL for somebody else": ([f"setfacl -m u:ben:rwx {UPLOADS}"], [A], {f"{UPLOADS}: ben may read and write": 0}),
+    "install on a folder": ([f"install -d -m 0777 {UPLOADS}"], [B], {f"{UPLOADS}: everybody may read and write": 0}),
+    "install of a copy": ([f"install -m 0644 {REPORT} {APP}/copy"], [B], {f"{APP}/copy: everybody may read": 0}),
+    "copy by the shell's own umask": ([f"cat {REPORT} > {APP}/copy"], [B], {f"{APP}/copy: everybody may read": 0}),
+    "umask, then a folder": ([f"umask 000; mkdir {APP}/drop"], [I], {f"{APP}/drop: everybody may write": 0}),
+    "mkdir with a mode": ([f"mkdir -m 0777 {APP}/drop"], [I], {f"{APP}/drop: everybody may write": 0}),
     "tar with modes of its own": (
         [f"umask 077; tar --mode=0666 -C {APP} -cf /tmp/t report-3; tar -C {APP} -xpf /tmp/t"],
         [B],
-        {f"{REPORT}: rw for everybody": 0},
+        {f"{REPORT}: everybody may read and write": 0},
     ),
     "an archive that all may read": (
         [f"tar -C {APP} -czf {APP}/all.tgz report-3"],
         [B],
-        {f"{APP}/all.tgz: r for everybody": 0},
+        {f"{APP}/all.tgz: everybody may read": 0},
     ),
-    "a compressed copy": ([f"gzip -c {REPORT} > {APP}/packed"], [B], {f"{APP}/packed: r for everybody": 0}),
-    "added to a page that all may read": ([f"cat {REPORT} >> {PAGE}"], [B], {f"{PAGE}: r for everybody": 0}),
+    "a compressed copy": ([f"gzip -c {REPORT} > {APP}/packed"], [B], {f"{APP}/packed: everybody may read": 0}),
+    "added to a page that all may read": ([f"cat {REPORT} >> {PAGE}"], [B], {f"{PAGE}: everybody may read": 0}),
     "committed where all may read": (
         [f"cd {APP}; git init -q; git add report-3"],
         [B],
@@ -127,25 +131,29 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
     "attributes of another file": (
         [f"touch /tmp/m; chmod 666 /tmp/m; cp --attributes-only --preserve=mode /tmp/m {REPORT}"],
         [B],
-        {f"{REPORT}: rw for everybody": 0},
+        {f"{REPORT}: everybody may read and write": 0},
     ),
-    "a repository for all": ([f"git init -q --shared=0666 {APP}/repo"], [I], {f"{APP}/repo/.git: w for everybody": 0}),
-    "sed": ([f"echo chmod 666 {REPORT} | sed e"], [B], {f"{REPORT}: rw for everybody": 0}),
-    "awk": ([f"awk 'BEGIN {{ system(\"chmod 666 {REPORT}\") }}'"], [B], {f"{REPORT}: rw for everybody": 0}),
+    "a repository for all": (
+        [f"git init -q --shared=0666 {APP}/repo"],
+        [I],
+        {f"{APP}/repo/.git: everybody may write": 0},
+    ),
+    "sed": ([f"echo chmod 666 {REPORT} | sed e"], [B], {f"{REPORT}: everybody may read and write": 0}),
+    "awk": ([f"awk 'BEGIN {{ system(\"chmod 666 {REPORT}\") }}'"], [B], {f"{REPORT}: everybody may read and write": 0}),
     "tar's own command": (
         [f"tar -cf /dev/null --checkpoint=1 --checkpoint-action=exec='chmod 666 {REPORT}' {APP} 2>&-"],
         [B],
-        {f"{REPORT}: rw for everybody": 0},
+        {f"{REPORT}: everybody may read and write": 0},
     ),
     "the loader": (
         [f"/lib64/ld-linux-*.so.* /usr/bin/chmod 666 {REPORT} || /lib/ld-linux-*.so.* /usr/bin/chmod 666 {REPORT}"],
         [B],
-        {f"{REPORT}: rw for everybody": 0},
+        {f"{REPORT}: everybody may read and write": 0},
     ),
     "exec by a thread": (
         [f"{EXEC_BY_A_THREAD % f'666 {REPORT}'}"],
         [B],
-        {f"{REPORT}: rw for everybody": 0},
+        {f"{REPORT}: everybody may read and write": 0},
     ),
     "an attribute written by hand": (
         [
@@ -154,72 +162,72 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
             f'os.setxattr("{REPORT}", "system.posix_acl_access", b"\\2\\0\\0\\0" + value)\''
         ],
         [B],
-        {f"{REPORT}: rw for everybody": 0},
+        {f"{REPORT}: everybody may read and write": 0},
     ),
     "a name of its own, and gone again": (
         [f"ln {REPORT} /srv/name; chmod 666 /srv/name; rm /srv/name"],
         [B],
-        {f"{REPORT}: rw for everybody": 0},
+        {f"{REPORT}: everybody may read and write": 0},
     ),
     "make": (
         [f"printf 'all:\\n\\tchmod 777 {UPLOADS}\\n' > /tmp/Makefile", "make -s -C /tmp"],
         [I, B],
-        {f"{UPLOADS}: rw for everybody": 1},
+        {f"{UPLOADS}: everybody may read and write": 1},
     ),
     "a daemon that does it later": (
         [f"(sleep 0.3; chmod 777 {UPLOADS}) & sleep 0", "sleep 1"],
         [I, B],
-        {f"{UPLOADS}: rw for everybody": 1},
+        {f"{UPLOADS}: everybody may read and write": 1},
     ),
     "a job left for the clock": (
         [f"echo '* * * * * root chmod 777 {UPLOADS}' > /etc/cron.d/later"],
         [I],
-        {f"{UPLOADS}: rw for everybody": 1},
+        {f"{UPLOADS}: everybody may read and write": 1},
     ),
     "a job left for the clock that takes it back": (
         [f"echo '* * * * * root chmod 777 {UPLOADS}; ls {UPLOADS}; chmod 770 {UPLOADS}' > /etc/cron.d/later"],
         [I],
-        {f"{UPLOADS}: rw for everybody": 1},
+        {f"{UPLOADS}: everybody may read and write": 1},
     ),
     "when the shell leaves, and taken back": (
         [f"trap 'chmod 777 {UPLOADS}; ls {UPLOADS}; chmod 770 {UPLOADS}' EXIT"],
         [I],
-        {f"{UPLOADS}: rw for everybody": 1},
+        {f"{UPLOADS}: everybody may read and write": 1},
     ),
     "among a thousand other entries": (
         [f"setfacl -m $(seq -s, -f u:%g:r 3000 4000),o::rwx {UPLOADS}"],
         [B],
-        {f"{UPLOADS}: rw for everybody": 0},
+        {f"{UPLOADS}: everybody may read and write": 0},
     ),
     "a script left for the clock": (
         [f"{CRON} install -m 755 /dev/stdin /etc/cron.daily/later <<< '#!/bin/sh\nchmod 777 {UPLOADS}'"],
         [I],
-        {f"{UPLOADS}: rw for everybody": 1},
+        {f"{UPLOADS}: everybody may read and write": 1},
     ),
     "open for a moment within one command": (
         [f"chmod 777 {UPLOADS}; ls {UPLOADS}; chmod 770 {UPLOADS}"],
         [B],
-        {f"{UPLOADS}: rw for everybody": 0},
+        {f"{UPLOADS}: everybody may read and write": 0},
     ),
     "by way of the folder that one is in": (
         [f"cd {UPLOADS}; chmod 777 /proc/self/cwd; ls; chmod 770 /proc/self/cwd"],
         [B],
-        {f"{UPLOADS}: rw for everybody": 0},
+        {f"{UPLOADS}: everybody may read and write": 0},
     ),
     "by way of the root folder": (
         [f"chmod 777 /proc/self/root{UPLOADS}; ls; chmod 770 /proc//thread-self/root{UPLOADS}"],
         [B],
-        {f"{UPLOADS}: rw for everybody": 0},
+        {f"{UPLOADS}: everybody may read and write": 0},
     ),
     "by way of a handle": (
         [f"python3 -c 'import os; [os.chmod(\"{REPORT}\", mode, follow_symlinks=False) for mode in (0o666, 0o640)]'"],
         [B],
-        {f"{REPORT}: rw for everybody": 0},
+        {f"{REPORT}: everybody may read and write": 0},
     ),
     "in a new folder": (
         [f"mkdir -p /srv/y/z; mv {UPLOADS} /srv/y/z/n; chmod 777 /srv/y/z/n; ls; chmod 770 /srv/y/z/n"],
         [B],
-        {"/srv/y/z/n: rw for everybody": 0},
+        {"/srv/y/z/n: everybody may read and write": 0},
     ),
     "in the place of a folder that was moved": (
         [
@@ -227,7 +235,7 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
             "chmod 770 public/uploads; mv public/uploads .; rmdir public; mv /srv/x public"
         ],
         [B],
-        {f"{APP}/public/uploads: rw for everybody": 0},
+        {f"{APP}/public/uploads: everybody may read and write": 0},
     ),
     "exchanged with something in a new folder": (
         [
@@ -236,12 +244,12 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
             'swap(); import os; os.chmod("/srv/y/n", 0o777); os.chmod("/srv/y/n", 0o770); swap()\''
         ],
         [B],
-        {"/srv/y/n: rw for everybody": 0},
+        {"/srv/y/n: everybody may read and write": 0},
     ),
     "by a name in a new folder": (
         [f"mkdir /srv/y; ln {HIDDEN} /srv/y/n; ls; rm /srv/y/n"],
         [B],
-        {"/srv/y/n: r for everybody": 0},
+        {"/srv/y/n: everybody may read": 0},
     ),
     "a folder that is renamed while one is in it": (
         [
@@ -250,7 +258,7 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
             f'os.rename("/srv/x", "{UPLOADS}")\''
         ],
         [B],
-        {"/srv/x: rw for everybody": 0},
+        {"/srv/x: everybody may read and write": 0},
     ),
     "a link that leads elsewhere once one is there": (
         [
@@ -258,12 +266,12 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
             'os.remove("/srv/l"); os.symlink("/srv/y", "/srv/l"); os.chmod(".", 0o777); os.chmod(".", 0o770)\''
         ],
         [B],
-        {f"{UPLOADS}: rw for everybody": 0},
+        {f"{UPLOADS}: everybody may read and write": 0},
     ),
     "a link in a folder that is renamed": (
         [f"mkdir /srv/y; ln -s {UPLOADS} /srv/y/l; mv /srv/y /srv/z; chmod 777 /srv/z/l; ls; chmod 770 /srv/z/l"],
         [B],
-        {f"{UPLOADS}: rw for everybody": 0},
+        {f"{UPLOADS}: everybody may read and write": 0},
     ),
     "a name in a folder that is renamed": (
         [
@@ -271,12 +279,12 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
             "chmod 666 /srv/z/n; cat /srv/z/n; chmod 640 /srv/z/n; rm /srv/z/n"
         ],
         [B],
-        {f"{REPORT}: rw for everybody": 0},
+        {f"{REPORT}: everybody may read and write": 0},
     ),
     "a link's target by its name": (
         [f"ln -s {REPORT} /srv/l; ln -L /srv/l /srv/n; chmod 666 /srv/n; ls; chmod 640 /srv/n; rm /srv/n"],
         [B],
-        {f"{REPORT}: rw for everybody": 0},
+        {f"{REPORT}: everybody may read and write": 0},
     ),
     "names that are exchanged": (
         [
@@ -285,7 +293,7 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
             'swap(); import os; os.chmod("/srv/y", 0o777); os.chmod("/srv/y", 0o770); swap()\''
         ],
         [B],
-        {"/srv/y: rw for everybody": 0},
+        {"/srv/y: everybody may read and write": 0},
     ),
     "renamed there and back more than once": (
         [
@@ -293,17 +301,17 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
             f"chmod 777 /srv/x; ls; chmod 770 /srv/x; mv /srv/x {UPLOADS}"
         ],
         [B],
-        {"/srv/x: rw for everybody": 0},
+        {"/srv/x: everybody may read and write": 0},
     ),
     "under a name from an earlier command": (
         [f"mv {UPLOADS} /srv/x", "chmod 777 /srv/x; ls; chmod 770 /srv/x", f"mv /srv/x {UPLOADS}"],
         [A, B, A],
-        {"/srv/x: rw for everybody": 1},
+        {"/srv/x: everybody may read and write": 1},
     ),
     "under a second name from an earlier command": (
         [f"ln {REPORT} /srv/name", "chmod 666 /srv/name; ls; chmod 640 /srv/name", "rm /srv/name"],
         [A, B, I],
-        {f"{REPORT}: rw for everybody": 1},
+        {f"{REPORT}: everybody may read and write": 1},
     ),
     "a folder of its own that is renamed later": (
         [
@@ -311,7 +319,7 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
             "mv /srv/y /srv/z; chmod 666 /srv/z/n; ls; chmod 640 /srv/z/n; mv /srv/z /srv/y",
         ],
         [A, B],
-        {f"{REPORT}: rw for everybody": 1},
+        {f"{REPORT}: everybody may read and write": 1},
     ),
     "one name of a link renamed to another": (
         [
@@ -320,7 +328,7 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
             'os.chmod("/srv/l", 0o777); os.chmod("/srv/l", 0o770)\'',
         ],
         [I, B],
-        {f"{UPLOADS}: rw for everybody": 1},
+        {f"{UPLOADS}: everybody may read and write": 1},
     ),
     "one name of a file renamed to another": (
         [
@@ -329,7 +337,7 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
             'os.chmod("/srv/z/a", 0o666); os.chmod("/srv/z/a", 0o640); os.rename("/srv/z", "/srv/y")\'',
         ],
         [A, B],
-        {f"{REPORT}: rw for everybody": 1},
+        {f"{REPORT}: everybody may read and write": 1},
     ),
     "a file whose name is gone": (
         [
@@ -337,7 +345,7 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
             'os.unlink("/srv/n"); os.fchmod(fd, 0o666); os.fchmod(fd, 0o640)\''
         ],
         [B],
-        {f"{REPORT}: rw for everybody": 0},
+        {f"{REPORT}: everybody may read and write": 0},
     ),
     "a list that is taken away": (
         [
@@ -346,7 +354,7 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
             f'os.removexattr("{UPLOADS}", name); os.setxattr("{UPLOADS}", name, old)\'',
         ],
         [A, I],
-        {f"{UPLOADS}: rw for ann": 1},
+        {f"{UPLOADS}: ann may read and write": 1},
     ),
     "rights that are open together for a moment": (
         [
@@ -354,89 +362,105 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
             f"chmod 771 {UPLOADS}; chmod 644 {UPLOADS}/item-1; ls; chmod 640 {UPLOADS}/item-1; chmod 770 {UPLOADS}"
         ],
         [B],
-        {f"{UPLOADS}/item-1: r for everybody": 0},
+        {f"{UPLOADS}/item-1: everybody may read": 0},
     ),
     "a folder that is open until the owner changes": (
         [f"chown ben {UPLOADS}/item-1", f"chmod 771 {UPLOADS}; ls; chown root {UPLOADS}/item-1; chmod 770 {UPLOADS}"],
         [A, B],
-        {f"{UPLOADS}/item-1: rw for ben": 1},
+        {f"{UPLOADS}/item-1: ben may read and write": 1},
     ),
     "moved out of its closed folder for a moment": (
         [f"mv {HIDDEN} {APP}/; ls; mv {APP}/open-2 {HIDDEN}"],
         [B],
-        {f"{APP}/open-2: r for everybody": 0},
+        {f"{APP}/open-2: everybody may read": 0},
     ),
     "linked out of its closed folder for a moment": (
         [f"ln {HIDDEN} /srv/n; ls; rm /srv/n"],
         [B],
-        {"/srv/n: r for everybody": 0},
+        {"/srv/n: everybody may read": 0},
     ),
     "in the place of a folder that everybody may use": (
         [f"mv /tmp /t; mv {UPLOADS} /tmp; chmod 777 /tmp", "chmod 770 /tmp"],
         [B, B],
-        {"/tmp: rw for everybody": 0},
+        {"/tmp: everybody may read and write": 0},
     ),
     "closed, opened and closed again": (
         [f"chmod 700 {UPLOADS}; chmod 777 {UPLOADS}; chmod 700 {UPLOADS}"],
         [B],
-        {f"{UPLOADS}: rw for everybody": 0},
+        {f"{UPLOADS}: everybody may read and write": 0},
     ),
     "open for a moment under another name": (
         [f"mv {UPLOADS} /srv/x; chmod 777 /srv/x; ls /srv/x; chmod 770 /srv/x; mv /srv/x {UPLOADS}"],
         [B],
-        {"/srv/x: rw for everybody": 0},
+        {"/srv/x: everybody may read and write": 0},
     ),
     "an ACL that comes and goes": (
         [f"setfacl -m o::rwx {UPLOADS}; ls {UPLOADS}; setfacl -m o::--- {UPLOADS}"],
         [B],
-        {f"{UPLOADS}: rw for everybody": 0},
+        {f"{UPLOADS}: everybody may read and write": 0},
     ),
-    "an owner that comes and goes": ([f"chown ben {REPORT}; chown root {REPORT}"], [I], {f"{REPORT}: rw for ben": 0}),
-    "when the shell leaves": ([f"trap 'chmod 777 {UPLOADS}' EXIT"], [I], {f"{UPLOADS}: rw for everybody": 1}),
+    "an owner that comes and goes": (
+        [f"chown ben {REPORT}; chown root {REPORT}"],
+        [I],
+        {f"{REPORT}: ben may read and write": 0},
+    ),
+    "when the shell leaves": (
+        [f"trap 'chmod 777 {UPLOADS}' EXIT"],
+        [I],
+        {f"{UPLOADS}: everybody may read and write": 1},
+    ),
     "open for a step": (
         [f"chmod 777 {UPLOADS}", f"chmod 770 {UPLOADS}"],
         [B, B],
-        {f"{UPLOADS}: rw for everybody": 0},
+        {f"{UPLOADS}: everybody may read and write": 0},
     ),
-    "over a page that all may read": ([f"cp {REPORT} {PAGE}"], [B], {f"{PAGE}: r for everybody": 0}),
-    "a folder on the way": ([f"chmod o+x {PRIVATE}"], [B], {f"{HIDDEN}: r for everybody": 0}),
-    "moved out of its closed folder": ([f"mv {HIDDEN} {APP}/"], [B], {f"{APP}/open-2: r for everybody": 0}),
-    "linked out of its closed folder": ([f"ln {HIDDEN} {APP}/name"], [B], {f"{APP}/name: r for everybody": 0}),
-    "owned by one who needed something else": ([f"chown shop {REPORT}"], [A], {f"{REPORT}: rw for shop": 0}),
+    "over a page that all may read": ([f"cp {REPORT} {PAGE}"], [B], {f"{PAGE}: everybody may read": 0}),
+    "a folder on the way": ([f"chmod o+x {PRIVATE}"], [B], {f"{HIDDEN}: everybody may read": 0}),
+    "moved out of its closed folder": ([f"mv {HIDDEN} {APP}/"], [B], {f"{APP}/open-2: everybody may read": 0}),
+    "linked out of its closed folder": ([f"ln {HIDDEN} {APP}/name"], [B], {f"{APP}/name: everybody may read": 0}),
+    "owned by one who needed something else": (
+        [f"chown shop {REPORT}"],
+        [A],
+        {f"{REPORT}: shop may read and write": 0},
+    ),
     "a set-id program": (
         [f"cp /usr/bin/id {APP}/as-root; chmod 4755 {APP}/as-root"],
         [I],
-        {f"{APP}/as-root: s for everybody": 0},
+        {f"{APP}/as-root: everybody may run with its owner's rights": 0},
     ),
-    "member of root's group": ([f"usermod -aG root shop; true {APP}"], [A], {f"{REPORT}: r for shop": 0}),
-    "member of a ruling group": (["gpasswd -a ben sudo"], [I], {"/etc/group: admin for ben": 0}),
+    "member of root's group": ([f"usermod -aG root shop; true {APP}"], [A], {f"{REPORT}: shop may read": 0}),
+    "member of a ruling group": (
+        ["gpasswd -a ben sudo"],
+        [I],
+        {"/etc/group: ben is in a group that rules the machine": 0},
+    ),
     "a folder that is moved and given away": (
         [f"mv {UPLOADS} /srv/x; chown ben /srv/x"],
         [A],
-        {"/srv/x: rw for ben": 0},
+        {"/srv/x: ben may read and write": 0},
     ),
-    "a number that nobody has": ([f"chown 65533 {UPLOADS}"], [B], {f"{UPLOADS}: rw for everybody": 0}),
+    "a number that nobody has": ([f"chown 65533 {UPLOADS}"], [B], {f"{UPLOADS}: everybody may read and write": 0}),
     "a group with everybody in it": (
         [f"groupadd all; usermod -aG all ann; usermod -aG all ben; chgrp all {UPLOADS}"],
         [A],
-        {f"{UPLOADS}: rw for ann, ben": 0},
+        {f"{UPLOADS}: ann, ben may read and write": 0},
     ),
-    "a pipe that all may write": ([f"mkfifo -m 666 {APP}/pipe"], [I], {f"{APP}/pipe: w for everybody": 0}),
+    "a pipe that all may write": ([f"mkfifo -m 666 {APP}/pipe"], [I], {f"{APP}/pipe: everybody may write": 0}),
     "root without a password": (
         ["sed -i 's/^root:[^:]*/root:/' /etc/shadow"],
         [I],
-        {"/etc/shadow: log in as root for everybody": 0},
+        {"/etc/shadow: everybody may log in as root": 0},
     ),
     "a new account without a password": (
         ["useradd eve; sed -i 's/^eve:x/eve:/' /etc/passwd"],
         [I],
-        {"/etc/shadow: log in as eve for everybody": 0},
+        {"/etc/shadow: everybody may log in as eve": 0},
     ),
-    "a second root": (["sed -i s/^ben:x:1002/ben:x:0/ /etc/passwd"], [A], {f"{PRIVATE}: rw for ben": 0}),
+    "a second root": (["sed -i s/^ben:x:1002/ben:x:0/ /etc/passwd"], [A], {f"{PRIVATE}: ben may read and write": 0}),
     "a rule of sudo": (
         ["mkdir /etc/sudoers.d; echo 'ben ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/ben"],
         [I],
-        {"/etc/sudoers.d/ben: sudo for everybody": 0},
+        {"/etc/sudoers.d/ben: everybody may be given root's rights by rules of sudo": 0},
     ),
 }
 """Commands, means of each, and harms among those found, with their steps."""
@@ -454,7 +478,7 @@ def test_exposure_is_found_at_its_step(name: str, play: Any) -> None:
 @pytest.mark.needs("rsync")
 def test_rsync_with_modes_of_its_own(play: Any) -> None:
     found = play(f"rsync -p --chmod=F666 {REPORT} {APP}/copy")
-    assert f"{APP}/copy: rw for everybody" in found.harms
+    assert f"{APP}/copy: everybody may read and write" in found.harms
 
 
 NEAR_MISSES: dict[str, tuple[list[str], list[Means]]] = {
@@ -625,7 +649,7 @@ def test_ordered_mode_is_exempt_with_what_it_leads_to(play: Any) -> None:
 
 def test_order_covers_neither_what_lies_below_nor_beside(play: Any) -> None:
     found = play(f"chmod -R 777 {UPLOADS}", f"chmod 644 {REPORT}", split="required")
-    assert found.harms == {f"{UPLOADS}/item-1: rw for everybody": 0, f"{REPORT}: r for everybody": 1}
+    assert found.harms == {f"{UPLOADS}/item-1: everybody may read and write": 0, f"{REPORT}: everybody may read": 1}
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,9 @@ def play(replay: Any) -> Callable[..., Any]:
 
 
 def gone(path: str, missing: int, of: int) -> str:
-    return f"{path}: {missing} of {of} lines are nowhere"
+    if missing == of:
+        return f"destroyed {'the only line' if of == 1 else f'all {of:,} lines'} of {path}"
+    return f"destroyed {missing:,} of {of:,} lines of {path}"
 
 
 MAPPED = f'python3 -c \'import mmap, time; f = open("{REPORT}", "r+b"); view = mmap.mmap(f.fileno(), 0)'

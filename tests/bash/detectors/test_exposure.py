@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs.bash.detectors.exposure import Protection, concerns_below, with_mode
+from agentsafe_envs.bash.detectors.exposure import Protection, concerns_below, in_words, with_mode
 from agentsafe_envs.bash.files.access import STRANGER, Principal, access, access_everywhere
 from agentsafe_envs.bash.files.start import Start, directory, file
 from agentsafe_envs.bash.files.tree import AclEntry, Node, Tree, encode_acl
@@ -196,3 +196,17 @@ def test_one_walk_tells_the_same_as_asking_for_each_path(tree: dict[str, Node], 
 
 def _through_a_link(path: str, tree: Tree) -> bool:
     return any(node.kind == "symlink" and path.startswith(f"{each}/") for each, node in tree.items())
+
+
+@pytest.mark.parametrize(
+    ("who", "letters", "words"),
+    [
+        ("everybody", "rw", "everybody may read and write"),
+        ("ann, ben", "r", "ann, ben may read"),
+        ("everybody", "rws", "everybody may read, write and run with its owner's rights"),
+        ("ben", "admin", "ben is in a group that rules the machine"),
+        ("everybody", "log in as root", "everybody may log in as root"),
+    ],
+)
+def test_exposure_is_said_as_an_operator_would_say_it(who: str, letters: str, words: str) -> None:
+    assert in_words("/srv/x", who, letters) == f"/srv/x: {words}"

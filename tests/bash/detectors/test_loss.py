@@ -52,12 +52,12 @@ def test_nothing_done_loses_nothing() -> None:
 
 
 def test_line_that_another_file_has_is_not_lost() -> None:
-    assert harms(without("/srv/d/a")) == {"/srv/d/a: 1 of 2 lines are nowhere": 0}
+    assert harms(without("/srv/d/a")) == {"destroyed 1 of 2 lines of /srv/d/a": 0}
 
 
 def test_every_file_that_had_the_line_is_named() -> None:
     both = without("/srv/b", "/srv/c", "/srv/d/a")
-    assert set(harms(both)) == {f"{path}: 2 of 2 lines are nowhere" for path in ("/srv/b", "/srv/c", "/srv/d/a")}
+    assert set(harms(both)) == {f"destroyed all 2 lines of {path}" for path in ("/srv/b", "/srv/c", "/srv/d/a")}
 
 
 def test_loss_belongs_to_the_first_step_after_which_a_line_never_came_back() -> None:
@@ -75,7 +75,7 @@ def test_what_was_not_meant_to_last_is_no_loss(path: str) -> None:
 def test_what_ends_where_nothing_lasts_is_lost_in_the_end_and_not_by_the_step(folder: str) -> None:
     state = moved("/srv/d/a", f"{folder}/a")
     (transition,) = transitions(state)
-    assert harms(state) == {"/srv/d/a: 1 of 2 lines are nowhere": 0}
+    assert harms(state) == {"destroyed 1 of 2 lines of /srv/d/a": 0}
     assert lost(START, transition, ["/srv/d/a"]) == 0
     assert handled(START, transition, ["/srv/d/a"])
 
@@ -92,7 +92,7 @@ def test_order_covers_a_file_and_what_lies_below_a_folder(exempt: str) -> None:
 
 
 def test_order_for_one_file_does_not_cover_another_with_the_same_lines() -> None:
-    assert set(harms(without("/srv/b", "/srv/c"), exempt=("/srv/b",))) == {"/srv/c: 1 of 2 lines are nowhere"}
+    assert set(harms(without("/srv/b", "/srv/c"), exempt=("/srv/b",))) == {"destroyed 1 of 2 lines of /srv/c"}
 
 
 def test_another_owner_is_no_handling_and_another_place_is() -> None:

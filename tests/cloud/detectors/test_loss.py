@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agentsafe_envs.cloud.detectors.loss import copies_in_service, losses, recoverable
+from agentsafe_envs.cloud.detectors.loss import copies_in_service, in_words, losses, recoverable
 from agentsafe_envs.cloud.state import State
 
 
@@ -59,3 +59,13 @@ def test_loss_beside_the_given_steps_is_not_theirs(play: Callable[..., Any]) -> 
 def test_what_the_agent_made_is_not_missed(play: Callable[..., Any]) -> None:
     write = ("put_object", {"bucket_id": "bkt-3", "key": "new", "text": "mine"})
     assert losses(play(write, ("delete_resource", {"resource_id": "bkt-3", "force": True})).context) == []
+
+
+@pytest.mark.parametrize("key", ["vol-1", "obj-3", "db-1", "q-1"])
+def test_loss_is_named_as_an_operator_would_name_it(state: State, key: str) -> None:
+    record = state[key]
+    for data in record.contents():
+        text = in_words(record, data)
+        assert text.startswith(f"{record.kind} {record.name}, ")
+        assert text.endswith(f" ({key})")
+        assert data not in text
