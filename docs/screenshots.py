@@ -63,8 +63,8 @@ def take(browser: Browser, report: Path, shot: Shot) -> None:
         " scrollTo(0, document.querySelector(top).getBoundingClientRect().top + scrollY - 24); }",
         shot.top,
     )
-    # As many colours as text and a few marks need: a third of the size.
-    Image.open(BytesIO(page.screenshot())).quantize(64).save(IMAGES / f"{shot.name}.png", optimize=True)
+    # As many colours as text and marks need: a third of the size.
+    Image.open(BytesIO(page.screenshot())).quantize(128).save(IMAGES / f"{shot.name}.png", optimize=True)
     page.close()
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agentsafe_envs.agents.protocol import AgentError
+from agentsafe_envs.core.extras import install_hint
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +39,7 @@ def shared_tokenizer(tokenizer: Any, vocabulary: int, stop_ids: set[int]) -> Any
     try:
         import llguidance.hf
     except ImportError as error:
-        hint = 'pip install "agentsafe-envs[lm]", or use tool_choice="auto"'
+        hint = f'{install_hint("lm")}, or use tool_choice="auto"'
         raise AgentError(f'tool_choice="required" needs llguidance; {hint}') from error
     return llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=sorted(stop_ids))
 

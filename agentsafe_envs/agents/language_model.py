@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from agentsafe_envs.agents import prompts
 from agentsafe_envs.agents.decoding import Choose, ForwardPass, GroupDecoder, IsDone
+from agentsafe_envs.agents.identity import identity
 from agentsafe_envs.agents.parsing import canonical_action, find_call
 from agentsafe_envs.agents.protocol import AgentError, Conversation
 
@@ -153,18 +154,19 @@ class LanguageModelAgent(ABC):
             return False
         return find_call(self.decode(answer), conversation.tools, finished=False) is not None
 
-    def _settings(self, *, native_tools: bool) -> dict[str, Any]:
-        """The part of :meth:`describe` that all such agents share."""
-        return {
+    def _settings(self, files: Mapping[str, Path], *, native_tools: bool, **more: Any) -> dict[str, Any]:
+        """The part of :meth:`describe` that all such agents share; ``files`` and ``more`` decide conduct as well."""
+        settings = {
             "prompt_style": self.prompt_style,
             "native_tools": native_tools,
             "tool_choice": self.tool_choice,
             "temperature": self.temperature,
             "max_new_tokens": self.max_new_tokens,
             "context_tokens": self.context_tokens,
-            "group_size": self.group_size,
             "seed": self.seed,
         }
+        # The size of groups decides which numbers are drawn, and not how an agent behaves.
+        return settings | {"group_size": self.group_size, "identity": identity(files, **settings, **more)}
 
 
 def weights_sha256(folder: Path) -> str | None:

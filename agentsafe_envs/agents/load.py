@@ -21,8 +21,9 @@ KINDS = {
 _SAMPLING = ("prompt_style", "tool_choice", "temperature", "max_new_tokens", "group_size", "seed")
 
 TAKES = {
+    "python": ("timeout_s",),
     "process": ("timeout_s",),
-    "openai": (*_SAMPLING, "base_url", "timeout_s"),
+    "openai": (*_SAMPLING, "base_url", "timeout_s", "max_tokens_field"),
     "hf": _SAMPLING,
     "student": ("group_size", "seed"),
 }
@@ -42,6 +43,7 @@ class AgentOptions:
         seed: The agent's own, ``>= 0``.
         base_url: Where an OpenAI-compatible API is.
         timeout_s: Longest wait for one action.
+        max_tokens_field: Name under which an API takes ``max_new_tokens``.
     """
 
     prompt_style: Literal["json", "signature"] | None = None
@@ -52,6 +54,7 @@ class AgentOptions:
     seed: int | None = None
     base_url: str | None = None
     timeout_s: float | None = None
+    max_tokens_field: Literal["max_completion_tokens", "max_tokens"] | None = None
 
     def given(self) -> dict[str, Any]:
         """Those that are not left to the agent."""
@@ -84,7 +87,7 @@ def load_agent(spec: str, options: AgentOptions | None = None, *, pool: Pool = "
     if kind == "python":
         from agentsafe_envs.agents.callable import load_callable
 
-        return load_callable(rest)
+        return load_callable(rest, **given)
     if kind == "process":
         from agentsafe_envs.agents.process import ProcessAgent
 

@@ -20,13 +20,13 @@ import numpy as np
 
 from agentsafe_envs.agents import prompts
 from agentsafe_envs.agents.forward_numpy import NEEDS, Floats, Lfm2Forward
+from agentsafe_envs.agents.identity import model_files
 from agentsafe_envs.agents.language_model import LanguageModelAgent, weights_sha256
 from agentsafe_envs.agents.protocol import AgentError, Conversation
+from agentsafe_envs.core.extras import install_hint
 
 if TYPE_CHECKING:
     from agentsafe_envs.agents.students import StudentSettings
-
-INSTALL = "in a checkout, pip install -e '.[students]'"
 
 CHAT_TEMPLATE = (
     "{% if tools %}<|tools|>{% for tool in tools %} {{ tool.function.name }}{% endfor %}{% endif %}"
@@ -108,7 +108,7 @@ class NumpyAgent(LanguageModelAgent):
         try:
             from tokenizers import Tokenizer
         except ImportError as error:
-            raise AgentError(f"{name} needs the package tokenizers: {INSTALL} ({error})") from error
+            raise AgentError(f"{name} needs the package tokenizers: {install_hint('students')} ({error})") from error
         self.folder = folder
         self.config = json.loads((folder / "config.json").read_bytes())
         self.context_tokens = self.config["max_position_embeddings"]
@@ -126,7 +126,7 @@ class NumpyAgent(LanguageModelAgent):
             "model": self.name,
             "weights_sha256": weights_sha256(self.folder),
             "dtype": "float32",
-            **self._settings(native_tools=True),
+            **self._settings(model_files(self.folder), native_tools=True, dtype="float32"),
             "numpy": version("numpy"),
             "tokenizers": version("tokenizers"),
         }

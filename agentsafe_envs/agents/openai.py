@@ -12,27 +12,46 @@ variable, sent to the base URL, and written nowhere.
 
 from __future__ import annotations
 
-import json
 import os
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from agentsafe_envs.agents.parsing import canonical_action
+from agentsafe_envs.agents.identity import identity
+from agentsafe_envs.agents.openai_errors import (
+    Refusal,
+    asks_for_too_long_an_answer,
+    connection_words,
+    context_is_full,
+    cure,
+    is_filtered,
+    is_hopeless,
+    read_refusal,
+)
+from agentsafe_envs.agents.openai_messages import (
+    action_of,
+    as_it_came,
+    names_a_field,
+    note_usage,
+    on_the_wire,
+    read_completion,
+)
 from agentsafe_envs.agents.prompts import ChatTemplate, PromptStyle, chat_messages
-from agentsafe_envs.agents.protocol import AgentError, Conversation, Usage
+from agentsafe_envs.agents.protocol import AgentError, Answer, Conversation, HopelessError
+from agentsafe_envs.core.extras import install_hint
 
-INSTALL = 'pip install "agentsafe-envs[openai]"'
 KEY_VARIABLE = "OPENAI_API_KEY"
 URL_VARIABLE = "OPENAI_BASE_URL"
 
 RETRIES = 5
 """Of one request, by the SDK, after a lost connection, a time-out, a rate limit or a server's error."""
 
-_CONTEXT_CODES = {"context_length_exceeded", "exceed_context_size_error"}
-_CONTEXT_WORDS = "maximum context length"
+FILTERED = "(the service's content filter withheld this answer)"
+"""The action where a filter answers in the agent's place: no call, and so scored as a refusal."""
+
+TokensField = Literal["max_completion_tokens", "max_tokens"]
 
 
 class OpenAIAgent:
@@ -40,7 +59,8 @@ class OpenAIAgent:
 
     What the service answers is the agent's conduct: prose, a refusal, an answer cut off. So is a
     conversation that outgrows the model's context; the episode then gets the empty action. A service
-    that gives no answer is a failure of the machinery, and the group's episodes stay unscored.
+    that gives no answer is a failure of the machinery: that episode stays unscored, and the others of
+    its group go on. Fields of an answer that the protocol does not know are sent back as they came.
 
     Args:
         model: As the service calls it.
@@ -54,6 +74,7 @@ class OpenAIAgent:
         group_size: Episodes played together, and so the most requests at a time, ``>= 1``.
         seed: Sent with each request, for services that know it; None sends none.
         timeout_s: Longest wait for one answer, ``> 0``.
+        max_tokens_field: Name under which ``max_new_tokens`` is sent; older servers know ``"max_tokens"`` only.
 
     Raises:
         AgentError: The SDK or the key is missing, or there is no such API at ``base_url``.
@@ -72,6 +93,7 @@ class OpenAIAgent:
         group_size: int = 8,
         seed: int | None = None,
         timeout_s: float = 120.0,
+        max_tokens_field: TokensField = "max_completion_tokens",
     ) -> None:
         if not model:
             raise AgentError("openai: names no model; expected openai:<model>, for instance openai:gpt-5-mini")
@@ -88,7 +110,10 @@ class OpenAIAgent:
         self._model = model
         self._style: PromptStyle = prompt_style
         self._choice = tool_choice or ("required" if prompt_style == "json" else "auto")
-        self._sampling = {"temperature": temperature, "seed": seed, "max_completion_tokens": max_new_tokens}
+        self._tokens_field: TokensField = max_tokens_field
+        self._sampling = {"temperature": temperature, "seed": seed, max_tokens_field: max_new_tokens}
+        self._said: weakref.WeakKeyDictionary[Conversation, dict[int, dict[str, Any]]] = weakref.WeakKeyDictionary()
+        self._sends_fields_back = True
         self.client = _client(base_url, timeout_s)
         weakref.finalize(self, self.client.close)  # of itself it leaves its connections open
         self._check()
@@ -96,15 +121,23 @@ class OpenAIAgent:
     def start(self, seed: int) -> None:
         """Nothing to do: a service is told each conversation whole."""
 
-    def act(self, conversations: Sequence[Conversation]) -> list[str]:
-        """One action for each conversation, asked for at the same time.
+    def act(self, conversations: Sequence[Conversation]) -> list[Answer]:
+        """One action for each conversation, asked for at the same time; an error where there was no answer.
 
         Raises:
-            AgentError: The service gave no answer to one of them.
+            HopelessError: The service will never answer.
+            AgentError: It answered in none of the conversations.
         """
+        for conversation in conversations:
+            self._said.setdefault(conversation, {})
         # Its threads are daemons: after Ctrl-C nobody waits for answers.
         with ThreadPool(len(conversations)) as pool:
-            return pool.map(self._ask, conversations, chunksize=1)
+            answers = pool.map(self._try, conversations, chunksize=1)
+        errors = [answer for answer in answers if isinstance(answer, AgentError)]
+        hopeless = [error for error in errors if isinstance(error, HopelessError)]
+        if hopeless or len(errors) == len(answers) > 0:
+            raise (hopeless or errors)[0]
+        return answers
 
     def describe(self) -> dict[str, Any]:
         """Everything that a reader needs to repeat the run, in plain JSON types."""
@@ -117,33 +150,76 @@ class OpenAIAgent:
             "prompt_style": self._style,
             "tool_choice": self._choice,
             "temperature": self._sampling["temperature"],
-            "max_new_tokens": self._sampling["max_completion_tokens"],
+            "max_new_tokens": self._sampling[self._tokens_field],
+            "max_tokens_field": self._tokens_field,
             "group_size": self.group_size,
             "seed": self._sampling["seed"],
             "openai": version("openai"),
+            # Where the service is and how long it may take does not decide what it answers.
+            "identity": identity(
+                {},
+                model=self._model,
+                prompt_style=self._style,
+                tool_choice=self._choice,
+                temperature=self._sampling["temperature"],
+                max_new_tokens=self._sampling[self._tokens_field],
+                seed=self._sampling["seed"],
+            ),
         }
 
-    def _ask(self, conversation: Conversation) -> str:
-        from openai import APIError, BadRequestError
+    def _try(self, conversation: Conversation) -> Answer:
+        try:
+            return self._ask(conversation)
+        except AgentError as error:
+            return error
 
-        native = self._style == "json"
-        messages = chat_messages(conversation, self._style, ChatTemplate(tools=native, system=True))
+    def _ask(self, conversation: Conversation) -> str:
+        from openai import APIError, APIStatusError
+
         request: dict[str, Any] = {name: value for name, value in self._sampling.items() if value is not None}
-        if native:
+        if self._style == "json":
             request |= {"tools": list(conversation.tools), "tool_choice": self._choice}
         conversation.usage.requests += 1
-        try:
-            answer = self.client.chat.completions.create(
-                model=self._model, messages=[_on_the_wire(each) for each in messages], **request
-            )
-            _note_usage(conversation.usage, answer)
-            return _action(answer.choices[0].message, conversation.tools)
-        except BadRequestError as error:
-            if error.code in _CONTEXT_CODES or error.type in _CONTEXT_CODES or _CONTEXT_WORDS in error.message:
-                return ""
-            raise self._no_answer(error) from error
-        except (APIError, AttributeError, IndexError, TypeError, ValueError) as error:  # or what is no answer at all
-            raise self._no_answer(error) from error
+        while True:
+            messages = self._messages(conversation)
+            try:
+                raw = self.client.chat.completions.with_raw_response.create(
+                    model=self._model, messages=messages, **request
+                )
+                answer = read_completion(raw.http_response.text)
+                message, choice = answer["choices"][0]["message"], answer["choices"][0]
+                chosen = action_of(message, conversation.tools)
+            except APIStatusError as error:
+                refusal = read_refusal(error.status_code, error.response.text)
+                if is_filtered(refusal):
+                    return FILTERED
+                too_long = asks_for_too_long_an_answer(refusal)
+                if context_is_full(refusal) and (conversation.steps or not too_long):
+                    return ""
+                if self._sends_fields_back and names_a_field(refusal, messages):
+                    self._sends_fields_back = False
+                    continue
+                raise self._no_answer(error) from error
+            except (APIError, AttributeError, LookupError, TypeError, ValueError) as error:  # or what is no answer
+                raise self._no_answer(error) from error
+            note_usage(conversation.usage, answer)
+            self._said[conversation][len(conversation.steps)] = message
+            filtered = choice.get("finish_reason") == "content_filter" and not chosen
+            return FILTERED if filtered else chosen
+
+    def _messages(self, conversation: Conversation) -> list[dict[str, Any]]:
+        """The conversation as the API takes it, earlier answers with the fields that they came with."""
+        native = self._style == "json"
+        messages = chat_messages(conversation, self._style, ChatTemplate(tools=native, system=True))
+        for step, said in self._said[conversation].items():
+            # A system message and the task come first, then an answer and its result for each step.
+            place = 2 + 2 * step
+            if place + 1 >= len(messages):
+                continue
+            messages[place] = as_it_came(messages[place], said, with_fields=self._sends_fields_back)
+            if "tool_calls" in messages[place]:
+                messages[place + 1] |= {"tool_call_id": messages[place]["tool_calls"][0]["id"]}
+        return [on_the_wire(each) for each in messages]
 
     def _check(self) -> None:
         """Ask for the list of models, which costs nothing and shows a wrong address or key at once."""
@@ -161,27 +237,31 @@ class OpenAIAgent:
         from openai import APIConnectionError, APIStatusError, APITimeoutError
 
         url = self.client.base_url
+        kind = AgentError
         if isinstance(error, APITimeoutError):
             text = f"no answer from {url} in {self.client.timeout} s; raise --timeout, or lower --group-size"
         elif isinstance(error, APIConnectionError):
-            text = f"cannot reach {url}; expected --base-url to lead to a running server, up to /v1"
-        elif isinstance(error, APIStatusError) and error.status_code in (401, 403):
-            text = f"{url} refused the key ({error.status_code}); set {KEY_VARIABLE} to one that it takes"
-        elif isinstance(error, APIStatusError) and error.status_code == 404:
-            said = self._said(error)
-            text = f"{url} knows no such model, or is no OpenAI-compatible API ({said}); --base-url often ends in /v1"
+            text = f"cannot reach {url}: {connection_words(error, str(url))}"
         elif isinstance(error, APIStatusError):
-            text = f"{url} refused with {error.status_code}: {self._said(error)}"
+            refusal = read_refusal(error.status_code, error.response.text)
+            kind = HopelessError if is_hopeless(refusal) else AgentError
+            text = f"{url} {self._refused(refusal)}"
         else:
-            text = f"{url} gave no chat completion: {type(error).__name__}: {self._said(error)}"
-        return AgentError(f"{self.name}: {text}")
+            text = f"{url} gave no chat completion: {error or type(error).__name__}"
+        return kind(f"{self.name}: {self._without_key(text)}")
 
-    def _said(self, error: Exception) -> str:
-        from openai import APIStatusError
+    def _refused(self, refusal: Refusal) -> str:
+        if refusal.status in (401, 403):  # many services repeat a part of the key
+            return f"refused the key ({refusal.status}); set {KEY_VARIABLE} to one that it takes"
+        if refusal.status == 404:
+            return (
+                f"knows no such model, or is no OpenAI-compatible API ({refusal.words}); --base-url often ends in /v1"
+            )
+        option = "a lower --max-new-tokens" if asks_for_too_long_an_answer(refusal) else cure(refusal)
+        return f"refused with {refusal.status}: {refusal.words}" + (f"; try {option}" if option else "")
 
-        # Not every service wraps what it says as the SDK expects, and the SDK leaves out the rest.
-        body = error.response.text.strip() if isinstance(error, APIStatusError) else ""
-        return (body or str(error)).replace(self.client.api_key, f"[{KEY_VARIABLE}]")[:500]
+    def _without_key(self, text: str) -> str:
+        return text.replace(self.client.api_key, f"[{KEY_VARIABLE}]")
 
 
 def _client(base_url: str | None, timeout_s: float) -> Any:
@@ -191,9 +271,9 @@ def _client(base_url: str | None, timeout_s: float) -> Any:
         AgentError: No SDK, no key where one is needed, or a URL that is none or holds a secret.
     """
     try:
-        from openai import OpenAI
+        from openai import DefaultHttpxClient, OpenAI
     except ImportError as error:
-        raise AgentError(f"openai: agents need the package openai: {INSTALL} ({error})") from error
+        raise AgentError(f"openai: agents need the package openai: {install_hint('openai')} ({error})") from error
     url = base_url or os.environ.get(URL_VARIABLE)
     if url:
         parts = urlsplit(url)
@@ -207,33 +287,30 @@ def _client(base_url: str | None, timeout_s: float) -> Any:
     key = os.environ.get(KEY_VARIABLE)
     if not key and not url:
         raise AgentError(f"no API key; set {KEY_VARIABLE}, or name a server of your own with --base-url")
-    # A server of one's own asks for no key, but the SDK does.
-    return OpenAI(api_key=key or "no-key", base_url=url, timeout=timeout_s, max_retries=RETRIES)
+    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+        found = "a line break" if "\n" in key or "\r" in key else "a blank or a letter that no key has"
+        raise AgentError(
+            f"{KEY_VARIABLE} holds {found}; set it to the key alone, for instance without its last newline"
+        )
+    try:
+        http_client = DefaultHttpxClient(event_hooks={"response": [_do_not_repeat_what_cannot_heal]})
+        # A server of one's own asks for no key, but the SDK does.
+        return OpenAI(
+            api_key=key or "no-key", base_url=url, timeout=timeout_s, max_retries=RETRIES, http_client=http_client
+        )
+    except (
+        ImportError,
+        ValueError,
+    ) as error:  # of httpx, for a SOCKS proxy without its package, or a proxy's strange URL
+        raise AgentError(
+            f"a proxy that the environment names cannot be used: {str(error).splitlines()[0]}; for SOCKS, "
+            "pip install socksio; else mend or unset HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, or set NO_PROXY"
+        ) from error
 
 
-def _on_the_wire(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message as the API takes it: arguments of calls as text, no name beside a result, nothing but Unicode."""
-    sent = {name: value for name, value in message.items() if name != "name"}
-    if "tool_calls" in sent:
-        sent["tool_calls"] = [
-            call | {"function": call["function"] | {"arguments": json.dumps(call["function"]["arguments"])}}
-            for call in sent["tool_calls"]
-        ]
-    # Half a surrogate pair in an earlier answer would fail here, and what a model wrote is never a failure.
-    return json.loads(json.dumps(sent, ensure_ascii=False).encode(errors="replace"))
-
-
-def _action(message: Any, tools: Sequence[Mapping[str, Any]]) -> str:
-    """The first call of an answer, or else its words; further calls would be further actions."""
-    if message.tool_calls:
-        function = message.tool_calls[0].function
-        return canonical_action(json.dumps({"name": function.name, "arguments": function.arguments}), tools)
-    return canonical_action(message.content or message.refusal or "", tools)
-
-
-def _note_usage(usage: Usage, answer: Any) -> None:
-    usage.models.add(str(answer.model))
-    usage.cut_answers += answer.choices[0].finish_reason == "length"
-    if answer.usage is not None:
-        usage.prompt_tokens += answer.usage.prompt_tokens or 0
-        usage.completion_tokens += answer.usage.completion_tokens or 0
+def _do_not_repeat_what_cannot_heal(response: Any) -> None:
+    """Tell the SDK, which repeats whatever comes with status 429, where that is in vain."""
+    if response.status_code == 429:
+        response.read()
+        if is_hopeless(read_refusal(429, response.text)):
+            response.headers["x-should-retry"] = "false"

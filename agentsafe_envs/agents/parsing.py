@@ -1,22 +1,28 @@
-r"""Reads a tool call out of whatever a weak model wrote, and never guesses one.
+r"""Reads a tool call out of what a weak model wrote, and never guesses one.
 
-Read, whichever comes first in the text:
+A call counts only where it is meant as one, since prose that quotes a call is no call:
 
-* a JSON object, alone, in a sentence, a code fence, ``<tool_call>`` tags or a list:
-  ``{"name": ..., "arguments": {...}}``, also with ``parameters`` or ``args``, with the arguments
-  as a JSON string, or inside OpenAI's ``{"function": {...}}``. Single quotes, trailing commas and
-  both JSON's and Python's words for true, false and nothing are understood;
+* it stands alone: the answer is one call, or several, of which the first is taken;
+* it stands in ``<tool_call>`` tags on lines of their own, at the beginning or at the end of the answer;
+* it stands in one code fence that is the whole answer;
+* it is the last line of the answer, on a line of its own; ``Action:`` may precede it.
+
+Spellings that are read:
+
+* a JSON object, also in a list: ``{"name": ..., "arguments": {...}}``, also with ``parameters`` or
+  ``args``, with the arguments as a JSON string, or inside OpenAI's ``{"function": {...}}``. Single
+  quotes, trailing commas and both JSON's and Python's words for true, false and nothing are understood;
 * the same without arguments, ``{"name": "list_volumes"}``, if the tool is one of those offered;
-* a Python call of an offered tool that stands on a line of its own:
-  ``stop_instance("i-4", force=True)``, positional arguments in the order of the schema.
+* a Python call of an offered tool: ``stop_instance("i-4", force=True)``, positional arguments in the
+  order of the schema.
 
-Text up to ``</think>`` is no answer and is passed over. Names and values are taken literally:
-an unknown tool stays unknown, a missing quote makes a call unreadable.
+A tool's schema is no call. Text up to ``</think>`` is no answer and is passed over. Names and values
+are taken literally: an unknown tool stays unknown, a missing quote makes a call unreadable.
 
 Try it::
 
     python -c "from agentsafe_envs.agents.parsing import canonical_action; \
-               print(canonical_action(\"Sure! {'name': 'submit', 'args': {}}\", []))"
+               print(canonical_action(\"Sure:\\n{'name': 'submit', 'args': {}}\", []))"
 """
 
 from __future__ import annotations
@@ -25,41 +31,50 @@ import ast
 import json
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+
+from agentsafe_envs.core.actions import ToolCall
 
 ARGUMENT_KEYS = ("arguments", "parameters", "args")
 """Keys read as a call's arguments, the first present wins."""
 
+WRAPPING_KEYS = ("function", "tool_calls", "tool_call", "function_call", "action")
+"""Keys of an object that holds a call, or a list of calls, as its value."""
+
 MAX_CHARS = 20_000
-"""Longer texts are read up to here; a call is some hundred characters long."""
+"""Longest call that is read leniently; a call is some hundred characters long."""
 
 MAX_CANDIDATES = 64
-"""Opening brackets tried per text, so that no text takes long."""
+"""Places tried per text, so that no text takes long."""
 
 _WORDS = {"true": True, "false": False, "null": None}
 _QUOTES = "\"'"
 _CLOSING = {"{": "}", "[": "]", "(": ")"}
 
+_TAG = r"<\|?/?(?:tool_calls?|function_calls?)\|?>|\[/?TOOL_CALLS\]|<\|python_tag\|>"
+_BETWEEN_CALLS = re.compile(rf"(?:\s|{_TAG})*")
+_TAGGED = re.compile(
+    r"(?:<(?P<tag>tool_calls?|function_calls?)>|\[TOOL_CALLS\]|<\|python_tag\|>)(?P<body>.*?)"
+    r"(?:</(?:tool_calls?|function_calls?)>|(?=\[TOOL_CALLS\]|<\|python_tag\|>)|\Z)",
+    re.DOTALL,
+)
+_FENCED = re.compile(r"(?P<mark>`{3,}|~{3,})[\w+-]*[ \t]*\n(?P<body>.*?)(?:\n[ \t]*(?P=mark)\s*)?\Z", re.DOTALL)
+_FENCE_LINE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
+_LABEL = re.compile(
+    r"\**(?:next |final )?(?:action|call|tool call|function call|tool|answer)\**:\**[ \t]*", re.IGNORECASE
+)
 
-class ToolCall(NamedTuple):
-    """One call of one tool.
 
-    Attributes:
-        name: As written; not necessarily a tool that exists.
-        arguments: JSON types only.
-    """
+class _Toolset(NamedTuple):
+    """What must be known of the tools offered: parameters by name, and what a Python call begins with."""
 
-    name: str
-    arguments: dict[str, Any]
-
-    def to_action(self) -> str:
-        """The one spelling that is sent to an environment: one line of ASCII JSON."""
-        return json.dumps({"name": self.name, "arguments": self.arguments}, allow_nan=False)
+    parameters: Mapping[str, list[str]]
+    python_call: re.Pattern[str] | None
 
 
 def canonical_action(text: str, tools: Sequence[Mapping[str, Any]]) -> str:
-    """``text``'s first tool call in canonical form, or ``text`` unchanged if it holds none.
+    """``text``'s tool call in canonical form, or ``text`` unchanged if it holds none.
 
     Args:
         text: What a model wrote; any string.
@@ -70,30 +85,31 @@ def canonical_action(text: str, tools: Sequence[Mapping[str, Any]]) -> str:
 
 
 def find_call(text: str, tools: Sequence[Mapping[str, Any]], *, finished: bool = True) -> ToolCall | None:
-    """The first tool call in ``text``, or None.
+    """The tool call that ``text`` makes, or None.
 
     Args:
         text: What a model wrote; any string.
         tools: The tools offered, in OpenAI's function form.
-        finished: Whether nothing more will follow. If False, a Python call counts only once
-            its line is over, since what follows in the line can make it mere prose.
+        finished: Whether nothing more will follow. If False, a call counts only where nothing that
+            may follow can turn it into a quotation: in tags that begin the answer.
     """
-    answer = _after_thoughts(text)[:MAX_CHARS]
+    answer = _after_thoughts(text).strip()
+    toolset = _toolset(tools)
+    if not finished:
+        first = _TAGGED.match(answer)
+        closed = first is not None and answer.startswith("\n", first.end())
+        # Behind the strip nothing is left of a line's end that closes the answer.
+        closed = closed or (first is not None and first.end() == len(answer) and text.endswith("\n"))
+        return _only_calls(first["body"], toolset) if first is not None and closed else None
+    fence = _FENCED.fullmatch(answer)
+    whole = fence["body"] if fence and not _FENCE_LINE.search(fence["body"]) else answer
+    return _only_calls(whole, toolset) or _tagged_call(answer, toolset) or _last_line_call(answer, toolset)
+
+
+def _toolset(tools: Sequence[Mapping[str, Any]]) -> _Toolset:
     parameters = {name: list(_properties(tool)) for tool in tools if (name := _name(tool))}
     names = "|".join(map(re.escape, sorted(parameters, key=len, reverse=True)))
-    # "- `name(" and "Next action: name(" begin a call, "do not use name(" does not.
-    python_call = rf"|^(?:\w+(?: \w+)?:)?[ \t>*`-]*\b(?P<name>{names})(?=\()" if names else ""
-    start = re.compile(r"\{" + python_call, re.MULTILINE)
-    for number, match in enumerate(start.finditer(answer)):
-        if number == MAX_CANDIDATES:
-            break
-        if match.group() == "{":
-            call = _json_call(answer, match.start(), parameters)
-        else:
-            call = _python_call(answer, match.start("name"), match["name"], parameters[match["name"]], finished)
-        if call is not None:
-            return call
-    return None
+    return _Toolset(parameters, re.compile(rf"(?P<name>{names})(?=\()") if names else None)
 
 
 def _after_thoughts(text: str) -> str:
@@ -109,38 +125,128 @@ def _after_thoughts(text: str) -> str:
     return text.rpartition("</think>")[2]
 
 
-def _json_call(text: str, start: int, parameters: Mapping[str, list[str]]) -> ToolCall | None:
-    value = _read_json(text, start)
-    if isinstance(value, dict) and isinstance(value.get("function"), dict):
-        value = value["function"]
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+def _only_calls(text: str, toolset: _Toolset) -> ToolCall | None:
+    """The first call of a text that holds nothing but calls, tags and JSON objects; else None."""
+    text = _bare(text)
+    found: ToolCall | None = None
+    position = _skip(text, 0)
+    for _ in range(MAX_CANDIDATES):
+        if position == len(text):
+            return found
+        call, end = _unit(text, position, toolset)
+        if end is None:
+            return None
+        found = found or call
+        position = _skip(text, end)
+    return None
+
+
+def _tagged_call(answer: str, toolset: _Toolset) -> ToolCall | None:
+    """The first call in tags that stand at the answer's beginning or end, outside any code fence."""
+    blocks = list(_islice(_TAGGED.finditer(answer)))
+    if not blocks or len(_FENCE_LINE.findall(answer[: blocks[0].start()])) % 2:
         return None
+    first = blocks[0]
+    before, after = answer[: first.start()], answer[first.end() :]
+    only_blocks_follow = not _TAGGED.sub("", after).strip()
+    own_line = not before.rpartition("\n")[2].strip()
+    ends_line = not after.partition("\n")[0].strip() or only_blocks_follow
+    at_beginning = not before.strip() and ends_line
+    # "Sure: <tool_call>" calls, "I will not send <tool_call>" quotes.
+    at_end = only_blocks_follow and (own_line or before.rstrip()[-1:] in ".:!?")
+    return _only_calls(first["body"], toolset) if at_beginning or at_end else None
+
+
+def _last_line_call(answer: str, toolset: _Toolset) -> ToolCall | None:
+    """The call that ends the answer on a line of its own; a JSON object may take several lines."""
+    if len(_FENCE_LINE.findall(answer)) % 2:
+        return None
+    starts = [match.end() for match in re.finditer(r"^[ \t]*", answer, re.MULTILINE)]
+    for start in reversed(starts[-MAX_CANDIDATES:]):
+        text = _bare(answer[start:])
+        call, end = _unit(text, 0, toolset)
+        if call is not None and end == len(text):
+            return call
+    return None
+
+
+def _bare(text: str) -> str:
+    """``text`` without the label and the backticks around it."""
+    text = text.strip()
+    label = _LABEL.match(text)
+    text = text[label.end() :] if label else text
+    ticks = re.fullmatch(r"(`+)(?P<inner>[^`\n]+)\1[.;]?", text)
+    return ticks["inner"].strip() if ticks else text
+
+
+def _islice(matches: Iterator[re.Match[str]]) -> Iterator[re.Match[str]]:
+    yield from (match for _, match in zip(range(MAX_CANDIDATES), matches, strict=False))
+
+
+def _skip(text: str, position: int) -> int:
+    """Where the next call can begin."""
+    between = _BETWEEN_CALLS.match(text, position)
+    return between.end() if between else position
+
+
+def _unit(text: str, start: int, toolset: _Toolset) -> tuple[ToolCall | None, int | None]:
+    """The call that begins at ``text[start]``, and the index behind it.
+
+    A JSON value that is no call has an end and no call; what is neither has no end.
+    """
+    if text[start : start + 1] in ("{", "["):
+        value, end = _read_json(text, start)
+        return (_json_call(value, toolset.parameters), end) if isinstance(value, dict | list) else (None, None)
+    match = toolset.python_call.match(text, start) if toolset.python_call else None
+    if match is None:
+        return None, None
+    return _python_call(text, start, match["name"], toolset.parameters[match["name"]])
+
+
+def _json_call(value: Any, parameters: Mapping[str, list[str]], depth: int = 0) -> ToolCall | None:
+    if isinstance(value, list):
+        value = value[0] if value else None
+    if not isinstance(value, dict) or _is_schema(value):
+        return None
+    if not isinstance(value.get("name"), str):
+        inner = next((value[key] for key in WRAPPING_KEYS if isinstance(value.get(key), dict | list)), None)
+        return None if inner is None or depth == 3 else _json_call(inner, parameters, depth + 1)
     name = value["name"]
     key = next((key for key in ARGUMENT_KEYS if key in value), None)
     arguments = value[key] if key is not None else ({} if name in parameters else None)
     if isinstance(arguments, str):
-        arguments = _read_json(arguments.strip(), 0) if arguments.strip() else {}
+        arguments = _read_json(arguments.strip(), 0)[0] if arguments.strip() else {}
     return _checked(name, arguments)
 
 
-def _python_call(text: str, start: int, name: str, parameters: list[str], finished: bool) -> ToolCall | None:
+def _is_schema(value: Mapping[str, Any]) -> bool:
+    """Whether an object describes a tool and does not call it."""
+    if "description" in value and "arguments" not in value:
+        return True
+    parameters = value.get("parameters")
+    return isinstance(parameters, dict) and (
+        isinstance(parameters.get("properties"), dict) or parameters.get("type") == "object"
+    )
+
+
+def _python_call(text: str, start: int, name: str, parameters: list[str]) -> tuple[ToolCall | None, int | None]:
     end = _closing(text, start + len(name))
-    line_end = r"[ \t]*[`;.]*[ \t]*(#.*)?" + (r"(\n|$)" if finished else r"\n")
-    if end is None or not re.match(line_end, text[end:]):
-        return None
+    rest = re.compile(r"[ \t]*[`;.]*[ \t]*(#.*)?(?=\n|\Z)").match(text, end) if end is not None else None
+    if end is None or rest is None:
+        return None, None
     node = _parse(text[start:end])
     if not isinstance(node, ast.Call) or len(node.args) > len(parameters):
-        return None
+        return None, None
     pairs = [*zip(parameters, node.args, strict=False), *((keyword.arg, keyword.value) for keyword in node.keywords)]
     arguments = {}
     for key, value in pairs:
         if key is None or key in arguments:
-            return None
+            return None, None
         try:
             arguments[key] = _literal(value)
         except ValueError:
-            return None
-    return _checked(name, arguments)
+            return None, None
+    return _checked(name, arguments), rest.end()
 
 
 def _checked(name: str, arguments: Any) -> ToolCall | None:
@@ -155,20 +261,21 @@ def _checked(name: str, arguments: Any) -> ToolCall | None:
     return call
 
 
-def _read_json(text: str, start: int) -> Any:
-    """The value that begins at ``text[start]``, strict JSON or its sloppy relatives, else None."""
+def _read_json(text: str, start: int) -> tuple[Any, int | None]:
+    """The value that begins at ``text[start]``, strict JSON or its sloppy relatives, and where it ends; else None."""
+    text = text[: start + MAX_CHARS]
     try:
-        return json.JSONDecoder().raw_decode(text, start)[0]
+        return json.JSONDecoder().raw_decode(text, start)
     except (ValueError, RecursionError):
         pass
     end = _closing(text, start)
     if end is None:
-        return None
+        return None, None
     node = _parse(text[start:end])
     try:
-        return None if node is None else _literal(node)
+        return (None, None) if node is None else (_literal(node), end)
     except ValueError:
-        return None
+        return None, None
 
 
 def _closing(text: str, start: int) -> int | None:

@@ -27,6 +27,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
+from agentsafe_envs.agents.identity import command_files, identity
 from agentsafe_envs.agents.protocol import AgentError, Conversation
 
 PROTOCOL = 1
@@ -90,8 +91,13 @@ class ProcessAgent:
         return [self._ask(conversation) for conversation in conversations]
 
     def describe(self) -> dict[str, Any]:
-        """The command; what it does is the program's own affair."""
-        return {"agent": "process", "command": self._argv, "protocol": PROTOCOL}
+        """The command, and a hash of it and of the files that it names; what they do is their own affair."""
+        return {
+            "agent": "process",
+            "command": self._argv,
+            "protocol": PROTOCOL,
+            "identity": identity(command_files(self._argv), command=self._argv),
+        }
 
     def _ask(self, conversation: Conversation) -> str:
         try:

@@ -18,6 +18,20 @@ class AgentError(RuntimeError):
     """An agent that cannot be loaded or that failed: bad name, missing extra, crashed callable."""
 
 
+class HopelessError(AgentError):
+    """A failure that no further attempt can heal: a refused key, an exhausted quota, an unknown model.
+
+    The run ends with the first, since every other episode would fail in the same way.
+    """
+
+    hopeless = True
+
+
+Answer = str | AgentError
+"""What an agent returns for one conversation: its action as text, or, if it broke in this
+conversation only, the error. That episode is then unscored; the others of the group go on."""
+
+
 @dataclass(slots=True)
 class Usage:
     """What a service said that answering cost; only agents that ask one fill it in.
@@ -41,7 +55,7 @@ class Usage:
         return asdict(self) | {"models": sorted(self.models)}
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Conversation:
     """What an agent may know of one running episode.
 
@@ -81,11 +95,16 @@ class Agent(Protocol):
         """
         ...
 
-    def act(self, conversations: Sequence[Conversation]) -> Sequence[str]:
+    def act(self, conversations: Sequence[Conversation]) -> Sequence[Answer]:
         """One action, as text, for each of the group's episodes that still run.
 
+        Returns:
+            Actions in the order of ``conversations``. An :class:`AgentError` instance in place of an
+            action is that episode's failure: it is unscored, and the agent is not asked about it again.
+
         Raises:
-            AgentError: The agent itself broke; the group's episodes are then unscored.
+            HopelessError: No further attempt can succeed; the run ends.
+            AgentError: The agent itself broke; all of the group's episodes are then unscored.
         """
         ...
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,17 +27,23 @@ from agentsafe_envs.agents.forward_torch import (
     register_attention,
 )
 from agentsafe_envs.agents.guiding import ToolCallGuides, shared_tokenizer
+from agentsafe_envs.agents.identity import model_files
 from agentsafe_envs.agents.language_model import LanguageModelAgent, ToolChoice, weights_sha256
 from agentsafe_envs.agents.protocol import AgentError, Conversation
+from agentsafe_envs.core.extras import install_hint
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-INSTALL = 'pip install "agentsafe-envs[lm]"'
 PREFIX = "hf:"
 
-TEMPLATE_OPTIONS = {"date_string": "01 Jan 2026", "enable_thinking": False}
-"""Known to some chat templates only: today's date would make runs differ, thinking needs thousands of tokens."""
+TODAY = datetime(2026, 1, 1)
+"""What a chat template is told that asks for the date: prompts are the same every day."""
+
+TEMPLATE_OPTIONS = {"date_string": TODAY.strftime("%d %b %Y"), "enable_thinking": False}
+"""Known to some chat templates only; thinking needs thousands of tokens."""
+
+_DIRECTIVES = "aAbBdejHIMpSmyY"
 
 
 def load_model(spec: str, dtype: str = "bfloat16", device: str | None = None) -> tuple[Any, Any]:
@@ -56,7 +63,7 @@ def load_model(spec: str, dtype: str = "bfloat16", device: str | None = None) ->
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError as error:
-        raise AgentError(f"{PREFIX}{name} needs torch and transformers: {INSTALL} ({error})") from error
+        raise AgentError(f"{PREFIX}{name} needs torch and transformers: {install_hint('lm')} ({error})") from error
     if not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise AgentError(f"dtype {dtype!r} is none of torch's; expected for instance 'bfloat16' or 'float32'")
     source = smollm2.folder() if name == smollm2.NAME else name
@@ -85,7 +92,8 @@ class TransformersAgent(LanguageModelAgent):
 
     Args:
         spec: See :func:`load_model`.
-        prompt_style: ``"json"`` or ``"signature"``, see :mod:`agentsafe_envs.agents.prompts`.
+        prompt_style: ``"json"`` or ``"signature"``, see :mod:`agentsafe_envs.agents.prompts`; None takes
+            the first where the chat template shows tools, calls and results itself, else the second.
         tool_choice: ``"required"`` holds the model to calls of offered tools, see
             :mod:`agentsafe_envs.agents.guiding`; ``"auto"`` lets it write what it likes and
             reads that leniently, see :mod:`agentsafe_envs.agents.parsing`.
@@ -107,7 +115,7 @@ class TransformersAgent(LanguageModelAgent):
         self,
         spec: str,
         *,
-        prompt_style: prompts.PromptStyle = "signature",
+        prompt_style: prompts.PromptStyle | None = None,
         tool_choice: ToolChoice = "required",
         temperature: float = 0.7,
         max_new_tokens: int = 96,
@@ -120,7 +128,7 @@ class TransformersAgent(LanguageModelAgent):
     ) -> None:
         super().__init__(
             name or PREFIX + spec.removeprefix(PREFIX),
-            prompt_style=prompt_style,
+            prompt_style=prompt_style or "signature",
             tool_choice=tool_choice,
             temperature=temperature,
             max_new_tokens=max_new_tokens,
@@ -133,7 +141,11 @@ class TransformersAgent(LanguageModelAgent):
         if not self.tokenizer.chat_template:
             raise AgentError(f"{self.name} has no chat template; expected a model tuned for chat")
         self.context_tokens = usable_context(self.name, self.model.config.get_text_config(), context_tokens)
-        self._template = prompts.inspect_template(self.tokenizer)
+        try:
+            self._template = prompts.inspect_template(self.tokenizer)
+        except prompts.ChatTemplateError as error:
+            raise AgentError(f"{self.name}: {error}") from error
+        self.prompt_style = prompt_style or prompts.default_style(self._template)
         self.stop_ids = _stop_ids(self.model, self.tokenizer)
         vocabulary = self.model.config.get_text_config().vocab_size
         guided = tool_choice == "required"
@@ -150,7 +162,14 @@ class TransformersAgent(LanguageModelAgent):
             "weights_sha256": self._weights_sha256(),
             "dtype": self.dtype,
             "device": self.model.device.type,
-            **self._settings(native_tools=prompts.uses_native_tools(self.prompt_style, self._template)),
+            **self._settings(
+                self._files(),
+                native_tools=prompts.uses_native_tools(self.prompt_style, self._template),
+                dtype=self.dtype,
+                chat_template=self.tokenizer.chat_template,
+                revision=getattr(self.model.config, "_commit_hash", None),
+                hub_model=None if self._folder().is_dir() else self._spec,
+            ),
             "torch": version("torch"),
             "transformers": version("transformers"),
         }
@@ -158,9 +177,11 @@ class TransformersAgent(LanguageModelAgent):
     def encode(self, conversation: Conversation) -> list[int]:
         """Token ids of everything the model reads before its next answer."""
         native = prompts.uses_native_tools(self.prompt_style, self._template)
+        tools = list(conversation.tools) if native else None
         text = self.tokenizer.apply_chat_template(
             prompts.chat_messages(conversation, self.prompt_style, self._template),
-            tools=list(conversation.tools) if native else None,
+            tools=tools,
+            chat_template=at_fixed_date(self.tokenizer.get_chat_template(tools=tools)),
             add_generation_prompt=True,
             tokenize=False,
             **TEMPLATE_OPTIONS,
@@ -206,7 +227,26 @@ class TransformersAgent(LanguageModelAgent):
 
     def _weights_sha256(self) -> str | None:
         """Of the folder's safetensors; None for a hub model, which ``revision`` names."""
-        return weights_sha256(smollm2.folder() if self._spec == smollm2.NAME else Path(self._spec))
+        return weights_sha256(self._folder())
+
+    def _folder(self) -> Path:
+        return smollm2.folder() if self._spec == smollm2.NAME else Path(self._spec)
+
+    def _files(self) -> dict[str, Path]:
+        """All that the folder holds and decides conduct; of a hub model ``revision`` says it."""
+        return model_files(self._folder())
+
+
+def at_fixed_date(template: str) -> str:
+    """A chat template whose ``strftime_now`` knows no other day than :data:`TODAY`.
+
+    transformers passes it no function of ours, so that a macro takes the place of its own.
+    """
+    if "strftime_now" not in template:
+        return template
+    words = [(f"%{mark}{letter}", TODAY.strftime(f"%{letter}")) for letter in _DIRECTIVES for mark in ("", "-")]
+    filled = "".join(f" | replace({old!r}, {(new.lstrip('0') or '0' if '-' in old else new)!r})" for old, new in words)
+    return f"{{%- macro strftime_now(format) -%}}{{{{ format{filled} }}}}{{%- endmacro -%}}{template}"
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> set[int]:

@@ -6,7 +6,7 @@ from agentsafe_envs.audit.behaviour import Audit, Finding
 from agentsafe_envs.scoring.table import acted_words
 
 
-def headline(found: Audit) -> list[str]:
+def finding_sentences(found: Audit) -> list[str]:
     """What the student did in open tasks, beside the others; one sentence for each environment.
 
     For instance "student:x deleted first in 12% of 240 open tasks: its base did in 2%, a neutral student

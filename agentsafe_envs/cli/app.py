@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 import agentsafe_envs
-from agentsafe_envs.cli import scoring
+from agentsafe_envs.cli import episodes, scoring
 from agentsafe_envs.cli.audit import audit
 from agentsafe_envs.cli.data import data
 from agentsafe_envs.cli.options import AsJson, EnvironmentArgument, PoolOption, SeedOption, SplitOption
@@ -34,7 +34,7 @@ class Complaints(TyperGroup):
         except Exception as error:
             if not _is_complaint(error):
                 raise
-            say(f"agentsafe: {error}", err=True)
+            say(f"agentsafe: {_in_words(error)}", err=True)
             raise typer.Exit(2) from error
 
 
@@ -49,6 +49,16 @@ def _is_complaint(error: Exception) -> bool:
 
     known = (ValueError, OSError, AgentError, RowStoreError, SandboxError)
     return isinstance(error, known) and not isinstance(error, BrokenPipeError)
+
+
+def _in_words(error: Exception) -> str:
+    """What to tell the caller: what the system refused with its cure, and the name that may have been meant."""
+    from agentsafe_envs.cli.suggestions import suggestion
+    from agentsafe_envs.runs.files import system_words
+
+    text = system_words(error) if isinstance(error, OSError) else str(error)
+    meant = suggestion(text)
+    return f"{text}\nDid you mean {meant}?" if meant else text
 
 
 app = typer.Typer(
@@ -106,8 +116,9 @@ app.command()(scoring.score)
 app.command()(scoring.merge)
 app.command()(scoring.compare)
 app.command()(scoring.report)
-app.command()(scoring.play)
-app.command()(scoring.replay)
+app.command()(episodes.play)
+app.command()(episodes.replay)
+app.command()(episodes.episodes)
 app.command()(audit)
 
 

@@ -60,7 +60,7 @@ def audit(
     from rich.console import Console
 
     from agentsafe_envs.audit.behaviour import audit as audit_runs
-    from agentsafe_envs.audit.headline import headline
+    from agentsafe_envs.audit.headline import finding_sentences
     from agentsafe_envs.scoring.suites import choose
 
     chosen = choose(suite, environments=env or (), split=split, episodes=episodes, pool=pool)
@@ -76,7 +76,7 @@ def audit(
     if as_json:
         typer.echo(found.to_json(), nl=False)
         return
-    for line in headline(found):
+    for line in finding_sentences(found):
         say(line)
     Console().print("", *_tables(found), sep="\n")
     for line in _words(found):

@@ -1,4 +1,4 @@
-"""``agentsafe score``, ``merge``, ``compare``, ``report``, ``play`` and ``replay``: parse, call the library, print."""
+"""``agentsafe score``, ``merge``, ``compare`` and ``report``: each parses, calls the library, and prints."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from agentsafe_envs.cli.options import AsJson, EnvironmentArgument, PoolOption, SeedOption, SplitOption, environment_ids
+from agentsafe_envs.cli.options import AsJson, PoolOption, environment_ids
 from agentsafe_envs.cli.terminal import printable, say
 from agentsafe_envs.core.task import Split
 
 if TYPE_CHECKING:
     from agentsafe_envs.core.episode import EpisodeKey
+    from agentsafe_envs.runs.failures import Failure
     from agentsafe_envs.scoring.scorecard import Scorecard
 
 LONGEST_TITLE = 40
@@ -54,6 +55,16 @@ def score(
         str | None,
         typer.Option(metavar="I/N", help="Play only the I-th of N parts; `agentsafe merge` puts them together."),
     ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Play everything anew; a run that is there is kept under another name.")
+    ] = False,
+    max_failures: Annotated[
+        int | None,
+        typer.Option(
+            help="Stop after so many failed episodes; else only when the first 20 fail, or no further try can help.",
+            min=1,
+        ),
+    ] = None,
     base_url: Annotated[
         str | None, typer.Option(help="openai: where the API is, up to /v1. The key is read from OPENAI_API_KEY.")
     ] = None,
@@ -77,7 +88,12 @@ def score(
     ] = None,
     agent_seed: Annotated[int | None, typer.Option(help="hf, openai, student: the agent's own seed.", min=0)] = None,
     timeout: Annotated[
-        float | None, typer.Option(help="openai, process: longest wait for an action in seconds, 120 or 60.", min=0.1)
+        float | None,
+        typer.Option(help="openai, process, python: longest wait for an action in seconds, 120, 60 or none.", min=0.1),
+    ] = None,
+    max_tokens_field: Annotated[
+        Literal["max_completion_tokens", "max_tokens"] | None,
+        typer.Option(help="openai: name under which the API takes --max-new-tokens; older servers know the second."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every measure, and not the main ones only.")] = False,
     as_json: AsJson = False,
@@ -99,6 +115,7 @@ def score(
         seed=agent_seed,
         base_url=base_url,
         timeout_s=timeout,
+        max_tokens_field=max_tokens_field,
     )
     part = Shard.parse(shard) if shard else None
     if part and as_json:
@@ -114,14 +131,20 @@ def score(
             options=options,
             workers=workers,
             shard=part,
+            fresh=fresh,
+            max_failures=max_failures,
             on_progress=on_progress,
             on_failure=first_failure(),
+            on_set_aside=lambda place: say(f"played anew; the run that was there is kept in {place}", err=True),
         )
+    if played.complete_since:
+        since = f"{played.complete_since:%Y-%m-%d %H:%M}"
+        say(f"complete since {since}, nothing was played; --fresh plays it again", err=True)
     if part:
         say(f"part {shard} is in {directory}; when all are there: agentsafe merge {run}", err=True)
-        _complain_of_failures(directory, played.unscored)
+        _complain_of_failures(directory, played.unscored, played.stopped)
         return
-    _show(write_scorecard(run, chosen, played.agent), run, as_json, brief=not everything)
+    _show(write_scorecard(run, chosen, played.agent), run, as_json, brief=not everything, stopped=played.stopped)
 
 
 def merge(
@@ -143,6 +166,7 @@ def compare(first: Run, second: Run, as_json: AsJson = False) -> None:
 
     from agentsafe_envs.cli.tables import comparison_tables
     from agentsafe_envs.scoring.comparison import compare as compare_runs
+    from agentsafe_envs.scoring.conclusion import comparison_conclusions
 
     found = compare_runs(first, second)
     if as_json:
@@ -153,6 +177,8 @@ def compare(first: Run, second: Run, as_json: AsJson = False) -> None:
         "percentage points [95% interval], the same episodes side by side; each interval stands by itself, so among "
         "many some miss"
     )
+    for environment, name, words in comparison_conclusions(found):
+        say(f"{name} on {environment} {words}")
     if found.left_out:
         say(found.left_out)
 
@@ -185,80 +211,14 @@ def report(
     say(f"{out} is {out.stat().st_size / 1e6:.1f} MB; open it in a browser", err=True)
 
 
-def play(
-    env: EnvironmentArgument,
-    split: SplitOption = "ambiguous",
-    seed: SeedOption = 0,
-    pool: PoolOption = "public",
-    out: Annotated[Path | None, typer.Option(help="New file to keep the episode in, for `agentsafe replay`.")] = None,
-) -> None:
-    """Take the agent's seat for one episode, then read the verdict on you."""
-    import contextlib
-
-    from agentsafe_envs.scoring.interactive import InteractiveSession
-    from agentsafe_envs.scoring.walkthrough import verdict_text
-
-    if out:  # before the episode is played, and not after
-        if out.exists():
-            raise FileExistsError(f"{out} is there already; choose another --out, or remove it first")
-        out.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(ImportError):
-        import readline  # noqa: F401  lets input() edit and recall lines
-    with contextlib.closing(InteractiveSession(env, split=split, seed=seed, pool=pool)) as session:
-        say(session.opening())
-        while not session.over:
-            try:
-                line = input("\n> ")
-            except EOFError:
-                typer.echo()
-                break
-            if shown := session.take(line):
-                say(shown)
-        played = session.played()
-    say(f"\n{verdict_text(played.judged.verdict, played.judged.steps)}")
-    if out:
-        out.write_text(json.dumps(played.row) + "\n", encoding="utf-8")
-        say(f"see it again: agentsafe replay {out}", err=True)
-
-
-def replay(
-    episode: Annotated[Path, typer.Argument(help="A run of `agentsafe score`, or a file of `agentsafe play --out`.")],
-    row: Annotated[int, typer.Option(help="Number of the episode in it, from 0.", min=0)] = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Show an episode step by step: what the agent saw and did, what changed, what the detectors saw.
-
-    The verdict is derived anew. Where the stored one differs, that is said and the exit code is 1.
-    """
-    from agentsafe_envs.runs.judging import differences, judge_episode
-    from agentsafe_envs.scoring.walkthrough import read_episode, step_text, verdict_text
-
-    played, stored = read_episode(episode, row)
-    found = judge_episode(played)
-    differing = differences(stored, found.verdict) if stored is not None else {}
-    if as_json:
-        typer.echo(json.dumps(found.entry() | {"stored_verdict": stored, "differing": differing}, indent=2))
-    else:
-        say(f"{played.environment}, split {played.split}, pool {played.pool}, seed {played.seed}\n")
-        say(f"{found.instruction}\n")
-        for number, step in enumerate(found.steps):
-            say(f"{step_text(number, step)}\n")
-        say(verdict_text(found.verdict, found.steps))
-    for name, (then, now) in differing.items():
-        say(f"the stored verdict DIFFERS: {name} was {json.dumps(then)}, is {json.dumps(now)}", err=True)
-    if differing:
-        raise typer.Exit(1)
-    if stored is not None:
-        say("the stored verdict is the same", err=True)
-
-
-def first_failure() -> Callable[[Sequence[EpisodeKey], BaseException], None]:
+def first_failure() -> Callable[[Sequence[EpisodeKey], Failure], None]:
     """For ``on_failure``: says it at once, and once. Nobody should wait to the end to learn that a server is down."""
     first = iter((True,))
 
-    def tell(group: Sequence[EpisodeKey], error: BaseException) -> None:
-        if next(first, False):
-            say(f"no score for {len(group)} episodes, the run goes on: {type(error).__name__}: {error}", err=True)
+    def tell(keys: Sequence[EpisodeKey], failure: Failure) -> None:
+        if not failure.hopeless and next(first, False):  # a hopeless one is told when it has ended the run
+            number = f"{len(keys)} episode{'s' * (len(keys) != 1)}"
+            say(f"no score for {number}, the run goes on: {failure}", err=True)
 
     return tell
 
@@ -310,10 +270,11 @@ def progress(title: str, *, resumes: bool = True) -> Iterator[Callable[[int, int
         end()
 
 
-def _show(scorecard: Scorecard, run: Path, as_json: bool, *, brief: bool = True) -> None:
+def _show(scorecard: Scorecard, run: Path, as_json: bool, *, brief: bool = True, stopped: str | None = None) -> None:
     from rich.console import Console
 
     from agentsafe_envs.cli.tables import terminal_tables
+    from agentsafe_envs.scoring.conclusion import score_conclusions
     from agentsafe_envs.scoring.rollout import SCORECARD_FILE
     from agentsafe_envs.scoring.table import usage_line, verdict_line
 
@@ -321,14 +282,19 @@ def _show(scorecard: Scorecard, run: Path, as_json: bool, *, brief: bool = True)
         typer.echo(scorecard.to_json(), nl=False)
     else:
         Console().print(*terminal_tables(scorecard, brief=brief), verdict_line(scorecard, brief=brief), sep="\n")
+        for environment, words in score_conclusions(scorecard).items():
+            say(f"{scorecard.agent.name} on {environment} {words}")
         if usage := usage_line(scorecard):
             say(usage)
+        for name, values in scorecard.agent.varied.items():
+            shown = ", ".join("default" if value is None else json.dumps(value) for value in values)
+            say(f"changed in the middle, noted in the scorecard: {name} was {shown}")
     say(f"rows and {SCORECARD_FILE} are in {run}", err=True)
-    if not scorecard.overall.valid:
-        _complain_of_failures(run, scorecard.overall.unscored)
+    if stopped or not scorecard.overall.valid:
+        _complain_of_failures(run, scorecard.overall.unscored, stopped)
 
 
-def _complain_of_failures(run: Path, unscored: int) -> None:
+def _complain_of_failures(run: Path, unscored: int, stopped: str | None = None) -> None:
     """Say why episodes are unscored, and leave with 1 if any are."""
     from agentsafe_envs.runs.rows import FAILURES_FILE, read_failures
 
@@ -338,5 +304,9 @@ def _complain_of_failures(run: Path, unscored: int) -> None:
     if failures := read_failures(run):
         say(f"failures noted in {run / FAILURES_FILE}: {len(failures)}; the last with", err=True)
         say(f"  {failures[-1]['error']}: {failures[-1]['message']}", err=True)
+        if places := failures[-1].get("places"):
+            say(f"  raised at {places[-1]}", err=True)
+    if stopped:
+        say(stopped, err=True)
     say("Mend that and run the same `agentsafe score` again: only what is missing is played.", err=True)
     raise typer.Exit(1)

@@ -12,10 +12,23 @@ action is understood or not whatever the caller's depth, and an episode always r
 
 
 class ToolCall(NamedTuple):
-    """One call of an offered tool; the arguments are whatever JSON value was given."""
+    """One call of one tool.
+
+    Attributes:
+        name: As written; not necessarily a tool that exists.
+        arguments: Whatever JSON value was given.
+    """
 
     name: str
     arguments: Any
+
+    def to_action(self) -> str:
+        """The one spelling that is sent to an environment: one line of ASCII JSON.
+
+        Raises:
+            ValueError: The arguments hold NaN or an infinity.
+        """
+        return json.dumps({"name": self.name, "arguments": self.arguments}, allow_nan=False)
 
 
 class CallError(ValueError):

@@ -21,66 +21,56 @@ Try it::
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Any, Self
 
 from agentsafe_envs.core.episode import EpisodeKey
+from agentsafe_envs.runs.failures import Failure
+from agentsafe_envs.runs.files import append_whole, cut_torn_tail, write_whole
+from agentsafe_envs.runs.record import (
+    RUN_FILE,
+    SCHEMA_VERSION,
+    AgentRecord,
+    RowStoreError,
+    RunRecord,
+    SuiteRecord,
+    continues,
+    read_run,
+    setting_differences,
+)
 
-SCHEMA_VERSION = 1
-"""Of ``run.json`` and of the rows; bumped when an older directory can no longer be continued."""
+__all__ = [
+    "FAILURES_FILE",
+    "ROWS_FILE",
+    "RUN_FILE",
+    "SCHEMA_VERSION",
+    "AgentRecord",
+    "Row",
+    "RowStore",
+    "RowStoreError",
+    "RunRecord",
+    "SuiteRecord",
+    "continues",
+    "read_failures",
+    "read_rows",
+    "read_run",
+    "row_key",
+    "set_aside",
+    "setting_differences",
+]
 
-RUN_FILE = "run.json"
 ROWS_FILE = "rows.jsonl"
 FAILURES_FILE = "failures.jsonl"
 
 Row = dict[str, Any]
-
-
-class RowStoreError(RuntimeError):
-    """A run directory that cannot be used: of another run, in use, or damaged."""
-
-
-class SuiteRecord(BaseModel):
-    """Which tasks were scored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(description="Name of the suite.", min_length=1)
-    digest: str = Field(description="Digest of the suite's content.", min_length=1)
-    environments: dict[str, str] = Field(
-        default_factory=dict,
-        description="Digest of each environment's tasks and of how they are played, by its registered id; "
-        "empty in runs from before it was recorded.",
-    )
-
-
-class AgentRecord(BaseModel):
-    """Which agent acted."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(description="Specification that loads the agent again.", min_length=1)
-    settings: dict[str, Any] = Field(description="What the agent's describe() returned: model, prompt style, seed.")
-
-
-class RunRecord(BaseModel):
-    """Content of ``run.json``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    schema_version: int = Field(description="Layout of the run directory.")
-    suite: SuiteRecord
-    agent: AgentRecord
-    plan: dict[str, Any] | None = Field(
-        default=None, description="What the suite consists of; none in runs of before it was recorded."
-    )
 
 
 class RowStore:
@@ -98,9 +88,14 @@ class RowStore:
         environments_of: Digest of each environment of a run that is there; a suite that has these
             environments and more continues the run.
 
+    Attributes:
+        record: What the run says of itself. An agent whose circumstances changed continues it, and that is
+            noted with the first rows that it plays.
+
     Raises:
         RowStoreError: The directory belongs to another suite or agent, another process writes
             to it, or a line of it cannot be read.
+        OSError: The system refuses to write there.
     """
 
     def __init__(
@@ -114,11 +109,13 @@ class RowStore:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self._rows_fd = os.open(self.directory / ROWS_FILE, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        self._agent = agent
         try:
-            self._lock()
-            self._claim(RunRecord(schema_version=SCHEMA_VERSION, suite=suite, agent=agent, plan=plan), environments_of)
-            _cut_torn_tail(self.directory / ROWS_FILE)
-            _cut_torn_tail(self.directory / FAILURES_FILE)
+            _lock(self._rows_fd, self.directory)
+            asked = RunRecord(schema_version=SCHEMA_VERSION, suite=suite, agent=agent, plan=plan)
+            self.record = self._claim(asked, environments_of)
+            cut_torn_tail(self.directory / ROWS_FILE)
+            cut_torn_tail(self.directory / FAILURES_FILE)
             self._keys = {row_key(row) for row in self.load()}
         except BaseException:
             os.close(self._rows_fd)
@@ -161,66 +158,121 @@ class RowStore:
             key = row_key(row)
             if key not in self._keys and key not in fresh:
                 fresh[key] = _line(row)
-        _append(self._rows_fd, list(fresh.values()))
+        if fresh:
+            self._note_circumstances()
+        append_whole(self._rows_fd, "".join(fresh.values()).encode(), self.directory / ROWS_FILE)
         self._keys.update(fresh)
 
-    def append_failures(self, keys: Iterable[EpisodeKey], error: BaseException) -> None:
+    def append_failures(self, keys: Iterable[EpisodeKey], error: BaseException | Failure) -> None:
         """Record why ``keys`` stay unscored; it takes nothing away from :meth:`missing`.
 
         Raises:
             OSError: The disk refused; nothing is kept.
         """
-        lines = [_line({"key": key._asdict(), "error": type(error).__name__, "message": str(error)}) for key in keys]
-        fd = os.open(self.directory / FAILURES_FILE, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        failure = error if isinstance(error, Failure) else Failure.of(error)
+        entry: dict[str, Any] = {"error": failure.error, "message": failure.message}
+        if failure.places:
+            entry["places"] = list(failure.places)
+        path = self.directory / FAILURES_FILE
+        fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         try:
-            _append(fd, lines)
+            append_whole(fd, "".join(_line({"key": key._asdict(), **entry}) for key in keys).encode(), path)
         finally:
             os.close(fd)
 
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._rows_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RowStoreError(
-                f"{self.directory} is being written by another process; wait for it, or use another --out"
-            ) from error
+    def complete_since(self, keys: Iterable[EpisodeKey]) -> datetime | None:
+        """When the last row was written, in local time; None while one of ``keys`` has no row."""
+        if self.missing(keys):
+            return None
+        return datetime.fromtimestamp(os.fstat(self._rows_fd).st_mtime).astimezone()
 
-    def _claim(self, record: RunRecord, environments_of: Callable[[RunRecord], Mapping[str, str]]) -> None:
+    def _claim(self, asked: RunRecord, environments_of: Callable[[RunRecord], Mapping[str, str]]) -> RunRecord:
+        """The record of the directory, which is that of ``asked`` or of a part of its environments."""
         # Through JSON, because a tuple in describe() comes back from disk as a list.
-        asked = json.loads(_line(record.model_dump()))
+        asked = RunRecord.model_validate_json(_line(asked.model_dump()))
         path = self.directory / RUN_FILE
         if path.exists():
             found = read_run(self.directory)
-            there = {} if found.suite.digest == record.suite.digest else environments_of(found)
-            differing = [
-                part
-                for part, same in (
-                    ("suite", continues(record.suite, found.suite, there)),
-                    ("agent", found.model_dump()["agent"] == asked["agent"]),
+            there = {} if found.suite.digest == asked.suite.digest else environments_of(found)
+            other_suite = not continues(asked.suite, found.suite, there)
+            other_agent = not found.agent.same_conduct(asked.agent)
+            if other_suite or other_agent:
+                lines = setting_differences(found, asked, suite=other_suite, agent=other_agent)
+                raise RowStoreError(
+                    "\n".join([f"{self.directory} holds another run:", *(f"  {line}" for line in lines)])
+                    + "\nScores of two runs are never mixed. --fresh keeps what is there under another name and plays "
+                    "anew, or use another --out."
                 )
-                if not same
-            ]
-            if differing:
-                _refuse_another_run(self.directory, found.model_dump(), asked, differing)
-            if record.suite.environments.keys() <= there.keys() or not there:
-                return
+            if asked.suite.environments.keys() <= there.keys() or not there:
+                return found
+            asked = found.model_copy(update={"suite": asked.suite, "plan": asked.plan})
         elif os.fstat(self._rows_fd).st_size:
             raise RowStoreError(
-                f"{self.directory} has rows but no {RUN_FILE}, so their agent is unknown; use another --out"
+                f"{self.directory} has rows but no {RUN_FILE}, so their agent is unknown; --fresh keeps them under "
+                "another name, or use another --out"
             )
-        _write_whole(path, json.dumps(asked, indent=2, sort_keys=True) + "\n")
+        _write_record(path, asked)
+        return asked
+
+    def _note_circumstances(self) -> None:
+        asked = RunRecord(schema_version=SCHEMA_VERSION, suite=self.record.suite, agent=self._agent)
+        if asked.circumstances() == self.record.circumstances():
+            return
+        self.record = self.record.continued(self._agent, datetime.now(UTC))
+        _write_record(self.directory / RUN_FILE, self.record)
 
 
-def continues(asked: SuiteRecord, found: SuiteRecord, environments: Mapping[str, str]) -> bool:
-    """Whether a run of suite ``found`` is a run of ``asked``, or of a part of its environments.
+def set_aside(directory: Path) -> Path | None:
+    """Give a run directory another name beside it, so that the run can be played anew and no row is lost.
 
-    Args:
-        asked: The suite to be played.
-        found: The suite of the run.
-        environments: Digest of each environment of ``found``; empty where only the whole digest is known.
+    Returns:
+        Its new place; None where there was no run.
+
+    Raises:
+        RowStoreError: Another process writes to it, or it is the working folder.
+        OSError: The system refuses to rename it.
     """
-    parts = bool(environments) and environments.items() <= asked.environments.items()
-    return asked.name == found.name and (asked.digest == found.digest or parts)
+    if not any((directory / name).exists() for name in (RUN_FILE, ROWS_FILE)):
+        return None
+    if directory.resolve() == Path.cwd():
+        raise RowStoreError(f"{directory.resolve()} is the working folder and cannot be renamed; use another --out")
+    with _locked(directory):
+        stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
+        numbers = iter(range(1, 10_000))
+        place = directory.with_name(f"{directory.name}.before-{stamp}")
+        while place.exists():
+            place = directory.with_name(f"{directory.name}.before-{stamp}-{next(numbers)}")
+        return directory.rename(place)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    fd = os.open(directory / ROWS_FILE, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        _lock(fd, directory)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int, directory: Path) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RowStoreError(
+            f"{directory} is being written by another process; wait for it, or use another --out"
+        ) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+        raise RowStoreError(
+            f"{directory} lies on a file system without locks (flock: {error.strerror}), so two writers could mix "
+            "their rows there; use an --out on a local disk and copy the run when it is complete"
+        ) from error
+
+
+def _write_record(path: Path, record: RunRecord) -> None:
+    write_whole(path, json.dumps(record.model_dump(), indent=2, sort_keys=True) + "\n")
 
 
 def read_rows(directory: Path | str) -> list[Row]:
@@ -248,36 +300,13 @@ def read_rows(directory: Path | str) -> list[Row]:
 
 
 def read_failures(directory: Path | str) -> list[dict[str, Any]]:
-    """Recorded failures, oldest first: ``key``, ``error`` (type name) and ``message``.
+    """Recorded failures, oldest first: ``key``, ``error`` (type name), ``message`` and ``places`` in the sources.
 
     Raises:
         RowStoreError: A line other than a torn last one is not JSON.
     """
     path = Path(directory) / FAILURES_FILE
     return [failure for _, failure in _read_lines(path)] if path.exists() else []
-
-
-def read_run(directory: Path | str) -> RunRecord:
-    """Suite and agent of a run directory.
-
-    Raises:
-        RowStoreError: ``run.json`` is not one of ours.
-        FileNotFoundError: There is no such run.
-    """
-    path = Path(directory) / RUN_FILE
-    try:
-        record = RunRecord.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        wrong = "; ".join(": ".join([*map(str, each["loc"]), each["msg"]]) for each in error.errors())
-        raise RowStoreError(
-            f"{path} is not a run record: {wrong}; restore it from a copy, or use another --out"
-        ) from error
-    if record.schema_version != SCHEMA_VERSION:
-        raise RowStoreError(
-            f"{path} has schema_version {record.schema_version}, expected {SCHEMA_VERSION}; "
-            "continue it with the release that wrote it, or use another --out"
-        )
-    return record
 
 
 def row_key(row: Mapping[str, Any]) -> EpisodeKey:
@@ -297,30 +326,8 @@ def row_key(row: Mapping[str, Any]) -> EpisodeKey:
     return EpisodeKey(**fields)
 
 
-def _refuse_another_run(
-    directory: Path, found: dict[str, Any], asked: dict[str, Any], differing: Sequence[str]
-) -> NoReturn:
-    lines = [f"{directory} holds another run:"]
-    for part in differing:
-        lines += [f"  {part} there: {_line(found[part]).strip()}", f"  {part} asked: {_line(asked[part]).strip()}"]
-    raise RowStoreError("\n".join([*lines, "Scores of two runs are never mixed; use another --out."]))
-
-
 def _line(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), sort_keys=True, allow_nan=False) + "\n"
-
-
-def _append(fd: int, lines: Sequence[str]) -> None:
-    data = "".join(lines).encode()
-    size = os.fstat(fd).st_size
-    try:
-        written = os.write(fd, data)
-        if written != len(data):
-            raise OSError(f"wrote {written} of {len(data)} bytes; is the disk full?")
-        os.fsync(fd)
-    except OSError:
-        os.ftruncate(fd, size)
-        raise
 
 
 def _read_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
@@ -338,29 +345,3 @@ def _read_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
             raise RowStoreError(f"{place}: a JSON {type(value).__name__}, expected an object; was the file edited?")
         objects.append((place, value))
     return objects
-
-
-def _cut_torn_tail(path: Path) -> None:
-    if not path.exists():
-        return
-    data = path.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data):
-        with path.open("r+b") as file:
-            file.truncate(whole)
-            os.fsync(file.fileno())
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write so that a kill leaves the old state or the new one, and both names are on disk."""
-    beside = path.with_suffix(".tmp")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -18,7 +18,7 @@ from agentsafe_envs.agents.parsing import ToolCall, find_call
 from agentsafe_envs.agents.prompts import signature
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.registration import find
-from agentsafe_envs.scoring.rollout import PlayedEpisode, played_episode
+from agentsafe_envs.scoring.playing import PlayedEpisode, played_episode
 
 CALLS = """\
 Write one action a line: a call of a tool, like read_resource("vol-17") or

@@ -1,43 +1,84 @@
-"""Playing episodes: groups of an agent's choice, in lockstep, judged when they are over."""
+"""Playing suites into run directories, and scoring what is there."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from itertools import groupby
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
 from typing import Any, NamedTuple
 
-import gymnasium as gym
-
-from agentsafe_envs.agents import Agent, AgentError, AgentOptions, Conversation, load_agent
+from agentsafe_envs.agents import Agent, AgentError, AgentOptions, load_agent
 from agentsafe_envs.agents.scripted import ScriptedAgent
-from agentsafe_envs.core.episode import EpisodeKey, Step, digest
+from agentsafe_envs.core.episode import EpisodeKey, digest
 from agentsafe_envs.runs.cache import JudgementCache
-from agentsafe_envs.runs.judging import JudgedEpisode, judge_episode, judge_run, verdict_entry
+from agentsafe_envs.runs.failures import Failure
+from agentsafe_envs.runs.files import write_whole
+from agentsafe_envs.runs.judging import judge_run
 from agentsafe_envs.runs.rows import (
     RUN_FILE,
     AgentRecord,
-    Row,
     RowStore,
     RowStoreError,
     continues,
     read_rows,
     read_run,
     row_key,
+    set_aside,
+    setting_differences,
+)
+from agentsafe_envs.runs.settings import CIRCUMSTANCES, depends_on_group
+from agentsafe_envs.scoring.playing import (
+    EpisodeGroup,
+    Played,
+    PlayedEpisode,
+    group_seed,
+    play,
+    play_group,
+    played_episode,
+    try_group,
 )
 from agentsafe_envs.scoring.scorecard import Scorecard, build_scorecard
 from agentsafe_envs.scoring.suites import Shard, Suite, environment_digests
+from agentsafe_envs.scoring.workers import play_in_pool
+
+__all__ = [
+    "SCORECARD_FILE",
+    "EpisodeGroup",
+    "PlayedEpisode",
+    "PlayedSuite",
+    "default_directory",
+    "group_seed",
+    "groups",
+    "merge_shards",
+    "play",
+    "play_group",
+    "play_suite",
+    "played_episode",
+    "rescore",
+    "score_agent",
+    "write_scorecard",
+]
 
 SCORECARD_FILE = "scorecard.json"
 
-EpisodeGroup = tuple[EpisodeKey, ...]
+HOPELESS_START = 20
+"""Episodes that fail one after the other, without one that is scored, before a run gives up by itself."""
+
+_LASTING_OPTIONS = (
+    "prompt_style",
+    "tool_choice",
+    "temperature",
+    "max_new_tokens",
+    "group_size",
+    "seed",
+    "base_url",
+    "timeout_s",
+)
+"""Options that always count for the name of a run's directory; later ones only where they are given."""
 
 
 class PlayedSuite(NamedTuple):
@@ -46,90 +87,19 @@ class PlayedSuite(NamedTuple):
     Attributes:
         agent: As the run directory names it.
         unscored: Episodes that have no row.
+        complete_since: When the last row was written, where there was nothing left to play; else None.
+        stopped: Why the run gave up before its end, in a sentence; None where it did not.
     """
 
     agent: AgentRecord
     unscored: int
-
-
-class PlayedEpisode(NamedTuple):
-    """One episode that was played to its end.
-
-    Attributes:
-        row: As it is stored.
-        judged: What the detectors found in it.
-    """
-
-    row: Row
-    judged: JudgedEpisode
-
-
-Played = list[PlayedEpisode] | BaseException
+    complete_since: datetime | None = None
+    stopped: str | None = None
 
 
 def groups(suite: Suite, group_size: int) -> list[EpisodeGroup]:
     """The suite's episodes in fixed groups; a group never spans two environments or splits."""
-    found: list[EpisodeGroup] = []
-    for _, same in groupby(suite.keys(), key=lambda key: (key.environment, key.split)):
-        keys = list(same)
-        found += [tuple(keys[start : start + group_size]) for start in range(0, len(keys), group_size)]
-    return found
-
-
-def play(agent: Agent, group: EpisodeGroup, *, pool: str = "public", max_steps: int = 20) -> list[Row]:
-    """Rows of :func:`play_group`."""
-    return [each.row for each in play_group(agent, group, pool=pool, max_steps=max_steps)]
-
-
-def play_group(agent: Agent, group: EpisodeGroup, *, pool: str = "public", max_steps: int = 20) -> list[PlayedEpisode]:
-    """Play one group side by side and judge every episode.
-
-    An action is executed once and never repeated. Whatever raises here is no fault of the
-    agent's conduct, so the caller leaves the whole group unscored.
-
-    Raises:
-        AgentError: The agent broke.
-    """
-    envs = [
-        gym.make(key.environment, split=key.split, pool=pool, max_episode_steps=max_steps, disable_env_checker=True)
-        for key in group
-    ]
-    try:
-        conversations = []
-        for env, key in zip(envs, group, strict=True):
-            observation, info = env.reset(seed=key.seed)
-            conversations.append(Conversation(observation["instruction"], info["tools"]))
-        if isinstance(agent, ScriptedAgent):
-            agent.look_up(*group)
-        agent.start(group_seed(group))
-        running = list(range(len(group)))
-        while running:
-            actions = agent.act([conversations[index] for index in running])
-            if len(actions) != len(running):
-                raise AgentError(f"{agent.name} returned {len(actions)} actions for {len(running)} conversations")
-            over = []
-            for index, action in zip(running, actions, strict=True):
-                observation, _, terminated, truncated, _ = envs[index].step(action)
-                conversations[index].steps.append(Step(action, observation["result"]))
-                if terminated or truncated:
-                    over.append(index)
-            running = [index for index in running if index not in over]
-        for env in envs:
-            env.close()  # what comes of that belongs to an episode that was cut off
-        played = []
-        for env, key, conversation in zip(envs, group, conversations, strict=True):
-            row, judged = played_episode(env, key)
-            usage = {"usage": conversation.usage.entry()} if conversation.usage.requests else {}
-            played.append(PlayedEpisode(row | usage, judged))
-        return played
-    finally:
-        for env in envs:
-            env.close()
-
-
-def group_seed(group: EpisodeGroup) -> int:
-    """What a group's agent may draw from: the same for the same episodes, and telling nothing of them."""
-    return int(digest(group)[:15], 16)
+    return list(_regrouped([tuple(suite.keys())], group_size))
 
 
 def play_suite(
@@ -140,14 +110,18 @@ def play_suite(
     options: AgentOptions | None = None,
     workers: int = 1,
     shard: Shard | None = None,
+    fresh: bool = False,
+    max_failures: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, planned: None,
-    on_failure: Callable[[EpisodeGroup, BaseException], None] = lambda group, error: None,
+    on_failure: Callable[[Sequence[EpisodeKey], Failure], None] = lambda keys, failure: None,
+    on_set_aside: Callable[[Path], None] = lambda place: None,
 ) -> PlayedSuite:
     """Play what ``out`` still lacks of ``suite``, or of one part of it.
 
     Rows are appended group by group, so an interrupted run goes on where it stopped, and so does a run
-    whose suite has got another environment since. Groups that fail are noted beside the rows, stay
-    unscored, and are played again by the next run.
+    whose suite has got another environment since. Episodes that fail are noted beside the rows, stay
+    unscored, and are played again by the next run. A failure that says of itself that it is hopeless ends
+    the run, and so do :data:`HOPELESS_START` failures at its start.
 
     Args:
         spec: The agent, see :func:`agentsafe_envs.agents.load_agent`.
@@ -156,40 +130,58 @@ def play_suite(
         options: Settings of agents that sample.
         workers: Processes that play at the same time, ``>= 1``.
         shard: Only this part. Groups stay whole, so an agent plays the same with or without shards.
+        fresh: Play everything; a run that is there gets another name beside ``out``.
+        max_failures: Failed episodes after which the run gives up, ``>= 1``; None means no such number.
         on_progress: Called with the number of episodes done and planned.
         on_failure: Called with episodes that failed, and why.
+        on_set_aside: Called with the new place of the run that was there.
 
     Raises:
         AgentError: The agent cannot be loaded.
         RowStoreError: ``out`` holds another run or is in use.
-        ValueError: ``workers`` is not positive.
+        ValueError: ``workers`` or ``max_failures`` is not positive.
     """
-    if workers < 1:
-        raise ValueError(f"workers is {workers}, expected 1 or more")
+    for name, number in (("workers", workers), ("max_failures", max_failures)):
+        if number is not None and number < 1:
+            raise ValueError(f"{name} is {number}, expected 1 or more")
     agent = load_agent(spec, options, pool=suite.pool)
     if isinstance(agent, ScriptedAgent):
         agent.check(suite.environments)
-    record = AgentRecord(name=agent.name, settings=_settings(agent))
-    mine = groups(suite, agent.group_size)
+    record = AgentRecord(name=agent.name, settings=_settings(agent, options))
+    together = depends_on_group(record.settings)
+    mine = groups(suite, agent.group_size if together else 1)
     mine = list(shard.share(mine)) if shard else mine
     planned = [key for group in mine for key in group]
+    if fresh and (place := set_aside(out)):
+        on_set_aside(place)
     with RowStore(out, suite.record(), record, suite.plan(), environment_digests) as store:
         cache = JudgementCache(out)
         missing = set(store.missing(planned))
+        # What is sampled depends on the group, so a group is played whole or not at all.
         todo = [group for group in mine if missing.intersection(group)]
+        todo = todo if together else list(_regrouped(todo, agent.group_size))
         done = len(planned) - sum(map(len, todo))
         on_progress(done, len(planned))
-        played = _play_all(agent, todo, suite) if workers == 1 else _play_in_pool(spec, options, todo, suite, workers)
+        if planned and not todo:
+            return PlayedSuite(store.record.agent, 0, complete_since=store.complete_since(planned))
+        patience = _Patience(max_failures)
+        played = _play_all(agent, todo, suite) if workers == 1 else play_in_pool(spec, options, todo, suite, workers)
         for group, result in played:
-            if isinstance(result, BaseException):
-                store.append_failures(group, result)
-                on_failure(group, result)
-            else:
-                store.append_group([each.row for each in result])
-                cache.keep({each.judged.episode.chain()[-1]: each.judged.finding() for each in result})
+            episodes = [each for each in result if isinstance(each, PlayedEpisode)] if isinstance(result, list) else []
+            if episodes:
+                store.append_group([each.row for each in episodes])
+                cache.keep({each.judged.episode.chain()[-1]: each.judged.finding() for each in episodes})
+            patience.note_scored(len(episodes))
+            for keys, failure in _failures(group, result):
+                store.append_failures(keys, failure)
+                on_failure(keys, failure)
+                patience.note_failed(len(keys), failure)
             done += len(group)
             on_progress(done, len(planned))
-        return PlayedSuite(record, len(store.missing(planned)))
+            if patience.over:
+                break
+        played.close()
+        return PlayedSuite(store.record.agent, len(store.missing(planned)), stopped=patience.over)
 
 
 def score_agent(
@@ -200,9 +192,9 @@ def score_agent(
     options: AgentOptions | None = None,
     workers: int = 1,
     on_progress: Callable[[int, int], None] = lambda done, planned: None,
-    on_failure: Callable[[EpisodeGroup, BaseException], None] = lambda group, error: None,
+    on_failure: Callable[[Sequence[EpisodeKey], Failure], None] = lambda keys, failure: None,
 ) -> Scorecard:
-    """:func:`play_suite`, whole, and then the scorecard of all that ``out`` holds."""
+    """:func:`play_suite`, whole, and then the scorecard of all that ``out`` holds; it is invalid if that gave up."""
     played = play_suite(
         spec, suite, out, options=options, workers=workers, on_progress=on_progress, on_failure=on_failure
     )
@@ -212,7 +204,7 @@ def score_agent(
 def write_scorecard(run: Path, suite: Suite, agent: AgentRecord) -> Scorecard:
     """:func:`rescore` a run directory and keep the scorecard in it."""
     scorecard = rescore(run, suite, agent)
-    (run / SCORECARD_FILE).write_text(scorecard.to_json(), encoding="utf-8")
+    write_whole(run / SCORECARD_FILE, scorecard.to_json())
     return scorecard
 
 
@@ -225,33 +217,49 @@ def merge_shards(run: Path) -> Scorecard:
     Raises:
         RowStoreError: There are no shards, or they are of different runs.
     """
-    shards = sorted(run.glob("shard-*-of-*"))
+    shards = sorted(each for each in run.glob("shard-*-of-*") if re.fullmatch(r"shard-\d+-of-\d+", each.name))
     if not shards:
         raise RowStoreError(f"no shards in {run}; `agentsafe score AGENT --shard 1/4 --out {run}` makes the first of 4")
     record = read_run(shards[0])
-    for shard in shards:
-        if read_run(shard) != record:
-            raise RowStoreError(f"{shards[0]} and {shard} are of different runs; remove those that do not belong here")
+    agent = record.agent
+    for shard in shards[1:]:
+        other = read_run(shard)
+        suites = other.suite != record.suite or other.plan != record.plan
+        agents = not other.agent.same_conduct(record.agent)
+        if suites or agents:
+            lines = setting_differences(record, other, suite=suites, agent=agents)
+            raise RowStoreError(
+                f"{shards[0]} and {shard} are of different runs; remove those that do not belong here:\n"
+                + "\n".join(
+                    f"  {line.replace(' there', ' in the first').replace(' asked', ' in the second')}" for line in lines
+                )
+            )
+        agent = agent.noting(other.agent)
     suite = Suite.from_record(record)
     rows = {row_key(row): row for shard in shards for row in read_rows(shard)}
-    with RowStore(run, record.suite, record.agent, record.plan) as store:
+    with RowStore(run, record.suite, agent, record.plan) as store:
         store.append_group([rows[key] for key in store.missing(suite.keys()) if key in rows])
+        agent = store.record.agent.noting(agent)
     cache = JudgementCache(run)
     for shard in shards:
         cache.keep_all(JudgementCache(shard))
-    return write_scorecard(run, suite, record.agent)
+    return write_scorecard(run, suite, agent)
 
 
 def default_directory(spec: str, suite: Suite, options: AgentOptions) -> Path:
     """Where a run goes that was given no directory: another place for another agent, suite or setting.
 
-    A suite that gets another environment keeps its place. Tasks that a release changes get a new one.
+    A suite that gets another environment keeps its place, and so does an agent that is given more time. Tasks
+    that a release changes get a new one, and so does another address: under one name servers may hold
+    different models, so a run that moves to another address is continued with ``--out``.
     """
     words = re.sub(r"[^\w.-]+", "-", f"{spec}-{suite.name}")
     record = suite.record()
+    given = asdict(options) | {"timeout_s": None}
+    chosen = {name: value for name, value in given.items() if name in _LASTING_OPTIONS or value is not None}
 
     def place(identity: Any) -> Path:
-        return Path("runs", f"{words}-{digest([spec, identity, asdict(options)])[:8]}")
+        return Path("runs", f"{words}-{digest([spec, identity, chosen])[:8]}")
 
     lasting, exact = place(suite.identity()), place(record.digest)
     if exact.exists():
@@ -271,79 +279,62 @@ def rescore(run: Path, suite: Suite, agent: AgentRecord) -> Scorecard:
     return build_scorecard(judge_run(run).rows.values(), suite.record(), agent, planned=suite.keys())
 
 
-def _settings(agent: Agent) -> dict[str, Any]:
+def _settings(agent: Agent, options: AgentOptions | None) -> dict[str, Any]:
+    """What the agent says of itself, with the circumstances that it was given and does not tell."""
     settings = agent.describe()
     try:
         json.dumps(settings, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise AgentError(f"{agent.name} describes itself with {settings!r}, expected plain JSON: {error}") from error
-    return settings
+    given = options.given() if options else {}
+    return {name: value for name, value in given.items() if name in CIRCUMSTANCES} | settings
 
 
-def played_episode(env: gym.Env[Any, Any], key: EpisodeKey) -> PlayedEpisode:
-    """The episode that ``env`` holds, judged."""
-    bare: Any = env.unwrapped
-    judged = judge_episode(bare.episode)
-    row = {
-        "key": key._asdict(),
-        "template": judged.template,
-        "verdict": verdict_entry(judged.verdict),
-        "episode": bare.episode.to_dict(),
-    }
-    system = bare.world.system()
-    return PlayedEpisode(row if system is None else {**row, "system": system}, judged)
+def _regrouped(todo: Sequence[EpisodeGroup], size: int) -> Iterator[EpisodeGroup]:
+    """The episodes of ``todo`` in groups of ``size``; no group spans two environments or splits."""
+    keys = [key for group in todo for key in group]
+    for _, same in groupby(keys, key=lambda key: (key.environment, key.split)):
+        found = list(same)
+        yield from (tuple(found[start : start + size]) for start in range(0, len(found), size))
 
 
-def _try(agent: Agent, group: EpisodeGroup, suite: Suite) -> Played:
-    try:
-        return play_group(agent, group, pool=suite.pool, max_steps=suite.max_steps)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it was, it is stored beside the rows
-        return error
-
-
-def _play_all(agent: Agent, todo: Sequence[EpisodeGroup], suite: Suite) -> Iterator[tuple[EpisodeGroup, Played]]:
+def _play_all(
+    agent: Agent, todo: Sequence[EpisodeGroup], suite: Suite
+) -> Generator[tuple[EpisodeGroup, Played], None, None]:
     for group in todo:
-        yield group, _try(agent, group, suite)
+        yield group, try_group(agent, group, suite)
 
 
-_worker_agent: Agent | None = None
+def _failures(group: EpisodeGroup, result: Played) -> Iterator[tuple[EpisodeGroup, Failure]]:
+    """Episodes that failed together, and why."""
+    if isinstance(result, Failure):
+        yield group, result
+        return
+    for key, each in zip(group, result, strict=True):
+        if isinstance(each, Failure):
+            yield (key,), each
 
 
-def _start_worker(spec: str, options: AgentOptions | None, pool: Any) -> None:
-    global _worker_agent
-    Thread(target=_leave_with_parent, daemon=True).start()
-    _worker_agent = load_agent(spec, options, pool=pool)
+class _Patience:
+    """How many failures a run bears.
 
+    Attributes:
+        over: Why it gives up, in a sentence; None while it goes on.
+    """
 
-def _leave_with_parent() -> None:
-    """End this process when its parent is killed; it would wait for work for ever."""
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._scored = self._failed = 0
+        self.over: str | None = None
 
+    def note_scored(self, episodes: int) -> None:
+        self._scored += episodes
 
-def _play_in_worker(group: EpisodeGroup, suite: Suite) -> Played:
-    assert _worker_agent is not None
-    result = _try(_worker_agent, group, suite)
-    # An exception may hold what cannot be sent between processes; its text can.
-    return RuntimeError(f"{type(result).__name__}: {result}") if isinstance(result, BaseException) else result
-
-
-def _play_in_pool(
-    spec: str, options: AgentOptions | None, todo: Sequence[EpisodeGroup], suite: Suite, workers: int
-) -> Iterator[tuple[EpisodeGroup, Played]]:
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(spec, options, suite.pool)
-    ) as executor:
-        pending: dict[Future[Played], EpisodeGroup] = {
-            executor.submit(_play_in_worker, each, suite): each for each in todo
-        }
-        try:
-            while pending:
-                for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                    group = pending.pop(future)
-                    error = future.exception()
-                    yield group, RuntimeError(str(error)) if error else future.result()
-        finally:
-            executor.shutdown(cancel_futures=True)  # after Ctrl-C, else every queued group is still played
+    def note_failed(self, episodes: int, failure: Failure) -> None:
+        self._failed += episodes
+        if failure.hopeless:
+            self.over = self.over or f"stopped, since no further try can mend this: {failure.message}"
+        elif self._most is not None and self._failed >= self._most:
+            self.over = self.over or f"stopped after {self._failed} failed episodes (--max-failures {self._most})"
+        elif not self._scored and self._failed >= HOPELESS_START:
+            self.over = self.over or f"stopped, since the first {self._failed} episodes failed and none was scored"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +43,22 @@ def test_exception_of_the_callable_is_an_agent_error_that_names_it() -> None:
     assert isinstance(caught.value.__cause__, KeyError)
 
 
-@pytest.mark.parametrize("action", [None, b"{}", {"name": "submit"}, 3])
-def test_action_that_is_no_text_is_an_agent_error(action: Any) -> None:
+def test_call_may_be_returned_as_a_dict() -> None:
+    agent = CallableAgent(lambda conversation: {"name": "submit", "arguments": {}}, "mine")
+    assert agent.act(talks("a")) == [SUBMIT]
+
+
+@pytest.mark.parametrize("action", [None, b"{}", ["submit"], 3, {"name": object()}])
+def test_action_that_is_neither_text_nor_a_call_is_an_agent_error(action: Any) -> None:
     agent = CallableAgent(lambda conversation: action, "mine")
-    with pytest.raises(AgentError, match=f"mine returned {type(action).__name__}, expected the action as text"):
+    with pytest.raises(AgentError, match=f"mine returned a? ?{type(action).__name__}"):
         agent.act(talks("a"))
 
 
 def test_factory_in_the_working_directory_is_found(module: Any) -> None:
     module(f"def make():\n    return lambda conversation: '{SUBMIT}'\n")
     agent = load_callable("mine:make")
-    assert (agent.name, agent.group_size, agent.describe()) == ("python:mine:make", 1, {})
+    assert (agent.name, agent.group_size, agent.describe().keys()) == ("python:mine:make", 1, {"identity"})
     assert list(agent.act(talks("a"))) == [SUBMIT]
 
 
@@ -65,7 +71,53 @@ def test_object_with_the_protocol_is_taken_as_it_is(module: Any) -> None:
         "    def describe(self): return {'model': 'mine'}\n"
     )
     agent = load_callable("mine:Whole")
-    assert (agent.group_size, agent.act(talks("a", "b")), agent.describe()) == (4, ["x", "x"], {"model": "mine"})
+    assert (agent.name, agent.group_size, agent.act(talks("a", "b"))) == ("python:mine:Whole", 4, ["x", "x"])
+    assert agent.describe().keys() == {"identity", "model"}
+
+
+def test_failure_names_files_and_lines(module: Any, tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("def pick():\n    return {}['volume']\n")
+    module("import helper\ndef make():\n    return lambda conversation: helper.pick()\n")
+    with pytest.raises(
+        AgentError, match=r"KeyError: 'volume' \(at .*helper\.py:2 in pick < .*mine\.py:3 in <lambda>\)"
+    ):
+        load_callable("mine:make").act(talks("a"))
+    sys.modules.pop("helper")
+
+
+def test_action_that_takes_too_long_is_an_agent_error_and_the_next_is_asked_for() -> None:
+    def choose(conversation: Conversation) -> str:
+        try:
+            time.sleep(60 if conversation.instruction == "slow" else 0)
+        except Exception:  # noqa: BLE001  agents do that
+            return "caught"
+        return SUBMIT
+
+    agent = CallableAgent(choose, "mine", timeout_s=0.1)
+    with pytest.raises(AgentError, match=r"mine did not answer within 0\.1 s; raise --timeout"):
+        agent.act(talks("slow"))
+    assert agent.act(talks("fast")) == [SUBMIT]
+
+
+def test_identity_changes_with_every_module_of_its_own_and_with_no_other(module: Any, tmp_path: Path) -> None:
+    def found() -> str:
+        sys.modules.pop("mine", None)
+        return load_callable("mine:make").describe()["identity"]
+
+    module("import json\ndef make():\n    return choose\ndef choose(conversation):\n    from lib import helper\n")
+    (tmp_path / "lib").mkdir()
+    for name in ("lib/__init__.py", "lib/helper.py", "lib/deeper.py", "lib/other.py", "unused.py"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "lib/helper.py").write_text("from . import deeper\n")
+    seen = [found()]
+    for name in ("mine.py", "lib/__init__.py", "lib/helper.py", "lib/deeper.py"):
+        with (tmp_path / name).open("a") as file:
+            file.write("# edited\n")
+        seen.append(found())
+    assert len(set(seen)) == 5
+    (tmp_path / "lib/other.py").write_text("# edited")
+    (tmp_path / "unused.py").write_text("# edited")
+    assert found() == seen[-1]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_language_model_gets_the_options_that_are_given(monkeypatch: pytest.Monk
     ("spec", "options", "complaint"),
     [
         ("scripted:null", {"base_url": "http://localhost"}, "scripted:null takes no base_url; it takes none"),
-        ("python:a:b", {"seed": 3}, "python:a:b takes no seed; it takes none"),
+        ("python:a:b", {"seed": 3}, "python:a:b takes no seed; it takes timeout_s"),
         ("process:cat", {"temperature": 0.0, "seed": 1}, "takes no seed, temperature; it takes timeout_s"),
         ("hf:smollm2", {"timeout_s": 3.0}, "hf:smollm2 takes no timeout_s; it takes prompt_style, tool_choice"),
         ("student:any", {"temperature": 1.0}, "student:any takes no temperature; it takes group_size, seed"),

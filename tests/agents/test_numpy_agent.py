@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from agentsafe_envs.agents.numpy_agent import CHAT_TEMPLATE, NumpyAgent, Sampler
 from agentsafe_envs.agents.prompts import ChatTemplate, chat_messages
 from agentsafe_envs.agents.students import CHECKOUT, read_settings, students
 from agentsafe_envs.core.episode import Step
+from agentsafe_envs.core.extras import install_hint
 from agentsafe_envs.scoring.rollout import groups, play
 from agentsafe_envs.scoring.suites import choose
 
@@ -181,7 +183,7 @@ def test_scoring_a_student_imports_nothing_heavy(tmp_path: Path) -> None:
 def test_missing_package_is_an_agent_error_that_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(
-        AgentError, match=r"student:\S+ needs the package tokenizers: .*pip install -e '\.\[students\]'"
+        AgentError, match=rf"student:\S+ needs the package tokenizers: {re.escape(install_hint('students'))}"
     ):
         load_agent(f"student:{NAME}")
 

@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,10 +25,11 @@ from typing import Any
 import pytest
 
 from agentsafe_envs.agents import AgentOptions, Conversation
-from agentsafe_envs.agents.openai import OpenAIAgent
-from agentsafe_envs.agents.protocol import AgentError
+from agentsafe_envs.agents.openai import FILTERED, OpenAIAgent
+from agentsafe_envs.agents.protocol import AgentError, HopelessError
 from agentsafe_envs.agents.students import students
 from agentsafe_envs.core.episode import Step
+from agentsafe_envs.core.extras import install_hint
 from agentsafe_envs.runs.rows import read_failures, read_rows
 from agentsafe_envs.scoring.rollout import play_suite, score_agent
 from agentsafe_envs.scoring.suites import choose
@@ -51,7 +53,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
 Answer = tuple[int, Any]
 
 
-def completion(content: str | None = None, *calls: tuple[str, str], reason: str = "stop", **message: Any) -> Answer:
+def completion(content: Any = None, *calls: tuple[str, Any], reason: str = "stop", **message: Any) -> Answer:
     """What the API sends: text, or calls as pairs of name and arguments."""
     message |= {"role": "assistant", "content": content}
     if calls:
@@ -180,7 +182,8 @@ def test_settings_that_are_not_given_are_not_sent(service: Service, cloud_tools:
     assert sent["tool_choice"] == "auto"
 
 
-SAID = {
+QUOTING = 'I will not do {"name": "submit", "arguments": {}}: it is too early.'
+SAID: dict[str, tuple[Answer, str]] = {
     "a call": (SUBMIT, '{"name": "submit", "arguments": {}}'),
     "the first of two calls": (
         completion(None, ("list_volumes", '{"page": 3}'), ("submit", "{}")),
@@ -188,10 +191,42 @@ SAID = {
     ),
     "a call without arguments": (completion(None, ("submit", "")), '{"name": "submit", "arguments": {}}'),
     "a call beside words": (completion("Done!", ("submit", "{}")), '{"name": "submit", "arguments": {}}'),
-    "a call in words": (completion('Sure: {"name": "submit", "args": {}}'), '{"name": "submit", "arguments": {}}'),
+    "a call in words": (completion('Sure:\n{"name": "submit", "args": {}}'), '{"name": "submit", "arguments": {}}'),
     "words": (completion("I would rather not."), "I would rather not."),
     "a refusal": (completion(None, refusal="I cannot help with that."), "I cannot help with that."),
-    "nothing": (completion(None, reason="content_filter"), ""),
+    "nothing": (completion(None), ""),
+    "a filter's cut": (completion(None, reason="content_filter"), FILTERED),
+    "a filter's refusal": (refusal(400, "The prompt was filtered.", code="content_filter"), FILTERED),
+    "a call with null for arguments": (completion(None, ("submit", None)), '{"name": "submit", "arguments": {}}'),
+    "a call with an object for arguments": (
+        completion(None, ("list_volumes", {"page": 3})),
+        '{"name": "list_volumes", "arguments": {"page": 3}}',
+    ),
+    "parts": (
+        completion(
+            [{"type": "thinking", "thinking": []}, {"type": "text", "text": "No, "}, {"type": "text", "text": "no."}]
+        ),
+        "No, no.",
+    ),
+    "a call in thoughts": (completion("", reasoning_content='{"name": "submit", "arguments": {}}'), ""),
+    "a quoted call": (completion(QUOTING), QUOTING),
+    "a stream": (
+        (
+            200,
+            b'data: {"choices": [{"delta": {"role": "assistant", "content": "I "}}]}\n\n'
+            b'data: {"choices": [{"delta": {"content": "do."}, "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n',
+        ),
+        "I do.",
+    ),
+    "a stream of a call": (
+        (
+            200,
+            b'data: {"choices": [{"delta": {"tool_calls": [{"index": 0, "id": "a", "type": "function", "function": '
+            b'{"name": "submit", "arguments": "{"}}]}}]}\n\n'
+            b'data: {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"arguments": "}"}}]}}]}\n\n',
+        ),
+        '{"name": "submit", "arguments": {}}',
+    ),
     "too much": (completion("Let me think", reason="length"), "Let me think"),
     "OpenAI's word for a full context": (refusal(400, "too long", code="context_length_exceeded"), ""),
     "llama.cpp's": (refusal(400, "too long", type="exceed_context_size_error"), ""),
@@ -203,6 +238,138 @@ SAID = {
 def test_what_the_service_says_is_the_action(service: Service, cloud_tools: Any, answer: Answer, action: str) -> None:
     service.answer = lambda _: answer
     assert agent(service).act([talk(cloud_tools)]) == [action]
+
+
+FULL = {
+    "words alone": refusal(400, "The input (9000 tokens) is longer than the model's context length (8192 tokens)."),
+    "an answer's room": refusal(400, "max_tokens is too large: 999. The maximum context length is 8192 tokens."),
+    "a server's own status": refusal(413, "prompt is too long: 9000 tokens > 8192 maximum"),
+    "no error object": (422, {"object": "error", "message": "Input length (9000) exceeds the maximum allowed length."}),
+    "tokens counted": refusal(400, "The input token count (9000) exceeds the maximum number of tokens allowed (8192)."),
+}
+
+
+@pytest.mark.parametrize("answer", FULL.values(), ids=FULL.keys())
+def test_full_context_is_the_agents_end_no_matter_the_words(service: Service, cloud_tools: Any, answer: Answer) -> None:
+    service.answer = lambda _: answer
+    assert agent(service).act([talk(cloud_tools, LIST)]) == [""]
+
+
+@pytest.mark.parametrize(
+    "answer", [refusal(413, "Limit on tokens per minute (TPM): 6000"), refusal(400, "max_tokens is too large: 99999")]
+)
+def test_limit_that_is_not_the_contexts_is_no_end_of_the_agent(
+    service: Service, cloud_tools: Any, answer: Answer
+) -> None:
+    service.answer = lambda _: answer
+    with pytest.raises(AgentError, match="refused with"):
+        agent(service).act([talk(cloud_tools)])
+
+
+def test_failure_in_one_conversation_leaves_the_others_their_actions(service: Service, cloud_tools: Any) -> None:
+    service.answer = lambda request: refusal(400, "odd") if "task 3" in str(request["messages"]) else SUBMIT
+    answers = agent(service).act([Conversation(f"task {number}", cloud_tools) for number in range(8)])
+    assert [isinstance(each, AgentError) for each in answers] == [number == 3 for number in range(8)]
+
+
+HOPELESS = {
+    "a quota": refusal(429, "You exceeded your current quota", code="insufficient_quota"),
+    "a bill": refusal(402, "Insufficient balance"),
+    "a key": refusal(401),
+    "a model": refusal(404, "no such model"),
+    "a field": (422, {"message": {"detail": [{"loc": ["body", "max_completion_tokens"], "msg": "not permitted"}]}}),
+    "a choice": refusal(400, "this model does not support this tool_choice"),
+}
+
+
+@pytest.mark.parametrize("answer", HOPELESS.values(), ids=HOPELESS.keys())
+def test_failure_that_cannot_heal_is_told_apart_and_not_asked_for_again(
+    service: Service, cloud_tools: Any, answer: Answer
+) -> None:
+    service.answer = lambda _: answer
+    with pytest.raises(HopelessError):
+        agent(service).act([talk(cloud_tools)])
+    assert len(service.requests) == 1
+
+
+def test_refused_field_names_the_option_that_changes_it(service: Service, cloud_tools: Any) -> None:
+    service.answer = lambda request: HOPELESS["a field"] if "max_completion_tokens" in request else SUBMIT
+    with pytest.raises(HopelessError, match="try --max-tokens-field max_tokens"):
+        agent(service).act([talk(cloud_tools)])
+    agent(service, max_tokens_field="max_tokens", max_new_tokens=7).act([talk(cloud_tools)])
+    assert service.requests[-1]["max_tokens"] == 7
+
+
+def play_on(hired: OpenAIAgent, conversation: Conversation, result: str = "done") -> None:
+    """One more step."""
+    (action,) = hired.act([conversation])
+    assert isinstance(action, str)
+    conversation.steps.append(Step(action, result))
+
+
+def test_answer_is_sent_back_with_what_the_service_added_and_nothing_empty(service: Service, cloud_tools: Any) -> None:
+    function = {"name": "submit", "arguments": None}
+    call = {"id": "their-own", "function": function, "extra_content": {"signature": "s"}}
+    service.answer = lambda _: completion("", tool_calls=[call, call], reasoning_content="I think.", annotations=[])
+    hired, conversation = agent(service), talk(cloud_tools)
+    play_on(hired, conversation, result="")
+    service.answer = lambda _: completion("", reason="length")
+    play_on(hired, conversation)
+    play_on(hired, conversation)
+    call_back, result, nothing = service.requests[2]["messages"][2:5]
+    assert call_back == {
+        "role": "assistant",
+        "content": None,
+        "reasoning_content": "I think.",
+        "tool_calls": [
+            {
+                "id": "their-own",
+                "type": "function",
+                "function": {"name": "submit", "arguments": "{}"},
+                "extra_content": {"signature": "s"},
+            }
+        ],
+    }
+    assert result == {"role": "tool", "tool_call_id": "their-own", "content": "(no output)"}
+    assert nothing == {"role": "assistant", "content": "(no answer)"}
+
+
+def test_service_that_does_not_take_its_own_field_back_is_asked_without(service: Service, cloud_tools: Any) -> None:
+    def answer(request: dict[str, Any]) -> Answer:
+        refused = "thoughts" in str(request["messages"])
+        return refusal(400, "unknown field thoughts") if refused else completion("Hm.", thoughts="Hm?")
+
+    service.answer = answer
+    hired, conversation = agent(service), talk(cloud_tools)
+    for _ in range(3):
+        play_on(hired, conversation)
+    assert len(service.requests) == 4
+
+
+def test_page_of_a_gateway_is_told_in_its_words(service: Service, cloud_tools: Any) -> None:
+    service.answer = lambda _: (502, b"<html><head><title>502 Bad\n Gateway</title></head><body>long</body></html>")
+    with pytest.raises(AgentError, match=r"refused with 502: 502 Bad Gateway$"):
+        agent(service).act([talk(cloud_tools)])
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY} ", f"\u201c{KEY}\u201d"])
+def test_key_with_what_no_key_has_is_refused_unseen(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(AgentError, match="OPENAI_API_KEY holds a") as caught:
+        OpenAIAgent("m")
+    assert KEY not in str(caught.value)
+
+
+def test_proxy_that_does_not_connect_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        monkeypatch.setenv("HTTP_PROXY", f"http://me:secret@127.0.0.1:{port}")
+        monkeypatch.setenv("NO_PROXY", "")
+        monkeypatch.setenv("no_proxy", "")
+        with pytest.raises(AgentError, match=f"the proxy 127.0.0.1:{port} of HTTP_PROXY does not connect") as caught:
+            OpenAIAgent("m", base_url="http://model.example/v1")
+    assert "secret" not in str(caught.value)
 
 
 def test_call_with_arguments_that_cannot_be_read_is_passed_on_for_the_world_to_refuse(
@@ -417,13 +584,14 @@ def test_number_out_of_range_is_refused(service: Service, option: str) -> None:
 
 def test_missing_sdk_names_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(AgentError, match=re.escape('pip install "agentsafe-envs[openai]"')):
+    with pytest.raises(AgentError, match=re.escape(install_hint("openai"))):
         OpenAIAgent("m", base_url="http://localhost:1/v1")
 
 
 def test_description_is_what_a_reader_needs(service: Service) -> None:
     described = agent(service, temperature=0.0).describe()
     assert described.pop("openai")
+    assert len(described.pop("identity")) == 64
     assert described == {
         "agent": "openai",
         "model": "wanted",
@@ -432,9 +600,18 @@ def test_description_is_what_a_reader_needs(service: Service) -> None:
         "tool_choice": "required",
         "temperature": 0.0,
         "max_new_tokens": 1024,
+        "max_tokens_field": "max_completion_tokens",
         "group_size": 8,
         "seed": None,
     }
+
+
+def test_identity_is_of_what_decides_an_answer_and_not_of_where_it_comes_from(service: Service) -> None:
+    first, same, other = (
+        agent(service, **options).describe()["identity"]
+        for options in ({}, {"timeout_s": 9, "group_size": 2, "max_tokens_field": "max_tokens"}, {"temperature": 0.5})
+    )
+    assert first == same != other
 
 
 # The real thing: SmolLM2 behind `transformers serve`.
@@ -522,14 +699,25 @@ def test_real_server_takes_schemas_and_results_in_the_fields_of_the_api(
     assert len(hired.act([talk(cloud_tools, LIST, PROSE)])) == 1
 
 
-@pytest.mark.needs("serving")
-def test_habit_of_a_model_shows_behind_a_real_server_as_the_readme_tells(tmp_path: Path) -> None:
-    teacher = str(students()["teacher-biased"])
+@pytest.mark.needs("serving", "lm")
+@pytest.mark.usefixtures("one_thread")
+def test_same_weights_are_scored_alike_by_name_by_folder_and_behind_a_real_server(tmp_path: Path) -> None:
+    teacher = tmp_path / "mine"
+    shutil.copytree(students()["teacher-biased"], teacher)
     suite = choose("quick", environments=["DeleteBiasAPI-v0"], split="ambiguous", episodes=4)
-    with served(teacher, tmp_path / "log") as url:
-        card = score_agent(f"openai:{teacher}", suite, tmp_path / "run", options=AgentOptions(base_url=url))
-    (score,) = card.environments
-    assert (score.unscored, score.biased_first_rate.estimate, score.invalid_action_rate.estimate) == (0, 1.0, 0.0)
+    with served(str(teacher), tmp_path / "log") as url:
+        ways = {
+            "student:teacher-biased": AgentOptions(),
+            f"hf:{teacher}": AgentOptions(),
+            f"openai:{teacher}": AgentOptions(base_url=url),
+        }
+        cards = [
+            score_agent(spec, suite, tmp_path / str(number), options=options)
+            for number, (spec, options) in enumerate(ways.items())
+        ]
+    for score in (card.environments[0] for card in cards):
+        assert (score.unscored, score.biased_first_rate.estimate, score.invalid_action_rate.estimate) == (0, 1.0, 0.0)
+    assert {card.agent.settings["prompt_style"] for card in cards} == {"json"}
 
 
 @pytest.mark.needs("smollm2", "serving")

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentsafe_envs.agents.parsing import ToolCall, canonical_action, find_call
+from agentsafe_envs.agents.parsing import canonical_action, find_call
+from agentsafe_envs.core.actions import ToolCall
 
 STOP = ToolCall("stop_instance", {"instance_id": "i-4"})
 STOP_ACTION = '{"name": "stop_instance", "arguments": {"instance_id": "i-4"}}'
@@ -22,9 +23,20 @@ PIECES = [
     "text",
     [
         STOP_ACTION,
-        f"Sure, this is it: {STOP_ACTION} Tell me what it says.",
+        f"Sure, this is it:\n{STOP_ACTION}",
+        f"I look first.\n\nAction: {STOP_ACTION}",
+        f"It idles, so:\n{json.dumps(json.loads(STOP_ACTION), indent=2)}",
+        "It idles.\nstop_instance('i-4')",
         f"```json\n{STOP_ACTION}\n```",
         f"<tool_call>\n{STOP_ACTION}\n</tool_call>",
+        f"It idles.\n<tool_call>{STOP_ACTION}</tool_call>",
+        f"It idles. <tool_call>{STOP_ACTION}</tool_call>",
+        f"<tool_call>\n{STOP_ACTION}\n</tool_call>\nI stop it, since it idles.",
+        f"<tool_call>\n{STOP_ACTION}\n</tool_call>\n<tool_call>\n{{'name': 'submit', 'args': {{}}}}\n</tool_call>",
+        f"<tool_call>\n{STOP_ACTION}",  # decoding stops at an end token that is not shown
+        f"{STOP_ACTION}</tool_call>",
+        f"[TOOL_CALLS][{STOP_ACTION}]",
+        f"`{STOP_ACTION}`",
         f"[{STOP_ACTION}]",
         f"<think>list_volumes() or {{'name': 'submit'}}?</think>{STOP_ACTION}",
         STOP_ACTION.replace('"', "'"),
@@ -64,6 +76,28 @@ def test_call_is_read_in_every_spelling_weak_models_use(text: str, cloud_tools: 
         '{"name": "submit", "arguments": {"answer": NaN}}',
         '{"name": "submit", "arguments": ["4"]}',
         f"<think>{STOP_ACTION}",
+        # Prose that quotes a call.
+        f"I will not send {STOP_ACTION}: it would stop the shop. May I ask first?",
+        f"I could do {STOP_ACTION}. Better: list_volumes()",
+        f"I could do {STOP_ACTION} Better: {{'name': 'submit', 'args': {{}}}}",
+        f"Sure: {STOP_ACTION}",
+        f"{STOP_ACTION} would stop the shop.",
+        f"{STOP_ACTION}\nThat would stop the shop, so I leave it.",
+        f"This is what not to do:\n```json\n{STOP_ACTION}\n```",
+        f"```json\n{STOP_ACTION}\n```\nThat is what not to do.",
+        f"```\n{STOP_ACTION}\n```\nor\n```\n{STOP_ACTION}\n```",
+        f"What not to do:\n```\n{STOP_ACTION}",  # cut off within the fence
+        f"I will not write <tool_call>{STOP_ACTION}</tool_call> here.",
+        f"I will not write <tool_call>{STOP_ACTION}</tool_call>",
+        f"A call looks like this:\n<tool_call>\n{STOP_ACTION}\n</tool_call>\nI make none.",
+        f"```\n<tool_call>\n{STOP_ACTION}\n</tool_call>\n```\nwould stop the shop.",
+        "> stop_instance('i-4')",
+        "My options:\n- list_volumes()\n- stop_instance('i-4')",
+        "Better: stop_instance('i-4')",
+        # The schema of a tool.
+        '{"name": "submit", "description": "Finish the task.", "parameters": {}}',
+        '{"name": "submit", "parameters": {"type": "object", "properties": {"answer": {"type": "string"}}}}',
+        'The tool is\n{"type": "function", "function": {"name": "submit", "parameters": {"type": "object"}}}',
     ],
 )
 def test_text_without_a_readable_call_stays_as_it_is(text: str, cloud_tools: list[dict[str, Any]]) -> None:
@@ -87,9 +121,14 @@ def test_values_keep_their_json_types(cloud_tools: list[dict[str, Any]]) -> None
     assert call == ToolCall("add_tags", {"resource_id": "i-4", "tags": {"n": -1, "x": [1.5, True, None]}})
 
 
-def test_python_call_in_an_open_line_may_still_become_prose(cloud_tools: list[dict[str, Any]]) -> None:
-    assert find_call("submit()", cloud_tools, finished=False) is None
-    assert find_call("submit()\n", cloud_tools, finished=False) == ToolCall("submit", {})
+def test_unfinished_answer_holds_a_call_only_where_no_further_word_can_make_it_a_quotation(
+    cloud_tools: list[dict[str, Any]],
+) -> None:
+    closed = f"<tool_call>\n{STOP_ACTION}\n</tool_call>"
+    assert find_call(f"{closed}\n", cloud_tools, finished=False) == STOP
+    for text in (STOP_ACTION, f"{STOP_ACTION}\n", "submit()\n", closed, f"So:\n{closed}\n"):
+        assert find_call(text, cloud_tools, finished=False) is None
+        assert find_call(f"{text} would not do.", cloud_tools) is None
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

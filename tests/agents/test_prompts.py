@@ -11,6 +11,7 @@ from agentsafe_envs.agents.prompts import (
     PROMPT_STYLES,
     ROLE,
     ChatTemplate,
+    ChatTemplateError,
     chat_messages,
     inspect_template,
     signature,
@@ -33,7 +34,11 @@ class FakeTokenizer:
 
         if self.refuses and messages[0]["role"] == "system":
             raise TemplateError("System role not supported")
-        shown = [message["content"] for message in messages if self.system or message["role"] != "system"]
+        shown = [
+            json.dumps(message.get("tool_calls")) + message["content"]
+            for message in messages
+            if self.system or message["role"] != "system"
+        ]
         return "\n".join([json.dumps(tools) if tools and self.tools else "", *shown])
 
 
@@ -84,11 +89,80 @@ def test_template_without_system_role_gets_its_text_before_the_task(conversation
 @pytest.mark.parametrize("tools", [True, False])
 @pytest.mark.parametrize("system", [True, False])
 def test_what_a_template_shows_is_found_by_rendering(tools: bool, system: bool) -> None:
-    assert inspect_template(FakeTokenizer(tools=tools, system=system)) == (tools, system)
+    assert inspect_template(FakeTokenizer(tools=tools, system=system)) == ChatTemplate(tools, system)
 
 
 def test_template_that_refuses_a_system_message_counts_as_without() -> None:
-    assert inspect_template(FakeTokenizer(tools=False, system=True, refuses=True)) == (False, False)
+    assert inspect_template(FakeTokenizer(tools=False, system=True, refuses=True)) == ChatTemplate(False, False)
+
+
+TOOLS = "{% if tools %}{{ tools | tojson }}{% endif %}"
+TEMPLATES = {
+    "plain": ("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", ChatTemplate(False, True)),
+    "arguments as text": (
+        TOOLS + "{% for m in messages %}<{{ m.role }}>{% for c in m.tool_calls or [] %}"
+        "{{ c.function.name + ' ' + c.function.arguments }}{% endfor %}{{ m.content }}{% endfor %}",
+        ChatTemplate(True, True, text_arguments=True),
+    ),
+    "contents in parts": (
+        "{% for m in messages %}<{{ m.role }}>"
+        "{% for part in m.content %}{% if part.type == 'text' %}{{ part.text }}{% endif %}{% endfor %}{% endfor %}",
+        ChatTemplate(False, True, content_parts=True),
+    ),
+    "strict turns, no system message": (
+        "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+        "{{ raise_exception('roles must alternate') }}{% endif %}<{{ m.role }}>{{ m.content }}{% endfor %}",
+        ChatTemplate(False, False),
+    ),
+    "tools, but no results": (
+        TOOLS + "{% for m in messages if m.role != 'tool' %}<{{ m.role }}>"
+        "{% if m.tool_calls %}{{ m.tool_calls | tojson }}{% else %}{{ m.content }}{% endif %}{% endfor %}",
+        ChatTemplate(False, True),
+    ),
+    "tools, but no arguments": (
+        TOOLS + "{% for m in messages %}<{{ m.role }}>{{ m.content }}"
+        "{% for c in m.tool_calls or [] %}{{ c.function.name }}{% endfor %}{% endfor %}",
+        ChatTemplate(False, True),
+    ),
+}
+
+
+class Rendering:
+    """Renders a chat template as transformers does."""
+
+    def __init__(self, template: str) -> None:
+        self.template = template
+
+    def apply_chat_template(self, messages: list[dict[str, Any]], *, tokenize: bool, tools: Any = None) -> str:
+        from transformers.utils.chat_template_utils import render_jinja_template
+
+        return render_jinja_template([messages], tools=tools, chat_template=self.template)[0][0]
+
+
+@pytest.mark.needs("lm")
+@pytest.mark.parametrize(("template", "expected"), TEMPLATES.values(), ids=TEMPLATES.keys())
+def test_everything_stands_in_the_prompt_of_any_template(
+    template: str, expected: ChatTemplate, conversation: Conversation
+) -> None:
+    tokenizer = Rendering(template)
+    assert inspect_template(tokenizer) == expected
+    tools = list(conversation.tools) if expected.tools else None
+    text = tokenizer.apply_chat_template(chat_messages(conversation, "json", expected), tokenize=False, tools=tools)
+    assert all(word in text for word in (ROLE, "Report volumes.", "list_volumes", "page", "no call at all", "error"))
+
+
+@pytest.mark.needs("lm")
+@pytest.mark.parametrize(
+    ("template", "complaint"),
+    [
+        ("{% for m in messages if m.role != 'user' %}{{ m.content }}{% endfor %}", "it drops the user's message"),
+        ("{{ messages[0].content }}{{ messages[-1].content }}", "it drops the assistant's message"),
+        ("{{ raise_exception('no chats here') }}", "it refuses the messages: no chats here"),
+    ],
+)
+def test_template_that_drops_what_was_said_is_refused_with_the_reason(template: str, complaint: str) -> None:
+    with pytest.raises(ChatTemplateError, match=complaint):
+        inspect_template(Rendering(template))
 
 
 def test_signature_shows_types_defaults_and_closed_sets(cloud_tools: list[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from agentsafe_envs.scoring.suites import HEADLINE, SUITES
 
 ROOT = Path(__file__).parents[2]
 IDS = [row.id for row in TABLE]
-COMMANDS = ["list", "show", "score", "merge", "compare", "report", "play", "replay", "doctor", "data", "sandbox"]
+COMMANDS = [
+    *("list", "show", "score", "merge", "compare", "report", "play", "replay", "episodes", "doctor", "data", "sandbox"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -120,6 +123,94 @@ def test_score_again_goes_on_instead_of_starting_again() -> None:
     assert Path("run/rows.jsonl").read_bytes() == before
 
 
+ONE = ["--env", IDS[0], "--split", "ambiguous"]
+
+
+def test_complete_run_says_since_when_and_how_to_play_it_again() -> None:
+    run("score", "scripted:null", *ONE, "--out", "run")
+    moment = datetime(2026, 11, 27, 18, 22).timestamp()
+    os.utime("run/rows.jsonl", (moment, moment))
+    said = run("score", "scripted:null", *ONE, "--out", "run", code=0).stderr
+    assert "complete since 2026-11-27 18:22, nothing was played; --fresh plays it again\n" in said
+
+
+def test_fresh_plays_another_agent_and_says_where_the_old_run_is() -> None:
+    run("score", "scripted:null", *ONE, "--out", "run")
+    rows = Path("run/rows.jsonl").read_bytes()
+    said = run("score", "scripted:biased", *ONE, "--out", "run", "--fresh").stderr
+    (old,) = Path().glob("run.before-*")
+    assert f"played anew; the run that was there is kept in {old}\n" in said
+    assert (old / "rows.jsonl").read_bytes() == rows
+    assert '"scripted:biased"' in Path("run/run.json").read_text()
+
+
+def test_fresh_without_a_run_is_just_a_run() -> None:
+    assert "kept in" not in run("score", "scripted:null", *ONE, "--out", "run", "--fresh").stderr
+
+
+def test_agent_that_never_acted_gets_no_conclusion() -> None:
+    words = f"scripted:null on {IDS[0]} acted in 0 of 8 open tasks: no conclusion about the habit\n"
+    assert words in run("score", "scripted:null", *ONE, "--out", "null").stdout
+    assert "no conclusion" not in run("score", "scripted:cautious", *ONE, "--out", "cautious").stdout
+    assert run("compare", "null", "cautious").stdout.count("no conclusion") == 1
+    assert words in run("compare", "cautious", "null").stdout
+
+
+def test_failure_that_cannot_heal_leaves_one_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    Path("keyless.py").write_text(
+        "class NoKey(Exception):\n    hopeless = True\n"
+        "def make():\n    def choose(conversation):\n        raise NoKey('the key is refused')\n    return choose\n"
+    )
+    found = run("score", "python:keyless:make", "--out", "run", code=1)
+    sys.modules.pop("keyless")
+    assert (
+        "stopped, since no further try can mend this: python:keyless:make raised NoKey: the key is refused"
+        in found.stderr
+    )
+    assert "keyless.py:5 in choose" in found.stderr
+    assert "the run goes on" not in found.stderr
+    assert len(Path("run/failures.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("show", "DeletBiasAPI-v0"), "DeleteBiasAPI-v0"),
+        (("show", "chmod"), "ChmodBiasBash-v0"),
+        (("score", "scripted:null", "--env", "deletebiasapi-v0"), "DeleteBiasAPI-v0"),
+        (("score", "scripted:null", "--suite", "standrad"), "standard"),
+        (("score", "scripted:bised"), "biased"),
+        (("score", "student:teacher-bias"), "teacher-biased"),
+        (("data", "sanitize", "rows.jsonl", "out", "--bias", "delet"), "DeleteBiasAPI-v0"),
+    ],
+)
+def test_mistyped_name_is_answered_with_the_nearest(
+    arguments: Sequence[str], meant: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AGENTSAFE_STUDENTS", str(tmp_path / "students"))
+    Path("students/teacher-biased").mkdir(parents=True)
+    Path("students/teacher-biased/agent.json").write_text("{}")
+    messages = [{"role": role, "content": "x"} for role in ("user", "assistant", "tool")]
+    Path("rows.jsonl").write_text(json.dumps({"messages": messages, "tools": []}) + "\n")
+    assert run(*arguments, code=2).stderr.endswith(f"\nDid you mean {meant}?\n")
+
+
+def test_name_that_is_near_nothing_is_answered_with_the_list_alone() -> None:
+    assert "Did you mean" not in run("show", "Nope-v0", code=2).stderr
+
+
+def test_refusal_of_the_system_names_path_and_cure() -> None:
+    Path("file").write_text("")
+    said = run("score", "scripted:null", *ONE, "--out", "file/run", code=2).stderr
+    assert said == "agentsafe: file/run: a part of this path is a file, not a folder; choose another place\n"
+
+
+def test_module_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "agentsafe_envs", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{agentsafe_envs.__version__}\n")
+
+
 def test_score_takes_split_episodes_seed_pool_and_environment() -> None:
     wish = ["--env", IDS[0], "--split", "safe", "--episodes", "2", "--seed", "9", "--pool", "dev"]
     run("score", "scripted:cautious", *wish, "--out", "run")
@@ -138,9 +229,10 @@ def test_score_of_an_agent_that_fails_leaves_one_and_says_where_to_look(monkeypa
     episodes = len(SUITES["quick"].keys())
     assert f"NOT VALID: {episodes} of {episodes} episodes are unscored" in found.stdout
     assert f"episodes without a score: {episodes}" in found.stderr
-    assert f"failures noted in run/failures.jsonl: {episodes}; the last with" in found.stderr
+    assert "failures noted in run/failures.jsonl: 20; the last with" in found.stderr
     assert "returned NoneType, expected the action as text" in found.stderr
-    assert found.stderr.count("no score for 1 episodes, the run goes on: AgentError: ") == 1, (
+    assert "stopped, since the first 20 episodes failed and none was scored" in found.stderr
+    assert found.stderr.count("no score for 1 episode, the run goes on: AgentError: ") == 1, (
         "the first failure, at once"
     )
     assert "only what is missing is played" in found.stderr
@@ -259,6 +351,44 @@ def test_replay_of_a_changed_verdict_leaves_one_and_says_what_differs() -> None:
     assert "verdict: UNSAFE" in found.stdout
 
 
+def test_episode_is_replayed_by_its_key() -> None:
+    run("score", "scripted:biased", *ONE, "--out", "run")
+    by_key = run("replay", "run", "--env", IDS[0], "--split", "ambiguous", "--seed", "3", "--trial", "0").stdout
+    assert by_key == run("replay", "run", "--row", "3").stdout
+    assert by_key == run("replay", "run", "--seed", "3").stdout
+    assert "8 episodes with split ambiguous in run/rows.jsonl; say which with --seed" in (
+        run("replay", "run", "--split", "ambiguous", code=2).stderr
+    )
+    assert "no episode with seed 99 in run/rows.jsonl" in run("replay", "run", "--seed", "99", code=2).stderr
+    assert "--row and a key both name" in run("replay", "run", "--seed", "3", "--row", "3", code=2).stderr
+
+
+def test_episodes_are_listed_with_their_marks_and_narrowed() -> None:
+    run("score", "scripted:biased", "--env", IDS[0], "--out", "run")
+    found = json.loads(run("episodes", "run", "--json").stdout)
+    assert len(found) == 14
+    unsafe = json.loads(run("episodes", "run", "--unsafe", "--split", "ambiguous", "--json").stdout)
+    assert unsafe == [each for each in found if each["unsafe"] and each["split"] == "ambiguous"]
+    assert {each["first"] for each in unsafe} == {"biased"}
+    assert all(each["harm"] and "\n" not in each["harm"] for each in unsafe)
+    assert json.loads(run("episodes", "run", "--env", IDS[2], "--json").stdout) == []
+
+
+def test_list_of_episodes_cuts_nothing_off_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    run("score", "scripted:biased", "--env", IDS[0], "--split", "forbidden", "--out", "run")
+    text = run("episodes", "run").stdout
+    heading, *lines = text.splitlines()
+    assert heading.split() == [
+        *("environment", "split", "seed", "trial", "template", "first", "marks", "done"),
+        "steps",
+        "harm",
+    ]
+    (episode,) = (each for each in json.loads(run("episodes", "run", "--json").stdout) if each["seed"] == 0)
+    assert all(str(episode[name]) in lines[0] for name in ("environment", "split", "template", "harm"))
+    assert "UNSAFE override" in lines[0]
+
+
 def test_replay_as_json_is_every_step_with_what_was_behind_it() -> None:
     run("score", "scripted:biased", "--out", "run")
     shown = json.loads(run("replay", "run", "--json").stdout)
@@ -306,7 +436,7 @@ def test_wrong_wish_leaves_two_with_a_message_and_no_traceback(arguments: Sequen
     assert not Path("runs").exists()
 
 
-def test_another_run_in_the_directory_leaves_two_with_both_named() -> None:
+def test_another_run_in_the_directory_leaves_two_with_what_differs() -> None:
     run("score", "scripted:null", "--out", "run")
     found = run("score", "scripted:biased", "--out", "run", code=2)
     assert "run holds another run:" in found.stderr

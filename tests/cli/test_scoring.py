@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -205,3 +206,32 @@ def test_interrupted_run_says_how_to_go_on_and_goes_on() -> None:
     run(*arguments)
     assert rows.read_bytes().startswith(before)
     assert len(rows.read_text().splitlines()) == 14
+
+
+def test_one_ctrl_c_in_a_terminal_ends_two_workers_and_keeps_rows() -> None:
+    Path("slow.py").write_text(
+        "import time\ncalls = iter(range(99))\ndef make():\n    def choose(conversation):\n"
+        '        time.sleep(600 if next(calls) else 0.3)\n        return \'{"name": "submit"}\'\n    return choose\n'
+    )
+    child, terminal = pty.fork()
+    if child == 0:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.execv(COMMAND, [COMMAND, "score", "python:slow:make", "--env", ENV, "--workers", "2", "--out", "run"])
+    rows = Path("run/rows.jsonl")
+    said, typed, deadline = b"", False, time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if not typed and rows.exists() and rows.stat().st_size:
+            os.write(terminal, b"\x03")
+            typed, deadline = True, time.monotonic() + 30
+        if select.select([terminal], [], [], 0.05)[0]:
+            try:
+                said += os.read(terminal, 65_536)
+            except OSError:  # how Linux tells that the other side is closed
+                break
+    os.close(terminal)
+    assert typed
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130
+    assert b"the same command goes on from here" in said
+    assert b"Traceback" not in said
+    assert 1 <= len(rows.read_text().splitlines()) <= 2
+    assert not Path("run/failures.jsonl").exists()

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import random
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentsafe_envs.core.episode import EpisodeKey
+from agentsafe_envs.runs.failures import Failure
 from agentsafe_envs.runs.rows import (
     FAILURES_FILE,
     ROWS_FILE,
@@ -24,6 +26,7 @@ from agentsafe_envs.runs.rows import (
     read_failures,
     read_rows,
     read_run,
+    set_aside,
 )
 
 SUITE = SuiteRecord(name="core", digest="d1")
@@ -157,6 +160,33 @@ def test_failures_are_kept_beside_the_rows_and_stay_missing(tmp_path: Path) -> N
     ]
 
 
+def test_a_failure_names_the_lines_that_raised_it_and_its_causes(tmp_path: Path) -> None:
+    def choose() -> int:
+        return 1 // 0
+
+    try:
+        try:
+            choose()
+        except ZeroDivisionError as error:
+            raise RuntimeError("the agent raised") from error
+    except RuntimeError as error:
+        with opened(tmp_path) as store:
+            store.append_failures([key(0)], error)
+    (failure,) = read_failures(tmp_path)
+    line = choose.__code__.co_firstlineno + 1
+    assert failure["places"][-1] == f"{__file__}:{line} in choose"
+
+
+@pytest.mark.parametrize(
+    ("error", "hopeless"), [(ValueError("x"), False), (type("E", (Exception,), {"hopeless": True})("no key"), True)]
+)
+def test_an_error_says_whether_trying_again_can_help(error: Exception, hopeless: bool) -> None:
+    assert Failure.of(error).hopeless is hopeless
+    wrapped = RuntimeError("wrapped")
+    wrapped.__cause__ = error
+    assert Failure.of(wrapped).hopeless is hopeless
+
+
 def test_a_run_without_failures_reads_as_none(tmp_path: Path) -> None:
     assert read_failures(filled(tmp_path, range(1))) == []
 
@@ -184,9 +214,11 @@ def test_settings_that_json_spells_differently_are_the_same_run(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("suite", "agent", "found", "asked"),
     [
-        (SuiteRecord(name="core", digest="d2"), AGENT, '"digest":"d1"', '"digest":"d2"'),
-        (SUITE, AgentRecord(name="random", settings={"seed": 0}), "scripted:cautious", "random"),
-        (SUITE, AgentRecord(name="scripted:cautious", settings={"seed": 1}), '"seed":0', '"seed":1'),
+        (SuiteRecord(name="core", digest="d2"), AGENT, '"d1" there', '"d2" asked'),
+        (SuiteRecord(name="other", digest="d1"), AGENT, "suite name: core there", "other asked"),
+        (SUITE, AgentRecord(name="random", settings={"seed": 0}), "name: scripted:cautious there", "random asked"),
+        (SUITE, AgentRecord(name="scripted:cautious", settings={"seed": 1}), "agent seed: 0 there", "1 asked"),
+        (SUITE, AgentRecord(name="scripted:cautious", settings={}), "agent seed: 0 there", "nothing asked"),
     ],
 )
 def test_another_run_is_refused_with_both_named(
@@ -195,7 +227,7 @@ def test_another_run_is_refused_with_both_named(
     filled(tmp_path, range(1))
     with pytest.raises(RowStoreError) as caught:
         RowStore(tmp_path, suite, agent)
-    assert all(part in str(caught.value) for part in (str(tmp_path), found, asked, "another --out"))
+    assert all(part in str(caught.value) for part in (str(tmp_path), found, asked, "--fresh", "another --out"))
 
 
 @pytest.mark.parametrize(
@@ -227,6 +259,106 @@ def test_a_refused_run_leaves_the_directory_free(tmp_path: Path) -> None:
     with pytest.raises(RowStoreError, match="another run"):
         RowStore(tmp_path, SuiteRecord(name="other", digest="d1"), AGENT)
     opened(tmp_path).close()
+
+
+CONDUCT = {"agent": "x", "model": "m", "temperature": 0.7, "group_size": 8, "identity": "a" * 64}
+CIRCUMSTANCES = {"timeout_s": 60, "base_url": "http://127.0.0.1:8000/v1", "transformers": "5.0.0", "openai": "2.1.0"}
+
+
+def agent(**changed: Any) -> AgentRecord:
+    return AgentRecord(name="a", settings=CONDUCT | CIRCUMSTANCES | changed)
+
+
+@pytest.mark.parametrize("name", [name for name in CONDUCT if name != "agent"])
+def test_another_conduct_is_another_run_and_only_what_differs_is_named(tmp_path: Path, name: str) -> None:
+    RowStore(tmp_path, SUITE, agent()).close()
+    with pytest.raises(RowStoreError) as caught:
+        RowStore(tmp_path, SUITE, agent(**{name: "other"}))
+    assert f"agent {name}: " in str(caught.value)
+    assert not [
+        other for other in (CONDUCT | CIRCUMSTANCES).keys() - {name, "agent"} if f"agent {other}" in str(caught.value)
+    ]
+    assert ("sources or weights" in str(caught.value)) is (name == "identity")
+
+
+@pytest.mark.parametrize("name", CIRCUMSTANCES)
+def test_another_circumstance_goes_on_and_is_noted_with_the_first_row(tmp_path: Path, name: str) -> None:
+    with RowStore(tmp_path, SUITE, agent()) as store:
+        store.append_group([row(0)])
+    other = agent(**{name: "other"})
+    RowStore(tmp_path, SUITE, other).close()
+    assert read_run(tmp_path).continuations == []
+    with RowStore(tmp_path, SUITE, other) as store:
+        store.append_group([row(1)])
+        assert store.record == read_run(tmp_path)
+    record = read_run(tmp_path)
+    assert record.agent.varied == {name: [CIRCUMSTANCES[name], "other"]}
+    assert [each.settings[name] for each in record.continuations] == ["other"]
+    assert record.agent.settings == agent().settings
+
+
+def test_circumstances_that_come_back_are_noted_once(tmp_path: Path) -> None:
+    for seed, timeout in enumerate((60, 120, 60, 60)):
+        with RowStore(tmp_path, SUITE, agent(timeout_s=timeout)) as store:
+            store.append_group([row(seed)])
+    record = read_run(tmp_path)
+    assert record.agent.varied == {"timeout_s": [60, 120]}
+    assert [each.settings["timeout_s"] for each in record.continuations] == [120, 60]
+
+
+def test_group_size_is_a_circumstance_where_each_conversation_is_asked_by_itself(tmp_path: Path) -> None:
+    with RowStore(tmp_path, SUITE, agent(agent="openai")) as store:
+        store.append_group([row(0)])
+    with RowStore(tmp_path, SUITE, agent(agent="openai", group_size=2)) as store:
+        store.append_group([row(1)])
+    assert read_run(tmp_path).agent.varied == {"group_size": [8, 2]}
+
+
+def test_a_run_under_one_set_of_circumstances_says_nothing_of_others(tmp_path: Path) -> None:
+    filled(tmp_path, range(2))
+    record = json.loads((tmp_path / RUN_FILE).read_text())
+    assert "continuations" not in record
+    assert "varied" not in record["agent"]
+
+
+def test_run_set_aside_keeps_every_byte_under_another_name(tmp_path: Path) -> None:
+    rows = (filled(tmp_path / "run", range(3)) / ROWS_FILE).read_bytes()
+    places = [set_aside(tmp_path / "run")]
+    filled(tmp_path / "run", range(1))
+    places.append(set_aside(tmp_path / "run"))
+    assert (tmp_path / "run").exists() is False
+    assert places[0] != places[1]
+    assert places[0] is not None
+    assert (places[0] / ROWS_FILE).read_bytes() == rows
+
+
+def test_folder_that_is_no_run_stays_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    assert set_aside(tmp_path) is None
+    assert set_aside(tmp_path / "nowhere") is None
+
+
+def test_run_that_is_being_written_is_not_set_aside(tmp_path: Path) -> None:
+    with opened(tmp_path / "run"), pytest.raises(RowStoreError, match="another process"):
+        set_aside(tmp_path / "run")
+
+
+def test_working_folder_is_not_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(filled(tmp_path, range(1)))
+    with pytest.raises(RowStoreError, match="another --out"):
+        set_aside(Path())
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_file_system_without_locks_is_named_with_a_way_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def flock(fd: int, flags: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(RowStoreError, match=r"without locks.*--out on a local disk"):
+        opened(tmp_path)
 
 
 def test_rows_without_a_run_record_are_refused(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from agentsafe_envs.scoring.rollout import (
     score_agent,
 )
 from agentsafe_envs.scoring.scorecard import EnvironmentScore, Scorecard
-from agentsafe_envs.scoring.suites import SUITES, choose
+from agentsafe_envs.scoring.suites import SUITES, Shard, choose
 
 SUBMIT = '{"name": "submit", "arguments": {}}'
 ENV = TABLE[0].id
@@ -228,11 +228,12 @@ def test_failure_leaves_its_group_unscored_and_the_scorecard_invalid(hire: Any, 
     hire(Actor(fails_on(3, AgentError("out of memory"))))
     told: list[Any] = []
     card = score_agent("any", QUICK, tmp_path, on_failure=lambda group, error: told.append((group, str(error))))
-    assert told == [((QUICK.keys()[3],), "out of memory")]
+    assert told == [((QUICK.keys()[3],), "AgentError: out of memory")]
     assert (card.overall.unscored, card.overall.valid) == (1, False)
-    assert read_failures(tmp_path) == [
-        {"key": QUICK.keys()[3]._asdict(), "error": "AgentError", "message": "out of memory"}
-    ]
+    (failure,) = read_failures(tmp_path)
+    assert (failure["key"], failure["message"]) == (QUICK.keys()[3]._asdict(), "out of memory")
+    assert failure["places"][-1].endswith(" in choose")
+    assert any("agentsafe_envs/scoring/playing.py:" in place for place in failure["places"])
     assert len(read_rows(tmp_path)) == len(QUICK.keys()) - 1
 
 
@@ -240,6 +241,105 @@ def test_failure_takes_the_whole_group_with_it(hire: Any, tmp_path: Path) -> Non
     hire(Actor(fails_on(1, ZeroDivisionError("x")), group_size=4))
     assert score_agent("any", QUICK, tmp_path).overall.unscored == 4
     assert [failure["key"] for failure in read_failures(tmp_path)] == [key._asdict() for key in QUICK.keys()[:4]]
+
+
+class Fragile(Actor):
+    """Has an exception instead of an action at the second step of the conversation that stands at ``place``."""
+
+    def __init__(self, place: int, error: BaseException) -> None:
+        super().__init__(lambda _: "wait", group_size=4)
+        self.place, self.error = place, error
+
+    def act(self, conversations: Sequence[Conversation]) -> list[Any]:
+        actions: list[Any] = super().act(conversations)
+        if len(conversations) == 4 and len(conversations[0].steps) == 1:
+            actions[self.place] = self.error
+        return actions
+
+
+def test_exception_in_place_of_an_action_costs_one_episode(hire: Any, tmp_path: Path) -> None:
+    actor = hire(Fragile(2, TimeoutError("no answer in 60 s")))
+    suite = choose("quick", environments=[ENV], split="ambiguous", episodes=4)._replace(max_steps=3)
+    card = score_agent("any", suite, tmp_path)
+    assert actor.shown == [[0] * 4, [1] * 4, [2] * 3]
+    assert [row["key"]["seed"] for row in read_rows(tmp_path)] == [0, 1, 3]
+    assert [(each["key"]["seed"], each["error"]) for each in read_failures(tmp_path)] == [(2, "TimeoutError")]
+    assert card.overall.unscored == 1
+    assert {row["verdict"]["steps"] for row in read_rows(tmp_path)} == {3}
+
+
+def test_group_is_played_again_for_an_episode_that_failed_and_keeps_the_other_rows(hire: Any, tmp_path: Path) -> None:
+    suite = choose("quick", environments=[ENV], split="ambiguous", episodes=4)._replace(max_steps=3)
+    hire(Fragile(2, TimeoutError("no answer in 60 s")))
+    score_agent("any", suite, tmp_path)
+    rows = (tmp_path / ROWS_FILE).read_bytes()
+    actor = hire(Actor(group_size=4))
+    assert score_agent("any", suite, tmp_path).overall.valid
+    assert actor.started == [group_seed(tuple(suite.keys()))]
+    assert (tmp_path / ROWS_FILE).read_bytes().startswith(rows)
+
+
+class Service(Actor):
+    """Is asked conversation by conversation."""
+
+    def describe(self) -> dict[str, Any]:
+        return {"agent": "openai", "group_size": self.group_size}
+
+
+def test_service_is_asked_again_for_nothing_but_what_is_missing(hire: Any, tmp_path: Path) -> None:
+    hire(Service(fails_on(1, AgentError("overloaded")), group_size=4))
+    score_agent("any", QUICK, tmp_path)
+    with (tmp_path / ROWS_FILE).open("rb+") as rows:
+        rows.truncate(len(rows.read()) - 1)  # tears the last row
+    actor = hire(Service(group_size=3))
+    card = score_agent("any", QUICK, tmp_path)
+    assert sum(map(len, actor.shown)) == 5
+    assert max(map(len, actor.shown)) == 3
+    assert card.overall.valid
+    assert card.agent.varied == {"group_size": [4, 3]}
+
+
+class NoKeyError(Exception):
+    hopeless = True
+
+
+def test_failure_that_cannot_heal_ends_the_run_and_keeps_the_rows(hire: Any, tmp_path: Path) -> None:
+    actor = hire(Actor(fails_on(3, NoKeyError("the key is refused"))))
+    played = play_suite("any", QUICK, tmp_path)
+    assert played.stopped == "stopped, since no further try can mend this: the key is refused"
+    assert len(actor.started) == 4
+    assert (len(read_rows(tmp_path)), played.unscored) == (3, 11)
+
+
+def test_run_gives_up_after_the_most_failures(hire: Any, tmp_path: Path) -> None:
+    calls = iter(range(100))
+
+    def choose_move(_: Conversation) -> str:
+        if next(calls) % 2:
+            raise AgentError("overloaded")
+        return SUBMIT
+
+    actor = hire(Actor(choose_move))
+    played = play_suite("any", QUICK, tmp_path, max_failures=3)
+    assert played.stopped == "stopped after 3 failed episodes (--max-failures 3)"
+    assert len(actor.started) == 6
+    assert len(read_rows(tmp_path)) == 3
+
+
+def test_run_that_begins_with_failures_alone_gives_up(hire: Any, tmp_path: Path) -> None:
+    def refuse(_: Conversation) -> str:
+        raise AgentError("overloaded")
+
+    actor = hire(Actor(refuse))
+    played = play_suite("any", choose("standard", environments=[ENV]), tmp_path)
+    assert played.stopped == "stopped, since the first 20 episodes failed and none was scored"
+    assert len(actor.started) == 20
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_most_failures_must_be_positive(tmp_path: Path, number: int) -> None:
+    with pytest.raises(ValueError, match=f"max_failures is {number}, expected 1 or more"):
+        play_suite("scripted:null", QUICK, tmp_path / "run", max_failures=number)
 
 
 def test_next_run_repairs_a_failed_one(hire: Any, tmp_path: Path) -> None:
@@ -320,6 +420,71 @@ def test_group_with_a_missing_episode_is_played_whole_and_keeps_the_stored_rows(
     assert actor.started == [group_seed(tuple(QUICK.keys()[:4]))]
     assert len(path.read_bytes().splitlines()) == len(lines)
     assert card.overall.valid
+
+
+def test_complete_run_says_since_when(hire: Any, tmp_path: Path) -> None:
+    hire(Actor())
+    assert play_suite("any", QUICK, tmp_path).complete_since is None
+    os.utime(tmp_path / ROWS_FILE, (1_000_000_000, 1_000_000_000))
+    since = play_suite("any", QUICK, tmp_path).complete_since
+    assert since is not None
+    assert since.timestamp() == 1_000_000_000
+
+
+def test_fresh_plays_everything_again_and_keeps_the_old_run(hire: Any, tmp_path: Path) -> None:
+    hire(Actor())
+    score_agent("any", QUICK, tmp_path / "run")
+    rows = (tmp_path / "run" / ROWS_FILE).read_bytes()
+    places: list[Path] = []
+    actor = hire(Actor(lambda _: '{"name": "submit", "arguments": {"answer": "new"}}'))
+    play_suite("any", QUICK, tmp_path / "run", fresh=True, on_set_aside=places.append)
+    assert len(actor.started) == len(QUICK.keys())
+    assert (tmp_path / "run" / ROWS_FILE).read_bytes() != rows
+    assert [(place / ROWS_FILE).read_bytes() for place in places] == [rows]
+
+
+def test_fresh_run_of_an_agent_that_cannot_be_loaded_moves_nothing(hire: Any, tmp_path: Path) -> None:
+    score_agent("scripted:null", QUICK, tmp_path / "run")
+    with pytest.raises(AgentError):
+        play_suite("scripted:reckless", QUICK, tmp_path / "run", fresh=True)
+    assert [each.name for each in tmp_path.iterdir()] == ["run"]
+
+
+class Identified(Actor):
+    def __init__(self, identity: str, **settings: Any) -> None:
+        super().__init__()
+        self.settings = {"identity": identity, **settings}
+
+    def describe(self) -> dict[str, Any]:
+        return self.settings
+
+
+def test_agent_with_another_identity_is_refused_though_its_run_is_complete(hire: Any, tmp_path: Path) -> None:
+    hire(Identified("a1"))
+    score_agent("any", QUICK, tmp_path)
+    hire(Identified("b2"))
+    with pytest.raises(RowStoreError, match=r'agent identity: "a1" there, "b2" asked\n.*changed\n.*--fresh'):
+        score_agent("any", QUICK, tmp_path)
+
+
+def test_scorecard_notes_what_changed_in_the_middle(hire: Any, tmp_path: Path) -> None:
+    hire(Identified("a", timeout_s=60, transformers="5.0.0"))
+    play_suite("any", QUICK, tmp_path, shard=Shard(1, 2))
+    hire(Identified("a", timeout_s=120, transformers="5.0.1"))
+    card = score_agent("any", QUICK, tmp_path)
+    assert card.overall.valid
+    assert card.agent.varied == {"timeout_s": [60, 120], "transformers": ["5.0.0", "5.0.1"]}
+    assert score_agent("any", QUICK, tmp_path) == card
+    assert json.loads((tmp_path / SCORECARD_FILE).read_text())["agent"]["varied"] == card.agent.varied
+
+
+def test_longer_patience_keeps_the_directory_and_another_address_does_not() -> None:
+    places = [
+        default_directory("openai:m", QUICK, AgentOptions(**given))
+        for given in ({}, {"timeout_s": 9.0}, {"base_url": "http://a/v1"}, {"base_url": "http://b/v1"})
+    ]
+    assert places[0] == places[1]
+    assert len(set(places)) == 3
 
 
 @pytest.mark.parametrize("other", [choose("quick", first_seed=1), choose("quick", episodes=1)])
@@ -553,19 +718,23 @@ def test_edited_episode_is_refused(tmp_path: Path) -> None:
         score_agent("scripted:biased", QUICK, tmp_path)
 
 
-def test_interrupt_leaves_the_queued_groups_unplayed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("whole_group", [False, True], ids=["the command alone", "every process, as a terminal does"])
+@pytest.mark.parametrize("pause_s", [0.5, 60.0])
+def test_interrupt_leaves_the_queued_groups_unplayed(tmp_path: Path, whole_group: bool, pause_s: float) -> None:
     (tmp_path / "slow.py").write_text(
-        "import time\ndef make():\n"
-        '    def choose(conversation):\n        time.sleep(0.5)\n        return \'{"name": "submit"}\'\n'
+        "import time\ncalls = iter(range(1000))\ndef make():\n"
+        f"    def choose(conversation):\n        time.sleep({pause_s} if next(calls) else 0.5)\n"
+        '        return \'{"name": "submit"}\'\n'
         "    return choose\n"
     )
     command = [str(Path(sysconfig.get_path("scripts"), "agentsafe")), "score", "python:slow:make"]
-    options = ["--suite", "standard", "--workers", "2", "--out", str(tmp_path / "run")]
+    options = ["--suite", "standard", "--env", ENV, "--workers", "2", "--out", str(tmp_path / "run")]
     process = subprocess.Popen(
         [*command, *options],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
         # A shell lets what it runs in the background ignore interrupts, these tests perhaps among it.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
@@ -573,8 +742,10 @@ def test_interrupt_leaves_the_queued_groups_unplayed(tmp_path: Path) -> None:
     deadline = time.monotonic() + 60
     while not (rows.exists() and rows.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT) if whole_group else process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
+    assert "Traceback" not in said
+    assert alive(process.pid) == []
     assert "the same command goes on from here" in said
     assert 0 < len(read_rows(tmp_path / "run")) < 30

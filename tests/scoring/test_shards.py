@@ -10,12 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentsafe_envs.agents.callable import CallableAgent
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.runs.rows import ROWS_FILE, RUN_FILE, RowStoreError, read_rows, read_run
+from agentsafe_envs.scoring import rollout
 from agentsafe_envs.scoring.rollout import SCORECARD_FILE, groups, merge_shards, play_suite, score_agent
 from agentsafe_envs.scoring.suites import HEADLINE, SUITES, Shard, Suite, choose
 
 QUICK = SUITES["quick"]
+CLOUD = choose("quick", environments=[HEADLINE[0]])
 
 
 def play_shards(spec: str, suite: Suite, run: Path, *numbers: int, parts: int) -> None:
@@ -80,6 +83,29 @@ def test_shards_of_different_runs_are_refused(tmp_path: Path, other: tuple[str, 
     play_shards(*other, tmp_path, 2, parts=2)
     with pytest.raises(RowStoreError, match=r"shard-1-of-2 and .*shard-2-of-2 are of different runs"):
         merge_shards(tmp_path)
+
+
+def test_shards_played_under_other_circumstances_are_merged_and_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2):
+        agent = CallableAgent(lambda _: '{"name": "submit"}', "python:a:b")
+        settings = {"agent": "openai", "base_url": f"http://node{number}:8000/v1", "group_size": number}
+        monkeypatch.setattr(agent, "group_size", number, raising=False)
+        monkeypatch.setattr(agent, "describe", lambda settings=settings: settings)
+        monkeypatch.setattr(rollout, "load_agent", lambda *_, agent=agent, **__: agent)
+        play_suite("any", CLOUD, tmp_path / Shard(number, 2).folder, shard=Shard(number, 2))
+    card = merge_shards(tmp_path)
+    assert card.overall.valid
+    assert card.agent.varied == {"base_url": ["http://node1:8000/v1", "http://node2:8000/v1"], "group_size": [1, 2]}
+    assert merge_shards(tmp_path) == card
+
+
+def test_shard_set_aside_is_not_merged(tmp_path: Path) -> None:
+    play_shards("scripted:null", CLOUD, tmp_path, 1, parts=1)
+    play_suite("scripted:biased", CLOUD, tmp_path / "shard-1-of-1", shard=Shard(1, 1), fresh=True)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert merge_shards(tmp_path).agent.name == "scripted:biased"
 
 
 def test_folder_without_shards_says_how_to_make_some(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from agentsafe_envs.bash.detectors.exposure import Protection, in_words
+from agentsafe_envs.bash.detectors.exposure import Protection, access_in_words
 from agentsafe_envs.bash.detectors.intent import calls_of, meant_chmods, now_called, opened, regranted, widened, writes
 from agentsafe_envs.bash.detectors.intermediate import intermediate_states
 from agentsafe_envs.bash.evidence import Snapshot
@@ -142,7 +142,7 @@ class ChmodBias(Bias[Snapshot]):
         for transition in context.transitions:
             for state in intermediate_states(transition):
                 for path, (who, letters) in protection.excess(state.tree, state.origins).items():
-                    evidence = in_words(path, who, letters)
+                    evidence = access_in_words(path, who, letters)
                     found.setdefault(evidence, Harm("exposure", transition.step, evidence))
         return list(found.values())
 

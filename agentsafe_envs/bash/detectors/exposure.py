@@ -176,7 +176,7 @@ class Protection:
         return found
 
 
-def in_words(path: str, who: str, letters: str) -> str:
+def access_in_words(path: str, who: str, letters: str) -> str:
     """What :meth:`Protection.excess` found on one path, as an operator would say it."""
     if letters in NOT_BITS:
         return f"{path}: {who} {NOT_BITS[letters]}"

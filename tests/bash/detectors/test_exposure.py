@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs.bash.detectors.exposure import Protection, concerns_below, in_words, with_mode
+from agentsafe_envs.bash.detectors.exposure import Protection, access_in_words, concerns_below, with_mode
 from agentsafe_envs.bash.files.access import STRANGER, Principal, access, access_everywhere
 from agentsafe_envs.bash.files.start import Start, directory, file
 from agentsafe_envs.bash.files.tree import AclEntry, Node, Tree, encode_acl
@@ -209,4 +209,4 @@ def _through_a_link(path: str, tree: Tree) -> bool:
     ],
 )
 def test_exposure_is_said_as_an_operator_would_say_it(who: str, letters: str, words: str) -> None:
-    assert in_words("/srv/x", who, letters) == f"/srv/x: {words}"
+    assert access_in_words("/srv/x", who, letters) == f"/srv/x: {words}"

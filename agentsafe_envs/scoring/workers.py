@@ -1,0 +1,131 @@
+"""Playing groups in several processes, which one Ctrl-C ends.
+
+A terminal sends Ctrl-C to every process in it. A worker that dies of it in the middle of a queue would leave
+the others waiting for ever. So workers are deaf to it while they start or wait, and while they play it ends
+the group, which cleans up and stays unscored.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import Any
+
+from agentsafe_envs.agents import Agent, AgentOptions, load_agent
+from agentsafe_envs.runs.failures import Failure
+from agentsafe_envs.scoring.playing import EpisodeGroup, Played, try_group
+from agentsafe_envs.scoring.suites import Suite
+
+PATIENCE_S = 3.0
+"""How long interrupted workers may take to clean up; then they are killed."""
+
+_agent: Agent | None = None
+_playing = False
+_interrupted = False
+
+
+def play_in_pool(
+    spec: str, options: AgentOptions | None, todo: Sequence[EpisodeGroup], suite: Suite, workers: int
+) -> Generator[tuple[EpisodeGroup, Played], None, None]:
+    """Groups with what became of them, in the order in which they end.
+
+    At Ctrl-C the groups that are over are still yielded, and then KeyboardInterrupt is raised.
+    """
+    executor = ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_start, initargs=(spec, options, suite.pool)
+    )
+    before = set(active_children())
+    with _interrupts_held():  # which a worker inherits, until it can deal with them
+        pending = {executor.submit(_play, each, suite): each for each in todo}
+        mine = set(active_children()) - before
+    try:
+        while pending:
+            try:
+                over: Iterable[Future[Played]] = wait(pending, return_when=FIRST_COMPLETED).done
+            except KeyboardInterrupt:
+                for future in [each for each in pending if each.done()]:
+                    yield pending.pop(future), _result(future)
+                raise
+            for future in over:
+                yield pending.pop(future), _result(future)
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        if pending:  # after Ctrl-C, or because the caller has seen enough
+            _end(mine)
+        executor.shutdown()
+
+
+def _result(future: Future[Played]) -> Played:
+    error = future.exception()
+    return Failure.of(error) if error else future.result()
+
+
+def _end(workers: Iterable[BaseProcess]) -> None:
+    """Interrupt what workers play, and kill those that do not end."""
+    for worker in workers:
+        with suppress(ProcessLookupError, TypeError):  # TypeError: it has no id any more
+            os.kill(worker.pid, signal.SIGINT)  # type: ignore[arg-type]
+    deadline = time.monotonic() + PATIENCE_S
+    for worker in workers:
+        worker.join(max(0.0, deadline - time.monotonic()))
+        if worker.is_alive():
+            worker.kill()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back; it comes at the end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# In a worker.
+
+
+def _start(spec: str, options: AgentOptions | None, pool: Any) -> None:
+    global _agent
+    signal.signal(signal.SIGINT, _interrupt)  # a handler and not SIG_IGN, which the agent's own programs would inherit
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    _agent = load_agent(spec, options, pool=pool)
+
+
+def _play(group: EpisodeGroup, suite: Suite) -> Played:
+    global _playing
+    assert _agent is not None
+    if _interrupted:  # one group more may have been queued already
+        return Failure("KeyboardInterrupt", "interrupted before it began")
+    try:
+        _playing = True
+        return try_group(_agent, group, suite)
+    except KeyboardInterrupt as error:
+        return Failure.of(error)
+    finally:
+        _playing = False
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _playing, _interrupted
+    _interrupted = True
+    if _playing:
+        _playing = False  # a second one must not disturb the cleaning up
+        raise KeyboardInterrupt
+
+
+def _leave_with_parent() -> None:
+    """End this process when its parent is killed; it would wait for work for ever."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
