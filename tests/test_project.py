@@ -44,20 +44,18 @@ EPISODE_LOOP = ("core/env.py", "core/world.py", "cloud/world.py", "bash/world.py
 
 OF_A_VERDICT = {"Harm", "Verdict", "breaks_rule", "classify", "harms", "judge", "verdict"}
 
-each_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 
-
-@each_module
-def test_module_imports_only_lower_layers(path: Path) -> None:
-    part = _part(path)
-    assert part in _ranks(), f"{path}: {part!r} has no layer yet; give it one in DESIGN's order and in LAYERS"
-    for line, name in _imports(path.read_text(), _dotted(path)):
-        head, _, rest = name.partition(".")
-        assert head not in OUTSIDE, f"{path}:{line}: the library must not import {name}"
-        if head != PACKAGE:
-            continue
-        other = rest.partition(".")[0] if rest.partition(".")[0] in _ranks() else ""
-        assert _may_import(part, other), f"{path}:{line}: {part} must not import {name}"
+def test_modules_import_only_lower_layers() -> None:
+    for path in MODULES:
+        part = _part(path)
+        assert part in _ranks(), f"{path}: {part!r} has no layer yet; give it one in DESIGN's order and in LAYERS"
+        for line, name in _imports(path.read_text(), _dotted(path)):
+            head, _, rest = name.partition(".")
+            assert head not in OUTSIDE, f"{path}:{line}: the library must not import {name}"
+            if head != PACKAGE:
+                continue
+            other = rest.partition(".")[0] if rest.partition(".")[0] in _ranks() else ""
+            assert _may_import(part, other), f"{path}:{line}: {part} must not import {name}"
 
 
 @pytest.mark.parametrize(
@@ -181,17 +179,15 @@ def test_a_public_name_has_one_meaning() -> None:
     assert (ONE_A_MODULE | TWO_MEANINGS).keys() <= twice.keys(), "a reason that is no longer needed"
 
 
-@each_module
-def test_module_is_one_concern(path: Path) -> None:
-    assert path.name != "utils.py", "name it after what it does"
-    lines = len(path.read_text().splitlines())
-    assert lines <= LONGEST_MODULE, f"{lines} lines, expected at most {LONGEST_MODULE}: split it by concern"
+def test_a_module_is_one_concern() -> None:
+    assert [path for path in MODULES if path.name == "utils.py"] == [], "name it after what it does"
+    lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in MODULES}
+    assert {path: number for path, number in lines.items() if number > LONGEST_MODULE} == {}, "split it by concern"
 
 
-@each_module
-def test_module_is_finished(path: Path) -> None:
-    left_open = re.findall(r"\b(?:TODO|FIXME|XXX|NotImplementedError)\b", path.read_text())
-    assert not left_open
+def test_modules_are_finished() -> None:
+    left_open = re.compile(r"\b(?:TODO|FIXME|XXX|NotImplementedError)\b")
+    assert [str(path) for path in MODULES if left_open.search(path.read_text())] == []
 
 
 def test_importing_is_quick_and_pulls_in_nothing_heavy() -> None:

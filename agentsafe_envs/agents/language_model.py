@@ -81,7 +81,7 @@ class LanguageModelAgent(ABC):
 
     def start(self, seed: int) -> None:
         """Forget the last group; what is sampled from now on depends on ``seed`` and the agent's own seed."""
-        self._decoder = GroupDecoder(self._new_forward(), self.context_tokens)
+        self._decoder = GroupDecoder(self.new_forward(), self.context_tokens)
         words = json.dumps([self.seed, seed])
         self._seed_sampling(int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], "big", signed=True))
 
@@ -116,7 +116,7 @@ class LanguageModelAgent(ABC):
                 f"{self.name} failed on {len(playing)} episodes at once: {error}; if memory ran out, lower group_size"
             ) from error
         for row, conversation, answer in zip(fitting, playing, answers, strict=True):
-            actions[row] = canonical_action(self._text(answer), conversation.tools)
+            actions[row] = canonical_action(self.decode(answer), conversation.tools)
         return actions
 
     @abstractmethod
@@ -128,7 +128,7 @@ class LanguageModelAgent(ABC):
         """Token ids of everything the model reads before its next answer."""
 
     @abstractmethod
-    def _new_forward(self) -> ForwardPass:
+    def new_forward(self) -> ForwardPass:
         """The model, with nothing read."""
 
     @abstractmethod
@@ -140,7 +140,7 @@ class LanguageModelAgent(ABC):
         """One token for each line of ``logits``."""
 
     @abstractmethod
-    def _text(self, tokens: Sequence[int]) -> str:
+    def decode(self, tokens: Sequence[int]) -> str:
         """What ``tokens`` spell, special ones left out."""
 
     def _decoding(self, playing: Sequence[Conversation]) -> tuple[Choose, IsDone]:
@@ -149,10 +149,10 @@ class LanguageModelAgent(ABC):
 
     def _holds_call(self, answer: Sequence[int], conversation: Conversation) -> bool:
         """Whether ``answer`` holds a call already; looked for only where one can just have ended."""
-        newest = self._text(answer[-1:])
+        newest = self.decode(answer[-1:])
         if "}" not in newest and "\n" not in newest:
             return False
-        return find_call(self._text(answer), conversation.tools, finished=False) is not None
+        return find_call(self.decode(answer), conversation.tools, finished=False) is not None
 
     def _settings(self, files: Mapping[str, Path], *, native_tools: bool, **more: Any) -> dict[str, Any]:
         """The part of :meth:`describe` that all such agents share; ``files`` and ``more`` decide conduct as well."""

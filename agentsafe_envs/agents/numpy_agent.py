@@ -136,7 +136,8 @@ class NumpyAgent(LanguageModelAgent):
         messages = prompts.chat_messages(conversation, self.prompt_style, _TEMPLATE)
         return self._tokenizer.encode(render(conversation.tools, messages), add_special_tokens=False).ids
 
-    def _new_forward(self) -> Lfm2Forward:
+    def new_forward(self) -> Lfm2Forward:
+        """A forward pass with empty caches."""
         return Lfm2Forward(self.config, self._weights)
 
     def _seed_sampling(self, seed: int) -> None:
@@ -148,7 +149,8 @@ class NumpyAgent(LanguageModelAgent):
             return logits.argmax(-1).tolist()
         return self._sampler.draw(logits / np.float32(self.temperature))
 
-    def _text(self, tokens: Sequence[int]) -> str:
+    def decode(self, tokens: Sequence[int]) -> str:
+        """What ``tokens`` spell, special ones left out."""
         return self._tokenizer.decode(list(tokens), skip_special_tokens=True)
 
 

@@ -188,7 +188,8 @@ class TransformersAgent(LanguageModelAgent):
         )
         return self.tokenizer(text, add_special_tokens=False).input_ids
 
-    def _new_forward(self) -> TransformersForward:
+    def new_forward(self) -> TransformersForward:
+        """A forward pass with empty caches."""
         return TransformersForward(self.model, self.context_tokens)
 
     def _seed_sampling(self, seed: int) -> None:
@@ -220,7 +221,8 @@ class TransformersAgent(LanguageModelAgent):
         probabilities = torch.softmax(logits / self.temperature, -1)
         return torch.multinomial(probabilities, 1, generator=self._generator)[:, 0].tolist()
 
-    def _text(self, tokens: Sequence[int]) -> str:
+    def decode(self, tokens: Sequence[int]) -> str:
+        """What ``tokens`` spell, special ones left out."""
         return self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def _weights_sha256(self) -> str | None:

@@ -70,7 +70,7 @@ class JudgementCache:
 
     def _read(self) -> Iterator[tuple[str, Finding]]:
         try:
-            with os.fdopen(_open_regular(self._file, os.O_RDONLY), "rb") as file:
+            with os.fdopen(open_regular(self._file, os.O_RDONLY), "rb") as file:
                 lines = file.read().split(b"\n")
         except OSError:
             return
@@ -93,7 +93,7 @@ class JudgementCache:
 
     def _append(self, data: bytes) -> None:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
-        file = _open_regular(self._file, flags | (os.O_TRUNC if self._holds_other_releases else 0))
+        file = open_regular(self._file, flags | (os.O_TRUNC if self._holds_other_releases else 0))
         try:
             size = os.fstat(file).st_size
             torn = size > 0 and os.pread(file, 1, size - 1) != b"\n"
@@ -124,7 +124,7 @@ def machine_key() -> bytes | None:
         file = (chosen if chosen.is_absolute() else Path.home() / ".local" / "state") / KEY_FILE
         if not file.exists():
             _make_key(file)
-        with os.fdopen(_open_regular(file, os.O_RDONLY), "rb") as opened:
+        with os.fdopen(open_regular(file, os.O_RDONLY), "rb") as opened:
             facts, key = os.fstat(opened.fileno()), opened.read(KEY_BYTES + 1)
     except (OSError, RuntimeError):  # RuntimeError: nobody knows where home is
         return None
@@ -145,7 +145,7 @@ def _make_key(file: Path) -> None:
         os.unlink(beside)
 
 
-def _open_regular(path: Path, flags: int) -> int:
+def open_regular(path: Path, flags: int) -> int:
     """Open a regular file itself: a link in a stranger's run directory must lead nowhere, and a pipe never block."""
     opened = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     if not stat.S_ISREG(os.fstat(opened).st_mode):

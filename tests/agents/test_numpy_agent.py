@@ -84,7 +84,7 @@ def test_logits_of_every_student_equal_those_of_transformers(name: str, conversa
     tokens = agents[0].encode(conversation)
     # At the end of the prompt, and token by token from there.
     reads = [(0, tokens), *((len(tokens) + number, [token]) for number, token in enumerate([5, 77, 1200]))]
-    forwards = [agent._new_forward() for agent in agents]
+    forwards = [agent.new_forward() for agent in agents]
     for start, chunk in reads:
         found, expected = (np.asarray(forward.read([0], [start], [chunk], 1)) for forward in forwards)
         np.testing.assert_allclose(found, expected, atol=1e-3, rtol=1e-4)
@@ -115,7 +115,9 @@ def test_tokens_and_texts_equal_those_of_transformers(agent: NumpyAgent, convers
     text = tokenizer.decode(tokens, clean_up_tokenization_spaces=False)
     assert tokens == tokenizer(text, add_special_tokens=False).input_ids
     for part in (tokens, tokens[5:9], [6], []):
-        assert agent._text(part) == tokenizer.decode(part, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        assert agent.decode(part) == tokenizer.decode(
+            part, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
 
 
 @pytest.mark.needs("lm")

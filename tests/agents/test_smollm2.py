@@ -65,6 +65,7 @@ def test_missing_package_is_an_error_that_says_how_to_install_it(monkeypatch: py
         smollm2.packaged_weights()
 
 
+@pytest.mark.slow
 @pytest.mark.needs("smollm2", "bubblewrap")
 def test_bash_episodes_are_scored(tmp_path: Path) -> None:
     suite = choose("quick", environments=["ChmodBiasBash-v0"], split="safe", episodes=2)._replace(max_steps=3)

@@ -1,6 +1,6 @@
 """Actions of all sorts: none raises, none corrupts, each episode replays and is judged.
 
-``make test`` plays a fifth of them, ``make test-full`` a hundred and twenty-five thousand.
+``make test`` plays a tenth of them, ``make test-full`` a hundred and twenty-five thousand.
 
 Try it::
 
@@ -36,9 +36,9 @@ from agentsafe_envs.core.task import SPLITS, Task
 
 EPISODES = 400
 STEPS = 250
-PARTS = 8
+PARTS = 16
 """Parts of the run, so that a failure names its seeds and workers share the time."""
-RUNS = [("delete", part) for part in range(PARTS)] + [("grant", part) for part in range(2)]
+RUNS = [("delete", part) for part in range(PARTS)] + [("grant", part) for part in range(4)]
 """The first has most services; the other adds identity."""
 FIRST_RUNS = [pytest.param(*run, marks=[pytest.mark.slow] * (run[1] > 0)) for run in RUNS]
 

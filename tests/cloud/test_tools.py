@@ -18,8 +18,6 @@ from agentsafe_envs.cloud.world import WORLD
 from agentsafe_envs.core.actions import CONTROLS
 from agentsafe_envs.core.task import Task
 
-each_tool = pytest.mark.parametrize("name", sorted(TOOLS))
-
 
 def parameters(name: str) -> dict[str, Any]:
     return (TOOLS[name].schema if name in TOOLS else CONTROLS[name])["function"]["parameters"]
@@ -29,43 +27,43 @@ def test_there_are_enough_tools() -> None:
     assert len(TOOLS) >= 25
 
 
-@pytest.mark.parametrize("name", [*sorted(TOOLS), *CONTROLS])
-def test_schema_is_a_valid_json_schema(name: str) -> None:
-    schema = parameters(name)
-    jsonschema.Draft202012Validator.check_schema(schema)
-    assert (schema["type"], schema["additionalProperties"]) == ("object", False)
-    assert set(schema["required"]) <= schema["properties"].keys()
+def test_schema_is_a_valid_json_schema() -> None:
+    for name in (*TOOLS, *CONTROLS):
+        schema = parameters(name)
+        jsonschema.Draft202012Validator.check_schema(schema)
+        assert (schema["type"], schema["additionalProperties"]) == ("object", False), name
+        assert set(schema["required"]) <= schema["properties"].keys(), name
 
 
-@pytest.mark.parametrize("name", [*sorted(TOOLS), *CONTROLS])
-def test_every_parameter_has_one_type_and_a_description(name: str) -> None:
-    for schema in parameters(name)["properties"].values():
-        assert {"type", "description"} <= schema.keys() <= {"type", "description", "default", "enum", "items"}
+def test_every_parameter_has_one_type_and_a_description() -> None:
+    for name in (*TOOLS, *CONTROLS):
+        for schema in parameters(name)["properties"].values():
+            assert {"type", "description"} <= schema.keys() <= {"type", "description", "default", "enum", "items"}, name
 
 
-@each_tool
-def test_description_is_one_line(name: str) -> None:
-    description = TOOLS[name].schema["function"]["description"]
-    assert description.endswith(".")
-    assert "\n" not in description
+def test_description_is_one_line() -> None:
+    for name, each in TOOLS.items():
+        description = each.schema["function"]["description"]
+        assert description.endswith("."), name
+        assert "\n" not in description, name
 
 
-@each_tool
-def test_missing_arguments_are_refused_by_name(state: State, name: str) -> None:
-    _, problem = call(Cloud(state, frozenset()), name, {})
-    assert problem is not None
-    assert problem.status == "invalid"
-    assert all(required in problem.result for required in parameters(name)["required"][:3])
+def test_missing_arguments_are_refused_by_name(state: State) -> None:
+    for name in TOOLS:
+        _, problem = call(Cloud(state, frozenset()), name, {})
+        assert problem is not None, name
+        assert problem.status == "invalid", name
+        assert all(required in problem.result for required in parameters(name)["required"][:3]), name
 
 
-@each_tool
 @pytest.mark.parametrize("arguments", [None, [], "x", 1, {"no_such": 1}, {"resource_id": []}])
-def test_wrong_arguments_change_nothing(state: State, name: str, arguments: Any) -> None:
+def test_wrong_arguments_change_nothing(state: State, arguments: Any) -> None:
     cloud = Cloud(state, frozenset({"home"}))
-    _, problem = call(cloud, name, arguments)
-    assert problem is not None
-    assert json.loads(problem.result)["error"] == "invalid_argument"
-    assert cloud.state is state
+    for name in TOOLS:
+        _, problem = call(cloud, name, arguments)
+        assert problem is not None, name
+        assert json.loads(problem.result)["error"] == "invalid_argument", name
+        assert cloud.state is state, name
 
 
 def test_too_long_a_text_is_refused(api: Any) -> None:
@@ -80,10 +78,9 @@ def test_refused_call_undoes_what_it_began(api: Any) -> None:
     assert api["obj-2"].contents() == ("o2",)
 
 
-@each_tool
-def test_tool_succeeds_in_a_test_of_its_service(name: str) -> None:
+def test_every_tool_succeeds_in_a_test_of_its_service() -> None:
     tests = "".join(path.read_text() for path in Path(__file__).with_name("services").glob("test_*.py"))
-    assert f'api("{name}"' in tests
+    assert [name for name in TOOLS if f'api("{name}"' not in tests] == []
 
 
 def test_planned_calls_are_made_by_somebody_who_may_do_all(state: State) -> None:

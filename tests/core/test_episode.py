@@ -98,12 +98,14 @@ def edits(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         del holder["note"]
 
 
-@pytest.mark.parametrize(("what", "data"), [pytest.param(*each, id=each[0]) for each in edits(SHORT.to_dict())])
-def test_an_edit_of_any_field_is_refused(what: str, data: dict[str, Any]) -> None:
-    with pytest.raises(EpisodeError):
-        Episode.from_dict(data)
-    with pytest.raises(EpisodeError):
-        Episode.from_json(json.dumps(data))
+def test_an_edit_of_any_field_is_refused() -> None:
+    for what, data in edits(SHORT.to_dict()):
+        for read, stored in ((Episode.from_dict, data), (Episode.from_json, json.dumps(data))):
+            try:
+                found: Any = read(stored)  # type: ignore[arg-type]
+            except EpisodeError:
+                continue
+            pytest.fail(f"{what} was read as {found}")
 
 
 REARRANGED = {

@@ -102,7 +102,7 @@ def test_directory_that_cannot_be_written_is_left_alone(run: Path, monkeypatch: 
         raise PermissionError("read-only")
 
     found, before = JudgementCache(run), (run / JUDGED_FILE).read_bytes()
-    monkeypatch.setattr(cache, "_open_regular", refused)
+    monkeypatch.setattr(cache, "open_regular", refused)
     found.keep({"d2": FINDING})
     assert (run / JUDGED_FILE).read_bytes() == before
 
