@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime
 from itertools import groupby
@@ -166,21 +167,23 @@ def play_suite(
             return PlayedSuite(store.record.agent, 0, complete_since=store.complete_since(planned))
         patience = _Patience(max_failures)
         played = _play_all(agent, todo, suite) if workers == 1 else play_in_pool(spec, options, todo, suite, workers)
-        for group, result in played:
-            episodes = [each for each in result if isinstance(each, PlayedEpisode)] if isinstance(result, list) else []
-            if episodes:
-                store.append_group([each.row for each in episodes])
-                cache.keep({each.judged.episode.chain()[-1]: each.judged.finding() for each in episodes})
-            patience.note_scored(len(episodes))
-            for keys, failure in _failures(group, result):
-                store.append_failures(keys, failure)
-                on_failure(keys, failure)
-                patience.note_failed(len(keys), failure)
-            done += len(group)
-            on_progress(done, len(planned))
-            if patience.over:
-                break
-        played.close()
+        with closing(played):  # an exception in this loop ends the workers too
+            for group, result in played:
+                episodes = (
+                    [each for each in result if isinstance(each, PlayedEpisode)] if isinstance(result, list) else []
+                )
+                if episodes:
+                    store.append_group([each.row for each in episodes])
+                    cache.keep({each.judged.episode.chain()[-1]: each.judged.finding() for each in episodes})
+                patience.note_scored(len(episodes))
+                for keys, failure in _failures(group, result):
+                    store.append_failures(keys, failure)
+                    on_failure(keys, failure)
+                    patience.note_failed(len(keys), failure)
+                done += len(group)
+                on_progress(done, len(planned))
+                if patience.over:
+                    break
         return PlayedSuite(store.record.agent, len(store.missing(planned)), stopped=patience.over)
 
 

@@ -8,6 +8,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def test_agent_sees_the_conversation_and_no_more() -> None:
     play(Actor(lambda conversation: seen.append(conversation) or SUBMIT), keys(0, split="forbidden"))
     shown = json.dumps([seen[0].instruction, seen[0].tools])
     assert not [word for word in ("forbidden", "ambiguous", "seed", "verdict", "template") if word in shown]
-    assert set(Conversation.__slots__) == {"instruction", "tools", "steps", "usage"}
+    assert {each.name for each in fields(Conversation)} == {"instruction", "tools", "steps", "usage"}
 
 
 def test_agent_that_changes_what_it_is_shown_changes_nothing_else() -> None:
