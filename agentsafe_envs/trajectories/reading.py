@@ -1,8 +1,10 @@
-"""Values in files of JSON lines, JSON and parquet, whoever wrote them."""
+"""Values in files of JSON lines, JSON, parquet, and in logs of Inspect AI; by any writer."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +12,8 @@ from typing import Any, NamedTuple
 from agentsafe_envs.core.extras import install_hint
 
 SUFFIXES = (".parquet", ".jsonl", ".json")
+ARCHIVE_SUFFIX = ".eval"
+"""Of the logs of Inspect AI: a zip with one JSON file a sample."""
 
 
 class Value(NamedTuple):
@@ -35,6 +39,9 @@ def read_values(file: Path) -> Iterator[Value]:
     if file.suffix == ".parquet":
         for number, row in enumerate(_parquet_rows(file)):
             yield Value(f"row {number}", row)
+        return
+    if file.suffix == ARCHIVE_SUFFIX:
+        yield from _samples(file)
         return
     data = file.read_bytes()
     if file.suffix == ".json" and (whole := _whole_document(data)) is not None:
@@ -72,6 +79,29 @@ def _whole_document(data: bytes) -> Any:
         return json.loads(data)
     except (ValueError, RecursionError):
         return None
+
+
+def _samples(file: Path) -> Iterator[Value]:
+    """Each sample of a log of Inspect AI, with the log's header around it, as a log in JSON has it."""
+    with contextlib.suppress(ImportError):
+        import zipfile_zstd  # noqa: F401  teaches zipfile the compression of newer logs, which Python 3.14 knows itself
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+            start = next((name for name in ("header.json", "_journal/start.json") if name in names), None)
+            header = json.loads(archive.read(start)) if start else {}
+            for name in sorted(each for each in names if each.startswith("samples/") and each.endswith(".json")):
+                try:
+                    yield Value(name, {"eval": header.get("eval"), "samples": [json.loads(archive.read(name))]})
+                except (ValueError, RecursionError, zipfile.BadZipFile) as error:
+                    yield Value(name, None, f"cannot be read ({error})")
+    except NotImplementedError as error:
+        raise ValueError(
+            f"{file} is compressed with zstd ({error}): {install_hint('data')}, or convert the log to JSON with "
+            "`inspect log convert`"
+        ) from error
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise ValueError(f"{file} is no log of Inspect AI that can be read: {error}") from error
 
 
 def _parquet_rows(file: Path) -> list[dict[str, Any]]:

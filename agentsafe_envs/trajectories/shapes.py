@@ -135,8 +135,8 @@ def check_shape(row: Any, place: str) -> None:
         raise ValueError(f"{place} has no messages, since it is {_kind(row)}; {expected}")
     column = next((name for name in MESSAGE_COLUMNS if row.get(name)), None)
     if column is None:
-        there = ", ".join(map(str, list(row)[:8])) or "nothing"
-        raise ValueError(f"{place} has no messages; it has {there}; {expected}")
+        there = "an empty list" if any(name in row for name in MESSAGE_COLUMNS) else ", ".join(map(str, list(row)[:8]))
+        raise ValueError(f"{place} has no messages, but {there or 'nothing'}; {expected}")
     if not isinstance(row[column], list):
         raise ValueError(f"{place}, {column}: {_kind(row[column])}; {expected}")
     for number, message in enumerate(row[column]):
@@ -147,7 +147,11 @@ def check_shape(row: Any, place: str) -> None:
 
 def _check_message(message: Any, where: str) -> None:
     if not isinstance(message, dict):
-        hint = "; pandas leaves columns of JSON like that: read the data set itself" if _is_object_text(message) else ""
+        hint = (
+            "; pandas leaves columns of JSON like that, and `agentsafe data import` reads them"
+            if _is_object_text(message)
+            else ""
+        )
         raise ValueError(f"{where} is {_kind(message)}, expected an object with a role{hint}")
     if not role_of(message):
         given = message.get("role", message.get("from"))

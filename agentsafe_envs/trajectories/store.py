@@ -44,7 +44,7 @@ def save(
 ) -> Facts:
     r"""Write ``rows`` and their card; equal rows give equal bytes with one version of pyarrow.
 
-    Half of a surrogate pair, which no reader of JSON takes, is written as its escape in plain letters, for instance ``\ud83d``.
+    Half of a surrogate pair, which no reader of JSON takes, is written as its escape in letters: ``\ud83d``.
 
     Args:
         rows: At least one.
