@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agentsafe_envs.core.episode import EpisodeKey
     from agentsafe_envs.runs.failures import Failure
     from agentsafe_envs.scoring.scorecard import Scorecard
+    from agentsafe_envs.scoring.suites import Suite
 
 LONGEST_TITLE = 40
 """Characters that stand before a progress bar; more would leave it no room in 80 columns."""
@@ -121,6 +122,7 @@ def score(
     if part and as_json:
         raise ValueError("a part has no scorecard; leave --json to `agentsafe merge`")
     chosen = choose(suite, environments=env or (), split=split, episodes=episodes, first_seed=seed, pool=pool)
+    chosen = suite_that_runs_here(chosen, named=bool(env))
     run = out or default_directory(agent, chosen, options)
     directory = run / part.folder if part else run
     with progress(f"{agent} on {suite}" + (f", part {shard}" if shard else "")) as on_progress:
@@ -209,6 +211,30 @@ def report(
     with progress("judging", resumes=False) as on_progress:
         write_report(runs, out, episodes=episodes, made=datetime.now(UTC).date(), on_progress=on_progress)
     say(f"{out} is {out.stat().st_size / 1e6:.1f} MB; open it in a browser", err=True)
+
+
+def suite_that_runs_here(suite: Suite, *, named: bool) -> Suite:
+    """The environments of a suite that can run on this machine; says of the others how to mend it.
+
+    Args:
+        suite: What was asked for.
+        named: Its environments were named one by one, so that each has to run.
+
+    Raises:
+        ValueError: None can run, or not all that were named.
+    """
+    from agentsafe_envs.scoring.suites import runnable
+
+    here, left_out = runnable(suite)
+    lines = [
+        f"{', '.join(name for name in left_out if left_out[name] == reason)} cannot run here: {reason}"
+        for reason in dict.fromkeys(left_out.values())
+    ]
+    if lines and (named or not here.environments):
+        raise ValueError("; ".join(lines))
+    for line in lines:
+        say(f"left out: {line}", err=True)
+    return here
 
 
 def first_failure() -> Callable[[Sequence[EpisodeKey], Failure], None]:
