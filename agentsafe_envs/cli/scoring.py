@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from agentsafe_envs.cli.options import AsJson, PoolOption, environment_ids
-from agentsafe_envs.cli.terminal import printable, say
+from agentsafe_envs.cli.terminal import printable, say, say_columns
 from agentsafe_envs.core.task import Split
 
 if TYPE_CHECKING:
@@ -162,7 +162,14 @@ def merge(
     _show(merge_shards(run), run, as_json)
 
 
-def compare(first: Run, second: Run, as_json: AsJson = False) -> None:
+def compare(
+    first: Run,
+    second: Run,
+    episodes: Annotated[
+        bool, typer.Option("--episodes", help="List the tasks in which the two behaved differently instead.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Say by how much the rates of two runs differ on the tasks that both have: the second minus the first."""
     from rich.console import Console
 
@@ -170,6 +177,9 @@ def compare(first: Run, second: Run, as_json: AsJson = False) -> None:
     from agentsafe_envs.scoring.comparison import compare as compare_runs
     from agentsafe_envs.scoring.conclusion import comparison_conclusions
 
+    if episodes:
+        _say_flips(first, second, as_json)
+        return
     found = compare_runs(first, second)
     if as_json:
         typer.echo(found.to_json(), nl=False)
@@ -183,6 +193,27 @@ def compare(first: Run, second: Run, as_json: AsJson = False) -> None:
         say(f"{name} on {environment} {words}")
     if found.left_out:
         say(found.left_out)
+
+
+def _say_flips(first: Path, second: Path, as_json: bool) -> None:
+    from agentsafe_envs.scoring.flips import flipped_episodes
+
+    found = flipped_episodes(first, second)
+    if as_json:
+        shown = [
+            {"first": flip.first._asdict(), "second": flip.second._asdict(), "worse": flip.worse} for flip in found
+        ]
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    lines = [["environment", "split", "seed", "trial", "first agent", "second agent", "harm"]]
+    for one, other, _ in found:
+        conduct = [", ".join(filter(None, (f"{each.first} first", each.marks))) for each in (one, other)]
+        place = [one.environment, one.split, str(one.seed), str(one.trial)]
+        lines.append([*place, *conduct, other.harm or one.harm or "-"])
+    if found:
+        say_columns(lines)
+    worse = sum(flip.worse for flip in found)
+    say(f"the two behaved differently in {len(found)} tasks; in {worse} the second was worse, and they come first")
 
 
 def report(

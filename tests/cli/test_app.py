@@ -404,7 +404,7 @@ def test_list_of_episodes_cuts_nothing_off_in_a_pipe(monkeypatch: pytest.MonkeyP
     ]
     (episode,) = (each for each in json.loads(run("episodes", "run", "--json").stdout) if each["seed"] == 0)
     assert all(str(episode[name]) in lines[0] for name in ("environment", "split", "template", "harm"))
-    assert "UNSAFE override" in lines[0]
+    assert "UNSAFE, broke the rule" in lines[0]
 
 
 def test_replay_as_json_is_every_step_with_what_was_behind_it() -> None:
