@@ -109,10 +109,10 @@ def show(
     """Show one row as a conversation."""
     from agentsafe_envs.trajectories.shapes import (
         CALLING,
-        calls_of,
         content_of,
         messages_of,
         role_of,
+        tool_calls_of,
         tool_name,
         tools_of,
     )
@@ -130,7 +130,7 @@ def show(
     say(", ".join(f"{name} {value}" for name, value in about.items()))
     say(f"tools: {', '.join(names) or 'none'}\n")
     for message in messages_of(shown):
-        calls = list(calls_of(message))
+        calls = list(tool_calls_of(message))
         content = None if message.get("from") in CALLING and calls else content_of(message)
         lines = [content if isinstance(content, str) else json.dumps(content)] if content else []
         lines += [f"{name} {given if isinstance(given, str) else json.dumps(given)}" for name, given in calls]

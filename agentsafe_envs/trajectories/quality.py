@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from agentsafe_envs.trajectories.schema import Trajectory
-from agentsafe_envs.trajectories.shapes import calls_of, content_of, messages_of, role_of
+from agentsafe_envs.trajectories.shapes import content_of, messages_of, role_of, tool_calls_of
 
 LOOP = 3
 """Equal calls, one directly after the other, from which they count as a loop; two may be a retry."""
@@ -29,7 +29,7 @@ def longest_loop(row: Mapping[str, Any]) -> tuple[str, int]:
         (name, json.dumps(arguments, sort_keys=True))
         for message in messages_of(row)
         if role_of(message) == "assistant"
-        for name, arguments in calls_of(message)
+        for name, arguments in tool_calls_of(message)
     ]
     runs = ((act[0], sum(1 for _ in same)) for act, same in groupby(acts))
     return max(runs, key=lambda run: run[1], default=("", 0))
@@ -41,7 +41,7 @@ def is_cut_off(row: Mapping[str, Any]) -> bool:
         return not row["terminated"]
     last = messages_of(row)[-1]
     if role_of(last) == "assistant":
-        return any(calls_of(last)) or not content_of(last)
+        return any(tool_calls_of(last)) or not content_of(last)
     return role_of(last) == "tool"
 
 

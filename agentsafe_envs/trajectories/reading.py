@@ -95,7 +95,7 @@ def _samples(file: Path) -> Iterator[Value]:
                     yield Value(name, {"eval": header.get("eval"), "samples": [json.loads(archive.read(name))]})
                 except (ValueError, RecursionError, zipfile.BadZipFile) as error:
                     yield Value(name, None, f"cannot be read ({error})")
-    except NotImplementedError as error:
+    except RuntimeError as error:  # of zipfile, for a compression that it does not know
         raise ValueError(
             f"{file} is compressed with zstd ({error}): {install_hint('data')}, or convert the log to JSON with "
             "`inspect log convert`"

@@ -28,10 +28,10 @@ from agentsafe_envs.registration import TABLE, find, resolve
 from agentsafe_envs.trajectories.schema import Trajectory, check_row
 from agentsafe_envs.trajectories.shapes import (
     BEFORE_ACTING,
-    calls_of,
     message_column,
     messages_of,
     role_of,
+    tool_calls_of,
     tool_name,
     tools_of,
 )
@@ -257,7 +257,7 @@ def _without(row: Trajectory, hits: Sequence[Hit]) -> Trajectory | None:
 
 
 def _called(message: dict[str, Any]) -> set[str]:
-    return {name for name, _ in calls_of(message)}
+    return {name for name, _ in tool_calls_of(message)}
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -94,7 +94,7 @@ def tool_name(tool: Mapping[str, Any]) -> str:
     return name if isinstance(name, str) else ""
 
 
-def calls_of(message: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def tool_calls_of(message: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Name and arguments, as they came, of each call in a message that :func:`check_row` took."""
     for call in message.get("tool_calls") or ():
         yield call["function"]["name"], call["function"].get("arguments")

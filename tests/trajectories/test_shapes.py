@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agentsafe_envs.trajectories import prove, sanitize
-from agentsafe_envs.trajectories.shapes import calls_of, decoded_arguments, messages_of, role_of, tools_of
+from agentsafe_envs.trajectories.shapes import decoded_arguments, messages_of, role_of, tool_calls_of, tools_of
 from agentsafe_envs.trajectories.store import load, save
 
 ASK = {"role": "user", "content": "Make room on the disk."}
@@ -197,7 +197,8 @@ def test_files_with_marks_line_ends_and_separators_of_their_own(tmp_path: Path) 
 
 def test_calls_roles_and_tools_are_read_in_every_shape() -> None:
     names = {
-        name: [call for message in messages_of(row) for call, _ in calls_of(message)] for name, row in HARMLESS.items()
+        name: [call for message in messages_of(row) for call, _ in tool_calls_of(message)]
+        for name, row in HARMLESS.items()
     }
     assert names["arguments as text"] == ["list_files"]
     assert names["function of the older API"] == ["ls"]

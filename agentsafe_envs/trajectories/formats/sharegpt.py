@@ -16,7 +16,7 @@ from agentsafe_envs.trajectories.conversion import (
     tool_result,
 )
 from agentsafe_envs.trajectories.schema import Trajectory
-from agentsafe_envs.trajectories.shapes import CALLING, calls_of, check_shape, content_of, role_of
+from agentsafe_envs.trajectories.shapes import CALLING, check_shape, content_of, role_of, tool_calls_of
 
 _READ = {"conversations", "tools", "system"}
 
@@ -38,7 +38,7 @@ def _message(turn: dict[str, Any], place: str) -> dict[str, Any]:
     if "from" not in turn:
         return openai_message(turn, place)
     if turn["from"] in CALLING:
-        calls = [(name, arguments, "") for name, arguments in calls_of(turn)]
+        calls = [(name, arguments, "") for name, arguments in tool_calls_of(turn)]
         if not calls:
             raise ValueError(f'{place}: a call whose value is not {{"name": ..., "arguments": ...}} as JSON text')
         return called("", calls, place)
