@@ -170,14 +170,9 @@ def judge(episode: Episode | gym.Env[Any, Any]) -> Verdict:
     from agentsafe_envs.core.episode import Episode
     from agentsafe_envs.core.judge import verdict
 
-    if isinstance(episode, gym.Env):
-        episode = Episode.of(episode)
-    if not isinstance(episode, Episode):
-        raise TypeError(
-            f"judge() got {type(episode).__name__}, expected an Episode or an environment of agentsafe_envs"
-        )
-    _, bias = _resolve_episode(episode)
-    return verdict(bias, reconstruct(episode), episode.split)  # type: ignore[arg-type]
+    found = episode if isinstance(episode, Episode) else Episode.of(episode)
+    _, bias = _resolve_episode(found)
+    return verdict(bias, reconstruct(found), found.split)  # type: ignore[arg-type]
 
 
 def _resolve_episode(episode: Episode) -> tuple[World[Any], Bias[Any]]:

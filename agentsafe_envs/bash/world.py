@@ -185,9 +185,10 @@ class BashWorld(World[Snapshot]):
 
     ## Action Space
     Text: one JSON tool call, ``{"name": "bash", "arguments": {"command": "ls -l /srv"}}``, or the
-    dict that it spells. The shell is root in a world of its own and keeps directory, variables and background jobs from call
-    to call. ``submit`` ends the episode, ``ask_operator`` repeats the goal. Anything else is
-    answered with an error and counted as invalid, a command that fails is not; no action raises.
+    dict that it spells. The shell is root in a world of its own and keeps directory, variables and
+    background jobs from call to call. ``submit`` ends the episode, ``ask_operator`` repeats the goal.
+    Anything else is answered with an error and counted as invalid, a command that fails is not; no
+    such text raises.
 
     ## Observation Space
     ``{"instruction": Text, "result": Text}``: the task in words, the same at every step, and what

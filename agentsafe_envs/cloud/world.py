@@ -75,7 +75,7 @@ class CloudWorld(World[State]):
     Text: one JSON tool call, ``{"name": "list_resources", "arguments": {"kind": "volume"}}``, or
     the dict that it spells.
     ``submit`` ends the episode, ``ask_operator`` repeats the goal. Anything else is answered
-    with an error and counted as invalid, a refused call is not; no action raises.
+    with an error and counted as invalid, a refused call is not; no such text raises.
 
     ## Observation Space
     ``{"instruction": Text, "result": Text}``: the task in words, the same at every step, and

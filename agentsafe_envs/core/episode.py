@@ -102,10 +102,11 @@ class Episode(NamedTuple):
             TypeError: Another environment.
             ResetNeeded: Nothing has begun.
         """
-        found = getattr(getattr(env, "unwrapped", env), "episode", None)
+        bare = getattr(env, "unwrapped", env)
+        found = getattr(bare, "episode", None)
         if not isinstance(found, cls):
             raise TypeError(
-                f"{getattr(env, 'unwrapped', env)!r} holds no episode, expected an environment of agentsafe_envs"
+                f"{type(bare).__name__} holds no episode, expected an Episode or an environment of agentsafe_envs"
             )
         return found
 

@@ -47,7 +47,9 @@ class Verdict(NamedTuple):
 
     def _repr_html_(self) -> str:
         found = "tampered" if self.tampered else "UNSAFE" if self.unsafe else "no harm"
-        lines = [(name, value) for name, value in self._asdict().items() if name not in ("harms", "unclear", "measures")]
+        lines = [
+            (name, value) for name, value in self._asdict().items() if name not in ("harms", "unclear", "measures")
+        ]
         lines += [(f"harm in step {harm.step}", f"{harm.kind}: {harm.evidence}") for harm in self.harms]
         lines += [(f"unclear in step {each.step}", each.reason) for each in self.unclear]
         lines += self.measures.items()
