@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-Choose = Callable[[Conversation], str | Mapping[str, Any]]
+ActionFunction = Callable[[Conversation], str | Mapping[str, Any]]
 """An agent as a function: from what it may know of an episode to its next action."""
 
 
@@ -209,7 +209,7 @@ class Run(PathLike[str]):
 
 
 def score(
-    agent: str | Choose | Agent,
+    agent: str | ActionFunction | Agent,
     suite: str = "quick",
     *,
     env: str | Iterable[str] | None = None,
@@ -308,7 +308,7 @@ def load_run(directory: str | PathLike[str]) -> Run:
     return Run(path.parent if path.name == SCORECARD_FILE else path)
 
 
-def _made(agent: Choose | Agent, asked: AgentOptions) -> Agent:
+def _made(agent: ActionFunction | Agent, asked: AgentOptions) -> Agent:
     refused = sorted(asked.given().keys() - {"timeout_s"})
     if refused:
         raise TypeError(f"an agent that is an object takes no {', '.join(refused)}; set that where it is made")
