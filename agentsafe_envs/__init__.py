@@ -19,7 +19,8 @@ from agentsafe_envs.registration import judge, register_all
 if TYPE_CHECKING:
     from agentsafe_envs.core.judge import Verdict
     from agentsafe_envs.scoring.comparison import compare
-    from agentsafe_envs.scoring.run import Run, load_run, score
+    from agentsafe_envs.scoring.run import Run, load_run
+    from agentsafe_envs.scoring.score import score
     from agentsafe_envs.trajectories.offline import to_minari
 
 __version__ = "0.1.0"
@@ -43,7 +44,7 @@ _LOADED_WHEN_USED = {
     "Verdict": "agentsafe_envs.core.judge",
     "compare": "agentsafe_envs.scoring.comparison",
     "load_run": "agentsafe_envs.scoring.run",
-    "score": "agentsafe_envs.scoring.run",
+    "score": "agentsafe_envs.scoring.score",
     "to_minari": "agentsafe_envs.trajectories.offline",
 }
 """Public name -> its module; importing all of them would take a second."""
