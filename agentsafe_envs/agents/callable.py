@@ -10,6 +10,7 @@ Try it with a file ``mine.py`` in the working directory::
 
 from __future__ import annotations
 
+import functools
 import json
 import secrets
 import signal
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from agentsafe_envs.agents.identity import identity, module_sources
-from agentsafe_envs.agents.object_identity import is_installed, object_identity
+from agentsafe_envs.agents.object_identity import object_identity
 from agentsafe_envs.agents.protocol import Agent, AgentError, Answer, Conversation
 
 FRAMES = 4
@@ -159,9 +160,12 @@ def as_agent(made: Any, *, timeout_s: float | None = None) -> Agent:
     """
     if isinstance(made, type):
         raise AgentError(f"the agent is the class {made.__qualname__}, expected an object: {made.__qualname__}(...)")
-    if is_installed(type(made)) and hasattr(made, "act") and timeout_s is None:
+    if type(made).__module__.partition(".")[0] == __name__.partition(".")[0]:
+        if timeout_s is not None:
+            raise AgentError(f"{made.name} is an agent already, so timeout_s is too late; set it where it is made")
         return made
-    named = made if hasattr(made, "__qualname__") else type(made)
+    named = made.func if isinstance(made, functools.partial) else made
+    named = named if hasattr(named, "__qualname__") else type(named)
     module = "" if named.__module__ == "__main__" else f"{named.__module__}."
     name = f"callable:{module}{named.__qualname__.rpartition('<locals>.')[2]}"
     return _plugged_in(made, name, timeout_s, _identity_in_memory(made))
