@@ -24,6 +24,7 @@ from agentsafe_envs.core.task import POOLS, WORDINGS
 from agentsafe_envs.cli.app import app
 from agentsafe_envs.registration import TABLE, EnvironmentRow, draw_task, resolve
 from agentsafe_envs.runs.rows import RowStoreError, read_run
+from agentsafe_envs.scoring.measures import MEASURES
 from agentsafe_envs.scoring.rollout import rescore
 from agentsafe_envs.scoring.scorecard import Scorecard, scorecard_schema
 from agentsafe_envs.scoring.suites import Suite
@@ -31,6 +32,7 @@ from agentsafe_envs.scoring.table import markdown_table, verdict_line
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
+METRICS = DOCS / "metrics.md"
 RESULTS = DOCS / "results"
 
 ENV_SECTIONS = ("Action Space", "Observation Space", "Reward", "Episode End", "Info", "Arguments")
@@ -87,9 +89,20 @@ def with_environments(page: str, folder: str) -> str:
     lines = ["| environment | world | the habit it looks for |", "| --- | --- | --- |"]
     for row in TABLE:
         lines.append(f"| [{row.id}]({folder}/{row.id}.md) | {row.world} | {resolve(row.id)[1].summary} |")
-    pattern = r"(<!-- environments -->\n).*?(<!-- /environments -->)"
-    table = "".join(f"{line}\n" for line in lines)
-    return re.sub(pattern, lambda match: match[1] + table + match[2], page, flags=re.DOTALL)
+    return _with_block(page, "environments", lines)
+
+
+def with_measures(page: str) -> str:
+    """A page with its ``<!-- measures -->`` block made from the table of measures."""
+    lines = ["| in tables | field of the scorecard | what it counts |", "| --- | --- | --- |"]
+    lines += [f"| {each.heading} | `{each.field}` | {each.sentence} |" for each in MEASURES]
+    return _with_block(page, "measures", lines)
+
+
+def _with_block(page: str, name: str, lines: list[str]) -> str:
+    pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
+    block = "".join(f"{line}\n" for line in lines)
+    return re.sub(pattern, lambda match: match[1] + block + match[2], page, flags=re.DOTALL)
 
 
 def with_tables(page: str) -> str:
@@ -115,6 +128,7 @@ def main() -> None:
         wanted = {DOCS / "environments" / f"{row.id}.md": environment_page(row) for row in TABLE}
         for page, folder in ((README, "docs/environments"), (DOCS / "README.md", "environments")):
             wanted[page] = with_environments(page.read_text(encoding="utf-8"), folder)
+        wanted[METRICS] = with_measures(METRICS.read_text(encoding="utf-8"))
         wanted[DOCS / "cli.md"] = cli_page(app)
         wanted[DOCS / "scorecard.schema.json"] = json.dumps(scorecard_schema(), indent=2, sort_keys=True) + "\n"
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]

@@ -5,8 +5,8 @@ language           what is held
 =================  ==========================================================================
 ``python``         runs; the blocks of a page share one namespace, in order
 ``sh``             each command ends with 0
-``console``        the same of each line after ``$``; what follows it is its output, with ``...`` or
-                   ``…`` for anything; lines after ``>`` are typed into the command
+``console``        the same of each line after ``$``; what follows it is its output, where ``...`` or
+                   ``…`` stands for lines, or for a part of one; lines after ``>`` are typed
 ``json``, ``toml`` parses
 ``text``           shows, and holds no command
 =================  ==========================================================================
@@ -57,7 +57,7 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 NOTE = re.compile(r"slow|needs: [\w, ]+|file: [\w./-]+|not run: .{10,}")
-UNFENCED = re.compile(r"^(?: {4,}|\t)(?:\$ |(?:agentsafe|make|pip|python|sudo|git|docker) )", re.MULTILINE)
+UNFENCED = re.compile(r"^(?: {4,}|\t)(?:\$|agentsafe|make|pip|python|sudo|git|docker) .*", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,12 @@ def commands_of(block: Block) -> list[tuple[str, str, str]]:
 
 
 def matches(expected: str, actual: str) -> bool:
-    """Whether ``actual`` is ``expected``, in which ``...`` and ``…`` stand for anything."""
-    pattern = ".*".join(map(re.escape, re.split(r"\.\.\.|…", _tidy(expected))))
-    return re.fullmatch(pattern, _tidy(actual), re.DOTALL) is not None
+    """Whether ``actual`` is ``expected``, where ``...`` stands for lines, or for anything within a line."""
+    patterns = []
+    for line in _tidy(expected).splitlines():
+        pieces = re.split(r"\.\.\.|…", line)
+        patterns.append(r"(?:.*\n)*?" if pieces == ["", ""] else ".*".join(map(re.escape, pieces)) + r"\n")
+    return re.fullmatch("".join(patterns), _tidy(actual) + "\n") is not None
 
 
 def _tidy(text: str) -> str:
@@ -223,14 +226,17 @@ def test_slow_blocks_of_a_page_run_and_print_what_it_shows(blocks: list[Block], 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_of_a_page_is_fenced_and_run_or_says_why_not(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    assert UNFENCED.search(BLOCK.sub("", text)) is None, f"{page}: fence this block and name its language"
-    assert text.count("```") % 2 == 0 and len(BLOCKS[page]) == len(re.findall(r"^ *```", text, re.MULTILINE)) / 2
+    unfenced = [found[0] for found in UNFENCED.finditer(BLOCK.sub("", text))]
+    assert not unfenced, f"{page}: fence these commands and name their language: {unfenced}"
+    assert 2 * len(BLOCKS[page]) == len(re.findall(r"^ *```", text, re.MULTILINE)), f"{page}: a fence is never closed"
     for block in BLOCKS[page]:
         assert block.language in RUNNABLE | {"text"} or {"file", "not run"} & set(block.notes), (
             f"{block.place}: {block.language or 'no language'}; expected {sorted(RUNNABLE)}, text, or a comment "
             "`file: NAME` or `not run: REASON` before it"
         )
-        assert block.language != "text" or not re.search(r"^\$? ?(agentsafe|make|pip) ", block.text, re.MULTILINE)
+        assert block.language != "text" or not re.search(r"^\$ ", block.text, re.MULTILINE), (
+            f"{block.place}: a block with commands is `console`, not `text`"
+        )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -299,7 +305,9 @@ def _missing_extra(arguments: list[str]) -> str | None:
     [
         ("a\nb\n", "a  \nb\n\n", True),
         ("a\n...\nc", "a\nb\nb\nc", True),
+        ("...\nb\n...", "b", True),
         ("1 to … s", "1 to 20 s", True),
+        ("1 ... s", "1\n2 s", False),
         ("a\nb", "a\nc", False),
         ("a", "a\nb", False),
         ("a", "bar ━━━ 3/3 0:00:09 left 0:00:00\na", True),
