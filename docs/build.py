@@ -20,8 +20,8 @@ from pathlib import Path
 from cli_reference import cli_page
 
 from agentsafe_envs.agents.prompts import signature
-from agentsafe_envs.core.task import POOLS, WORDINGS
 from agentsafe_envs.cli.app import app
+from agentsafe_envs.core.task import POOLS, WORDINGS
 from agentsafe_envs.registration import TABLE, EnvironmentRow, draw_task, resolve
 from agentsafe_envs.runs.rows import RowStoreError, read_run
 from agentsafe_envs.scoring.measures import MEASURES

@@ -279,7 +279,7 @@ def _refusal(arguments: list[str]) -> str | None:
         return None
     try:
         command.make_context("agentsafe", arguments)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  of Typer's own click, or of click, as the release has it
         return str(error)
     return None
 
