@@ -35,6 +35,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import typer
@@ -174,13 +175,15 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
     """``play(blocks)``: what a reader gets who follows the page in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("PATH", os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("PYTHONUNBUFFERED", "1")  # so that both streams arrive in the order of writing
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # as `make score` does
-    monkeypatch.setenv("MPLBACKEND", "Agg")
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("NO_COLOR", "1")
+    settings = {
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",  # so that both streams arrive in the order of writing
+        "OPENBLAS_NUM_THREADS": "1",  # as `make score` does
+        "MPLBACKEND": "Agg",
+        "COLUMNS": "80",
+        "NO_COLOR": "1",
+    }
     before = set(sys.modules)
 
     def play(blocks: list[Block]) -> None:
@@ -188,7 +191,8 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
         for block in blocks:
             page.block(block)
 
-    yield play
+    with mock.patch.dict(os.environ, settings):  # a block may change them too
+        yield play
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -72,6 +73,12 @@ def test_every_page_is_listed() -> None:
     listed = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     pages = sorted((ROOT / "docs").glob("*.md"))
     assert [page.name for page in pages if page.name != "README.md" and f"]({page.name})" not in listed] == []
+
+
+def test_every_extra_is_explained() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    assert [extra for extra in project["optional-dependencies"] if f"\n| `{extra}` |" not in page] == []
 
 
 def test_readme_links_the_page_of_every_environment() -> None:
