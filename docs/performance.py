@@ -33,13 +33,14 @@ INTRODUCTION = """\
 # Performance
 
 `make bench` writes this page. Every time is per call (reset, episode, turn): the median over rounds, and the best
-round. "Speed-up" is the peer's median divided by ours, both from this one run. Times differ on another machine or a busy
-one. The ratios should hold anywhere. "Pinned" has everything on one core, where no process waits for another to wake.
+round. "Speed-up" is the peer's median divided by ours, both from this one run. Times differ on another machine or a
+busy one. The ratios should hold anywhere. "Pinned" has everything on one core, where no process waits for
+another to wake.
 
 The two sides do not do quite the same work. Ours is a step through `gym.make`: it parses the call from text, passes
-Gymnasium's wrappers, writes JSON and keeps what a replay needs. AgentDojo's `ToolsExecutor` gets parsed calls and writes
-lists as YAML. Judging finds its task already drawn if the same process played the episode shortly before. That is so in
-these episodes and when an agent is scored.
+Gymnasium's wrappers, writes JSON and keeps what a replay needs. AgentDojo's `ToolsExecutor` gets parsed calls and
+writes lists as YAML. Judging finds its task already drawn if the same process played the episode shortly before. That is so
+in these episodes and when an agent is scored.
 """
 
 ELSEWHERE = """\
