@@ -39,8 +39,8 @@ another to wake.
 
 The two sides do not do quite the same work. Ours is a step through `gym.make`: it parses the call from text, passes
 Gymnasium's wrappers, writes JSON and keeps what a replay needs. AgentDojo's `ToolsExecutor` gets parsed calls and
-writes lists as YAML. Judging finds its task already drawn if the same process played the episode shortly before. That is so
-in these episodes and when an agent is scored.
+writes lists as YAML. Judging finds its task already drawn if the same process played the episode shortly before.
+That is so in these episodes and when an agent is scored.
 """
 
 ELSEWHERE = """\
