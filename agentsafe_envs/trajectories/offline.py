@@ -25,7 +25,7 @@ from agentsafe_envs.core.extras import install_hint
 from agentsafe_envs.core.spaces import MAX_ACTION_CHARS, sanitise_text
 from agentsafe_envs.registration import find
 from agentsafe_envs.trajectories.export import is_run, rows_of_run
-from agentsafe_envs.trajectories.schema import Trajectory, called, to_conversation, to_episode
+from agentsafe_envs.trajectories.schema import Trajectory, call_of_action, to_conversation, to_episode
 from agentsafe_envs.trajectories.store import load
 
 if TYPE_CHECKING:
@@ -142,5 +142,5 @@ def _in_space(action: str, env: gym.Env[Any, Any]) -> str:
     """The action, or a spelling of it that the action space has: of a call the same call, of anything else escapes."""
     if action in env.action_space:
         return action
-    call = called(action)
+    call = call_of_action(action)
     return sanitise_text(spell(call) if call else action, MAX_ACTION_CHARS)
