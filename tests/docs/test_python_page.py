@@ -1,3 +1,5 @@
+"""The code of docs/python.md passes a type checker; `test_code_blocks.py` runs it."""
+
 from __future__ import annotations
 
 import re
@@ -16,17 +18,6 @@ def code() -> str:
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     assert len(blocks) >= 8
     return "\n".join(blocks)
-
-
-@pytest.mark.needs("data", "plot", "minari")
-def test_code_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MPLBACKEND", "agg")
-    monkeypatch.setenv("MINARI_DATASETS_PATH", "")  # put back afterwards
-    session: dict[str, object] = {"__name__": "__main__"}
-    exec(compile(code(), PAGE.name, "exec"), session)
-    assert {"rates.png", "report.html", "biased", "runs", "minari"} <= {each.name for each in tmp_path.iterdir()}
-    assert str(session["verdict"]).startswith("Verdict(first='none'")
 
 
 @pytest.mark.slow
