@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,3 +24,10 @@ def test_data_set_becomes_one_of_minari(
     assert done.exit_code == 0, done.output
     assert f"6 episodes are in {tmp_path}/minari/cloud/mine-v0" in done.stderr.replace("\n", "")
     assert minari.load_dataset("cloud/mine-v0").total_episodes == 6
+
+
+def test_missing_extra_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "minari", None)
+    done = CliRunner().invoke(app, ["data", "minari", "nowhere", "cloud/mine-v0"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("agentsafe: minari is missing: pip install")
