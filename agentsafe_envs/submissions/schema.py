@@ -46,7 +46,13 @@ _Contact = Annotated[
     ),
 ]
 _EnvironmentId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]+-v[0-9]+$", max_length=60)]
-_Release = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)*((a|b|rc|\.post|\.dev)[0-9]+)*$", max_length=40)]
+_Release = Annotated[
+    str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)*((a|b|rc|\.post|\.dev)[0-9]+)*$", max_length=40)
+]
+
+
+class MissingExtraError(ValueError):
+    """An optional library that is needed here is not installed; the message says how to install it."""
 
 
 class _Part(BaseModel):
@@ -144,7 +150,7 @@ class Submission(_Part):
         """RFC 8785 canonical JSON of everything but the signature.
 
         Raises:
-            ImportError: The extra ``submit`` is missing.
+            MissingExtraError: The extra ``submit`` is missing.
         """
         return canonical_json(self.model_dump(mode="json", exclude={"signature"}))
 
@@ -157,13 +163,13 @@ def canonical_json(value: Any) -> bytes:
     """RFC 8785 form of plain JSON.
 
     Raises:
-        ImportError: The extra ``submit`` is missing; the message says how to install it.
+        MissingExtraError: The extra ``submit`` is missing; the message says how to install it.
         ValueError: A number that JSON cannot hold exactly.
     """
     try:
         import rfc8785
     except ImportError as error:
-        raise ImportError(f"submissions need rfc8785; install it: {install_hint('submit')}") from error
+        raise MissingExtraError(f"submissions need rfc8785; install it: {install_hint('submit')}") from error
     return rfc8785.dumps(value)
 
 

@@ -101,9 +101,7 @@ def checks() -> tuple[Check, ...]:
     return tuple(sorted(found, key=lambda check: check.order))
 
 
-def verify_submission(
-    path: Path, surroundings: Surroundings | None = None, *, only: Iterable[str] | None = None
-) -> VerificationResult:
+def verify_submission(path: Path, surroundings: Surroundings | None = None) -> VerificationResult:
     """Run every check on the submission at ``path``; nothing of it is executed, imported or unpacked to disk.
 
     Commands of Bash episodes are played in the sandbox.
@@ -111,17 +109,15 @@ def verify_submission(
     Args:
         path: Folder, or archive (``.zip``, ``.tar``, ``.tar.gz``, ``.tar.zst``).
         surroundings: What it is verified against; None means the suites of this release alone.
-        only: Names of the checks to run; None means all.
 
     Raises:
         FileNotFoundError: There is nothing at ``path``.
-        ImportError: The extra ``submit`` is missing.
+        MissingExtraError: The extra ``submit`` is missing.
     """
     if not path.exists() and not path.is_symlink():
         raise FileNotFoundError(f"{path} is not there; expected the folder or archive of a submission")
     case = Case(path, surroundings or Surroundings())
-    wanted = None if only is None else frozenset(only)
-    results = tuple(_result(each, case) for each in checks() if wanted is None or each.name in wanted)
+    results = tuple(_result(each, case) for each in checks())
     refused = any(each.status == "refused" for each in results)
     submission = case.submission if case.has("submission") else None
     return VerificationResult(
