@@ -57,9 +57,7 @@ def verify(
     from agentsafe_envs.submissions.folders import find_submissions, is_submission, surroundings_of, verify_many
 
     if not path.exists():
-        raise FileNotFoundError(
-            f"{path} is not there; expected a submission of `agentsafe submit`, or a folder of many"
-        )
+        raise FileNotFoundError(f"{path} is not there; expected what `agentsafe submit` made, or a folder of many")
     single = is_submission(path)
     paths = [path] if single else find_submissions(path)
     if not paths:

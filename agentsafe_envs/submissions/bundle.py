@@ -259,6 +259,5 @@ def _card(agent: SubmittedAgent, about: About) -> str:
 
 def _in_words(error: ValidationError) -> str:
     wrong: list[Any] = error.errors(include_url=False, include_context=False)
-    return "; ".join(
-        f"{'.'.join(map(str, each['loc'])) or 'all'} is {each['input']!r:.80}: {each['msg']}" for each in wrong
-    )
+    places = ((".".join(map(str, each["loc"])) or "the whole", each) for each in wrong)
+    return "; ".join(f"{place} is {each['input']!r:.80}: {each['msg']}" for place, each in places)

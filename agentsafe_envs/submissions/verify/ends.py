@@ -16,6 +16,4 @@ def check(case: Case) -> Finding:
     return Finding("passed", f"{submitted} ended by a submission, {len(case.episodes) - submitted} after {most} steps")
 
 
-CHECK = Check(
-    120, "ends", "Each episode ends with a submission, or is cut off after the suite's number of steps.", check
-)
+CHECK = Check(120, "ends", "Each episode ends with a submission, or after the suite's number of steps.", check)

@@ -24,6 +24,4 @@ def check(case: Case) -> Finding:
     return Finding("passed", f"{len(keys)} tasks, each once")
 
 
-CHECK = Check(
-    100, "tasks", "Every task of the suite is there exactly once, with the suite's seeds, in its order.", check
-)
+CHECK = Check(100, "tasks", "Every task of the suite is there exactly once, with its seeds and in its order.", check)
