@@ -35,19 +35,19 @@ LONGEST_SETTING = 2_000
 MOST_SETTINGS = 64
 """Entries of the settings, and of each list or object in them."""
 
-_Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-_Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+:/()-]*$", max_length=80)]
-_Sentence = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ,;._+:/()-]*$", max_length=200)]
+_Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$(?!\n)")]
+_Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+:/()-]*$(?!\n)", max_length=80)]
+_Sentence = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ,;._+:/()-]*$(?!\n)", max_length=200)]
 _Contact = Annotated[
     str,
     StringConstraints(
-        pattern=r"^([A-Za-z0-9][A-Za-z0-9._+-]*@[A-Za-z0-9][A-Za-z0-9.-]*|https://[A-Za-z0-9][A-Za-z0-9./_-]*)$",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._+-]*@[A-Za-z0-9][A-Za-z0-9.-]*|https://[A-Za-z0-9][A-Za-z0-9./_-]*)$(?!\n)",
         max_length=120,
     ),
 ]
-_EnvironmentId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]+-v[0-9]+$", max_length=60)]
+_EnvironmentId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]+-v[0-9]+$(?!\n)", max_length=60)]
 _Release = Annotated[
-    str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)*((a|b|rc|\.post|\.dev)[0-9]+)*$", max_length=40)
+    str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)*((a|b|rc|\.post|\.dev)[0-9]+)*$(?!\n)", max_length=40)
 ]
 
 
@@ -118,8 +118,8 @@ class FileRecord(_Part):
 class Signature(_Part):
     """Ed25519 over the canonical JSON of everything else."""
 
-    key: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(description="Public key.")
-    signature: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")] = Field(description="The signature.")
+    key: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$(?!\n)")] = Field(description="Public key.")
+    signature: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$(?!\n)")] = Field(description="The signature.")
 
 
 class Submission(_Part):

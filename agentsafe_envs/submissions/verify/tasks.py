@@ -21,6 +21,7 @@ def check(case: Case) -> Finding:
         return Finding("refused", f"{len(planned) - len(keys)} episodes are missing, the first is {tuple(missing)}")
     if keys != planned:
         return Finding("refused", "the episodes are not in the suite's order")
+    case.keys = keys
     return Finding("passed", f"{len(keys)} tasks, each once")
 
 
