@@ -41,7 +41,7 @@ from agentsafe_envs.submissions.schema import (
     SubmittedSuite,
 )
 
-ABOUT_TEMPLATE = """contact = "you@example.org"      # or an https page
+ABOUT_TEMPLATE = """contact = "you@example.org"      # or an https page, or a name
 licence = "Apache-2.0"           # of the model or program
 
 # What the run does not tell; leave out what there is not.

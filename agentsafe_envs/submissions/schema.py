@@ -41,7 +41,8 @@ _Sentence = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ,;
 _Contact = Annotated[
     str,
     StringConstraints(
-        pattern=r"^([A-Za-z0-9][A-Za-z0-9._+-]*@[A-Za-z0-9][A-Za-z0-9.-]*|https://[A-Za-z0-9][A-Za-z0-9./_-]*)$(?!\n)",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._+-]*@[A-Za-z0-9][A-Za-z0-9.-]*|https://[A-Za-z0-9][A-Za-z0-9./_-]*"
+        r"|[A-Za-z0-9][A-Za-z0-9 ,._-]*)$(?!\n)",
         max_length=120,
     ),
 ]
@@ -132,7 +133,7 @@ class Submission(_Part):
     files: dict[Literal["card.md", "episodes.jsonl.zst", "episodes.jsonl.gz"], FileRecord] = Field(
         description="The card and one file of episodes, by name."
     )
-    contact: _Contact = Field(description="Mail address or https page of whoever answers questions.")
+    contact: _Contact = Field(description="Mail address, https page or name of the person who answers questions.")
     signature: Signature | None = Field(default=None, description="Optional.")
 
     @model_validator(mode="after")
