@@ -23,7 +23,7 @@ def test_each_row_has_a_threat_an_answer_and_a_test_that_exists() -> None:
         assert all(row), row
         match = re.fullmatch(r"`(tests/\S+\.py)::(.*)`", row[2])
         assert match, row[2]
-        names, parameters = tests_in(ROOT / match[1])
+        names, parameters = named_in(ROOT / match[1])
         name, _, parameter = match[2].partition("[")
         assert name in names, f"{row[2]} does not exist"
         assert bool(parameter) == (name in PARAMETRISED), row[2]
@@ -36,12 +36,12 @@ def test_there_are_at_least_forty_threats_each_with_a_row_of_its_own() -> None:
 
 
 def test_each_tampering_that_is_tested_has_a_row() -> None:
-    _, parameters = tests_in(ROOT / "tests" / "submissions" / "test_tamperings.py")
+    _, parameters = named_in(ROOT / "tests" / "submissions" / "test_tamperings.py")
     named = {match for row in ROWS for match in re.findall(r"\[(.*)\]`", row[2])}
     assert parameters == named
 
 
-def tests_in(path: Path) -> tuple[set[str], set[str]]:
+def named_in(path: Path) -> tuple[set[str], set[str]]:
     """Names of the tests in a file, with their class, and of the tamperings and archives that it lists."""
     tree = ast.parse(path.read_text())
     names: set[str] = set()
