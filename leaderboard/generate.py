@@ -14,22 +14,18 @@ from pathlib import Path
 from agentsafe_envs.submissions.schema import submission_schema
 from agentsafe_envs.submissions.verification import checks
 
-HERE = Path(__file__).parent
+SCHEMA = Path(__file__).with_name("submission.schema.json")
+PAGE = Path(__file__).with_name("README.md")
 
 
 def generated() -> dict[Path, str]:
     """What each file should hold."""
-    page = HERE / "README.md"
-    table = "| check | holds once it has passed |\n| --- | --- |\n" + "".join(
-        f"| {check.name} | {check.sentence} |\n" for check in checks()
-    )
+    rows = (("check", "holds once it has passed"), ("---", "---"), *((each.name, each.sentence) for each in checks()))
+    table = "".join(f"| {name} | {sentence} |\n" for name, sentence in rows)
+    between = re.compile(r"(?s)(?<=<!-- checks -->\n).*(?=<!-- /checks -->)")
     return {
-        HERE / "submission.schema.json": json.dumps(submission_schema(), indent=2, sort_keys=True) + "\n",
-        page: re.sub(
-            r"(?s)(<!-- checks -->\n).*(<!-- /checks -->)",
-            lambda found: f"{found[1]}{table}{found[2]}",
-            page.read_text(),
-        ),
+        SCHEMA: json.dumps(submission_schema(), indent=2, sort_keys=True) + "\n",
+        PAGE: between.sub(lambda _: table, PAGE.read_text()),
     }
 
 

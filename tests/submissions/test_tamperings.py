@@ -272,7 +272,7 @@ def link_to_script_in_card(forger: Any) -> None:
 
 
 def hidden_link_in_card(forger: Any) -> None:
-    forger.card += "\n[more](java&#115;cript:alert(1))\n"
+    forger.card += "\n[more](&#106;avascript:alert(1))\n"
     forger.save()
 
 

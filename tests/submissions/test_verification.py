@@ -92,7 +92,7 @@ class TestBash:
         kinds = [Replayed(None, **{kind: "because"}) for kind, number in replayed.items() for _ in range(number)]
         kinds += [Replayed(None)] * (len(case.episodes) - len(kinds))
         monkeypatch.setattr(replay_check, "replay_all", lambda episodes, *_: dict(zip(episodes, kinds, strict=True)))
-        return replay_check.check(case)
+        return replay_check.CHECK.run(case)
 
     def test_episode_that_plays_otherwise_stays_unscored(self, case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         status, detail = self.found(case, monkeypatch, difference=1)
