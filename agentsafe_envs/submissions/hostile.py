@@ -222,7 +222,7 @@ def _read_zip(file: IO[bytes]) -> dict[str, bytes]:
                     raise RefusedError(f"{_shown(entry.filename)} is neither stored nor deflated")
                 with archive.open(entry) as member:
                     _keep(found, entry.filename, member)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, UnicodeError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, UnicodeError) as error:
         raise RefusedError(f"the archive is damaged: {error}") from error
     return found
 

@@ -26,9 +26,7 @@ def _check(case: Case) -> Finding:
         return Finding("refused", str(error))
     heading = f"# {case.submission.agent.name}"
     if text.split("\n", 1)[0].rstrip() != heading:
-        return Finding(
-            "refused", f"the first line of {AGENT_CARD_FILE} is not {heading!r}; it may be another agent's card"
-        )
+        return Finding("refused", f"the card does not begin with {heading!r}; it may be another agent's")
     for what, pattern in FORBIDDEN.items():
         if found := pattern.search(text):
             line = text.count("\n", 0, found.start()) + 1
@@ -36,6 +34,4 @@ def _check(case: Case) -> Finding:
     return Finding("passed", f"{len(text)} characters of plain Markdown")
 
 
-CHECK = Check(
-    60, "card", "The card is this agent's: plain Markdown without HTML, pictures, script or formulas.", _check
-)
+CHECK = Check(60, "card", "The card is this agent's: Markdown without HTML, pictures, script or formulas.", _check)

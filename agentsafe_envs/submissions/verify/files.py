@@ -15,8 +15,8 @@ def _check(case: Case) -> Finding:
     if set(members) not in expected:
         return Finding(
             "refused",
-            f"holds {', '.join(map(ascii, sorted(members))) or 'nothing'}; expected {SUBMISSION_FILE}, {AGENT_CARD_FILE} "
-            f"and {' or '.join(EPISODES_FILES)}",
+            f"holds {', '.join(map(ascii, sorted(members))) or 'nothing'}; expected {SUBMISSION_FILE}, "
+            f"{AGENT_CARD_FILE} and {' or '.join(EPISODES_FILES)}",
         )
     case.members = members
     return Finding("passed", f"{sum(map(len, members.values()))} bytes in 3 files")

@@ -59,6 +59,4 @@ def _meet(one: Scorecard, other: Scorecard, name: str) -> bool:
     return first.low <= second.high and second.low <= first.high  # type: ignore[operator]
 
 
-CHECK = Check(
-    180, "re-run", "Where the maintainers ran these weights, their intervals meet the submitted ones.", _check
-)
+CHECK = Check(180, "re-run", "Where maintainers ran these weights, their intervals meet the submitted ones.", _check)

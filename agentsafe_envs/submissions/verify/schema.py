@@ -20,6 +20,4 @@ def _check(case: Case) -> Finding:
     return Finding("passed", f"submission {case.submission.digest()}")
 
 
-CHECK = Check(
-    20, "schema", "submission.json has the schema's fields and no other: no score, no rate, no level.", _check
-)
+CHECK = Check(20, "schema", "submission.json has the schema's fields and no other: no score, rate or level.", _check)
