@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,7 @@ def test_each_tampering_that_is_tested_has_a_row() -> None:
     assert parameters == named
 
 
+@cache
 def named_in(path: Path) -> tuple[set[str], set[str]]:
     """Names of the tests in a file, with their class, and of the tamperings and archives that it lists."""
     tree = ast.parse(path.read_text())

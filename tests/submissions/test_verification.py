@@ -126,6 +126,7 @@ def test_machine_without_sandbox_reports_and_exits_with_2(
     assert (result.exit_status, result.level) == (2, "reported")
 
 
+@pytest.mark.slow
 class TestRerun:
     @pytest.fixture(scope="class")
     @staticmethod
