@@ -30,7 +30,7 @@ from agentsafe_envs.scoring.suites import SUITES, Suite
 from agentsafe_envs.submissions.schema import (
     AGENT_CARD_FILE,
     AGENT_KINDS,
-    FORMAT,
+    SUBMISSION_FORMAT,
     SUBMISSION_FILE,
     Distillation,
     FileRecord,
@@ -136,7 +136,7 @@ def make_submission(
     contents = {episodes_name: episodes, AGENT_CARD_FILE: text.encode()}
     try:
         submission = Submission(
-            format=FORMAT,
+            format=SUBMISSION_FORMAT,
             agent=agent,
             distillation=about.distillation,
             suite=SubmittedSuite(

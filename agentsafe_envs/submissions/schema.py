@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from agentsafe_envs.core.extras import install_hint
 
-FORMAT = 1
+SUBMISSION_FORMAT = 1
 """Bumped when an older submission can no longer be read."""
 
 SUBMISSION_FILE = "submission.json"
