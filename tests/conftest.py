@@ -47,6 +47,7 @@ PARTS = {
     "mmdebstrap": ("bin/mmdebstrap",),
     "uidmap": ("bin/newuidmap",),
     "node": ("bin/node",),
+    "submit": ("rfc8785", "zstandard", "cryptography"),
     "rsync": ("bin/rsync",),
     "browser": ("playwright", "bin/chromium"),
 }
