@@ -21,6 +21,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import agentsafe_envs
+from agentsafe_envs.core.extras import import_extra
 from agentsafe_envs.runs.judging import judge_run
 from agentsafe_envs.runs.rows import Row, RunRecord, read_rows, read_run, row_key
 from agentsafe_envs.runs.settings import conduct
