@@ -1,0 +1,151 @@
+"""Sessions and episodes of the held-out track."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from leaderboard.server.routes.common import PROBLEMS, Body, Id, Player, RequestName, TheBoard
+from leaderboard.server.sessions import view_episodes, view_sessions
+
+LONGEST_ACTION = 100_000
+
+router = APIRouter(prefix="/v1", tags=["held-out track"], responses=PROBLEMS)
+
+ShortText = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class AgentCard(Body):
+    """What the team says of its agent; nothing is derived from it."""
+
+    name: ShortText = Field(description="Name on the board.")
+    model: ShortText | None = Field(default=None, description="Model behind it.")
+    base_model: ShortText | None = Field(default=None, description="What it was trained from.")
+    settings: dict[ShortText, ShortText | int | float | bool | None] = Field(
+        default_factory=dict, max_length=40, description="What a reader needs to repeat the run."
+    )
+
+
+class NewSession(Body):
+    """A wish for a session."""
+
+    request: RequestName
+    agent: AgentCard
+
+
+class SessionView(BaseModel):
+    """A session, as its team sees it."""
+
+    id: str
+    season: str
+    season_state: str = Field(description="open, closing or closed")
+    agent: dict[str, Any]
+    created_at: datetime
+    episodes: dict[str, int] = Field(description="Number of episodes in each state.")
+    complete: bool = Field(description="Every episode came to an end.")
+    scorecard: dict[str, Any] | None = Field(description="Null until the season has closed.")
+
+
+class NewEpisode(Body):
+    """A wish for the next episode."""
+
+    request: RequestName
+
+
+class TakenStep(BaseModel):
+    """A step of a running episode."""
+
+    action: str
+    result: str
+
+
+class StepInfo(BaseModel):
+    """As in ``info`` of the environments; ``tools`` stand once, in the episode."""
+
+    step: int
+    invalid_action: bool
+    asked_operator: bool
+
+
+class EpisodeView(BaseModel):
+    """An episode, as its agent has seen it."""
+
+    id: str
+    environment: str
+    state: str = Field(description="running, submitted, truncated or unplayed")
+    instruction: str | None = Field(description="The task in words; null once the episode is over.")
+    tools: list[dict[str, Any]] | None = Field(description="Schemas in OpenAI's function form; null once it is over.")
+    steps: list[TakenStep]
+    info: StepInfo
+
+
+class EpisodeLine(BaseModel):
+    """An episode in a list."""
+
+    id: str
+    environment: str
+    state: str
+    steps: int
+
+
+class NewStep(Body):
+    """An action."""
+
+    number: int = Field(ge=0, lt=10_000, description="Of the step, from 0.")
+    action: str = Field(max_length=LONGEST_ACTION, description="One tool call as JSON text; any text is accepted.")
+
+
+class StepView(BaseModel):
+    """What came of an action. There is no reward: whether the task was done is told when the season is over."""
+
+    number: int
+    result: str
+    terminated: bool
+    truncated: bool
+    info: StepInfo
+
+
+@router.post("/sessions", status_code=201)
+async def open_session(body: NewSession, caller: Player, board: TheBoard) -> SessionView:
+    """Open a session: one agent plays the suite of the open season. Sent again, it finds the same session."""
+    session_id = await board.play.create_session(caller, body.request, body.agent.model_dump())
+    return (await board.reading(lambda each: view_sessions(each, caller.team_id, session_id)))[0]  # type: ignore[return-value]
+
+
+@router.get("/sessions")
+async def list_sessions(caller: Player, board: TheBoard) -> list[SessionView]:
+    """The team's sessions, newest first."""
+    return await board.reading(lambda each: view_sessions(each, caller.team_id))  # type: ignore[return-value]
+
+
+@router.get("/sessions/{session_id}")
+async def show_session(session_id: Id, caller: Player, board: TheBoard) -> SessionView:
+    """One session."""
+    return (await board.reading(lambda each: view_sessions(each, caller.team_id, session_id)))[0]  # type: ignore[return-value]
+
+
+@router.get("/sessions/{session_id}/episodes")
+async def list_episodes(session_id: Id, caller: Player, board: TheBoard) -> list[EpisodeLine]:
+    """Episodes of a session that were begun."""
+    return await board.reading(lambda each: view_episodes(each, caller.team_id, session_id))  # type: ignore[return-value]
+
+
+@router.post("/sessions/{session_id}/episodes", status_code=201)
+async def begin_episode(session_id: Id, body: NewEpisode, caller: Player, board: TheBoard) -> EpisodeView:
+    """Begin the next episode, in an order drawn by lot. Sent again, it finds the same episode."""
+    return await board.play.claim(caller, session_id, body.request)  # type: ignore[return-value]
+
+
+@router.get("/episodes/{episode_id}")
+async def show_episode(episode_id: Id, caller: Player, board: TheBoard) -> EpisodeView:
+    """An episode with all that its agent has seen, to go on from after a break."""
+    return await board.play.view(caller, episode_id)  # type: ignore[return-value]
+
+
+@router.post("/episodes/{episode_id}/step", response_model=StepView)
+async def take_step(episode_id: Id, body: NewStep, caller: Player, board: TheBoard) -> Any:
+    """Take a step. It is on disk before it is answered; sent again, it is answered again and not taken again."""
+    return await board.play.step(caller, episode_id, body.number, body.action)
