@@ -98,7 +98,9 @@ def _bounded(receive: Receive, most: int, seconds: float, refused: ProblemError)
             async with asyncio.timeout_at(deadline):
                 message = await receive()
         except TimeoutError:
-            raise ProblemError(408, "too-slow", f"the body did not arrive within {seconds:g} s; send it again") from None
+            raise ProblemError(
+                408, "too-slow", f"the body did not arrive within {seconds:g} s; send it again"
+            ) from None
         taken += len(message.get("body", b""))
         complete = not message.get("more_body", False)
         if taken > most:

@@ -84,7 +84,9 @@ def install(app: FastAPI) -> None:
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
         # What was sent is not repeated: it may hold a secret.
         wrong = [{"at": list(map(str, each["loc"])), "problem": each["msg"]} for each in error.errors()]
-        return ProblemError(422, "invalid-request", "the request does not fit its schema; see /docs", wrong=wrong).response()
+        return ProblemError(
+            422, "invalid-request", "the request does not fit its schema; see /docs", wrong=wrong
+        ).response()
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
