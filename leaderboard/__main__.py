@@ -2,7 +2,7 @@
 
 Try it::
 
-    python -m leaderboard serve --folder my-board
+    python -m leaderboard --help
 """
 
 from __future__ import annotations

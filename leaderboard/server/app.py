@@ -14,7 +14,7 @@ from leaderboard.server import problems
 from leaderboard.server.board import Board
 from leaderboard.server.clock import Clock
 from leaderboard.server.middleware import Gate
-from leaderboard.server.routes import play, public
+from leaderboard.server.routes import courses, entries, play, public, uploads
 from leaderboard.server.settings import Settings
 
 THREADS = 24
@@ -55,4 +55,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
     problems.install(app)
     app.include_router(public.router)
     app.include_router(play.router)
+    app.include_router(uploads.router)
+    app.include_router(courses.router)
+    app.include_router(entries.router)
     return app

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from leaderboard.server.auth import Gatekeeper
 from leaderboard.server.boardtime import TICK_S, BoardTime
 from leaderboard.server.clock import Clock
+from leaderboard.server.locks import KeyedLocks
 from leaderboard.server.metrics import Metrics
 from leaderboard.server.play import Play
 from leaderboard.server.settings import Settings
@@ -43,6 +44,8 @@ class Board:
         migrate(self.engine)
         self.time = BoardTime(self.engine, self.clock)
         self.gatekeeper = Gatekeeper(self.engine, self.clock, settings.limits)
+        self.upload_locks = KeyedLocks()
+        self.streams = 0
         self.play = Play(settings, self.engine, self.clock, self.time, self.metrics)
 
     async def keep_time(self) -> None:

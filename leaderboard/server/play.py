@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from anyio.to_thread import run_sync
@@ -27,6 +26,7 @@ from leaderboard.server.live import (
     replay_actions,
     start_world,
 )
+from leaderboard.server.locks import KeyedLocks
 from leaderboard.server.metrics import Metrics
 from leaderboard.server.problems import ProblemError, not_found
 from leaderboard.server.seasons import SeasonPlan, SeasonSecret, read_secret, session_tasks, use_templates
@@ -75,7 +75,7 @@ class Play:
         self._live = LiveEpisodes(settings.limits, metrics)
         self._writer = StepWriter(engine, metrics)
         self._seasons: dict[str, tuple[SeasonPlan, SeasonSecret]] = {}
-        self._loading: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._loading = KeyedLocks()
         self._fresh: set[str] = set()
         self._void_bash()
 
@@ -252,7 +252,7 @@ class Play:
         Raises:
             ProblemError: It is over, or void.
         """
-        async with self._alone(episode_id):
+        async with self._loading.hold(episode_id):
             live = self._live.get(episode_id)
             if live is not None:
                 return live
@@ -360,21 +360,6 @@ class Play:
                 return look(connection)
 
         return await run_sync(read)
-
-    @asynccontextmanager
-    async def _alone(self, episode_id: str) -> AsyncIterator[None]:
-        """Nobody else loads this episode meanwhile."""
-        lock, users = self._loading.get(episode_id, (asyncio.Lock(), 0))
-        self._loading[episode_id] = (lock, users + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            _, users = self._loading[episode_id]
-            if users == 1:
-                del self._loading[episode_id]
-            else:
-                self._loading[episode_id] = (lock, users - 1)
 
 
 def _void() -> ProblemError:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, JsonValue
 
 from leaderboard.server.routes.common import PROBLEMS, Body, Id, Player, RequestName, TheBoard
 from leaderboard.server.sessions import view_episodes, view_sessions
@@ -15,17 +16,29 @@ LONGEST_ACTION = 100_000
 
 router = APIRouter(prefix="/v1", tags=["held-out track"], responses=PROBLEMS)
 
-ShortText = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")]
+MOST_SETTINGS_CHARS = 16_000
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+:/()-]{0,79}$")]
+"""As in submissions: no script, no formula, no letter that looks like another."""
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    try:
+        text = json.dumps(settings, allow_nan=False)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    if len(text) > MOST_SETTINGS_CHARS:
+        raise ValueError(f"{len(text)} characters as JSON; expected at most {MOST_SETTINGS_CHARS}")
+    return settings
 
 
 class AgentCard(Body):
     """What the team says of its agent; nothing is derived from it."""
 
-    name: ShortText = Field(description="Name on the board.")
-    model: ShortText | None = Field(default=None, description="Model behind it.")
-    base_model: ShortText | None = Field(default=None, description="What it was trained from.")
-    settings: dict[ShortText, ShortText | int | float | bool | None] = Field(
-        default_factory=dict, max_length=40, description="What a reader needs to repeat the run."
+    name: Name = Field(description="Name on the board.")
+    spec: str | None = Field(default=None, max_length=200, description="As given to `agentsafe score`.")
+    settings: Annotated[dict[str, JsonValue], AfterValidator(_plain)] = Field(
+        default_factory=dict, description="What the agent says of itself, for a reader who repeats the run."
     )
 
 

@@ -186,6 +186,7 @@ class Upload(Base):
     id: Mapped[str] = mapped_column(String(ID_CHARS), primary_key=True)
     team_id: Mapped[str] = mapped_column(ForeignKey("teams.id"))
     request: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(10))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(String(64))
     received_bytes: Mapped[int] = mapped_column(BigInteger)
