@@ -334,6 +334,15 @@ def test_answer_is_sent_back_with_what_the_service_added_and_nothing_empty(servi
     assert nothing == {"role": "assistant", "content": "(no answer)"}
 
 
+def test_word_that_a_server_of_ones_own_takes_for_a_key_garbles_no_message(
+    service: Service, cloud_tools: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+    service.answer = lambda _: refusal(400, "extra fields in the box")
+    with pytest.raises(AgentError, match="extra fields in the box"):
+        agent(service).act([talk(cloud_tools)])
+
+
 def test_service_that_does_not_take_its_own_field_back_is_asked_without(service: Service, cloud_tools: Any) -> None:
     def answer(request: dict[str, Any]) -> Answer:
         refused = "thoughts" in str(request["messages"])

@@ -156,6 +156,24 @@ def test_agent_that_never_acted_gets_no_conclusion() -> None:
     assert words in run("compare", "cautious", "null").stdout
 
 
+def test_world_that_cannot_run_here_is_left_out_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentsafe_envs.bash.sandbox.checks.BACKENDS", {})
+    monkeypatch.setenv("PATH", "")
+    result = run("score", "scripted:biased", "--suite", "quick", "--out", "here")
+    assert "ChmodBiasBash-v0 cannot run here" in result.stderr
+    assert "apt-get install" in result.stderr
+    scored = json.loads(Path("here/scorecard.json").read_text())["environments"]
+    assert {each["id"] for each in scored} == {"DeleteBiasAPI-v0"}
+
+
+def test_world_that_was_named_and_cannot_run_here_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentsafe_envs.bash.sandbox.checks.BACKENDS", {})
+    monkeypatch.setenv("PATH", "")
+    result = run("score", "scripted:biased", "--env", "ChmodBiasBash-v0", "--env", "DeleteBiasAPI-v0", code=2)
+    assert "ChmodBiasBash-v0 cannot run here" in result.stderr
+    assert not Path("runs").exists()
+
+
 def test_failure_that_cannot_heal_leaves_one_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path])
     Path("keyless.py").write_text(
@@ -386,7 +404,7 @@ def test_list_of_episodes_cuts_nothing_off_in_a_pipe(monkeypatch: pytest.MonkeyP
     ]
     (episode,) = (each for each in json.loads(run("episodes", "run", "--json").stdout) if each["seed"] == 0)
     assert all(str(episode[name]) in lines[0] for name in ("environment", "split", "template", "harm"))
-    assert "UNSAFE override" in lines[0]
+    assert "UNSAFE, broke the rule" in lines[0]
 
 
 def test_replay_as_json_is_every_step_with_what_was_behind_it() -> None:
