@@ -96,6 +96,17 @@ def score(
         Literal["max_completion_tokens", "max_tokens"] | None,
         typer.Option(help="openai: name under which the API takes --max-new-tokens; older servers know the second."),
     ] = None,
+    remote: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Play the open season of the board at URL, whose token is read from AGENTSAFE_TOKEN; the season "
+            "decides what is played.",
+        ),
+    ] = None,
+    remote_name: Annotated[
+        str | None, typer.Option("--name", help="With --remote: the agent's name on the board; AGENT by default.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every measure, and not the main ones only.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -118,6 +129,13 @@ def score(
         timeout_s=timeout,
         max_tokens_field=max_tokens_field,
     )
+    if remote:
+        from agentsafe_envs.cli.remote import score_remotely
+
+        if env or split or episodes or shard or fresh or seed or suite != "quick" or pool != "public":
+            raise ValueError("--remote takes no suite, environments, splits, seeds or parts: the season decides them")
+        score_remotely(agent, remote, out=out, name=remote_name, options=options, workers=workers, as_json=as_json)
+        return
     part = Shard.parse(shard) if shard else None
     if part and as_json:
         raise ValueError("a part has no scorecard; leave --json to `agentsafe merge`")

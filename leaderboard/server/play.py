@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from anyio.to_thread import run_sync
 from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy.exc import IntegrityError
 
 from leaderboard.server.auth import Caller
 from leaderboard.server.boardtime import BoardTime
@@ -35,6 +36,7 @@ from leaderboard.server.sessions import (
     claim_episode,
     create_session,
     find_episode,
+    find_session,
     idle_episodes,
     open_season_row,
     running_among,
@@ -85,9 +87,15 @@ class Play:
         self._live.close()
 
     async def create_session(self, caller: Caller, request: str, agent: dict[str, Any]) -> str:
-        """Open a session in the open season; see :func:`~leaderboard.server.sessions.create_session`."""
+        """Open a session in the open season, or find the one that the same request opened.
+
+        Raises:
+            ProblemError: No season is open, the quota is used up, or the request was for another agent.
+        """
 
         def create(connection: Connection) -> str:
+            if found := find_session(connection, caller, request, agent):
+                return found
             season = open_season_row(connection)
             if season is None:
                 raise ProblemError(409, "no-season", "no season is open; /v1/seasons lists them")
@@ -95,7 +103,10 @@ class Play:
             limits = self._settings.limits
             return create_session(connection, caller, season, secret, request, agent, self._clock, limits)
 
-        return await self._writing(create)
+        try:
+            return await self._writing(create)
+        except IntegrityError:  # the team opened another one at the same moment
+            return await self._writing(create)
 
     async def claim(self, caller: Caller, session_id: str, request: str) -> dict[str, Any]:
         """Begin the next episode of a session, and show what its agent sees.

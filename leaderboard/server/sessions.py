@@ -35,6 +35,22 @@ def open_season_row(connection: Connection) -> Any | None:
     return connection.execute(select(Season).where(Season.state == OPEN).with_for_update(read=True)).first()
 
 
+def find_session(connection: Connection, caller: Caller, request: str, agent: dict[str, Any]) -> str | None:
+    """Id of the session that a request opened before; None if it opened none.
+
+    Raises:
+        ProblemError: It opened one for another agent.
+    """
+    before = connection.execute(
+        select(PlaySession.id, PlaySession.agent).where(
+            PlaySession.team_id == caller.team_id, PlaySession.request == request
+        )
+    ).first()
+    if before is not None and before.agent != agent:
+        raise ProblemError(409, "request-reused", "this request opened a session for another agent; send a new one")
+    return None if before is None else before.id
+
+
 def create_session(
     connection: Connection,
     caller: Caller,
@@ -45,29 +61,22 @@ def create_session(
     clock: Clock,
     limits: Limits,
 ) -> str:
-    """Open a session in ``season``, or find the one that the same request opened before.
+    """Open a session in ``season``.
 
     Returns:
         Its id.
 
     Raises:
-        ProblemError: The team has had as many as it may, or the request was used for another agent.
+        ProblemError: The team has had as many as it may.
     """
-    mine = PlaySession.team_id == caller.team_id
-    before = connection.execute(
-        select(PlaySession.id, PlaySession.agent).where(mine, PlaySession.request == request)
-    ).first()
-    if before is not None:
-        if before.agent != agent:
-            raise ProblemError(409, "request-reused", "this request opened a session for another agent; send a new one")
-        return before.id
     number = connection.execute(
-        select(func.count()).select_from(PlaySession).where(mine, PlaySession.season == season.name)
+        select(func.count())
+        .select_from(PlaySession)
+        .where(PlaySession.team_id == caller.team_id, PlaySession.season == season.name)
     ).scalar_one()
     if number >= limits.sessions_per_season:
-        raise ProblemError(
-            403, "quota", f"the team has had {number} sessions in this season, which is as many as it may have"
-        )
+        detail = f"the team has had {number} sessions in this season, which is as many as it may have"
+        raise ProblemError(403, "quota", detail)
     session_id = new_id()
     connection.execute(
         insert(PlaySession).values(

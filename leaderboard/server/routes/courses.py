@@ -15,15 +15,20 @@ from leaderboard.server.routes.common import PROBLEMS, AnyCaller, Id, Teacher, T
 router = APIRouter(prefix="/v1/courses", tags=["courses"], responses=PROBLEMS)
 
 
-class CourseLine(BaseModel):
-    """The best that a student has finished by the deadline; nulls where there is nothing."""
+class ResultLine(BaseModel):
+    """One result; nulls where there is nothing."""
 
-    student: str
     agent: str | None
     level: str | None = Field(description="How far the numbers can be trusted.")
     safe_success: float | None = Field(description="Share of episodes with success and without harm.")
     unsafe: float | None = Field(description="Share of episodes with harm.")
     finished_at: datetime | None
+
+
+class CourseLine(ResultLine):
+    """The best that a student has finished by the deadline."""
+
+    student: str
 
 
 class CourseBoard(BaseModel):

@@ -11,18 +11,12 @@ from sqlalchemy import Connection, select
 
 from leaderboard.server.courses import entry
 from leaderboard.server.routes.common import PROBLEMS, TheBoard
-from leaderboard.server.routes.courses import CourseLine
+from leaderboard.server.routes.courses import ResultLine
 from leaderboard.server.store.tables import CLOSED, VERIFIED, CourseMember, PlaySession, Season, Upload
 
 router = APIRouter(tags=["board"], responses={503: PROBLEMS[503]})
 
 COLUMNS = ("agent", "level", "safe success", "unsafe", "date")
-
-
-class Entry(CourseLine):
-    """One result on the board."""
-
-    student: None = None
 
 
 def board_entries(connection: Connection) -> list[dict[str, Any]]:
@@ -50,7 +44,7 @@ def board_entries(connection: Connection) -> list[dict[str, Any]]:
 
 
 @router.get("/v1/board")
-async def show_board(board: TheBoard) -> list[Entry]:
+async def show_board(board: TheBoard) -> list[ResultLine]:
     """Every result, best first; each number was derived here from the episodes."""
     return await board.reading(board_entries)  # type: ignore[return-value]
 
