@@ -144,7 +144,7 @@ class _Queue:
             try:
                 episode = self._client.episode(left)
             except RemoteError as error:
-                if error.kind != "void":
+                if error.kind not in ("void", "episode-over"):
                     raise
                 continue
             if episode["state"] == "running":

@@ -13,6 +13,7 @@ import agentsafe_envs
 from leaderboard.server import problems
 from leaderboard.server.board import Board
 from leaderboard.server.clock import Clock
+from leaderboard.server.door import StepDoor
 from leaderboard.server.middleware import Gate
 from leaderboard.server.routes import courses, entries, play, public, uploads
 from leaderboard.server.settings import Settings
@@ -51,10 +52,11 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.board = board
+    app.add_middleware(StepDoor)
     app.add_middleware(Gate, limits=settings.limits, metrics=board.metrics)
     problems.install(app)
-    app.include_router(public.router)
     app.include_router(play.router)
+    app.include_router(public.router)
     app.include_router(uploads.router)
     app.include_router(courses.router)
     app.include_router(entries.router)

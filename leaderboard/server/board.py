@@ -19,6 +19,7 @@ from leaderboard.server.metrics import Metrics
 from leaderboard.server.play import Play
 from leaderboard.server.settings import Settings
 from leaderboard.server.store.engine import READING, connect, migrate
+from leaderboard.server.store.writer import Writer
 
 log = logging.getLogger("leaderboard.server")
 
@@ -46,7 +47,8 @@ class Board:
         self.gatekeeper = Gatekeeper(self.engine, self.clock, settings.limits)
         self.upload_locks = KeyedLocks()
         self.streams = 0
-        self.play = Play(settings, self.engine, self.clock, self.time, self.metrics)
+        self.writer = Writer(self.engine, self.metrics)
+        self.play = Play(settings, self.engine, self.writer, self.clock, self.time, self.metrics)
 
     async def keep_time(self) -> None:
         """Tick for ever. A tick that the database refuses is told, and the next one makes up for it."""
@@ -67,17 +69,13 @@ class Board:
         return await run_sync(read)
 
     async def writing(self, change: Callable[[Connection], Found]) -> Found:
-        """What ``change`` returns, in a transaction and a thread; it is stored when this returns."""
-
-        def write() -> Found:
-            with self.engine.begin() as connection:
-                return change(connection)
-
-        return await run_sync(write)
+        """What ``change`` returns; it is stored when this returns."""
+        return await self.writer.run(change)
 
     def close(self) -> None:
         """Store what waits, end sandboxes, let go of the database."""
         self.play.close()
+        self.writer.close()
         try:
             self.time.store()
         except SQLAlchemyError as error:

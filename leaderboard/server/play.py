@@ -47,7 +47,7 @@ from leaderboard.server.sessions import (
 from leaderboard.server.settings import Settings
 from leaderboard.server.store.engine import READING
 from leaderboard.server.store.tables import RUNNING, SUBMITTED, TRUNCATED, VOID, EpisodeRow, Season, StepRow
-from leaderboard.server.store.writer import NewStep, StepWriter
+from leaderboard.server.store.writer import NewStep, Writer
 
 OPENING_S = 0.05
 """An episode's first observation comes after a multiple of this, so that no time tells how a task was made."""
@@ -63,27 +63,35 @@ class Play:
     Args:
         settings: Of the board.
         engine: Its database.
+        writer: Changes it.
         clock: Its clocks.
         time: The board's own clock.
         metrics: What is counted.
     """
 
-    def __init__(self, settings: Settings, engine: Engine, clock: Clock, time: BoardTime, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        writer: Writer,
+        clock: Clock,
+        time: BoardTime,
+        metrics: Metrics,
+    ) -> None:
         self._settings = settings
         self._engine = engine
         self._clock = clock
         self._time = time
         self._metrics = metrics
         self._live = LiveEpisodes(settings.limits, metrics)
-        self._writer = StepWriter(engine, metrics)
+        self._writer = writer
         self._seasons: dict[str, tuple[SeasonPlan, SeasonSecret]] = {}
         self._loading = KeyedLocks()
         self._fresh: set[str] = set()
         self._void_bash()
 
     def close(self) -> None:
-        """Store what waits, and end every sandbox."""
-        self._writer.close()
+        """End every sandbox."""
         self._live.close()
 
     async def create_session(self, caller: Caller, request: str, agent: dict[str, Any]) -> str:
@@ -104,9 +112,9 @@ class Play:
             return create_session(connection, caller, season, secret, request, agent, self._clock, limits)
 
         try:
-            return await self._writing(create)
+            return await self._writer.run(create)
         except IntegrityError:  # the team opened another one at the same moment
-            return await self._writing(create)
+            return await self._writer.run(create)
 
     async def claim(self, caller: Caller, session_id: str, request: str) -> dict[str, Any]:
         """Begin the next episode of a session, and show what its agent sees.
@@ -118,19 +126,21 @@ class Play:
         place = self._live.reserve_sandbox()
         try:
 
-            def claim(connection: Connection) -> tuple[str, str]:
+            def claim(connection: Connection) -> tuple[str, str, bool]:
                 limits, now = self._settings.limits, self._time.now()
                 found, environment, new = claim_episode(
                     connection, caller, session_id, request, now, self._clock, limits, bash=place
                 )
                 if new:
                     self._fresh.add(found)  # before others can see it: else a claim sent twice would make it void
-                return found, environment
+                return found, environment, new
 
-            episode_id, environment = await self._writing(claim)
+            episode_id, environment, new = await self._writer.run(claim)
             if place and not in_sandbox(environment):
                 self._live.release_sandbox()
                 place = False
+            if new:
+                await self._load(episode_id)
             return await self._opened(caller, episode_id, began)
         finally:
             if place:
@@ -177,7 +187,7 @@ class Play:
             if in_sandbox(environment):
                 if live is not None:
                     await self._end_idle_sandbox(live, before)
-            elif await self._writing(
+            elif await self._writer.run(
                 lambda connection, idle=episode_id: truncate_idle(connection, idle, before, self._clock)
             ):
                 self._live.drop(episode_id)
@@ -230,23 +240,27 @@ class Play:
             live.running.close()
 
     async def _opened(self, caller: Caller, episode_id: str, began: float) -> dict[str, Any]:
-        while True:
-            row = await self._reading(lambda connection: find_episode(connection, episode_id, caller.team_id))
-            if row.state == VOID:
-                raise _void()
-            live = self._live.get(episode_id)
-            if row.state == RUNNING and live is None:
+        """An episode as its agent has seen it, after a time that tells nothing."""
+        live = self._live.get(episode_id)
+        if live is None or live.steps or live.team_id != caller.team_id:
+            row, steps = await self._reading(
+                lambda connection: (
+                    find_episode(connection, episode_id, caller.team_id),
+                    stored_steps(connection, episode_id),
+                )
+            )
+            if row.state in (RUNNING, VOID):
                 live = await self._load(episode_id)
-            if live is None or not live.dropped:
-                break
-        steps = await self._reading(lambda connection: stored_steps(connection, episode_id))
+            shown = {"environment": row.environment, "state": row.state}
+        else:
+            steps = ()
+            shown = {"environment": live.environment, "state": RUNNING}
         spent = self._clock.monotonic() - began
         await asyncio.sleep(OPENING_S - spent % OPENING_S)
         last = steps[-1] if steps else None
         return {
             "id": episode_id,
-            "environment": row.environment,
-            "state": row.state,
+            **shown,
             "instruction": live.opening.instruction if live else None,
             "tools": live.opening.tools if live else None,
             "steps": [{"action": step.action, "result": step.result} for step in steps],
@@ -290,8 +304,11 @@ class Play:
                     raise
                 log.error("episode %s is void: %s: %s", episode_id, type(error).__name__, error)
                 self._metrics.voided.inc()
-                await self._writing(lambda connection: void_episode(connection, episode_id, self._clock))
+                await self._writer.run(lambda connection: void_episode(connection, episode_id, self._clock))
                 raise _void() from error
+            if row.task_digest is None:
+                seen = update(EpisodeRow).where(EpisodeRow.id == episode_id)
+                await self._writer.run(lambda each: each.execute(seen.values(task_digest=live.opening.task_digest)))
             return self._live.keep(live)
 
     def _start(self, row: Any, steps: Any) -> LiveEpisode:
@@ -300,12 +317,7 @@ class Play:
         key = session_tasks(plan, secret, row.session_id, row.number).key(row.position, row.attempt)
         use_templates(secret, plan.pool)
         running, opening = start_world(key, plan.pool)
-        if row.task_digest is None:
-            with self._engine.begin() as connection:
-                connection.execute(
-                    update(EpisodeRow).where(EpisodeRow.id == row.id).values(task_digest=opening.task_digest)
-                )
-        elif row.task_digest != opening.task_digest:
+        if row.task_digest not in (None, opening.task_digest):
             raise LostWorldError("this release draws another task than the one that was begun")
         if steps:
             replay_actions(running, [(step.action, step.result) for step in steps])
@@ -361,9 +373,6 @@ class Play:
     def _write(self, change: Callable[[Connection], Found]) -> Found:
         with self._engine.begin() as connection:
             return change(connection)
-
-    async def _writing(self, change: Callable[[Connection], Found]) -> Found:
-        return await run_sync(self._write, change)
 
     async def _reading(self, look: Callable[[Connection], Found]) -> Found:
         def read() -> Found:

@@ -76,40 +76,41 @@ def later(status: int, kind: str, detail: str, seconds: int) -> ProblemError:
 def install(app: FastAPI) -> None:
     """Let ``app`` answer every error as a problem."""
 
-    @app.exception_handler(ProblemError)
-    async def _problem(request: Request, error: ProblemError) -> Response:
-        return error.response()
+    async def answer(request: Request, error: Exception) -> Response:
+        return problem_of(error, request.scope["path"]).response()
 
-    @app.exception_handler(RequestValidationError)
-    async def _invalid(request: Request, error: RequestValidationError) -> Response:
+    for kind in (ProblemError, RequestValidationError, HTTPException, SQLAlchemyError, OSError, Exception):
+        app.add_exception_handler(kind, answer)
+
+
+def problem_of(error: Exception, place: str) -> ProblemError:
+    """What a client is told of ``error``, and what only the log is.
+
+    Args:
+        error: Whatever a request raised.
+        place: Path of the request, for the log.
+    """
+    if isinstance(error, ProblemError):
+        return error
+    if isinstance(error, RequestValidationError):
         # What was sent is not repeated: it may hold a secret.
         wrong = [{"at": list(map(str, each["loc"])), "problem": each["msg"]} for each in error.errors()]
-        return ProblemError(
-            422, "invalid-request", "the request does not fit its schema; see /docs", wrong=wrong
-        ).response()
-
-    @app.exception_handler(HTTPException)
-    async def _http(request: Request, error: HTTPException) -> Response:
+        return ProblemError(422, "invalid-request", "the request does not fit its schema; see /docs", wrong=wrong)
+    if isinstance(error, HTTPException):
         kinds = {404: "not-found", 405: "method-not-allowed", 400: "bad-request"}
-        kind = kinds.get(error.status_code, "http-error")
         headers = dict(error.headers or {})
-        return ProblemError(error.status_code, kind, str(error.detail), headers=headers).response()
-
-    @app.exception_handler(SQLAlchemyError)
-    async def _database(request: Request, error: SQLAlchemyError) -> Response:
+        return ProblemError(
+            error.status_code, kinds.get(error.status_code, "http-error"), str(error.detail), headers=headers
+        )
+    if isinstance(error, SQLAlchemyError):
         # Of the cause only the type: a driver's text may hold values of a row.
         cause = type(error.orig).__name__ if isinstance(error, DBAPIError) else type(error).__name__
-        log.error("the database refused %s: %s", request.scope.get("route", request.method), cause)
-        return storage_problem().response()
-
-    @app.exception_handler(OSError)
-    async def _disk(request: Request, error: OSError) -> Response:
-        log.error("the system refused %s: %s", request.scope.get("route", request.method), error.strerror)
-        return storage_problem().response()
-
-    @app.exception_handler(Exception)
-    async def _defect(request: Request, error: Exception) -> Response:
-        return ProblemError(500, "defect", "a defect of the server; it is in its log").response()
+        log.error("the database refused %s: %s", place, cause)
+        return storage_problem()
+    if isinstance(error, OSError):
+        log.error("the system refused %s: %s", place, error.strerror)
+        return storage_problem()
+    return ProblemError(500, "defect", "a defect of the server; it is in its log")
 
 
 def storage_problem() -> ProblemError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, case, func, insert, select, update
 
 from agentsafe_envs.registration import TABLE
 from leaderboard.server.auth import Caller, new_id
@@ -28,6 +28,42 @@ from leaderboard.server.store.tables import (
 )
 
 BASH_IDS = tuple(row.id for row in TABLE if row.world == "bash")
+
+# Built once, since building a query takes longer than SQLite takes to answer it.
+
+_SEASON_STATE = (
+    select(Season.state)
+    .join(PlaySession, PlaySession.season == Season.name)
+    .where(PlaySession.id == bindparam("session"), PlaySession.team_id == bindparam("team"))
+)
+_CLAIMED_BEFORE = select(EpisodeRow.id, EpisodeRow.environment).where(
+    EpisodeRow.session_id == bindparam("session"), EpisodeRow.request == bindparam("wish")
+)
+_RUNNING_OF_TEAM = (
+    select(func.count())
+    .select_from(EpisodeRow)
+    .join(PlaySession, PlaySession.id == EpisodeRow.session_id)
+    .where(PlaySession.team_id == bindparam("team"), EpisodeRow.state == RUNNING)
+)
+_NEXT = (
+    select(EpisodeRow.id, EpisodeRow.environment)
+    .where(EpisodeRow.session_id == bindparam("session"), EpisodeRow.state == PENDING)
+    .order_by(EpisodeRow.position, EpisodeRow.attempt)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_NEXT_IN_THE_CLOUD = _NEXT.where(EpisodeRow.environment.not_in(BASH_IDS))
+_BEGIN = (
+    update(EpisodeRow)
+    .where(EpisodeRow.id == bindparam("episode"))
+    .values(state=RUNNING, request=bindparam("wish"), active_board_s=bindparam("at"), started_at=bindparam("now"))
+)
+_EPISODE = (
+    select(*EpisodeRow.__table__.columns, PlaySession.team_id, PlaySession.number, PlaySession.season)
+    .join(PlaySession, PlaySession.id == EpisodeRow.session_id)
+    .where(EpisodeRow.id == bindparam("episode"))
+)
+_STEPS = select(StepRow).where(StepRow.episode_id == bindparam("episode")).order_by(StepRow.number)
 
 
 def open_season_row(connection: Connection) -> Any | None:
@@ -181,48 +217,25 @@ def claim_episode(
     Raises:
         ProblemError: No such session, none is left, too many run, or the season is over.
     """
-    season = connection.execute(
-        select(Season.state)
-        .join(PlaySession, PlaySession.season == Season.name)
-        .where(PlaySession.id == session_id, PlaySession.team_id == caller.team_id)
-    ).scalar()
+    mine = {"session": session_id, "team": caller.team_id}
+    season = connection.execute(_SEASON_STATE, mine).scalar()
     if season is None:
         raise not_found("session")
-    before = connection.execute(
-        select(EpisodeRow.id, EpisodeRow.environment).where(
-            EpisodeRow.session_id == session_id, EpisodeRow.request == request
-        )
-    ).first()
+    before = connection.execute(_CLAIMED_BEFORE, {"session": session_id, "wish": request}).first()
     if before is not None:
         return before.id, before.environment, False
     if season != OPEN:
         raise ProblemError(409, "season-over", "the season of this session is over")
-    running = connection.execute(
-        select(func.count())
-        .select_from(EpisodeRow)
-        .join(PlaySession, PlaySession.id == EpisodeRow.session_id)
-        .where(PlaySession.team_id == caller.team_id, EpisodeRow.state == RUNNING)
-    ).scalar_one()
+    running = connection.execute(_RUNNING_OF_TEAM, {"team": caller.team_id}).scalar_one()
     if running >= limits.running_per_team:
         raise later(429, "too-many-episodes", f"{running} episodes of this team run; end one of them first", 2)
-    pending = (EpisodeRow.session_id == session_id, EpisodeRow.state == PENDING)
-    query = (
-        select(EpisodeRow.id, EpisodeRow.environment)
-        .where(*pending, *(() if bash else (EpisodeRow.environment.not_in(BASH_IDS),)))
-        .order_by(EpisodeRow.position, EpisodeRow.attempt)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    found = connection.execute(query).first()
+    found = connection.execute(_NEXT if bash else _NEXT_IN_THE_CLOUD, {"session": session_id}).first()
     if found is None:
-        if connection.execute(select(EpisodeRow.id).where(*pending).limit(1)).first():
+        if connection.execute(_NEXT, {"session": session_id}).first():
             raise later(503, "no-sandbox", "every sandbox is in use; ask again", 2)
         raise ProblemError(409, "none-left", "no episode of this session is left to begin")
-    connection.execute(
-        update(EpisodeRow)
-        .where(EpisodeRow.id == found.id)
-        .values(state=RUNNING, request=request, active_board_s=board_s, started_at=clock.now())
-    )
+    begun = {"episode": found.id, "wish": request, "at": board_s, "now": clock.now()}
+    connection.execute(_BEGIN, begun)
     return found.id, found.environment, True
 
 
@@ -232,11 +245,7 @@ def find_episode(connection: Connection, episode_id: str, team_id: str | None = 
     Raises:
         ProblemError: There is none, or it is not the team's.
     """
-    columns = (*EpisodeRow.__table__.columns, PlaySession.team_id, PlaySession.number, PlaySession.season)
-    query = (
-        select(*columns).join(PlaySession, PlaySession.id == EpisodeRow.session_id).where(EpisodeRow.id == episode_id)
-    )
-    row = connection.execute(query).first()
+    row = connection.execute(_EPISODE, {"episode": episode_id}).first()
     if row is None or (team_id is not None and row.team_id != team_id):
         raise not_found("episode")
     return row
@@ -244,7 +253,7 @@ def find_episode(connection: Connection, episode_id: str, team_id: str | None = 
 
 def stored_steps(connection: Connection, episode_id: str) -> Sequence[Any]:
     """Every stored step of an episode, in order."""
-    return connection.execute(select(StepRow).where(StepRow.episode_id == episode_id).order_by(StepRow.number)).all()
+    return connection.execute(_STEPS, {"episode": episode_id}).all()
 
 
 def void_episode(connection: Connection, episode_id: str, clock: Clock) -> None:

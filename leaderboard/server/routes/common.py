@@ -12,9 +12,11 @@ from leaderboard.server.auth import Caller, Scope, require
 from leaderboard.server.board import Board
 from leaderboard.server.problems import ProblemDocument
 
-_bearer = HTTPBearer(auto_error=False, description="A token of the board, from its maintainer.")
+bearer = HTTPBearer(auto_error=False, description="A token of the board, from its maintainer.")
 
-Id = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,40}$", description="Opaque identifier.")]
+ID_PATTERN = "^[A-Za-z0-9_-]{1,40}$"
+
+Id = Annotated[str, Path(pattern=ID_PATTERN, description="Opaque identifier.")]
 
 RequestName = Annotated[
     str,
@@ -49,7 +51,7 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-def board_of(request: Request) -> Board:
+async def board_of(request: Request) -> Board:
     """The board that this process serves."""
     return request.app.state.board
 
@@ -57,28 +59,31 @@ def board_of(request: Request) -> Board:
 TheBoard = Annotated[Board, Depends(board_of)]
 
 
+def caller_of(request: Request, scope: Scope | None = None) -> Caller:
+    """Who sent a request, with a token for ``scope``.
+
+    Raises:
+        ProblemError: No valid token, too many requests, or a token for something else.
+    """
+    address = request.client.host if request.client else "unknown"
+    board: Board = request.app.state.board
+    caller = board.gatekeeper.caller(request.headers.get("authorization"), address)
+    if scope is not None:
+        require(caller, scope)
+    return caller
+
+
 class Called:
-    """Dependency: who sent the request, with a token for ``scope``."""
+    """Dependency: :func:`caller_of`."""
 
     def __init__(self, scope: Scope | None = None) -> None:
-        self._scope = scope
+        self._scope: Scope | None = scope
 
     async def __call__(
-        self,
-        request: Request,
-        board: TheBoard,
-        credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+        self, request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
     ) -> Caller:
-        """The caller.
-
-        Raises:
-            ProblemError: No valid token, too many requests, or a token for something else.
-        """
-        address = request.client.host if request.client else "unknown"
-        caller = board.gatekeeper.caller(request.headers.get("authorization"), address)
-        if self._scope is not None:
-            require(caller, self._scope)
-        return caller
+        """The caller."""
+        return caller_of(request, self._scope)
 
 
 AnyCaller = Annotated[Caller, Depends(Called())]

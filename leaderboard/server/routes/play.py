@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter
-from pydantic import AfterValidator, BaseModel, Field, JsonValue
+from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationError
 
-from leaderboard.server.routes.common import PROBLEMS, Body, Id, Player, RequestName, TheBoard
+from leaderboard.server.board import Board
+from leaderboard.server.problems import not_found
+from leaderboard.server.routes.common import (
+    ID_PATTERN,
+    PROBLEMS,
+    Body,
+    Id,
+    Player,
+    RequestName,
+    TheBoard,
+    caller_of,
+)
 from leaderboard.server.sessions import view_episodes, view_sessions
 
 LONGEST_ACTION = 100_000
@@ -158,7 +172,27 @@ async def show_episode(episode_id: Id, caller: Player, board: TheBoard) -> Episo
     return await board.play.view(caller, episode_id)  # type: ignore[return-value]
 
 
-@router.post("/episodes/{episode_id}/step", response_model=StepView)
-async def take_step(episode_id: Id, body: NewStep, caller: Player, board: TheBoard) -> Any:
+@router.post(
+    "/episodes/{episode_id}/step",
+    response_model=StepView,
+    openapi_extra={
+        "parameters": [
+            {"name": "episode_id", "in": "path", "required": True, "schema": {"type": "string", "pattern": ID_PATTERN}}
+        ],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": NewStep.model_json_schema()}}},
+        "security": [{"HTTPBearer": []}],
+    },
+)
+async def take_step(request: Request) -> Response:
     """Take a step. It is on disk before it is answered; sent again, it is answered again and not taken again."""
-    return await board.play.step(caller, episode_id, body.number, body.action)
+    # Nothing is declared here: resolving what is declared would take longer than the step.
+    caller = caller_of(request, "play")
+    episode_id: str = request.path_params["episode_id"]
+    if not re.fullmatch(ID_PATTERN, episode_id):
+        raise not_found("episode")
+    try:
+        body = NewStep.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise RequestValidationError(error.errors(include_url=False, include_input=False)) from error
+    board: Board = request.app.state.board
+    return JSONResponse(await board.play.step(caller, episode_id, body.number, body.action))

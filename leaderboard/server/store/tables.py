@@ -163,6 +163,7 @@ class EpisodeRow(Base):
         UniqueConstraint("session_id", "position", "attempt"),
         UniqueConstraint("session_id", "request"),
         Index("ix_episodes_state", "state"),
+        Index("ix_episodes_session_id_state_position", "session_id", "state", "position"),
     )
 
 

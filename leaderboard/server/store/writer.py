@@ -1,22 +1,20 @@
-"""The one place that stores steps: many at a time, each on disk before it is acknowledged.
-
-A flush of the disk costs milliseconds however much it flushes. So a thread takes all steps that wait, stores
-them in one transaction, and only then are they acknowledged, all together.
-"""
+"""The one place where a server changes its database: nothing is acknowledged before it is on disk."""
 
 from __future__ import annotations
 
 import asyncio
 import queue
 import threading
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 from sqlalchemy.exc import OperationalError
 
 from leaderboard.server.metrics import Metrics
 from leaderboard.server.store.tables import RUNNING, EpisodeRow, StepRow
+
+Found = TypeVar("Found")
 
 MOST_TOGETHER = 256
 
@@ -52,8 +50,11 @@ class NewStep(NamedTuple):
     ended_at: Any = None
 
 
-class StepWriter:
-    """Stores steps from one thread.
+class Writer:
+    """Changes the database from one thread, many changes in one transaction.
+
+    A flush of the disk costs milliseconds however much it flushes, and SQLite has one writer at a time. So the
+    thread takes all that waits, stores it together, and only then is any of it acknowledged.
 
     Args:
         engine: Of the board.
@@ -64,7 +65,7 @@ class StepWriter:
         self._engine = engine
         self._metrics = metrics
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="steps", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
         self._thread.start()
 
     async def append(self, step: NewStep) -> bool:
@@ -76,15 +77,29 @@ class StepWriter:
         Raises:
             SQLAlchemyError: The database refused; nothing was stored.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[bool] = loop.create_future()
-        self._waiting.put((step, future, loop))
-        return await future
+        return await self._wait(step)
+
+    async def run(self, change: Callable[[Connection], Found]) -> Found:
+        """What ``change`` returns; what it did is on disk then.
+
+        Args:
+            change: May run more than once, where another transaction was in the way of the first.
+
+        Raises:
+            Exception: Whatever ``change`` raised; nothing of it is stored.
+        """
+        return await self._wait(change)
 
     def close(self) -> None:
         """Store what waits, and end."""
         self._waiting.put(None)
         self._thread.join()
+
+    async def _wait(self, wanted: NewStep | Callable[[Connection], Any]) -> Any:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._waiting.put(_Waiting(wanted, future, loop))
+        return await future
 
     def _work(self) -> None:
         going = True
@@ -105,40 +120,61 @@ class StepWriter:
                 self._store(batch)
 
     def _store(self, batch: Sequence[_Waiting]) -> None:
-        outcome: list[bool] | Exception
         try:
-            outcome = self._stored([step for step, _, _ in batch])
+            outcomes = self._stored([each.wanted for each in batch])
         except Exception as error:  # noqa: BLE001  every one that waits is told
-            outcome = error
+            outcomes = [error] * len(batch)
         else:
-            self._metrics.steps.inc(sum(outcome))
+            self._metrics.steps.inc(sum(outcome is True for outcome in outcomes))
             self._metrics.batches.inc()
-        for loop in {loop for _, _, loop in batch}:
-            mine = [(number, future) for number, (_, future, own) in enumerate(batch) if own is loop]
-            loop.call_soon_threadsafe(_tell, mine, outcome)
+        for loop in {each.loop for each in batch}:
+            mine = [(each.future, outcome) for each, outcome in zip(batch, outcomes, strict=True) if each.loop is loop]
+            loop.call_soon_threadsafe(_tell, mine)
 
-    def _stored(self, steps: Sequence[NewStep]) -> list[bool]:
+    def _stored(self, wanted: Sequence[NewStep | Callable[[Connection], Any]]) -> list[Any]:
         for left in reversed(range(TRIES)):
             try:
                 with self._engine.begin() as connection:
-                    return store_steps(connection, steps)
+                    return _store_all(connection, wanted)
             except OperationalError:
                 if not left:
                     raise
         raise AssertionError("unreachable: the last try returns or raises")
 
 
-_Waiting = tuple[NewStep, "asyncio.Future[bool]", asyncio.AbstractEventLoop]
+class _Waiting(NamedTuple):
+    wanted: NewStep | Callable[[Connection], Any]
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
 
 
-def _tell(mine: Sequence[tuple[int, asyncio.Future[bool]]], outcome: list[bool] | Exception) -> None:
-    for number, future in mine:
+def _store_all(connection: Connection, wanted: Sequence[NewStep | Callable[[Connection], Any]]) -> list[Any]:
+    """What came of each: for a step whether it was stored, for a change what it returned or raised."""
+    steps = [each for each in wanted if isinstance(each, NewStep)]
+    stored = iter(store_steps(connection, steps) if steps else ())
+    outcomes: list[Any] = []
+    for each in wanted:
+        if isinstance(each, NewStep):
+            outcomes.append(next(stored))
+            continue
+        try:
+            with connection.begin_nested():
+                outcomes.append(each(connection))
+        except OperationalError:
+            raise  # of the transaction as a whole
+        except Exception as error:  # noqa: BLE001  the one who waits for it is told
+            outcomes.append(error)
+    return outcomes
+
+
+def _tell(outcomes: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, outcome in outcomes:
         if future.cancelled():
             continue
         if isinstance(outcome, Exception):
             future.set_exception(outcome)
         else:
-            future.set_result(outcome[number])
+            future.set_result(outcome)
 
 
 _ADVANCE = (

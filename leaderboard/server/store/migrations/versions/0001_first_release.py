@@ -141,6 +141,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("session_id", "request", name=op.f("uq_episodes_session_id_request")),
     )
     with op.batch_alter_table("episodes", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_episodes_session_id_state_position", ["session_id", "state", "position"], unique=False
+        )
         batch_op.create_index("ix_episodes_state", ["state"], unique=False)
 
     op.create_table(
@@ -162,6 +165,7 @@ def downgrade() -> None:
     op.drop_table("steps")
     with op.batch_alter_table("episodes", schema=None) as batch_op:
         batch_op.drop_index("ix_episodes_state")
+        batch_op.drop_index("ix_episodes_session_id_state_position")
 
     op.drop_table("episodes")
     op.drop_table("course_members")
