@@ -91,8 +91,5 @@ async def play_for(
 if __name__ == "__main__":
     host, port, sessions, together, seconds = sys.argv[1:]
     token = os.environ["AGENTSAFE_TOKEN"]
-    print(
-        json.dumps(
-            asyncio.run(play_for(host, int(port), token, sessions.split(","), int(together), float(seconds)))
-        )
-    )
+    arguments = (host, int(port), token, sessions.split(","), int(together), float(seconds))
+    sys.stdout.write(json.dumps(asyncio.run(play_for(*arguments))) + "\n")
