@@ -83,9 +83,7 @@ def _alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise OSError(
-                f"{folder} is served by another process; a board has one server, and any number of workers"
-            ) from error
+            raise OSError(f"{folder} has a server already; a board has one, and any number of workers") from error
         yield
 
 

@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-MOST_FILES = 256
+MOST_FILES = 1_024
 STEP = 20
 """Episodes between two lines of progress."""
 
