@@ -19,7 +19,7 @@ from agentsafe_envs.integrations.remote_play import play_remote
 if TYPE_CHECKING:
     from tests.integrations.conftest import Served
 
-pytestmark = pytest.mark.needs("board")
+pytestmark = [pytest.mark.needs("board"), pytest.mark.slow]
 
 EPISODES = 14
 
@@ -44,7 +44,6 @@ def make():
 """
 
 
-@pytest.mark.slow
 def test_an_agent_plays_a_season_with_a_break_and_gets_its_numbers_at_the_end(served: Served, tmp_path: Path) -> None:
     """The command line, as a team uses it: the token is in the environment, the second call goes on."""
 
@@ -125,5 +124,6 @@ def test_what_a_board_refuses_is_told(served: Served, tmp_path: Path) -> None:
         play_remote("scripted:random", served.url, tmp_path / "run", token="agentsafe_wrong")
     assert refused.value.hopeless
     assert "agentsafe_wrong" not in str(refused.value)
-    with pytest.raises(ValueError, match="holds a session of scripted:random"):
-        play_remote("scripted:null", served.url + "/", tmp_path / "run", token="x")
+    (tmp_path / "run" / "remote.json").write_text(json.dumps({"url": served.url, "agent": "hf:mine", "request": "x"}))
+    with pytest.raises(ValueError, match="holds a session of hf:mine"):
+        play_remote("scripted:random", served.url + "/", tmp_path / "run", token="x")

@@ -32,8 +32,8 @@ def test_addresses_that_are_fine(url: str) -> None:
 
 def test_a_server_that_is_away_is_waited_for_and_then_given_up() -> None:
     waits: list[float] = []
-    with BoardClient("http://127.0.0.1:9", "token", patience_s=1.0, sleep=waits.append) as client:
-        with pytest.raises(RemoteError, match="cannot be reached") as error:
-            client.session("x")
+    client = BoardClient("http://127.0.0.1:9", "token", patience_s=1.0, sleep=waits.append)
+    with client, pytest.raises(RemoteError, match="cannot be reached") as error:
+        client.session("x")
     assert error.value.kind == "unreachable"
     assert waits[:3] == [0.2, 0.4, 0.8]
