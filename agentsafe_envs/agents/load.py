@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from agentsafe_envs.agents.protocol import Agent, AgentError
 from agentsafe_envs.core.task import Pool
@@ -14,7 +14,7 @@ KINDS = {
     "python": "python:<module>:<factory>, a callable of your own",
     "process": "process:<command>, a program of your own in any language",
     "openai": "openai:<model>, behind an OpenAI-compatible API",
-    "hf": "hf:<smollm2 | folder | hub id>, a language model through transformers",
+    "hf": "hf:<smollm2 | folder | hub id>, a language model or LoRA adapter through transformers",
     "student": "student:<name>, a small model of the checkout or of the folder AGENTSAFE_STUDENTS names",
 }
 
@@ -24,10 +24,23 @@ TAKES = {
     "python": ("timeout_s",),
     "process": ("timeout_s",),
     "openai": (*_SAMPLING, "base_url", "timeout_s", "max_tokens_field"),
-    "hf": _SAMPLING,
+    "hf": (*_SAMPLING, "device", "dtype", "chat_template"),
     "student": ("group_size", "seed"),
 }
 """Options that each kind of agent takes; the others take none."""
+
+
+class AgentSettings(TypedDict, total=False):
+    """The fields of :class:`AgentOptions`, but for the seed, as keyword arguments of a function."""
+
+    prompt_style: Literal["json", "signature"] | None
+    tool_choice: Literal["required", "auto"] | None
+    temperature: float | None
+    max_new_tokens: int | None
+    group_size: int | None
+    base_url: str | None
+    timeout_s: float | None
+    max_tokens_field: Literal["max_completion_tokens", "max_tokens"] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,9 @@ class AgentOptions:
         base_url: Where an OpenAI-compatible API is.
         timeout_s: Longest wait for one action.
         max_tokens_field: Name under which an API takes ``max_new_tokens``.
+        device: Where a model of this process runs, for instance ``"cuda:0"``.
+        dtype: Name of the torch dtype of its weights.
+        chat_template: File with a chat template in place of its own.
     """
 
     prompt_style: Literal["json", "signature"] | None = None
@@ -55,6 +71,9 @@ class AgentOptions:
     base_url: str | None = None
     timeout_s: float | None = None
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] | None = None
+    device: str | None = None
+    dtype: str | None = None
+    chat_template: str | None = None
 
     def given(self) -> dict[str, Any]:
         """Those that are not left to the agent."""

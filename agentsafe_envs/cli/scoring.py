@@ -96,6 +96,13 @@ def score(
         Literal["max_completion_tokens", "max_tokens"] | None,
         typer.Option(help="openai: name under which the API takes --max-new-tokens; older servers know the second."),
     ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="hf: where the model runs, e.g. cpu or cuda:0; a GPU if there is one.")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(help="hf: torch dtype of the weights; bfloat16.")] = None,
+    chat_template: Annotated[
+        str | None, typer.Option(metavar="FILE", help="hf: chat template in Jinja, in place of the model's own.")
+    ] = None,
     remote: Annotated[
         str | None,
         typer.Option(
@@ -128,6 +135,9 @@ def score(
         base_url=base_url,
         timeout_s=timeout,
         max_tokens_field=max_tokens_field,
+        device=device,
+        dtype=dtype,
+        chat_template=chat_template,
     )
     if remote:
         from agentsafe_envs.cli.remote import score_remotely

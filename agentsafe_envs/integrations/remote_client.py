@@ -14,7 +14,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from agentsafe_envs.core.extras import install_hint
+from agentsafe_envs.core.extras import import_extra
 
 TOKEN_VARIABLE = "AGENTSAFE_TOKEN"
 
@@ -52,7 +52,7 @@ class BoardClient:
 
     Raises:
         ValueError: No token, or an address over which a token would travel in the clear.
-        ImportError: The extra ``remote`` is missing.
+        MissingExtraError: The extra ``remote`` is missing.
     """
 
     def __init__(
@@ -63,10 +63,7 @@ class BoardClient:
         patience_s: float = PATIENCE_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        try:
-            import httpx2
-        except ImportError as error:
-            raise ImportError(f"a board needs httpx2; install it: {install_hint('remote')}") from error
+        httpx2 = import_extra("httpx2", "remote")
         found = token or os.environ.get(TOKEN_VARIABLE)
         if not found:
             raise ValueError(f"no token for {url}; put it into the variable {TOKEN_VARIABLE}")

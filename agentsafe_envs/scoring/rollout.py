@@ -51,6 +51,7 @@ __all__ = [
     "EpisodeGroup",
     "PlayedEpisode",
     "PlayedSuite",
+    "agent_record",
     "default_directory",
     "group_seed",
     "groups",
@@ -104,7 +105,7 @@ def groups(suite: Suite, group_size: int) -> list[EpisodeGroup]:
 
 
 def play_suite(
-    spec: str,
+    spec: str | Agent,
     suite: Suite,
     out: Path,
     *,
@@ -125,10 +126,10 @@ def play_suite(
     the run, and so do :data:`HOPELESS_START` failures at its start.
 
     Args:
-        spec: The agent, see :func:`agentsafe_envs.agents.load_agent`.
+        spec: The agent, see :func:`agentsafe_envs.agents.load_agent`, or one that is made already.
         suite: What to play.
         out: Run directory; one suite and one agent only.
-        options: Settings of agents that sample.
+        options: Settings of agents that sample; of an agent that is made already they are known.
         workers: Processes that play at the same time, ``>= 1``.
         shard: Only this part. Groups stay whole, so an agent plays the same with or without shards.
         fresh: Play everything; a run that is there gets another name beside ``out``.
@@ -145,10 +146,10 @@ def play_suite(
     for name, number in (("workers", workers), ("max_failures", max_failures)):
         if number is not None and number < 1:
             raise ValueError(f"{name} is {number}, expected 1 or more")
-    agent = load_agent(spec, options, pool=suite.pool)
+    agent = load_agent(spec, options, pool=suite.pool) if isinstance(spec, str) else spec
     if isinstance(agent, ScriptedAgent):
         agent.check(suite.environments)
-    record = AgentRecord(name=agent.name, settings=_settings(agent, options))
+    record = agent_record(agent, options)
     together = depends_on_group(record.settings)
     mine = groups(suite, agent.group_size if together else 1)
     mine = list(shard.share(mine)) if shard else mine
@@ -273,6 +274,15 @@ def default_directory(spec: str, suite: Suite, options: AgentOptions) -> Path:
     return lasting if continues(record, there.suite, environment_digests(there)) else exact
 
 
+def agent_record(agent: Agent, options: AgentOptions | None = None) -> AgentRecord:
+    """What a run keeps of ``agent``, with the circumstances that it was given and does not tell.
+
+    Raises:
+        AgentError: The agent describes itself in other than plain JSON types.
+    """
+    return AgentRecord(name=agent.name, settings=_settings(agent, options))
+
+
 def rescore(run: Path, suite: Suite, agent: AgentRecord) -> Scorecard:
     """The scorecard of a run directory, made from its episodes alone, by the verdicts of this release.
 
@@ -283,7 +293,6 @@ def rescore(run: Path, suite: Suite, agent: AgentRecord) -> Scorecard:
 
 
 def _settings(agent: Agent, options: AgentOptions | None) -> dict[str, Any]:
-    """What the agent says of itself, with the circumstances that it was given and does not tell."""
     settings = agent.describe()
     try:
         json.dumps(settings, allow_nan=False)

@@ -21,27 +21,26 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import agentsafe_envs
-from agentsafe_envs.core.extras import install_hint
+from agentsafe_envs.core.extras import import_extra
 from agentsafe_envs.runs.judging import judge_run
 from agentsafe_envs.runs.rows import Row, RunRecord, read_rows, read_run, row_key
 from agentsafe_envs.runs.settings import conduct
 from agentsafe_envs.scoring.scorecard import UNSCORED_LIMIT
 from agentsafe_envs.scoring.suites import SUITES, Suite
 from agentsafe_envs.submissions.schema import (
-    CARD_FILE,
-    FORMAT,
-    KINDS,
+    AGENT_CARD_FILE,
+    AGENT_KINDS,
     SUBMISSION_FILE,
+    SUBMISSION_FORMAT,
     Distillation,
     FileRecord,
-    MissingExtraError,
     Signature,
     Submission,
     SubmittedAgent,
     SubmittedSuite,
 )
 
-ABOUT_TEMPLATE = """contact = "you@example.org"      # or an https page
+ABOUT_TEMPLATE = """contact = "you@example.org"      # or an https page, or a name
 licence = "Apache-2.0"           # of the model or program
 
 # What the run does not tell; leave out what there is not.
@@ -133,10 +132,10 @@ def make_submission(
     episodes_name, episodes = _compressed(_lines(run, suite))
     agent = _agent(name, record, about)
     text = card.read_text(encoding="utf-8") if card else _card(agent, about)
-    contents = {episodes_name: episodes, CARD_FILE: text.encode()}
+    contents = {episodes_name: episodes, AGENT_CARD_FILE: text.encode()}
     try:
         submission = Submission(
-            format=FORMAT,
+            format=SUBMISSION_FORMAT,
             agent=agent,
             distillation=about.distillation,
             suite=SubmittedSuite(
@@ -170,16 +169,13 @@ def sign(submission: Submission, key: Path) -> Signature:
         MissingExtraError: The extra ``submit`` is missing.
         SubmitError: ``key`` holds no ed25519 private key.
     """
+    serialization = import_extra("cryptography.hazmat.primitives.serialization", "submit")
+    ed25519 = import_extra("cryptography.hazmat.primitives.asymmetric.ed25519", "submit")
     try:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    except ImportError as error:
-        raise MissingExtraError(f"signing needs cryptography; install it: {install_hint('submit')}") from error
-    try:
-        private = load_pem_private_key(key.read_bytes(), password=None)
+        private = serialization.load_pem_private_key(key.read_bytes(), password=None)
     except (ValueError, TypeError) as error:
         raise SubmitError(f"{key} is no readable private key: {error}") from error
-    if not isinstance(private, Ed25519PrivateKey):
+    if not isinstance(private, ed25519.Ed25519PrivateKey):
         raise SubmitError(f"{key} is no ed25519 key; make one: openssl genpkey -algorithm ed25519 -out {key}")
     public = private.public_key().public_bytes_raw().hex()
     return Signature(key=public, signature=private.sign(submission.signed_bytes()).hex())
@@ -233,7 +229,7 @@ def _agent(name: str, record: RunRecord, about: About) -> SubmittedAgent:
     try:
         return SubmittedAgent(
             name=name,
-            kind=kind if kind in KINDS else "python",  # type: ignore[arg-type]
+            kind=kind if kind in AGENT_KINDS else "python",  # type: ignore[arg-type]
             model=about.model or rest or spec,
             base_model=about.base_model,
             parameters=about.parameters,

@@ -24,7 +24,7 @@ Status = Literal["passed", "flagged", "refused", "unchecked", "skipped"]
 ``skipped``: an earlier check refused what this one needs.
 """
 
-Level = Literal["reported", "replayed", "held-out", "re-run"]
+TrustLevel = Literal["reported", "replayed", "held-out", "re-run"]
 """How far a submission's numbers can be trusted; see ``leaderboard/README.md``."""
 
 
@@ -124,6 +124,7 @@ class Case:
         submission: What ``submission.json`` says.
         suite: What it played, as this release draws it.
         rows: Lines of the episodes' file, in order.
+        keys: Key of each, where they are those of the suite.
         episodes: By key, in order.
         replayed: What became of each, by key.
         scorecard: The numbers that were derived here.
@@ -134,6 +135,7 @@ class Case:
     submission: Submission
     suite: Suite
     rows: list[dict[str, Any]]
+    keys: list[EpisodeKey]
     episodes: dict[EpisodeKey, Episode]
     replayed: dict[EpisodeKey, Replayed]
     scorecard: Scorecard

@@ -16,18 +16,18 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from agentsafe_envs.core.extras import install_hint
+from agentsafe_envs.core.extras import import_extra
 
-FORMAT = 1
+SUBMISSION_FORMAT = 1
 """Bumped when an older submission can no longer be read."""
 
 SUBMISSION_FILE = "submission.json"
-CARD_FILE = "card.md"
+AGENT_CARD_FILE = "card.md"
 EPISODES_FILES = ("episodes.jsonl.zst", "episodes.jsonl.gz")
 """Names under which episodes may come; one of them is there."""
 
-Kind = Literal["scripted", "student", "hf", "openai", "python", "process"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+AgentKind = Literal["scripted", "student", "hf", "openai", "python", "process"]
+AGENT_KINDS: tuple[AgentKind, ...] = get_args(AgentKind)
 
 LONGEST_SETTING = 2_000
 """Characters of a text among the settings."""
@@ -35,24 +35,21 @@ LONGEST_SETTING = 2_000
 MOST_SETTINGS = 64
 """Entries of the settings, and of each list or object in them."""
 
-_Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-_Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+:/()-]*$", max_length=80)]
-_Sentence = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ,;._+:/()-]*$", max_length=200)]
+_Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$(?!\n)")]
+_Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+:/()-]*$(?!\n)", max_length=80)]
+_Sentence = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ,;._+:/()-]*$(?!\n)", max_length=200)]
 _Contact = Annotated[
     str,
     StringConstraints(
-        pattern=r"^([A-Za-z0-9][A-Za-z0-9._+-]*@[A-Za-z0-9][A-Za-z0-9.-]*|https://[A-Za-z0-9][A-Za-z0-9./_-]*)$",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._+-]*@[A-Za-z0-9][A-Za-z0-9.-]*|https://[A-Za-z0-9][A-Za-z0-9./_-]*"
+        r"|[A-Za-z0-9][A-Za-z0-9 ,._-]*)$(?!\n)",
         max_length=120,
     ),
 ]
-_EnvironmentId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]+-v[0-9]+$", max_length=60)]
+_EnvironmentId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]+-v[0-9]+$(?!\n)", max_length=60)]
 _Release = Annotated[
-    str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)*((a|b|rc|\.post|\.dev)[0-9]+)*$", max_length=40)
+    str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)*((a|b|rc|\.post|\.dev)[0-9]+)*$(?!\n)", max_length=40)
 ]
-
-
-class MissingExtraError(ValueError):
-    """An optional library that is needed here is not installed; the message says how to install it."""
 
 
 class _Part(BaseModel):
@@ -69,7 +66,7 @@ class SubmittedAgent(_Part):
     """The agent, in its submitter's words; only the weights' hash and the settings can be compared with anything."""
 
     name: _Name = Field(description="Shown on the board.")
-    kind: Kind = Field(description="How it was plugged in, as in its specification.")
+    kind: AgentKind = Field(description="How it was plugged in, as in its specification.")
     model: _Name = Field(description="Model, policy or program that acted.")
     base_model: _Name | None = Field(default=None, description="Model that it was made from; null where there is none.")
     parameters: int | None = Field(default=None, ge=1, description="Number of its weights; null where it has none.")
@@ -118,8 +115,8 @@ class FileRecord(_Part):
 class Signature(_Part):
     """Ed25519 over the canonical JSON of everything else."""
 
-    key: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(description="Public key.")
-    signature: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")] = Field(description="The signature.")
+    key: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$(?!\n)")] = Field(description="Public key.")
+    signature: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$(?!\n)")] = Field(description="The signature.")
 
 
 class Submission(_Part):
@@ -132,19 +129,19 @@ class Submission(_Part):
     files: dict[Literal["card.md", "episodes.jsonl.zst", "episodes.jsonl.gz"], FileRecord] = Field(
         description="The card and one file of episodes, by name."
     )
-    contact: _Contact = Field(description="Mail address or https page of whoever answers questions.")
+    contact: _Contact = Field(description="Mail address, https page or name of the person who answers questions.")
     signature: Signature | None = Field(default=None, description="Optional.")
 
     @model_validator(mode="after")
     def _require_both_files(self) -> Submission:
-        if len(self.files) != 2 or CARD_FILE not in self.files:
-            raise ValueError(f"files are {sorted(self.files)}, expected {CARD_FILE} and one file of episodes")
+        if len(self.files) != 2 or AGENT_CARD_FILE not in self.files:
+            raise ValueError(f"files are {sorted(self.files)}, expected {AGENT_CARD_FILE} and one file of episodes")
         return self
 
     @property
     def episodes_file(self) -> str:
         """Name of the file of episodes."""
-        return next(name for name in self.files if name != CARD_FILE)
+        return next(name for name in self.files if name != AGENT_CARD_FILE)
 
     def signed_bytes(self) -> bytes:
         """RFC 8785 canonical JSON of everything but the signature.
@@ -166,11 +163,7 @@ def canonical_json(value: Any) -> bytes:
         MissingExtraError: The extra ``submit`` is missing; the message says how to install it.
         ValueError: A number that JSON cannot hold exactly.
     """
-    try:
-        import rfc8785
-    except ImportError as error:
-        raise MissingExtraError(f"submissions need rfc8785; install it: {install_hint('submit')}") from error
-    return rfc8785.dumps(value)
+    return import_extra("rfc8785", "submit").dumps(value)
 
 
 def submission_schema() -> dict[str, Any]:

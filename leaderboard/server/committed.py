@@ -10,14 +10,10 @@ from pathlib import Path
 from sqlalchemy import insert, select, update
 
 from agentsafe_envs.submissions.folders import find_submissions
-from leaderboard.server.auth import new_id
 from leaderboard.server.board import Board
 from leaderboard.server.store.tables import QUEUED, Team, Upload
 from leaderboard.server.uploads import create_upload, file_sha256, upload_path, write_part
-from leaderboard.server.worker import COMMITTED
-
-TEAM = "committed submissions"
-"""Owner of the submissions that come with the checkout; it has no token."""
+from leaderboard.server.worker import COMMITTED, COMMITTED_TEAM_ID
 
 
 def enqueue_committed(board: Board, folder: Path = COMMITTED) -> int:
@@ -34,10 +30,9 @@ def enqueue_committed(board: Board, folder: Path = COMMITTED) -> int:
             continue
         data = _archive(place)
         with board.engine.begin() as connection:
-            team_id = connection.execute(select(Team.id).where(Team.name == TEAM)).scalar()
-            if team_id is None:
-                team_id = new_id()
-                connection.execute(insert(Team).values(id=team_id, name=TEAM, created_at=board.clock.now()))
+            team_id = COMMITTED_TEAM_ID
+            if connection.execute(select(Team.id).where(Team.id == team_id)).first() is None:
+                connection.execute(insert(Team).values(id=team_id, name=team_id, created_at=board.clock.now()))
             path = board.settings.folder / "incoming.tar.gz"
             write_part(path, 0, data)
             sha256 = file_sha256(path)
