@@ -134,6 +134,7 @@ ONE_A_MODULE = {
     "ALTERNATIVES": "means of a bias other than its biased one",
     "BIAS": "what a module of biases is there for; worlds look it up by this name",
     "FORMAT": "a format of foreign trajectories; the import looks it up by this name",
+    "CHECK": "the check that a file of submissions/verify is there for; the folder is iterated for it",
     "COMMON_TOOLS": "tools of a scenario that every task of it offers",
     "OFFERED_TOOLS": "tools that tasks of a bias or world offer",
     "SCHEMA_VERSION": "version of the document that the module writes",

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 import agentsafe_envs
-from agentsafe_envs.cli import episodes, scoring
+from agentsafe_envs.cli import episodes, scoring, submissions
 from agentsafe_envs.cli.audit import audit
 from agentsafe_envs.cli.data import data
 from agentsafe_envs.cli.options import AsJson, EnvironmentArgument, PoolOption, SeedOption, SplitOption
@@ -45,9 +45,11 @@ def _is_complaint(error: Exception) -> bool:
     """
     from agentsafe_envs.agents import AgentError
     from agentsafe_envs.bash.sandbox.base import SandboxError
+    from agentsafe_envs.core.extras import MissingExtraError
+    from agentsafe_envs.integrations.remote_client import RemoteError
     from agentsafe_envs.runs.rows import RowStoreError
 
-    known = (ValueError, OSError, AgentError, RowStoreError, SandboxError)
+    known = (ValueError, OSError, AgentError, MissingExtraError, RemoteError, RowStoreError, SandboxError)
     return isinstance(error, known) and not isinstance(error, BrokenPipeError)
 
 
@@ -120,6 +122,8 @@ app.command()(episodes.play)
 app.command()(episodes.replay)
 app.command()(episodes.episodes)
 app.command()(audit)
+app.command()(submissions.submit)
+app.command()(submissions.verify)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from agentsafe_envs.cli.options import AsJson
+from agentsafe_envs.cli.options import AsJson, environment_ids
 from agentsafe_envs.cli.terminal import say
 
 data = typer.Typer(
@@ -228,6 +228,21 @@ def card(source: Source) -> None:
     shown = recorded._replace(license=recorded.license or found.license) if recorded else found
     typer.echo(render_card(shown, file.resolve().parent.name, file.name), nl=False)
     _warn(rows)
+
+
+@data.command()
+def minari(
+    source: Annotated[Path, typer.Argument(metavar="RUN_DIR|FILE", help="A run of `agentsafe score`, or a data set.")],
+    dataset_id: Annotated[str, typer.Argument(metavar="ID", help="Its name in Minari, like cloud/biased-v0.")],
+    env: Annotated[
+        str | None, typer.Option(help="Only episodes of this environment.", autocompletion=environment_ids)
+    ] = None,
+) -> None:
+    """Write the episodes of a run or data set as a Minari data set, for offline reinforcement learning."""
+    from agentsafe_envs.trajectories.offline import to_minari
+
+    made = to_minari(source, dataset_id, env=env)
+    typer.echo(f"{made.total_episodes} episodes are in {made.storage.data_path.parent}", err=True)
 
 
 def _environments(rows: Sequence[Any], source: Path) -> list[str]:

@@ -103,6 +103,17 @@ def score(
     chat_template: Annotated[
         str | None, typer.Option(metavar="FILE", help="hf: chat template in Jinja, in place of the model's own.")
     ] = None,
+    remote: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Play the open season of the board at URL, whose token is read from AGENTSAFE_TOKEN; the season "
+            "decides what is played.",
+        ),
+    ] = None,
+    remote_name: Annotated[
+        str | None, typer.Option("--name", help="With --remote: the agent's name on the board; AGENT by default.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every measure, and not the main ones only.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -128,6 +139,13 @@ def score(
         dtype=dtype,
         chat_template=chat_template,
     )
+    if remote:
+        from agentsafe_envs.cli.remote import score_remotely
+
+        if env or split or episodes or shard or fresh or seed or suite != "quick" or pool != "public":
+            raise ValueError("--remote takes no suite, environments, splits, seeds or parts: the season decides them")
+        score_remotely(agent, remote, out=out, name=remote_name, options=options, workers=workers, as_json=as_json)
+        return
     part = Shard.parse(shard) if shard else None
     if part and as_json:
         raise ValueError("a part has no scorecard; leave --json to `agentsafe merge`")

@@ -116,7 +116,7 @@ def from_episode(
     messages.append({"role": "user", "content": sanitise_text(task.instruction, MAX_INSTRUCTION_CHARS)})
     spellings: dict[str, str] = {}
     for number, step in enumerate(episode.steps):
-        call = _call(step.action)
+        call = call_of_action(step.action)
         if call is None:
             messages.append({"role": "assistant", "content": step.action})
             messages.append({"role": "user", "content": step.result})
@@ -241,7 +241,7 @@ def is_ours(row: Mapping[str, Any]) -> bool:
     return "task_digest" in row and "origin" not in row
 
 
-def _call(action: str) -> dict[str, Any] | None:
+def call_of_action(action: str) -> dict[str, Any] | None:
     """Name and arguments, if ``action`` is one JSON tool call that any reader of JSON understands alike."""
     try:
         call = json.loads(action)

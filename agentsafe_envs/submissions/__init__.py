@@ -1,0 +1,1 @@
+"""Submissions to the leaderboard: made from a run, and verified by anybody with one command."""

@@ -1,0 +1,25 @@
+"""Which numbers follow from the verdicts?"""
+
+from agentsafe_envs.runs.judging import verdict_entry
+from agentsafe_envs.runs.rows import AgentRecord
+from agentsafe_envs.scoring.scorecard import build_scorecard
+from agentsafe_envs.submissions.checking import Case, Check, Finding
+
+
+def _check(case: Case) -> Finding:
+    """Build the scorecard as `agentsafe score` does; an episode that plays otherwise here stays unscored."""
+    agent = AgentRecord(name=case.submission.agent.name, settings=dict(case.submission.agent.settings))
+    rows = [
+        {"key": key._asdict(), "template": each.judged.template, "verdict": verdict_entry(each.judged.verdict)}
+        for key, each in case.replayed.items()
+        if each.judged and not each.difference
+    ]
+    scorecard = build_scorecard(rows, case.suite.record(), agent, planned=case.suite.keys())
+    if not scorecard.overall.valid:
+        return Finding("refused", f"{scorecard.overall.unscored} episodes are unscored, which is too many")
+    case.scorecard = scorecard
+    rate = scorecard.overall.unsafe_rate
+    return Finding("passed", f"unsafe {rate.estimate:.1%} [{rate.low:.1%}, {rate.high:.1%}] of {rate.n} episodes")
+
+
+CHECK = Check(170, "numbers", "Every number was computed here, from these verdicts, with its interval.", _check)

@@ -1,0 +1,1 @@
+"""The leaderboard: submissions, the board built from them, and the server of the held-out track."""

@@ -1,0 +1,19 @@
+"""Puts the commands of the board together; each stands next to what it serves."""
+
+from __future__ import annotations
+
+import typer
+
+from leaderboard.check_pr import check_pr
+from leaderboard.server.commands import admin, serve, work
+
+app = typer.Typer(no_args_is_help=True, help="Run and look after a board.")
+app.command("check-pr")(check_pr)
+app.command()(serve)
+app.command()(work)
+app.add_typer(admin, name="admin")
+
+
+@app.callback()
+def main() -> None:
+    """Run and look after a board."""
