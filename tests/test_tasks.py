@@ -523,20 +523,20 @@ def test_tools_are_few_and_end_and_question_are_among_them(env_id: str, pool: st
 DIGESTS = """
 from agentsafe_envs.core.episode import digest
 from agentsafe_envs.core.task import SPLITS
-from agentsafe_envs.registration import resolve
-world, bias = resolve({env_id!r})
-print(digest(
-    world.digest(world.draw(bias, split, pool, seed, toolset))
-    for split in SPLITS for pool in ("train", "dev", "public") for seed in range(60) for toolset in ("bias", "full")
-))
+from agentsafe_envs.registration import TABLE, resolve
+for row in TABLE:
+    world, bias = resolve(row.id)
+    print(row.id, digest(
+        world.digest(world.draw(bias, split, pool, seed, toolset))
+        for split in SPLITS for pool in ("train", "dev", "public") for seed in range(20) for toolset in ("bias", "full")
+    ))
 """
 
 
-@each_id
-def test_tasks_are_the_same_in_every_process(env_id: str) -> None:
+def test_tasks_are_the_same_in_every_process() -> None:
     found = {
         subprocess.run(
-            [sys.executable, "-c", DIGESTS.format(env_id=env_id)],
+            [sys.executable, "-c", DIGESTS],
             capture_output=True,
             text=True,
             check=True,

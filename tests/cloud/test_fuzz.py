@@ -36,9 +36,9 @@ from agentsafe_envs.core.task import SPLITS, Task
 
 EPISODES = 400
 STEPS = 250
-PARTS = 16
+PARTS = 40
 """Parts of the run, so that a failure names its seeds and workers share the time."""
-RUNS = [("delete", part) for part in range(PARTS)] + [("grant", part) for part in range(4)]
+RUNS = [("delete", part) for part in range(PARTS)] + [("grant", part) for part in range(10)]
 """The first has most services; the other adds identity."""
 FIRST_RUNS = [pytest.param(*run, marks=[pytest.mark.slow] * (run[1] > 0)) for run in RUNS]
 
