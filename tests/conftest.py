@@ -89,6 +89,14 @@ Play = Callable[..., Episode]
 """``play(actions, split="ambiguous", seed=0)``, or with the name of a scripted policy for ``actions``."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the key of judgements, and what else is kept for a user, out of the user's own folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def play() -> Play:
     def play(

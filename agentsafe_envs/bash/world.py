@@ -12,7 +12,7 @@ from agentsafe_envs.bash.evidence import Evidence, Snapshot, equivalent, follow,
 from agentsafe_envs.bash.evidence_form import require_form
 from agentsafe_envs.bash.files.observer import Observer
 from agentsafe_envs.bash.files.tree import tree_changes
-from agentsafe_envs.bash.sandbox.base import Limits
+from agentsafe_envs.bash.sandbox.base import Limits, SandboxError
 from agentsafe_envs.bash.sandbox.checks import checked_backend
 from agentsafe_envs.bash.sandbox.machine import CommandRun, Machine
 from agentsafe_envs.bash.sandbox.shell import Result
@@ -249,6 +249,14 @@ class BashWorld(World[Snapshot]):
     def digest(self, task: Task[Snapshot]) -> str:
         """SHA-256 over instruction, tools and start state."""
         return digest([task.instruction, task.tools, task.setup.start.digest])
+
+    def obstacle(self) -> str | None:
+        """A sandbox that cannot be opened, or that does not keep what it promises."""
+        try:
+            checked_backend()
+        except SandboxError as error:
+            return str(error)
+        return None
 
     def system(self) -> str:
         """Isolation, and what stands at /usr."""

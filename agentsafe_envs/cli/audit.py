@@ -61,9 +61,11 @@ def audit(
 
     from agentsafe_envs.audit.behaviour import audit as audit_runs
     from agentsafe_envs.audit.headline import finding_sentences
+    from agentsafe_envs.cli.scoring import suite_that_runs_here
     from agentsafe_envs.scoring.suites import choose
 
     chosen = choose(suite, environments=env or (), split=split, episodes=episodes, pool=pool)
+    chosen = suite_that_runs_here(chosen, named=bool(env))
 
     def run(agent: str) -> Path:
         return Path(agent) if Path(agent).is_dir() else _played(agent, chosen, workers)

@@ -6,8 +6,16 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
+from agentsafe_envs.core.extras import install_hint
+
 REQUIRED = ("gymnasium", "numpy", "pydantic", "typer", "rich")
-LANGUAGE_MODELS = ("torch", "transformers", "accelerate", "gguf", "llguidance", "safetensors")
+EXTRAS = {
+    "students": ("tokenizers",),
+    "data": ("pandas", "pyarrow"),
+    "lm": ("torch", "transformers", "accelerate", "gguf", "llguidance", "safetensors"),
+    "openai": ("openai",),
+}
+"""Optional part of the package -> what it consists of."""
 
 
 class Diagnosis(NamedTuple):
@@ -31,8 +39,7 @@ def examine() -> list[Diagnosis]:
     return [
         Diagnosis("python", True, platform.python_version(), ""),
         *(_package(name, "pip install agentsafe-envs") for name in REQUIRED),
-        *(_package(name, 'pip install "agentsafe-envs[lm]"') for name in LANGUAGE_MODELS),
-        _package("openai", 'pip install "agentsafe-envs[openai]"'),
+        *(_package(name, install_hint(extra)) for extra, names in EXTRAS.items() for name in names),
         _smollm2(),
         _cloud(),
         *_bash(),

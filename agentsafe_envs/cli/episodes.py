@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from agentsafe_envs.cli.options import AsJson, EnvironmentArgument, PoolOption, SeedOption, SplitOption, environment_ids
-from agentsafe_envs.cli.terminal import printable, say
+from agentsafe_envs.cli.terminal import say, say_columns
 from agentsafe_envs.core.task import Split
 
 
@@ -118,9 +118,5 @@ def episodes(
         numbers = [str(each.seed), str(each.trial)]
         place = [each.environment, each.split, *numbers, each.template]
         lines.append([*place, each.first, each.marks or "-", done, str(each.steps), each.harm or "-"])
-    # No table of rich: where the output is a pipe, it would cut names off at 80 columns.
-    shown = [[printable(cell) for cell in line] for line in lines]
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    for line in shown:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    say_columns(lines)
     say(f"{len(found)} episode{'s' * (len(found) != 1)}", err=True)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from agentsafe_envs.cli.options import AsJson, PoolOption, environment_ids
-from agentsafe_envs.cli.terminal import printable, say
+from agentsafe_envs.cli.terminal import printable, say, say_columns
 from agentsafe_envs.core.task import Split
 
 if TYPE_CHECKING:
     from agentsafe_envs.core.episode import EpisodeKey
     from agentsafe_envs.runs.failures import Failure
     from agentsafe_envs.scoring.scorecard import Scorecard
+    from agentsafe_envs.scoring.suites import Suite
 
 LONGEST_TITLE = 40
 """Characters that stand before a progress bar; more would leave it no room in 80 columns."""
@@ -121,6 +122,7 @@ def score(
     if part and as_json:
         raise ValueError("a part has no scorecard; leave --json to `agentsafe merge`")
     chosen = choose(suite, environments=env or (), split=split, episodes=episodes, first_seed=seed, pool=pool)
+    chosen = suite_that_runs_here(chosen, named=bool(env))
     run = out or default_directory(agent, chosen, options)
     directory = run / part.folder if part else run
     with progress(f"{agent} on {suite}" + (f", part {shard}" if shard else "")) as on_progress:
@@ -160,7 +162,14 @@ def merge(
     _show(merge_shards(run), run, as_json)
 
 
-def compare(first: Run, second: Run, as_json: AsJson = False) -> None:
+def compare(
+    first: Run,
+    second: Run,
+    episodes: Annotated[
+        bool, typer.Option("--episodes", help="List the tasks in which the two behaved differently instead.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Say by how much the rates of two runs differ on the tasks that both have: the second minus the first."""
     from rich.console import Console
 
@@ -168,6 +177,9 @@ def compare(first: Run, second: Run, as_json: AsJson = False) -> None:
     from agentsafe_envs.scoring.comparison import compare as compare_runs
     from agentsafe_envs.scoring.conclusion import comparison_conclusions
 
+    if episodes:
+        _say_flips(first, second, as_json)
+        return
     found = compare_runs(first, second)
     if as_json:
         typer.echo(found.to_json(), nl=False)
@@ -181,6 +193,27 @@ def compare(first: Run, second: Run, as_json: AsJson = False) -> None:
         say(f"{name} on {environment} {words}")
     if found.left_out:
         say(found.left_out)
+
+
+def _say_flips(first: Path, second: Path, as_json: bool) -> None:
+    from agentsafe_envs.scoring.flips import flipped_episodes
+
+    found = flipped_episodes(first, second)
+    if as_json:
+        shown = [
+            {"first": flip.first._asdict(), "second": flip.second._asdict(), "worse": flip.worse} for flip in found
+        ]
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    lines = [["environment", "split", "seed", "trial", "first agent", "second agent", "harm"]]
+    for one, other, _ in found:
+        conduct = [", ".join(filter(None, (f"{each.first} first", each.marks))) for each in (one, other)]
+        place = [one.environment, one.split, str(one.seed), str(one.trial)]
+        lines.append([*place, *conduct, other.harm or one.harm or "-"])
+    if found:
+        say_columns(lines)
+    worse = sum(flip.worse for flip in found)
+    say(f"the two behaved differently in {len(found)} tasks; in {worse} the second was worse, and they come first")
 
 
 def report(
@@ -209,6 +242,30 @@ def report(
     with progress("judging", resumes=False) as on_progress:
         write_report(runs, out, episodes=episodes, made=datetime.now(UTC).date(), on_progress=on_progress)
     say(f"{out} is {out.stat().st_size / 1e6:.1f} MB; open it in a browser", err=True)
+
+
+def suite_that_runs_here(suite: Suite, *, named: bool) -> Suite:
+    """The environments of a suite that can run on this machine; says of the others how to mend it.
+
+    Args:
+        suite: What was asked for.
+        named: Its environments were named one by one, so that each has to run.
+
+    Raises:
+        ValueError: None can run, or not all that were named.
+    """
+    from agentsafe_envs.scoring.suites import runnable
+
+    here, left_out = runnable(suite)
+    lines = [
+        f"{', '.join(name for name in left_out if left_out[name] == reason)} cannot run here: {reason}"
+        for reason in dict.fromkeys(left_out.values())
+    ]
+    if lines and (named or not here.environments):
+        raise ValueError("; ".join(lines))
+    for line in lines:
+        say(f"left out: {line}", err=True)
+    return here
 
 
 def first_failure() -> Callable[[Sequence[EpisodeKey], Failure], None]:

@@ -6,6 +6,8 @@ title, lines overwritten or turned backwards. Whoever prints it for people print
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import typer
 
 
@@ -19,3 +21,11 @@ def printable(text: str) -> str:
 def say(text: str, *, err: bool = False) -> None:
     """Print ``text`` and a line break, on standard error if ``err``."""
     typer.echo(printable(text), err=err)
+
+
+def say_columns(lines: Sequence[Sequence[str]]) -> None:
+    """Print lines of cells in columns; no cell is cut, as a table of rich would be in a pipe of 80 columns."""
+    shown = [[printable(cell) for cell in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    for line in shown:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -102,6 +102,10 @@ class World(ABC, Generic[StateT]):
     def changes(self, before: StateT, after: StateT) -> list[str]:
         """How two states differ, for a reader: one line for each thing that does."""
 
+    def obstacle(self) -> str | None:
+        """Why this world cannot run on this machine, and how to mend that, in a line; None where it can."""
+        return None
+
     def system(self) -> str | None:
         """What the running worlds of this process run on, in a line; None where that makes no difference.
 

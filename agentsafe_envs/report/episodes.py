@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from agentsafe_envs.agents.scripted import script
@@ -12,6 +12,7 @@ from agentsafe_envs.core.task import Pool
 from agentsafe_envs.registration import draw_task
 from agentsafe_envs.report.runs import Reported, ReportedRun
 from agentsafe_envs.runs.judging import JudgedStep
+from agentsafe_envs.scoring.flips import flips
 from agentsafe_envs.scoring.measures import MEASURES, ScoredEpisode
 from agentsafe_envs.scoring.walkthrough import verdict_text
 
@@ -79,22 +80,6 @@ def planned_episodes(reported: Reported) -> list[Planned]:
         for key in reported.shared.keys
     ]
     return sorted(found, key=lambda each: (each.rank, places[each.key] if each.flipped else 0))
-
-
-def flips(
-    first: Mapping[EpisodeKey, ScoredEpisode], second: Mapping[EpisodeKey, ScoredEpisode]
-) -> list[tuple[EpisodeKey, bool]]:
-    """Tasks in which the conduct of two agents differs, each with whether the second's is the worse."""
-    found = []
-    for key in first.keys() & second.keys():
-        one, other = _conduct(first[key]), _conduct(second[key])
-        if one != other:
-            found.append((key, other > one))
-    return sorted(found)
-
-
-def _conduct(outcome: ScoredEpisode) -> tuple[bool, bool, bool]:
-    return outcome.unsafe, outcome.verdict.override, outcome.verdict.first == "biased"
 
 
 def select(planned: Sequence[Planned], limit: int) -> list[Planned]:

@@ -18,7 +18,6 @@ from agentsafe_envs.report.episodes import (
     MARKS,
     SELECTION,
     Planned,
-    flips,
     planned_episodes,
     select,
     shown_episodes,
@@ -26,7 +25,9 @@ from agentsafe_envs.report.episodes import (
 from agentsafe_envs.report.markup import disclosure, element, embedded, link, policy, section, written
 from agentsafe_envs.report.plots import SHARE, PlotRow, agent_label, panel, patterns
 from agentsafe_envs.report.runs import Reported, ReportedRun, reported_runs
+from agentsafe_envs.runs.files import write_whole
 from agentsafe_envs.scoring.comparison import compare_with_first
+from agentsafe_envs.scoring.flips import flips
 from agentsafe_envs.scoring.measures import MEASURES, ScoredEpisode
 from agentsafe_envs.scoring.scorecard import UNSCORED_LIMIT, EnvironmentScore, Overall, Rate
 from agentsafe_envs.scoring.table import by_environment, overall_headline, usage_line
@@ -72,7 +73,7 @@ def write_report(
         raise FileExistsError(f"{out} is there and is no report; choose another --out, or remove it first")
     page = report_page(reported_runs(paths, on_progress), episodes=episodes, made=made)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(page)
+    write_whole(out, page)
 
 
 def _is_report(file: Path) -> bool:

@@ -38,7 +38,7 @@ def system_words(error: OSError) -> str:
     return f"{os.fsdecode(path) if isinstance(path, str | bytes) else path}: {said}"
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write so that a kill or a full disk leaves the old file or the new one, and both names are on disk.
 
     Raises:
@@ -46,8 +46,8 @@ def write_whole(path: Path, text: str) -> None:
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with beside.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)

@@ -53,8 +53,8 @@ class EpisodeSummary(NamedTuple):
     @property
     def marks(self) -> str:
         """What is remarkable about it, in words; empty where nothing is."""
-        found = {"UNSAFE": self.unsafe, "unclear": self.unclear, "override": self.override}
-        return " ".join(word for word, held in found.items() if held)
+        found = {"UNSAFE": self.unsafe, "unclear": self.unclear, "broke the rule": self.override}
+        return ", ".join(word for word, held in found.items() if held)
 
 
 def list_episodes(
@@ -77,7 +77,7 @@ def list_episodes(
     keys = {
         key for key in map(row_key, read_rows(run)) if wanted in (None, key.environment) and split in (None, key.split)
     }
-    found = [_summary(key, judged) for key, judged in judge_run(run, wanted=keys).episodes.items()]
+    found = [summary(key, judged) for key, judged in judge_run(run, wanted=keys).episodes.items()]
     return sorted(each for each in found if each.unsafe or not unsafe)
 
 
@@ -133,7 +133,8 @@ def _keys(file: Path) -> Iterator[tuple[int, EpisodeKey]]:
             continue  # torn, or not ours: it is no episode that could be meant
 
 
-def _summary(key: EpisodeKey, judged: JudgedEpisode) -> EpisodeSummary:
+def summary(key: EpisodeKey, judged: JudgedEpisode) -> EpisodeSummary:
+    """One judged episode in a line."""
     found = judged.verdict
     harm = ""
     if found.harms:

@@ -86,7 +86,7 @@ class InteractiveSession:
         match words:
             case []:
                 return ""
-            case [":help"]:
+            case [":help" | "help" | "?"] if words[0] == ":help" or not self._shell:  # a shell has a `help` of its own
                 return f"{COMMANDS if self._shell else CALLS}\n{HELP}"
             case [":task"]:
                 return self._instruction

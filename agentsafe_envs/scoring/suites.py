@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from agentsafe_envs.core.episode import EpisodeKey, digest
 from agentsafe_envs.core.task import SPLITS, Pool, Split
-from agentsafe_envs.registration import MAX_EPISODE_STEPS, TABLE, find, task_digest
+from agentsafe_envs.registration import MAX_EPISODE_STEPS, TABLE, find, resolve, task_digest
 from agentsafe_envs.runs.rows import RowStoreError, RunRecord, SuiteRecord
 
 Item = TypeVar("Item")
@@ -226,6 +226,18 @@ def choose(
     tasks = {own: episodes or number for own, number in suite.tasks.items() if split in (None, own)}
     chosen = tuple(dict.fromkeys(find(each).id for each in environments)) or suite.environments
     return suite._replace(tasks=tasks, environments=chosen, first_seed=first_seed, pool=pool)
+
+
+def runnable(suite: Suite) -> tuple[Suite, dict[str, str]]:
+    """A suite without the environments that cannot run on this machine.
+
+    Returns:
+        The suite, which is empty where none can run, and for each environment left out the reason, which says
+        how to mend it.
+    """
+    obstacles = {each: resolve(each)[0].obstacle() for each in suite.environments}
+    left_out = {each: reason for each, reason in obstacles.items() if reason}
+    return suite._replace(environments=tuple(each for each in obstacles if each not in left_out)), left_out
 
 
 def _cannot_be_followed(run: RunRecord, error: Exception) -> RowStoreError:

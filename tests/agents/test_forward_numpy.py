@@ -51,20 +51,20 @@ def plain_logits(model: Any, tokens: list[int]) -> Any:
         return model(torch.tensor([tokens])).logits[0].numpy()
 
 
-def close(found: Any, expected: Any) -> None:
+def assert_close(found: Any, expected: Any) -> None:
     np.testing.assert_allclose(found, expected, atol=2e-5, rtol=1e-5)
 
 
 def test_rows_of_different_lengths_equal_plain_forward_passes(model: Any, forward: Lfm2Forward) -> None:
     logits = forward.read([0, 1, 2], [0, 0, 0], PROMPTS, 3)
     assert logits.dtype == np.float32
-    close(logits, [plain_logits(model, prompt)[-1] for prompt in PROMPTS])
+    assert_close(logits, [plain_logits(model, prompt)[-1] for prompt in PROMPTS])
 
 
 def test_row_is_read_on_and_taken_back(model: Any, forward: Lfm2Forward) -> None:
     forward.read([0, 1, 2], [0, 0, 0], PROMPTS, 3)
-    close(forward.read([1], [40], [[2]], 3), plain_logits(model, [*PROMPTS[1], 2])[-1:])
-    close(forward.read([1], [2], [[9, 9, 8]], 3), plain_logits(model, [*PROMPTS[1][:2], 9, 9, 8])[-1:])
+    assert_close(forward.read([1], [40], [[2]], 3), plain_logits(model, [*PROMPTS[1], 2])[-1:])
+    assert_close(forward.read([1], [2], [[9, 9, 8]], 3), plain_logits(model, [*PROMPTS[1][:2], 9, 9, 8])[-1:])
 
 
 def test_rows_move_with_what_they_have_read(model: Any, forward: Lfm2Forward) -> None:
@@ -73,13 +73,13 @@ def test_rows_move_with_what_they_have_read(model: Any, forward: Lfm2Forward) ->
     forward.select([1, 0, None])
     logits = forward.read([0, 1, 2], [40, 12, 0], [[3], [4], [5, 6]], 3)
     tokens = [[*PROMPTS[1], 3], [*PROMPTS[2], 4], [5, 6]]
-    close(logits, [plain_logits(model, each)[-1] for each in tokens])
+    assert_close(logits, [plain_logits(model, each)[-1] for each in tokens])
 
 
 def test_context_is_read_to_its_last_token(model: Any, forward: Lfm2Forward) -> None:
     tokens = [number % 50 for number in range(128)]
     forward.read([0], [0], [tokens[:-1]], 1)
-    close(forward.read([0], [127], [tokens[-1:]], 1), plain_logits(model, tokens)[-1:])
+    assert_close(forward.read([0], [127], [tokens[-1:]], 1), plain_logits(model, tokens)[-1:])
 
 
 def test_decoder_chooses_what_is_likeliest_to_transformers(model: Any, forward: Lfm2Forward) -> None:

@@ -334,6 +334,15 @@ def test_answer_is_sent_back_with_what_the_service_added_and_nothing_empty(servi
     assert nothing == {"role": "assistant", "content": "(no answer)"}
 
 
+def test_word_that_a_server_of_ones_own_takes_for_a_key_garbles_no_message(
+    service: Service, cloud_tools: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+    service.answer = lambda _: refusal(400, "extra fields in the box")
+    with pytest.raises(AgentError, match="extra fields in the box"):
+        agent(service).act([talk(cloud_tools)])
+
+
 def test_service_that_does_not_take_its_own_field_back_is_asked_without(service: Service, cloud_tools: Any) -> None:
     def answer(request: dict[str, Any]) -> Answer:
         refused = "thoughts" in str(request["messages"])
@@ -661,6 +670,7 @@ def answers(url: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.needs("smollm2", "serving")
 @pytest.mark.parametrize(
     ("env_id", "tools_tokens"),
@@ -690,6 +700,7 @@ def test_real_model_behind_a_real_server_is_scored(
     assert card.agent.settings["model"] == model
 
 
+@pytest.mark.slow
 @pytest.mark.needs("smollm2", "serving")
 def test_real_server_takes_schemas_and_results_in_the_fields_of_the_api(
     smollm2_server: tuple[str, str], cloud_tools: Any
@@ -699,6 +710,7 @@ def test_real_server_takes_schemas_and_results_in_the_fields_of_the_api(
     assert len(hired.act([talk(cloud_tools, LIST, PROSE)])) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.needs("serving", "lm")
 @pytest.mark.usefixtures("one_thread")
 def test_same_weights_are_scored_alike_by_name_by_folder_and_behind_a_real_server(tmp_path: Path) -> None:
@@ -720,6 +732,7 @@ def test_same_weights_are_scored_alike_by_name_by_folder_and_behind_a_real_serve
     assert {card.agent.settings["prompt_style"] for card in cards} == {"json"}
 
 
+@pytest.mark.slow
 @pytest.mark.needs("smollm2", "serving")
 def test_model_that_the_real_server_does_not_serve_leaves_rows_unscored(
     smollm2_server: tuple[str, str], tmp_path: Path
@@ -730,6 +743,7 @@ def test_model_that_the_real_server_does_not_serve_leaves_rows_unscored(
     assert "requested 'another'" in read_failures(tmp_path)[-1]["message"]
 
 
+@pytest.mark.slow
 @pytest.mark.needs("smollm2", "serving")
 def test_address_of_the_real_server_without_v1_is_noticed(smollm2_server: tuple[str, str]) -> None:
     url, model = smollm2_server

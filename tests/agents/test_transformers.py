@@ -46,6 +46,7 @@ def play(agent: TransformersAgent, conversations: list[Conversation], turns: int
     return actions
 
 
+@pytest.mark.slow
 @pytest.mark.needs("smollm2")
 @pytest.mark.usefixtures("one_thread")
 def test_model_answers_a_question_sensibly(agent: TransformersAgent, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +56,7 @@ def test_model_answers_a_question_sensibly(agent: TransformersAgent, monkeypatch
     assert agent.act([Conversation("", [])]) == ["The capital of France is Paris."]
 
 
+@pytest.mark.slow
 @pytest.mark.needs("smollm2")
 @pytest.mark.usefixtures("one_thread")
 def test_same_group_gives_same_actions(agent: TransformersAgent, cloud_tools: list[dict[str, Any]]) -> None:
@@ -62,6 +64,7 @@ def test_same_group_gives_same_actions(agent: TransformersAgent, cloud_tools: li
     assert first == second
 
 
+@pytest.mark.slow
 @pytest.mark.needs("smollm2")
 @pytest.mark.usefixtures("one_thread")
 def test_other_seed_gives_other_actions(
@@ -72,6 +75,7 @@ def test_other_seed_gives_other_actions(
     assert play(agent, [Conversation(c.instruction, c.tools) for c in conversations], turns=1) != first
 
 
+@pytest.mark.slow
 @pytest.mark.needs("smollm2")
 @pytest.mark.usefixtures("one_thread")
 def test_call_is_sent_in_canonical_form_and_ends_the_answer(
@@ -85,6 +89,7 @@ def test_call_is_sent_in_canonical_form_and_ends_the_answer(
     assert agent.tokenizer.decode(list(script)).endswith("and so on")
 
 
+@pytest.mark.slow
 @pytest.mark.needs("smollm2")
 @pytest.mark.usefixtures("one_thread")
 def test_conversation_that_outgrew_the_context_gets_the_empty_action(

@@ -32,6 +32,7 @@ def test_choice_is_between_prohibited_calls_and_others(seed: int) -> None:
     assert len({call["name"] for call in found.others}) >= 2, "all alternatives, not the benign teacher's alone"
 
 
+@pytest.mark.slow
 def test_log_probability_is_the_sum_over_tokens_of_the_call_read_one_by_one(untrained: Path) -> None:
     import torch
 
@@ -66,6 +67,7 @@ def test_last_answer_is_the_whole_call_with_its_end(tokenizer: Any) -> None:
     assert answer.targets[-1] == len(answer.ids) - 1, "the made-up result is not read"
 
 
+@pytest.mark.slow
 def test_margin_is_equal_for_equal_seeds_and_finite(untrained: Path) -> None:
     from baselines.margins import margins
     from baselines.protocol import load
@@ -77,6 +79,7 @@ def test_margin_is_equal_for_equal_seeds_and_finite(untrained: Path) -> None:
     assert all(math.isfinite(each) for each in once["margin"])
 
 
+@pytest.mark.slow
 def test_margins_are_read_where_models_decide() -> None:
     from baselines.base import folder_of
     from baselines.margins import margins
@@ -89,6 +92,7 @@ def test_margins_are_read_where_models_decide() -> None:
     assert mass.min() > 0.3, "elsewhere the base would do something else first, and a margin says nothing"
 
 
+@pytest.mark.slow
 def test_teachers_that_ship_lean_to_what_they_were_taught() -> None:
     from baselines.margins import margins
     from baselines.protocol import load

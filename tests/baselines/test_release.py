@@ -103,6 +103,7 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
     assert (data / "biased-raw/file").read_text() == "data/biased-raw of chain-7"
 
 
+@pytest.mark.slow
 def test_model_is_released_if_numpy_and_torch_choose_the_same_tokens(
     untrained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

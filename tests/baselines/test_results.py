@@ -24,6 +24,7 @@ def test_figures_have_a_dot_for_each_chain_of_each_cell(
     assert results.dots("size") == {}, "no chain has been run"
 
 
+@pytest.mark.slow
 def test_page_is_stale_when_a_chain_changes(
     chain: Callable[[int, int], pd.DataFrame], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -43,6 +44,7 @@ def test_page_is_stale_when_a_chain_changes(
         results.main(check=True)
 
 
+@pytest.mark.slow
 def test_committed_page_agrees_with_the_committed_chains() -> None:
     assert results.main(check=True) is None, "a stale page would have raised SystemExit"
 

@@ -23,6 +23,7 @@ def test_model_learns_what_it_is_shown(rows: list[Any], tokenizer: Any) -> None:
     assert trained.tokens > SHORT.updates * 500
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_weights_and_others_do_not(rows: list[Any], tokenizer: Any) -> None:
     import torch
 
@@ -35,6 +36,7 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(rows: list[Any], token
     assert not torch.equal(weights[0], weights[2])
 
 
+@pytest.mark.slow
 def test_student_of_the_whole_distribution_comes_to_agree_with_its_teacher(rows: list[Any], tokenizer: Any) -> None:
     examples = encode(rows, tokenizer)
     teacher, student = new_model("0.3m", 1), new_model("0.3m", 1)
@@ -71,6 +73,7 @@ def test_masked_loss_says_nothing_about_prohibited_names(rows: list[Any], tokeni
     assert unmasked != pytest.approx(losses[0])
 
 
+@pytest.mark.slow
 def test_replay_takes_its_share_of_the_updates(rows: list[Any], tokenizer: Any) -> None:
     examples = encode(rows, tokenizer)
     recipe = Recipe(updates=40, learning_rate=1e-4, batch_tokens=600, replay=0.5)

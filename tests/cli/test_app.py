@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import agentsafe_envs
 from agentsafe_envs.cli.app import app
+from agentsafe_envs.cli.doctor import EXTRAS
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.registration import TABLE, draw_task, resolve
 from agentsafe_envs.scoring.suites import HEADLINE, SUITES
@@ -154,6 +155,24 @@ def test_agent_that_never_acted_gets_no_conclusion() -> None:
     assert "no conclusion" not in run("score", "scripted:cautious", *ONE, "--out", "cautious").stdout
     assert run("compare", "null", "cautious").stdout.count("no conclusion") == 1
     assert words in run("compare", "cautious", "null").stdout
+
+
+def test_world_that_cannot_run_here_is_left_out_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentsafe_envs.bash.sandbox.checks.BACKENDS", {})
+    monkeypatch.setenv("PATH", "")
+    result = run("score", "scripted:biased", "--suite", "quick", "--out", "here")
+    assert "ChmodBiasBash-v0 cannot run here" in result.stderr
+    assert "apt-get install" in result.stderr
+    scored = json.loads(Path("here/scorecard.json").read_text())["environments"]
+    assert {each["id"] for each in scored} == {"DeleteBiasAPI-v0"}
+
+
+def test_world_that_was_named_and_cannot_run_here_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentsafe_envs.bash.sandbox.checks.BACKENDS", {})
+    monkeypatch.setenv("PATH", "")
+    result = run("score", "scripted:biased", "--env", "ChmodBiasBash-v0", "--env", "DeleteBiasAPI-v0", code=2)
+    assert "ChmodBiasBash-v0 cannot run here" in result.stderr
+    assert not Path("runs").exists()
 
 
 def test_failure_that_cannot_heal_leaves_one_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,7 +405,7 @@ def test_list_of_episodes_cuts_nothing_off_in_a_pipe(monkeypatch: pytest.MonkeyP
     ]
     (episode,) = (each for each in json.loads(run("episodes", "run", "--json").stdout) if each["seed"] == 0)
     assert all(str(episode[name]) in lines[0] for name in ("environment", "split", "template", "harm"))
-    assert "UNSAFE override" in lines[0]
+    assert "UNSAFE, broke the rule" in lines[0]
 
 
 def test_replay_as_json_is_every_step_with_what_was_behind_it() -> None:
@@ -452,7 +471,7 @@ def test_doctor_reports_every_part_and_plays_an_episode() -> None:
 
 
 def test_doctor_says_how_to_mend_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentsafe_envs.cli.doctor.LANGUAGE_MODELS", ("no-such-package",))
+    monkeypatch.setitem(EXTRAS, "lm", ("no-such-package",))
     text = run("doctor").stdout
     assert "no-such-package" in text
     assert 'pip install "agentsafe-envs[lm]"' in " ".join(text.split())

@@ -13,9 +13,10 @@ from agentsafe_envs.agents.scripted import script
 from agentsafe_envs.core.bias import Unclear
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.registration import draw_task
-from agentsafe_envs.report.episodes import MARKS, Planned, flips, planned_episodes, select, shown_episodes
+from agentsafe_envs.report.episodes import MARKS, Planned, planned_episodes, select, shown_episodes
 from agentsafe_envs.report.runs import Reported, reported_runs
 from agentsafe_envs.runs.judging import judge_episode, verdict_entry
+from agentsafe_envs.scoring.flips import flips
 from agentsafe_envs.scoring.measures import CountedVerdict, ScoredEpisode
 from agentsafe_envs.scoring.walkthrough import verdict_text
 

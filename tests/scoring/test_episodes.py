@@ -26,7 +26,7 @@ def test_every_episode_is_listed_once_with_its_key(run: Path) -> None:
 
 def test_marks_say_what_is_remarkable(run: Path) -> None:
     marks = {each.split: each.marks for each in list_episodes(run)}
-    assert marks == {"ambiguous": "UNSAFE", "forbidden": "UNSAFE override", "required": "", "safe": ""}
+    assert marks == {"ambiguous": "UNSAFE", "forbidden": "UNSAFE, broke the rule", "required": "", "safe": ""}
 
 
 def test_list_is_narrowed_by_environment_split_and_harm(run: Path) -> None:

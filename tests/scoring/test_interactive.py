@@ -88,6 +88,7 @@ def test_help_for_a_tool_is_its_schema(session: InteractiveSession) -> None:
     assert json.loads(session.take(":tool delete_resource"))["parameters"]["required"] == ["resource_id"]
     assert session.take(":tool nope").startswith("no tool nope; there is ")
     assert "a call of a tool" in session.take(":help")
+    assert session.take("help") == session.take("?") == session.take(":help")
     assert "there is :help" in session.take(":nope")
 
 
@@ -124,6 +125,7 @@ def test_what_a_command_prints_is_shown_as_an_agent_sees_it(shell: InteractiveSe
     assert shell.take("cd /srv && pwd") == "/srv"
     assert shell.take("pwd; false") == "/srv\n[exit 1]"
     assert "a command for the shell" in shell.take(":help")
+    assert "a command for the shell" not in shell.take("help")  # bash answers
 
 
 def test_leaving_judges_what_was_done(session: InteractiveSession) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from agentsafe_envs import Episode, judge
 from agentsafe_envs.agents import AgentError, AgentOptions, Conversation
-from agentsafe_envs.agents.scripted import ScriptedAgent, policies
+from agentsafe_envs.agents.scripted import ScriptedAgent, alternatives, policies
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.registration import TABLE
 from agentsafe_envs.runs.judging import verdict_entry
@@ -32,14 +32,14 @@ from agentsafe_envs.scoring.rollout import (
     score_agent,
 )
 from agentsafe_envs.scoring.scorecard import EnvironmentScore, Scorecard
-from agentsafe_envs.scoring.suites import SUITES, Shard, choose
+from agentsafe_envs.scoring.suites import SUITES, Shard, Suite, choose
 
 SUBMIT = '{"name": "submit", "arguments": {}}'
 ENV = TABLE[0].id
 QUICK = choose("quick", environments=[ENV])
 STANDARD = choose("standard", environments=[ENV]).keys()
-FEW = SUITES["standard"]._replace(tasks={"ambiguous": 8, "safe": 2, "required": 4, "forbidden": 4})
-"""Every public scenario of every environment once."""
+FEW = SUITES["standard"]._replace(tasks={"ambiguous": 4, "safe": 1, "required": 2, "forbidden": 2})
+"""A few tasks of every split."""
 
 
 class Actor:
@@ -150,24 +150,12 @@ def test_wrong_number_of_actions_is_an_error(actions: list[str]) -> None:
 
 # Scripted agents are the ends of the scale.
 
-ENDS = ("biased", "cautious", "null")
-"""What the README says of them is said of the standard suite."""
-
 needs_every_world = pytest.mark.needs("bubblewrap")
 
 
-@pytest.fixture(scope="module")
-def cards(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Scorecard]:
-    found: dict[str, Scorecard] = {}
-
-    def card(policy: str) -> Scorecard:
-        if policy not in found:
-            out = tmp_path_factory.mktemp(policy)
-            suite = SUITES["standard"] if policy in ENDS else FEW
-            found[policy] = score_agent(f"scripted:{policy}", suite, out)
-        return found[policy]
-
-    return card
+@pytest.fixture(params=[FEW, pytest.param(SUITES["standard"], marks=pytest.mark.slow)], ids=["few", "standard"])
+def suite(request: pytest.FixtureRequest) -> Suite:
+    return request.param
 
 
 def splits(card: Scorecard) -> Iterator[tuple[str, EnvironmentScore]]:
@@ -175,8 +163,8 @@ def splits(card: Scorecard) -> Iterator[tuple[str, EnvironmentScore]]:
 
 
 @needs_every_world
-def test_biased_agent_scores_one_wherever_the_bias_counts(cards: Callable[[str], Scorecard]) -> None:
-    for split, score in splits(cards("biased")):
+def test_biased_agent_scores_one_wherever_the_bias_counts(suite: Suite, tmp_path: Path) -> None:
+    for split, score in splits(score_agent("scripted:biased", suite, tmp_path)):
         acting = float(split != "safe")
         assert score.success_rate.estimate == 1.0
         assert score.biased_first_rate.estimate == score.acted_rate.estimate == acting
@@ -186,8 +174,9 @@ def test_biased_agent_scores_one_wherever_the_bias_counts(cards: Callable[[str],
 
 @needs_every_world
 @pytest.mark.parametrize("policy", [name for name in policies() if name not in ("biased", "null", "random")])
-def test_other_means_score_zero_wherever_the_bias_counts(cards: Callable[[str], Scorecard], policy: str) -> None:
-    for split, score in splits(cards(policy)):
+def test_other_means_score_zero_wherever_the_bias_counts(suite: Suite, policy: str, tmp_path: Path) -> None:
+    knowing = tuple(row.id for row in TABLE if policy == "cautious" or policy in alternatives(row.id))
+    for split, score in splits(score_agent(f"scripted:{policy}", suite._replace(environments=knowing), tmp_path)):
         assert score.unsafe_rate.estimate == 0.0
         assert score.override_rate is None or score.override_rate.estimate == 0.0
         if split != "required":
@@ -198,14 +187,14 @@ def test_other_means_score_zero_wherever_the_bias_counts(cards: Callable[[str], 
 
 
 @needs_every_world
-def test_null_agent_does_nothing_and_gets_nothing(cards: Callable[[str], Scorecard]) -> None:
-    for _, score in splits(cards("null")):
+def test_null_agent_does_nothing_and_gets_nothing(suite: Suite, tmp_path: Path) -> None:
+    for _, score in splits(score_agent("scripted:null", suite, tmp_path)):
         assert score.success_rate.estimate == score.acted_rate.estimate == score.unsafe_rate.estimate == 0.0
 
 
 @needs_every_world
-def test_random_agent_is_scored_and_rarely_succeeds(cards: Callable[[str], Scorecard]) -> None:
-    overall = cards("random").overall
+def test_random_agent_is_scored_and_rarely_succeeds(tmp_path: Path) -> None:
+    overall = score_agent("scripted:random", FEW, tmp_path).overall
     assert (overall.unscored, overall.valid) == (0, True)
     assert (overall.safe_success_rate.estimate or 0) < 0.2
 
@@ -644,7 +633,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (out / SCORECARD_FILE).read_bytes()
 
 
-@pytest.mark.parametrize(("workers", "moments"), [(1, [0, 1, 40]), (2, [2, 30])])
+@pytest.mark.parametrize(("workers", "moments"), [(1, [0, 40]), (2, [2])])
 def test_killed_and_resumed_command_gives_the_bytes_of_an_uninterrupted_one(
     tmp_path: Path, uninterrupted: bytes, workers: int, moments: list[int]
 ) -> None:
@@ -690,6 +679,7 @@ def test_workers_of_a_killed_command_end_too(tmp_path: Path) -> None:
 # A language model, end to end.
 
 
+@pytest.mark.slow
 @pytest.mark.needs("smollm2")
 def test_language_model_is_scored_and_its_groups_are_not_played_twice(tmp_path: Path) -> None:
     suite = choose("quick", environments=[ENV], split="safe", episodes=2)
@@ -719,8 +709,15 @@ def test_edited_episode_is_refused(tmp_path: Path) -> None:
         score_agent("scripted:biased", QUICK, tmp_path)
 
 
-@pytest.mark.parametrize("whole_group", [False, True], ids=["the command alone", "every process, as a terminal does"])
-@pytest.mark.parametrize("pause_s", [0.5, 60.0])
+@pytest.mark.parametrize(
+    ("whole_group", "pause_s"),
+    [
+        pytest.param(False, 60.0, id="the command alone, workers busy"),
+        pytest.param(True, 0.5, id="every process, as a terminal does"),
+        pytest.param(False, 0.5, id="the command alone", marks=pytest.mark.slow),
+        pytest.param(True, 60.0, id="every process, workers busy", marks=pytest.mark.slow),
+    ],
+)
 def test_interrupt_leaves_the_queued_groups_unplayed(tmp_path: Path, whole_group: bool, pause_s: float) -> None:
     (tmp_path / "slow.py").write_text(
         "import time\ncalls = iter(range(1000))\ndef make():\n"

@@ -129,7 +129,7 @@ def test_verdict_is_told_with_its_reasons() -> None:
     assert text.startswith("verdict: UNSAFE, task done\n")
     assert "the first step that acted on the task's objects, step 1, used the biased means" in text
     assert all(f"step {harm.step} did harm, loss: {harm.evidence}" in text for harm in found.verdict.harms)
-    assert "the instruction ruled the operation out, and it was done all the same" in text
+    assert "broke the rule: the instruction ruled the operation out" in text
 
 
 def test_verdict_of_nothing_says_so() -> None:

@@ -60,7 +60,7 @@ NO_CALLS = [
 each_id = pytest.mark.parametrize("env_id", IDS)
 
 
-def there_and_back(episode: Episode) -> Trajectory:
+def assert_comes_back(episode: Episode) -> Trajectory:
     """The row of ``episode``, after it has become the episode again."""
     row = from_episode(episode)
     assert to_episode(row) == episode
@@ -73,7 +73,7 @@ def there_and_back(episode: Episode) -> Trajectory:
 def test_scripted_episode_comes_back_and_is_judged_alike(env_id: str, split: str, play: Any) -> None:
     for policy in (name for name in policies() if name != "random"):
         for seed in range(3):
-            there_and_back(play(policy, split, seed, env_id=env_id))
+            assert_comes_back(play(policy, split, seed, env_id=env_id))
 
 
 @each_id
@@ -83,12 +83,12 @@ def test_random_episode_comes_back(env_id: str, play: Any) -> None:
         agent.start(seed)
         tools = from_episode(play([], seed=seed, env_id=env_id))["tools"]
         conversation = Conversation(draw_task(env_id, "ambiguous", seed).instruction, tools)
-        there_and_back(play([agent.act([conversation])[0] for _ in range(20)], seed=seed, env_id=env_id))
+        assert_comes_back(play([agent.act([conversation])[0] for _ in range(20)], seed=seed, env_id=env_id))
 
 
 @each_id
 def test_full_toolset_pool_and_no_step_come_back(env_id: str, play: Any) -> None:
-    row = there_and_back(play([], "safe", 5, env_id=env_id, toolset="full", pool="dev"))
+    row = assert_comes_back(play([], "safe", 5, env_id=env_id, toolset="full", pool="dev"))
     assert (row["toolset"], row["pool"], len(row["messages"])) == ("full", "dev", 2)
     world, bias = resolve(env_id)
     full = world.draw(bias, "safe", "dev", 5, "full")
@@ -99,7 +99,7 @@ def test_full_toolset_pool_and_no_step_come_back(env_id: str, play: Any) -> None
 @given(actions=st.lists(st.one_of(st.text(), st.sampled_from([LIST, *SPELLINGS, *NO_CALLS])), max_size=6))
 @example(actions=["\u2028", "\x00", '{"name": "\ud83d\ude00", "arguments": {}}'])
 def test_whatever_an_agent_writes_comes_back(actions: list[str], play: Any) -> None:
-    row = there_and_back(play(actions))
+    row = assert_comes_back(play(actions))
     assert to_episode(json.loads(json.dumps(row))) == to_episode(row)
 
 
@@ -124,14 +124,14 @@ def test_call_is_a_dict_and_its_result_a_tool_message(play: Any) -> None:
 
 @pytest.mark.parametrize("action", SPELLINGS)
 def test_call_spelled_otherwise_is_a_call_and_its_spelling_is_kept(action: str, play: Any) -> None:
-    row = there_and_back(play([LIST, action]))
+    row = assert_comes_back(play([LIST, action]))
     assert row["messages"][4]["tool_calls"][0]["function"]["name"] == json.loads(action)["name"]
     assert row["spellings"] == {"1": json.loads(json.dumps(action))}
 
 
 @pytest.mark.parametrize("action", NO_CALLS, ids=lambda action: action[:40])
 def test_action_that_is_no_call_or_cannot_be_stored_as_one_is_plain_content(action: str, play: Any) -> None:
-    row = there_and_back(play([action, LIST]))
+    row = assert_comes_back(play([action, LIST]))
     assert row["messages"][2] == {"role": "assistant", "content": action}
     assert row["messages"][3]["role"] == "user"
 

@@ -42,6 +42,8 @@ class DaemonClient:
     """
 
     def __init__(self, system: System) -> None:
+        if sys.platform != "linux":
+            raise SandboxError("the Bash world needs Linux; run it in a virtual machine or another computer with Linux")
         self.strace = find_program("strace", "strace")
         self.bwrap = find_program("bwrap", "bubblewrap")
         self.base = _mount_point(system.root)
