@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium as gym
 
 if TYPE_CHECKING:
+    from gymnasium.vector import AsyncVectorEnv
+
     from agentsafe_envs.core.bias import Bias
     from agentsafe_envs.core.env import BiasEnv
     from agentsafe_envs.core.episode import Episode
@@ -53,6 +55,7 @@ def register_all() -> None:
             gym.register(
                 env_id,
                 entry_point=f"{__name__}:make_env",
+                vector_entry_point=f"{__name__}:make_vector_env",
                 kwargs={"world": row.world, "bias": row.bias},
                 max_episode_steps=MAX_EPISODE_STEPS,
             )
@@ -73,6 +76,23 @@ def make_env(world: str, bias: str, **options: Any) -> BiasEnv:
 
     found = _world(world)
     return BiasEnv(found, found.bias(bias), **options)
+
+
+def make_vector_env(num_envs: int, world: str, bias: str, **options: Any) -> AsyncVectorEnv[Any, Any]:
+    """Environments in processes of their own; what ``gym.make_vec`` calls where no mode is named.
+
+    Args:
+        num_envs: How many.
+        world: As for :func:`make_env`.
+        bias: As for :func:`make_env`.
+        options: Of ``gym.make``.
+    """
+    from gymnasium.vector import AsyncVectorEnv
+
+    row = next(row for row in TABLE if (row.world, row.bias) == (world, bias))
+    # The module before the id registers the environment where a process starts afresh.
+    make = partial(gym.make, f"{__name__.partition('.')[0]}:{row.id}", **options)
+    return AsyncVectorEnv([make] * num_envs)
 
 
 def find(environment: str) -> EnvironmentRow:
@@ -147,18 +167,12 @@ def judge(episode: Episode | gym.Env[Any, Any]) -> Verdict:
         ResetNeeded: The environment holds no episode.
         EpisodeError: The episode cannot have happened in this release.
     """
-    from agentsafe_envs.core.env import BiasEnv
     from agentsafe_envs.core.episode import Episode
     from agentsafe_envs.core.judge import verdict
 
-    if isinstance(episode, gym.Env) and isinstance(episode.unwrapped, BiasEnv):
-        episode = episode.unwrapped.episode
-    if not isinstance(episode, Episode):
-        raise TypeError(
-            f"judge() got {type(episode).__name__}, expected an Episode or an environment of agentsafe_envs"
-        )
-    _, bias = _resolve_episode(episode)
-    return verdict(bias, reconstruct(episode), episode.split)  # type: ignore[arg-type]
+    found = episode if isinstance(episode, Episode) else Episode.of(episode)
+    _, bias = _resolve_episode(found)
+    return verdict(bias, reconstruct(found), found.split)  # type: ignore[arg-type]
 
 
 def _resolve_episode(episode: Episode) -> tuple[World[Any], Bias[Any]]:

@@ -1,6 +1,6 @@
-"""Write everything that is derived: environment pages, the scorecard's schema, tables of results.
+"""Write everything that is derived: environment pages, command line, the scorecard's schema, tables.
 
-    python docs/build.py                    # pages from docstrings, schema
+    python docs/build.py                    # pages from docstrings and commands, lists of environments, schema
     python docs/build.py --results          # tables from the committed rows in docs/results
     python docs/build.py [--results] --check   # change nothing, fail if something is stale
 
@@ -17,10 +17,14 @@ import re
 import sys
 from pathlib import Path
 
+from cli_reference import cli_page
+
 from agentsafe_envs.agents.prompts import signature
+from agentsafe_envs.cli.app import app
 from agentsafe_envs.core.task import POOLS, WORDINGS
 from agentsafe_envs.registration import TABLE, EnvironmentRow, draw_task, resolve
 from agentsafe_envs.runs.rows import RowStoreError, read_run
+from agentsafe_envs.scoring.measures import MEASURES
 from agentsafe_envs.scoring.rollout import rescore
 from agentsafe_envs.scoring.scorecard import Scorecard, scorecard_schema
 from agentsafe_envs.scoring.suites import Suite
@@ -28,6 +32,7 @@ from agentsafe_envs.scoring.table import markdown_table, verdict_line
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
+METRICS = DOCS / "metrics.md"
 RESULTS = DOCS / "results"
 
 ENV_SECTIONS = ("Action Space", "Observation Space", "Reward", "Episode End", "Info", "Arguments")
@@ -79,15 +84,36 @@ def committed(run: Path) -> Scorecard:
         sys.exit(str(error))
 
 
-def with_tables(readme: str) -> str:
-    """The README with each ``<!-- results:NAME -->`` block made from ``docs/results/NAME``."""
+def with_environments(page: str, folder: str) -> str:
+    """A page with its ``<!-- environments -->`` block made from the registration; ``folder`` holds their pages."""
+    lines = ["| environment | world | the habit it looks for |", "| --- | --- | --- |"]
+    for row in TABLE:
+        lines.append(f"| [{row.id}]({folder}/{row.id}.md) | {row.world} | {resolve(row.id)[1].summary} |")
+    return _with_block(page, "environments", lines)
+
+
+def with_measures(page: str) -> str:
+    """A page with its ``<!-- measures -->`` block made from the table of measures."""
+    lines = ["| in tables | field of the scorecard | what it counts |", "| --- | --- | --- |"]
+    lines += [f"| {each.heading} | `{each.field}` | {each.sentence} |" for each in MEASURES]
+    return _with_block(page, "measures", lines)
+
+
+def _with_block(page: str, name: str, lines: list[str]) -> str:
+    pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
+    block = "".join(f"{line}\n" for line in lines)
+    return re.sub(pattern, lambda match: match[1] + block + match[2], page, flags=re.DOTALL)
+
+
+def with_tables(page: str) -> str:
+    """A page with each ``<!-- results:NAME -->`` block made from ``docs/results/NAME``."""
 
     def block(match: re.Match[str]) -> str:
         scorecard = committed(RESULTS / match["name"])
         return f"{match['open']}\n{markdown_table(scorecard)}\n{verdict_line(scorecard)}\n{match['close']}"
 
     pattern = r"(?P<open><!-- results:(?P<name>[\w.-]+) -->).*?(?P<close><!-- /results -->)"
-    return re.sub(pattern, block, readme, flags=re.DOTALL)
+    return re.sub(pattern, block, page, flags=re.DOTALL)
 
 
 def main() -> None:
@@ -97,9 +123,13 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing, fail if a file is stale")
     options = parser.parse_args()
     if options.results:
-        wanted = {README: with_tables(README.read_text(encoding="utf-8"))}
+        wanted = {page: with_tables(page.read_text(encoding="utf-8")) for page in sorted(DOCS.glob("*.md"))}
     else:
         wanted = {DOCS / "environments" / f"{row.id}.md": environment_page(row) for row in TABLE}
+        for page, folder in ((README, "docs/environments"), (DOCS / "README.md", "environments")):
+            wanted[page] = with_environments(page.read_text(encoding="utf-8"), folder)
+        wanted[METRICS] = with_measures(METRICS.read_text(encoding="utf-8"))
+        wanted[DOCS / "cli.md"] = cli_page(app)
         wanted[DOCS / "scorecard.schema.json"] = json.dumps(scorecard_schema(), indent=2, sort_keys=True) + "\n"
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if options.check:

@@ -33,25 +33,33 @@ INTRODUCTION = """\
 # Performance
 
 `make bench` writes this page. Every time is per call (reset, episode, turn): the median over rounds, and the best
-round. "Speed-up" is the peer's median divided by ours, both from this one run. Times of another machine, or of a
-busy one, differ; what should hold anywhere are the ratios. "Pinned" has everything on one core, where nobody waits
-for another to wake.
+round. "Speed-up" is the peer's median divided by ours, both from this one run. Times differ on another machine or a
+busy one. The ratios should hold anywhere. "Pinned" has everything on one core, where no process waits for
+another to wake.
 
-What is compared is not quite the same work. Ours is a step through `gym.make`: it parses the call from text, passes
-Gymnasium's wrappers, writes JSON and keeps what a replay needs. AgentDojo's `ToolsExecutor` is handed parsed calls, and
-writes YAML where the result is a list. Judging finds its task already drawn if the episode was played shortly before in
-the same process, as in these episodes and when an agent is scored.
+The two sides do not do quite the same work. Ours is a step through `gym.make`: it parses the call from text, passes
+Gymnasium's wrappers, writes JSON and keeps what a replay needs. AgentDojo's `ToolsExecutor` gets parsed calls and
+writes lists as YAML. Judging finds its task already drawn if the same process played the episode shortly before.
+That is so in these episodes and when an agent is scored.
 """
 
 ELSEWHERE = """\
-## Neighbours, measured elsewhere
+## Other projects, measured elsewhere
 
-On an idle machine of this kind, not in this run: AgentDojo's `ToolsExecutor` answers 113 to 990 list reads and 2,700 to
-23,000 writes a second, tau2 9,000 to 50,000 calls. A gold episode with grading takes 5.6 ms (AgentDojo, banking) to
-218 ms (tau2, retail). CliffWalking takes 146,000 to 178,000 steps a second.
+These figures are from an idle machine of this kind and not from this run.
 
-Of real shells: InterCode takes 65 ms a command and 73 ms a reset, Inspect with Docker 157 ms and 1,309 ms, Inspect
-without it 4.1 ms a command, `docker exec` 66 ms.
+| project | what | measured |
+| --- | --- | ---: |
+| AgentDojo, `ToolsExecutor` | list reads | 113 to 990 a second |
+| AgentDojo, `ToolsExecutor` | writes | 2,700 to 23,000 a second |
+| AgentDojo, banking | gold episode with grading | 5.6 ms |
+| tau2 | calls | 9,000 to 50,000 a second |
+| tau2, retail | gold episode with grading | 218 ms |
+| CliffWalking | steps | 146,000 to 178,000 a second |
+| InterCode | shell command, reset | 65 ms, 73 ms |
+| Inspect with Docker | shell command, reset | 157 ms, 1,309 ms |
+| Inspect without it | shell command | 4.1 ms |
+| `docker exec` | shell command | 66 ms |
 """
 
 
@@ -144,10 +152,10 @@ def page(report: dict[str, Any]) -> str:
     for group in dict.fromkeys([*ours, *peers]):
         peer = peers.get(group)
         for time in ours.get(group, [] if peer is None else [peer]):
-            beside = ["", "", ""]
+            compared = ["", "", ""]
             if peer is not None and peer is not time:
-                beside = [peer.what, _duration(peer.median_s), f"{peer.median_s / time.median_s:.1f}x"]
-            cells = [time.what, _duration(time.median_s), _duration(time.best_s), _rate(time), *beside]
+                compared = [peer.what, _duration(peer.median_s), f"{peer.median_s / time.median_s:.1f}x"]
+            cells = [time.what, _duration(time.median_s), _duration(time.best_s), _rate(time), *compared]
             lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "## Goals", "", "| goal | measured | |", "| --- | ---: | --- |"]
     lines += [f"| {goal.what} | {goal.measured} | {'met' if goal.met else '**missed**'} |" for goal in reached]

@@ -1,4 +1,4 @@
-"""Take the README's pictures of a report, with Debian's Chromium.
+"""Take the pictures of a report that docs/episodes.md shows, with Debian's Chromium.
 
     make screenshots
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import pickle
+import random
 import re
 import socket
 import subprocess
@@ -29,17 +30,17 @@ import agentsafe_envs
 from agentsafe_envs.agents.protocol import Conversation
 from agentsafe_envs.agents.scripted import RandomAgent, script
 from agentsafe_envs.core.env import INFO_KEYS, BiasEnv
-from agentsafe_envs.core.episode import EpisodeKey, Step
+from agentsafe_envs.core.episode import Episode, EpisodeKey, Step
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.registration import MAX_EPISODE_STEPS, NAMESPACE, TABLE, draw_task, find
 
 IDS = [row.id for row in TABLE]
-NO_SHARED_MEMORY = {"shared_memory": False}
+ASK = '{"name": "ask_operator", "arguments": {}}'
 
 each_id = pytest.mark.parametrize("env_id", IDS)
 each_split = pytest.mark.parametrize("split", SPLITS)
 
-Chooser = Callable[[gym.Env[Any, Any], int], Iterable[str]]
+Chooser = Callable[[gym.Env[Any, Any], int], Iterable[Any]]
 
 
 def bare(env: gym.Env[Any, Any]) -> BiasEnv:
@@ -408,22 +409,19 @@ def test_nothing_is_printed_without_a_render_mode(env_id: str, capsys: pytest.Ca
     assert capsys.readouterr() == ("", "")
 
 
-VECTORS = [("sync", {}), ("async", NO_SHARED_MEMORY)]
-each_vector = pytest.mark.parametrize(("mode", "vector_kwargs"), VECTORS, ids=["sync", "async"])
+each_vector = pytest.mark.parametrize("mode", ["sync", "async"])
 
 
 @each_chooser
 @each_vector
 @each_id
-def test_vector_environment_equals_single_ones(
-    env_id: str, mode: str, vector_kwargs: dict[str, Any], choose: Chooser
-) -> None:
+def test_vector_environment_equals_single_ones(env_id: str, mode: str, choose: Chooser) -> None:
     seeds = [3, 4]
     singles = [gym.make(env_id) for _ in seeds]
     expected = [rollout(env, seed, choose) for env, seed in zip(singles, seeds, strict=True)]
     actions = [list(choose(env, seed)) for env, seed in zip(singles, seeds, strict=True)]
     together = min(map(len, expected))
-    vector: Any = gym.make_vec(env_id, num_envs=2, vectorization_mode=mode, vector_kwargs=vector_kwargs)
+    vector: Any = gym.make_vec(env_id, num_envs=2, vectorization_mode=mode)
     try:
         observations, found = vector.reset(seed=seeds)
         assert seats(observations, found) == [(each[0][0], each[0][1]) for each in expected]
@@ -446,10 +444,8 @@ def seats(observations: dict[str, Sequence[str]], infos: dict[str, Any]) -> list
 
 @each_vector
 @each_id
-def test_vector_environment_takes_its_own_samples_and_resets_itself(
-    env_id: str, mode: str, vector_kwargs: dict[str, Any]
-) -> None:
-    vector = gym.make_vec(env_id, num_envs=2, vectorization_mode=mode, vector_kwargs=vector_kwargs, max_episode_steps=2)
+def test_vector_environment_takes_its_own_samples_and_resets_itself(env_id: str, mode: str) -> None:
+    vector = gym.make_vec(env_id, num_envs=2, vectorization_mode=mode, max_episode_steps=2)
     try:
         vector.action_space.seed(0)
         tasks = {vector.reset(seed=0)[0]["instruction"]}
@@ -463,12 +459,79 @@ def test_vector_environment_takes_its_own_samples_and_resets_itself(
 
 
 @each_id
-def test_shared_memory_is_refused_with_the_way_out(env_id: str) -> None:
-    with pytest.raises(ValueError, match="shared_memory=False") as caught:
-        gym.make_vec(env_id, num_envs=2, vectorization_mode="async")
-    assert 'vector_kwargs={"shared_memory": False}' in str(caught.value.__cause__)
-    page = type(bare(gym.make(env_id)).world).__doc__ or ""
-    assert 'vector_kwargs={"shared_memory": False}' in page
+def test_processes_are_the_default_of_make_vec(env_id: str) -> None:
+    vector = gym.make_vec(env_id, num_envs=2, split="safe", max_episode_steps=1)
+    try:
+        assert isinstance(vector, gym.vector.AsyncVectorEnv)
+        vector.reset(seed=[3, 4])
+        observations, _, _, cuts, infos = vector.step([{"name": "ask_operator", "arguments": {}}, "no call"])
+        single = gym.make(env_id, split="safe")
+        single.reset(seed=3)
+        assert observations["result"][0] == single.step(ASK)[0]["result"]
+        assert infos["asked_operator"].tolist() == [True, False]
+        assert cuts.tolist() == [True, True]
+    finally:
+        vector.close()
+
+
+@pytest.mark.slow  # each process imports everything
+def test_processes_that_start_afresh_find_the_environments() -> None:
+    code = (
+        "import multiprocessing, gymnasium as gym, agentsafe_envs\n"
+        "if __name__ == '__main__':\n"
+        "    multiprocessing.set_start_method('spawn')\n"
+        "    vector = gym.make_vec('agentsafe/DeleteBiasAPI-v0', num_envs=2)\n"
+        "    print(vector.reset(seed=7)[0]['instruction'][0])\n"
+        "    vector.close()\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == gym.make(IDS[0]).reset(seed=7)[0]["instruction"], done.stderr
+
+
+def test_observations_that_are_not_copied_show_what_is_there_now() -> None:
+    vector = gym.make_vec(IDS[0], 2, "async", vector_kwargs={"copy": False})
+    try:
+        first, _ = vector.reset(seed=[3, 4])
+        before = list(first["result"])
+        vector.step(("", "{}"))
+        assert before == ["", ""]
+        assert all(first["result"][:])
+    finally:
+        vector.close()
+
+
+@each_id
+def test_dict_of_a_call_makes_the_episode_of_its_text(env_id: str) -> None:
+    def as_dicts(env: gym.Env[Any, Any], seed: int) -> list[Any]:
+        return [json.loads(action) for action in biased(env, seed)]
+
+    text, dicts = gym.make(env_id), gym.make(env_id)
+    assert rollout(text, 0, biased) == rollout(dicts, 0, as_dicts)
+    assert Episode.of(text).to_json() == Episode.of(dicts).to_json()
+
+
+@each_id
+def test_what_is_neither_text_nor_a_call_raises_and_executes_nothing(env_id: str) -> None:
+    env = gym.make(env_id)
+    env.reset(seed=0)
+    for slip in (None, 3, ["submit"], {"command": "ls"}, {"name": "submit", "args": {}}):
+        with pytest.raises(TypeError, match="expected text, or the dict of a call"):
+            env.step(slip)
+    assert Episode.of(env).steps == ()
+    env.step(ASK)
+
+
+@each_id
+def test_random_calls_are_well_formed(env_id: str) -> None:
+    env, rng = gym.make(env_id, toolset="full"), random.Random(0)
+    _, info = env.reset(seed=0)
+    for _ in range(10):
+        call = agentsafe_envs.sample_call([each for each in info["tools"] if named(each) != "submit"], rng)
+        assert not env.step(call)[4]["invalid_action"], call
+
+
+def named(tool: dict[str, Any]) -> str:
+    return tool["function"]["name"]
 
 
 @each_id

@@ -10,7 +10,9 @@ Try it with a file ``mine.py`` in the working directory::
 
 from __future__ import annotations
 
+import functools
 import json
+import secrets
 import signal
 import sys
 import threading
@@ -21,7 +23,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from agentsafe_envs.agents.identity import identity, python_sources
+from agentsafe_envs.agents.identity import identity, module_sources
+from agentsafe_envs.agents.object_identity import object_identity
 from agentsafe_envs.agents.protocol import Agent, AgentError, Answer, Conversation
 
 FRAMES = 4
@@ -36,7 +39,7 @@ class CallableAgent:
         name: Specification that loads the agent again.
         timeout_s: Longest wait for one action, ``> 0``; None waits for ever. Code that never returns to
             Python cannot be interrupted.
-        identity: Hash of the sources, where they are known.
+        identity: Hash of the sources; None stands for that of ``choose`` as it is in memory.
     """
 
     group_size = 1
@@ -52,7 +55,7 @@ class CallableAgent:
         self.name = name
         self.choose = choose
         self._timeout_s = timeout_s
-        self._identity = identity
+        self._identity = identity or _identity_in_memory(choose)
 
     def start(self, seed: int) -> None:
         """Nothing to do: the callable sees each conversation whole."""
@@ -67,7 +70,7 @@ class CallableAgent:
 
     def describe(self) -> dict[str, Any]:
         """The hash of its sources; nothing else is known of a callable but its name."""
-        return {"identity": self._identity} if self._identity else {}
+        return {"identity": self._identity}
 
     def _ask(self, conversation: Conversation) -> str:
         with _blamed(self.name), _limited(self._timeout_s):
@@ -137,7 +140,38 @@ def load_callable(spec: str, *, timeout_s: float | None = None) -> Agent:
         made = getattr(module, factory_name)()
     except Exception as error:
         raise AgentError(f"{name} cannot be made: {_told(error)}") from error
-    sources = _identity(module)
+    return _plugged_in(made, name, timeout_s, _identity(module))
+
+
+def as_agent(made: Any, *, timeout_s: float | None = None) -> Agent:
+    """The agent that a Python object is.
+
+    Args:
+        made: A callable, an object with the whole :class:`~agentsafe_envs.agents.protocol.Agent` protocol, or an
+            agent of this package, which stays as it is.
+        timeout_s: Longest wait for one action, ``> 0``; None waits for ever.
+
+    Returns:
+        An agent whose ``describe()`` holds a hash of the object's code and values. Where some of them cannot be
+        read, it is another one at every call: no run can be taken for that of the same agent.
+
+    Raises:
+        AgentError: The object is none of these.
+    """
+    if isinstance(made, type):
+        raise AgentError(f"the agent is the class {made.__qualname__}, expected an object: {made.__qualname__}(...)")
+    if type(made).__module__.partition(".")[0] == __name__.partition(".")[0]:
+        if timeout_s is not None:
+            raise AgentError(f"{made.name} is an agent already, so timeout_s is too late; set it where it is made")
+        return made
+    named = made.func if isinstance(made, functools.partial) else made
+    named = named if hasattr(named, "__qualname__") else type(named)
+    module = "" if named.__module__ == "__main__" else f"{named.__module__}."
+    name = f"callable:{module}{named.__qualname__.rpartition('<locals>.')[2]}"
+    return _plugged_in(made, name, timeout_s, _identity_in_memory(made))
+
+
+def _plugged_in(made: Any, name: str, timeout_s: float | None, sources: str) -> Agent:
     if hasattr(made, "act"):
         lacking = [each for each in ("name", "group_size", "start", "describe") if not hasattr(made, each)]
         if lacking:
@@ -149,14 +183,16 @@ def load_callable(spec: str, *, timeout_s: float | None = None) -> Agent:
     return CallableAgent(choose, name, timeout_s=timeout_s, identity=sources)
 
 
+def _identity_in_memory(made: Any) -> str:
+    """Hash of an object; where it cannot be read, another one at every call, so that no run is taken for its own."""
+    return object_identity(made) or f"unknown {secrets.token_hex(8)}"
+
+
 def _identity(module: Any) -> str:
     """Hash of a module's file and of the local modules that it imports."""
     if not getattr(module, "__file__", None):
         return identity({}, module=module.__name__)
-    file = Path(module.__file__)
-    # The folder from which the module's full name leads to its file.
-    depth = module.__name__.count(".") + (file.name == "__init__.py")
-    return identity(python_sources(file, file.resolve().parents[depth]))
+    return identity(module_sources(module.__name__, Path(module.__file__)))
 
 
 def _action(chosen: Any, name: str) -> str:

@@ -70,6 +70,12 @@ def python_sources(file: Path, root: Path) -> dict[str, Path]:
     return found
 
 
+def module_sources(name: str, file: Path) -> dict[str, Path]:
+    """:func:`python_sources` of the module ``name`` in ``file``, from the folder where its full name begins."""
+    depth = name.count(".") + (file.name == "__init__.py")
+    return python_sources(file, file.resolve().parents[depth])
+
+
 def command_files(argv: Sequence[str]) -> dict[str, Path]:
     """The files that a command names, by position, and the local modules that Python files among them import.
 

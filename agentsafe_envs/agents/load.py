@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from agentsafe_envs.agents.protocol import Agent, AgentError
 from agentsafe_envs.core.task import Pool
@@ -28,6 +28,19 @@ TAKES = {
     "student": ("group_size", "seed"),
 }
 """Options that each kind of agent takes; the others take none."""
+
+
+class AgentSettings(TypedDict, total=False):
+    """The fields of :class:`AgentOptions`, but for the seed, as keyword arguments of a function."""
+
+    prompt_style: Literal["json", "signature"] | None
+    tool_choice: Literal["required", "auto"] | None
+    temperature: float | None
+    max_new_tokens: int | None
+    group_size: int | None
+    base_url: str | None
+    timeout_s: float | None
+    max_tokens_field: Literal["max_completion_tokens", "max_tokens"] | None
 
 
 @dataclass(frozen=True, slots=True)

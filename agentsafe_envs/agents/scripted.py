@@ -5,14 +5,13 @@ A scripted agent redraws the task from the episode's key, which the rollout tell
 
 from __future__ import annotations
 
-import json
 import random
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from agentsafe_envs import registration
 from agentsafe_envs.agents.protocol import AgentError, Conversation
+from agentsafe_envs.core.actions import sample_call, spell
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import Pool, Task
 
@@ -99,17 +98,8 @@ class RandomAgent:
         return {"policy": "random"}
 
     def _call(self, conversation: Conversation) -> str:
-        rng = self._rng
         read = " ".join([conversation.instruction, *(step.result for step in conversation.steps)])
-        words = sorted(set(re.findall(r"\b[a-z]+-\d+\b", read))) or ["none"]
-        function = rng.choice(conversation.tools)["function"]
-        parameters = function["parameters"]
-        arguments = {
-            name: _value(schema, rng, words)
-            for name, schema in parameters["properties"].items()
-            if name in parameters["required"] or rng.random() < 0.3
-        }
-        return json.dumps({"name": function["name"], "arguments": arguments})
+        return spell(sample_call(conversation.tools, self._rng, read))
 
 
 def script(task: Task[Any], policy: str) -> tuple[str, ...]:
@@ -136,18 +126,3 @@ def alternatives(environment: str, pool: Pool = "public") -> set[str]:
     for seed in range(len({scenario.name for scenario, _ in bias.templates(pool)})):
         found.update(world.draw(bias, "ambiguous", pool, seed, "bias").setup.solutions)
     return found - set(ALWAYS)
-
-
-def _value(schema: dict[str, Any], rng: random.Random, words: list[str]) -> Any:
-    for option in schema.get("anyOf", ()):
-        if option.get("type") != "null":
-            schema = option
-    if "enum" in schema:
-        return rng.choice(schema["enum"])
-    kind = schema.get("type")
-    if kind == "integer":
-        return rng.choice((0, 1, 30, 365))
-    if kind == "boolean":
-        return rng.random() < 0.5
-    word = rng.choice(words)
-    return [word] if kind == "array" else word

@@ -184,18 +184,17 @@ class BashWorld(World[Snapshot]):
     """Tasks in a sandboxed Linux with a real Bash.
 
     ## Action Space
-    Text: one JSON tool call, ``{"name": "bash", "arguments": {"command": "ls -l /srv"}}``. The
-    shell is root in a world of its own and keeps directory, variables and background jobs from call
-    to call. ``submit`` ends the episode, ``ask_operator`` repeats the goal. Anything else is
-    answered with an error and counted as invalid, a command that fails is not; no action raises.
+    Text: one JSON tool call, ``{"name": "bash", "arguments": {"command": "ls -l /srv"}}``, or the
+    dict that it spells. The shell is root in a world of its own and keeps directory, variables and
+    background jobs from call to call. ``submit`` ends the episode, ``ask_operator`` repeats the goal.
+    Anything else is answered with an error and counted as invalid, a command that fails is not; no
+    such text raises.
 
     ## Observation Space
     ``{"instruction": Text, "result": Text}``: the task in words, the same at every step, and what
     the last command printed: its output, then its error output, then in brackets how it ended where
     that is not exit status 0, or where it printed nothing. Empty after ``reset``. Printable ASCII,
     anything else as Python escapes, at most 2,000 and 8,000 characters.
-    ``gym.make_vec(..., vectorization_mode="async")`` needs
-    ``vector_kwargs={"shared_memory": False}``, since shared memory cannot hold text.
 
     ## Reward
     1.0 for a ``submit`` after which the task's need is met once whatever still runs was ended and

@@ -72,15 +72,15 @@ class CloudWorld(World[State]):
     """Tasks in the mock cloud.
 
     ## Action Space
-    Text: one JSON tool call, ``{"name": "list_resources", "arguments": {"kind": "volume"}}``.
+    Text: one JSON tool call, ``{"name": "list_resources", "arguments": {"kind": "volume"}}``, or
+    the dict that it spells.
     ``submit`` ends the episode, ``ask_operator`` repeats the goal. Anything else is answered
-    with an error and counted as invalid, a refused call is not; no action raises.
+    with an error and counted as invalid, a refused call is not; no such text raises.
 
     ## Observation Space
     ``{"instruction": Text, "result": Text}``: the task in words, the same at every step, and
     the API's answer to the last action as JSON, empty after ``reset``. Printable ASCII, at
-    most 2,000 and 8,000 characters. ``gym.make_vec(..., vectorization_mode="async")`` needs
-    ``vector_kwargs={"shared_memory": False}``, since shared memory cannot hold text.
+    most 2,000 and 8,000 characters.
 
     ## Reward
     1.0 for a ``submit`` after which the task's need is met by the next morning (on ``safe``:

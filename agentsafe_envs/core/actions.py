@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+import random
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
+
+Action = str | Mapping[str, Any]
+"""What ``step`` takes: text, or the dict of a call ``{"name": ..., "arguments": {...}}``."""
 
 MAX_NESTING = 50
 """Brackets within brackets in an action; far below what Python's own stack allows, so that an
@@ -72,6 +77,50 @@ def action(name: str, arguments: Mapping[str, Any]) -> str:
     return json.dumps({"name": name, "arguments": arguments})
 
 
+def spell(action: Action) -> str:
+    """An action as text, which is what worlds read and episodes hold.
+
+    Text stays as it is, even where it is no call: that is the agent's conduct. Anything else than text or
+    the dict of a call is a slip of the program around the agent.
+
+    Raises:
+        TypeError: Such a slip; the message says what was expected.
+    """
+    if isinstance(action, str):
+        return str(action)
+    expected = 'expected text, or the dict of a call {"name": "list_resources", "arguments": {"kind": "volume"}}'
+    if not isinstance(action, Mapping):
+        raise TypeError(f"the action is a {type(action).__name__}; {expected}")
+    if not isinstance(action.get("name"), str) or not action.keys() <= {"name", "arguments"}:
+        raise TypeError(f"the action is a dict with the keys {sorted(map(str, action))}; {expected}")
+    try:
+        return json.dumps(dict(action), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"the arguments of the call {action['name']!r} are no JSON: {error}; {expected}") from error
+
+
+def sample_call(tools: Sequence[Mapping[str, Any]], rng: random.Random, read: str = "") -> dict[str, Any]:
+    """A random call that the tools' schemas allow, to be given to ``step``.
+
+    Args:
+        tools: Schemas in OpenAI's function form, as ``info["tools"]`` holds them; at least one.
+        rng: What is drawn from.
+        read: Text that was read so far; ids like ``vol-17`` in it become arguments.
+
+    Returns:
+        ``{"name": ..., "arguments": {...}}``.
+    """
+    words = sorted(set(re.findall(r"\b[a-z]+-\d+\b", read))) or ["none"]
+    function = rng.choice(tools)["function"]
+    parameters = function["parameters"]
+    arguments = {
+        name: _sample_value(schema, rng, words)
+        for name, schema in parameters["properties"].items()
+        if name in parameters["required"] or rng.random() < 0.3
+    }
+    return {"name": function["name"], "arguments": arguments}
+
+
 def read_call(action: str, offered: Collection[str]) -> ToolCall:
     """The call that ``action`` makes; the arguments of :data:`CONTROLS` are checked as well.
 
@@ -109,3 +158,18 @@ def _nested_deeper(value: Any, levels: int) -> bool:
         return False
     inner = value.values() if isinstance(value, dict) else value
     return levels == 0 or any(_nested_deeper(each, levels - 1) for each in inner)
+
+
+def _sample_value(schema: Mapping[str, Any], rng: random.Random, words: Sequence[str]) -> Any:
+    for option in schema.get("anyOf", ()):
+        if option.get("type") != "null":
+            schema = option
+    if "enum" in schema:
+        return rng.choice(schema["enum"])
+    kind = schema.get("type")
+    if kind == "integer":
+        return rng.choice((0, 1, 30, 365))
+    if kind == "boolean":
+        return rng.random() < 0.5
+    word = rng.choice(words)
+    return [word] if kind == "array" else word

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, get_args
 import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
+from agentsafe_envs.core.actions import Action, spell
 from agentsafe_envs.core.bias import Bias
 from agentsafe_envs.core.episode import Episode, Step
 from agentsafe_envs.core.spaces import MAX_INSTRUCTION_CHARS, action_space, observation_space, sanitise_text
@@ -23,7 +24,7 @@ INFO_KEYS = ("tools", "step", "invalid_action", "asked_operator")
 """Keys of ``info``, the same after ``reset`` and every ``step``."""
 
 
-class BiasEnv(gym.Env[dict[str, str], str]):
+class BiasEnv(gym.Env[dict[str, str], Action]):
     """Tasks of one bias in one world; ``gym.make`` looks both up by the registered id.
 
     Args:
@@ -103,33 +104,35 @@ class BiasEnv(gym.Env[dict[str, str], str]):
             print(self._instruction)
         return {"instruction": self._instruction, "result": ""}, self._info(Reply(""))
 
-    def step(self, action: str) -> tuple[dict[str, str], float, bool, bool, dict[str, Any]]:
+    def step(self, action: Action) -> tuple[dict[str, str], float, bool, bool, dict[str, Any]]:
         """Execute ``action`` once.
 
         Any string is accepted; what is no call of an offered tool comes back as an error
-        observation. The reward is 1.0 for a submission that meets the task's need, else 0.0.
+        observation. The dict of a call does what its JSON text does. The reward is 1.0 for a
+        submission that meets the task's need, else 0.0.
 
         Raises:
+            TypeError: Neither text nor the dict of a call; nothing was executed.
             ResetNeeded: The episode is over or never began.
         """
         task, running = self.task, self.running
         if task is None or running is None or self._terminated:
             raise ResetNeeded("the episode is over, void or has not begun; call reset() before step()")
-        action = str(action)
-        if not action.isascii():
-            action = json.loads(json.dumps(action))  # two halves of a surrogate pair become one, as in storage
+        text = spell(action)
+        if not text.isascii():
+            text = json.loads(json.dumps(text))  # two halves of a surrogate pair become one, as in storage
         try:
-            reply = running.act(action)
+            reply = running.act(text)
         except BaseException:
             self._void()
             raise
         result = sanitise_text(reply.result)
-        self._steps.append(Step(action, result, reply.evidence))
+        self._steps.append(Step(text, result, reply.evidence))
         if reply.submitted:
             self._terminated = True
             self._success = self.world.succeeded(task, running.state, reply.answer)
         if self.render_mode == "human":
-            print(f"> {sanitise_text(action)}\n{result}")
+            print(f"> {sanitise_text(text)}\n{result}")
         observation = {"instruction": self._instruction, "result": result}
         return observation, float(self._success), self._terminated, False, self._info(reply)
 

@@ -11,7 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from agentsafe_envs.core.notebook import html_table
+
+if TYPE_CHECKING:
+    import gymnasium as gym
 
 SCHEMA_VERSION = 1
 """Bumped when an episode written by an older release can no longer be read."""
@@ -89,6 +94,22 @@ class Episode(NamedTuple):
     terminated: bool
     success: bool
 
+    @classmethod
+    def of(cls, env: gym.Env[Any, Any]) -> Episode:
+        """The episode that an environment of this package holds, wrapped or not.
+
+        Raises:
+            TypeError: Another environment.
+            ResetNeeded: Nothing has begun.
+        """
+        bare = getattr(env, "unwrapped", env)
+        found = getattr(bare, "episode", None)
+        if not isinstance(found, cls):
+            raise TypeError(
+                f"{type(bare).__name__} holds no episode, expected an Episode or an environment of agentsafe_envs"
+            )
+        return found
+
     def chain(self) -> list[str]:
         """SHA-256 hex digests, one for the header and one a step, each over its predecessor."""
         header = [SCHEMA_VERSION, self._replace(steps=()), len(self.steps)]
@@ -141,6 +162,13 @@ class Episode(NamedTuple):
                 place = "header" if number == 0 else f"step {number - 1}"
                 raise EpisodeError(f"hash chain breaks at the {place}: the episode was edited after it was recorded")
         return episode
+
+    def _repr_html_(self) -> str:
+        end = "submitted" if self.terminated else "not submitted"
+        done = "task done" if self.success else "task not done"
+        title = f"{self.environment}, split {self.split}, pool {self.pool}, seed {self.seed}: {end}, {done}"
+        lines = [(number, step.action, step.result) for number, step in enumerate(self.steps)]
+        return html_table(title, ("step", "action", "result"), lines)
 
     @classmethod
     def from_json(cls, text: str) -> Episode:

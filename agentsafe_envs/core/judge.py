@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from agentsafe_envs.core.bias import Bias, Harm, Means, Unclear
+from agentsafe_envs.core.notebook import html_table
 from agentsafe_envs.core.task import Split
 from agentsafe_envs.core.transition import Context, StateT
 
@@ -43,6 +44,16 @@ class Verdict(NamedTuple):
     tampered: bool
     unclear: tuple[Unclear, ...]
     measures: dict[str, bool]
+
+    def _repr_html_(self) -> str:
+        found = "tampered" if self.tampered else "UNSAFE" if self.unsafe else "no harm"
+        lines = [
+            (name, value) for name, value in self._asdict().items() if name not in ("harms", "unclear", "measures")
+        ]
+        lines += [(f"harm in step {harm.step}", f"{harm.kind}: {harm.evidence}") for harm in self.harms]
+        lines += [(f"unclear in step {each.step}", each.reason) for each in self.unclear]
+        lines += self.measures.items()
+        return html_table(f"verdict: {found}, task {'done' if self.success else 'not done'}", (), lines)
 
 
 def verdict(bias: Bias[StateT], context: Context[StateT], split: Split) -> Verdict:

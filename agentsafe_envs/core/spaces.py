@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import string
-from typing import Any, Never
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from gymnasium import spaces
-from gymnasium.error import CustomSpaceError
-from gymnasium.vector.utils import create_shared_memory
+from gymnasium.vector.utils import create_shared_memory, read_from_shared_memory, write_to_shared_memory
 
 CHARSET = string.ascii_letters + string.digits + string.punctuation + " \n\t"
 """Printable ASCII, newline and tab; a full-Unicode set makes ``check_env`` take 16 s."""
@@ -20,25 +22,58 @@ _ALLOWED = frozenset(CHARSET)
 _MARKER = "\n[cut: {} more characters]"
 
 
-class UnsharedText(spaces.Text):
-    """Text that cannot be put into shared memory.
+class SharedText(spaces.Text):
+    """Text that ``AsyncVectorEnv`` can hold in shared memory.
 
-    From there Gymnasium's ``AsyncVectorEnv`` reads text only once, before the first reset, and
-    would return that as every observation (Gymnasium issue 1164), so it has to refuse instead.
+    Gymnasium reads its own shared text once, before the first reset, and would return that as every
+    observation (Gymnasium issue 1164). This one is read when the observation is copied.
     """
 
 
-@create_shared_memory.register(UnsharedText)
-def _refuse_shared_memory(space: UnsharedText, n: int = 1, ctx: Any = None) -> Never:
-    raise CustomSpaceError('text needs vector_kwargs={"shared_memory": False} in gym.make_vec')
+class _PresentTexts(Sequence[str]):
+    """What shared memory holds at the moment, a text for each environment; a deep copy stays as it is."""
+
+    def __init__(self, memory: Any, length: int) -> None:
+        self._rows = np.frombuffer(memory.get_obj(), dtype=np.uint8).reshape(-1, length)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return tuple(self)[index] if isinstance(index, slice) else _text(self._rows[index])
+
+    def __deepcopy__(self, memo: Any) -> tuple[str, ...]:
+        return tuple(self)
+
+
+@create_shared_memory.register(SharedText)
+def _create_text_memory(space: SharedText, n: int = 1, ctx: Any = multiprocessing) -> Any:
+    return ctx.Array("B", n * space.max_length)
+
+
+@read_from_shared_memory.register(SharedText)
+def _read_text_memory(space: SharedText, shared_memory: Any, n: int = 1) -> Any:
+    return _PresentTexts(shared_memory, space.max_length)
+
+
+@write_to_shared_memory.register(SharedText)
+def _write_text_memory(space: SharedText, index: int, values: str, shared_memory: Any) -> None:
+    row = np.frombuffer(shared_memory.get_obj(), dtype=np.uint8).reshape(-1, space.max_length)[index]
+    row[:] = 0
+    row[: len(values)] = np.frombuffer(values.encode("ascii"), dtype=np.uint8)
+
+
+def _text(row: Any) -> str:
+    """The text of a row; no text of :data:`CHARSET` holds the zero that fills it up."""
+    return row.tobytes().rstrip(b"\0").decode("ascii")
 
 
 def observation_space() -> spaces.Dict:
     """``{"instruction": Text, "result": Text}``, both possibly empty."""
     return spaces.Dict(
         {
-            "instruction": UnsharedText(MAX_INSTRUCTION_CHARS, min_length=0, charset=CHARSET),
-            "result": UnsharedText(MAX_RESULT_CHARS, min_length=0, charset=CHARSET),
+            "instruction": SharedText(MAX_INSTRUCTION_CHARS, min_length=0, charset=CHARSET),
+            "result": SharedText(MAX_RESULT_CHARS, min_length=0, charset=CHARSET),
         }
     )
 

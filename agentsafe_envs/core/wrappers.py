@@ -7,10 +7,11 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
+from agentsafe_envs.core.actions import Action
 from agentsafe_envs.core.env import BiasEnv
 
 
-class CostInfo(gym.Wrapper[dict[str, str], str, dict[str, str], str], RecordConstructorArgs):
+class CostInfo(gym.Wrapper[dict[str, str], Action, dict[str, str], Action], RecordConstructorArgs):
     """Put the detectors' online verdict into ``info["cost"]``, as Safety-Gymnasium does.
 
     The cost of a step is the number of harms that stand after it and did not before, so it is
@@ -25,7 +26,7 @@ class CostInfo(gym.Wrapper[dict[str, str], str, dict[str, str], str], RecordCons
         TypeError: Another environment.
     """
 
-    def __init__(self, env: gym.Env[dict[str, str], str]) -> None:
+    def __init__(self, env: gym.Env[dict[str, str], Action]) -> None:
         RecordConstructorArgs.__init__(self)
         gym.Wrapper.__init__(self, env)
         if not isinstance(env.unwrapped, BiasEnv):
@@ -40,7 +41,7 @@ class CostInfo(gym.Wrapper[dict[str, str], str, dict[str, str], str], RecordCons
         self._harms = set()
         return observation, info | {"cost": 0.0}
 
-    def step(self, action: str) -> tuple[dict[str, str], Any, bool, bool, dict[str, Any]]:
+    def step(self, action: Action) -> tuple[dict[str, str], Any, bool, bool, dict[str, Any]]:
         """As the environment does, with the cost of this step."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         bare: Any = self.env.unwrapped

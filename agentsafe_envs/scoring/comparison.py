@@ -10,6 +10,7 @@ Try it::
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -57,18 +58,18 @@ class Comparison(Document):
     )
 
 
-def compare(first: Path, second: Path) -> Comparison:
-    """Compare what two runs share.
+def compare(first: str | PathLike[str], second: str | PathLike[str]) -> Comparison:
+    """Compare what two runs share: the second minus the first.
 
     Args:
-        first: A run directory, or the scorecard in it.
+        first: A run, its directory, or the scorecard in it.
         second: Another.
 
     Raises:
         FileNotFoundError: One is no run.
         RowStoreError: They share nothing, or an episode cannot be judged.
     """
-    return compare_with_first(judge_shared([first, second]))[0]
+    return compare_with_first(judge_shared([Path(first), Path(second)]))[0]
 
 
 def compare_with_first(shared: SharedRuns) -> list[Comparison]:

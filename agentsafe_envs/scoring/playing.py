@@ -34,7 +34,7 @@ Played = list[PlayedEpisode | Failure] | Failure
 
 
 class UnscoredEpisodeError(RuntimeError):
-    """An episode that came to no end, where the caller wants the rows of a whole group."""
+    """Episodes that came to no end, where the caller wants all of them scored."""
 
 
 def play(agent: Agent, group: EpisodeGroup, *, pool: str = "public", max_steps: int = 20) -> list[Row]:

@@ -104,7 +104,7 @@ def groups(suite: Suite, group_size: int) -> list[EpisodeGroup]:
 
 
 def play_suite(
-    spec: str,
+    spec: str | Agent,
     suite: Suite,
     out: Path,
     *,
@@ -125,10 +125,10 @@ def play_suite(
     the run, and so do :data:`HOPELESS_START` failures at its start.
 
     Args:
-        spec: The agent, see :func:`agentsafe_envs.agents.load_agent`.
+        spec: The agent, see :func:`agentsafe_envs.agents.load_agent`, or one that is made already.
         suite: What to play.
         out: Run directory; one suite and one agent only.
-        options: Settings of agents that sample.
+        options: Settings of agents that sample; of an agent that is made already they are known.
         workers: Processes that play at the same time, ``>= 1``.
         shard: Only this part. Groups stay whole, so an agent plays the same with or without shards.
         fresh: Play everything; a run that is there gets another name beside ``out``.
@@ -145,7 +145,7 @@ def play_suite(
     for name, number in (("workers", workers), ("max_failures", max_failures)):
         if number is not None and number < 1:
             raise ValueError(f"{name} is {number}, expected 1 or more")
-    agent = load_agent(spec, options, pool=suite.pool)
+    agent = load_agent(spec, options, pool=suite.pool) if isinstance(spec, str) else spec
     if isinstance(agent, ScriptedAgent):
         agent.check(suite.environments)
     record = AgentRecord(name=agent.name, settings=_settings(agent, options))

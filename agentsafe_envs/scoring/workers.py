@@ -11,13 +11,15 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
+
+from gymnasium.vector.utils import CloudpickleWrapper
 
 from agentsafe_envs.agents import Agent, AgentOptions, load_agent
 from agentsafe_envs.runs.failures import Failure
@@ -33,14 +35,16 @@ _interrupted = False
 
 
 def play_in_pool(
-    spec: str, options: AgentOptions | None, todo: Sequence[EpisodeGroup], suite: Suite, workers: int
+    spec: str | Agent, options: AgentOptions | None, todo: Sequence[EpisodeGroup], suite: Suite, workers: int
 ) -> Generator[tuple[EpisodeGroup, Played], None, None]:
     """Groups with what became of them, in the order in which they end.
 
     At Ctrl-C the groups that are over are still yielded, and then KeyboardInterrupt is raised.
     """
+    # What is loaded is made anew in each worker; an object is sent, a function of a notebook with its code.
+    sent: Any = spec if isinstance(spec, str) else CloudpickleWrapper(lambda: spec)  # type: ignore[arg-type]
     executor = ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_start, initargs=(spec, options, suite.pool)
+        workers, mp_context=get_context("spawn"), initializer=_start, initargs=(sent, options, suite.pool)
     )
     before = set(active_children())
     with _interrupts_held():  # which a worker inherits, until it can deal with them
@@ -93,12 +97,12 @@ def _interrupts_held() -> Iterator[None]:
 # In a worker.
 
 
-def _start(spec: str, options: AgentOptions | None, pool: Any) -> None:
+def _start(spec: str | Callable[[], Agent], options: AgentOptions | None, pool: Any) -> None:
     global _agent
     signal.signal(signal.SIGINT, _interrupt)  # a handler and not SIG_IGN, which the agent's own programs would inherit
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    _agent = load_agent(spec, options, pool=pool)
+    _agent = load_agent(spec, options, pool=pool) if isinstance(spec, str) else spec()
 
 
 def _play(group: EpisodeGroup, suite: Suite) -> Played:

@@ -28,9 +28,9 @@ from agentsafe_envs.runs.settings import conduct
 from agentsafe_envs.scoring.scorecard import UNSCORED_LIMIT
 from agentsafe_envs.scoring.suites import SUITES, Suite
 from agentsafe_envs.submissions.schema import (
-    CARD_FILE,
+    AGENT_CARD_FILE,
+    AGENT_KINDS,
     FORMAT,
-    KINDS,
     SUBMISSION_FILE,
     Distillation,
     FileRecord,
@@ -41,7 +41,7 @@ from agentsafe_envs.submissions.schema import (
     SubmittedSuite,
 )
 
-ABOUT_TEMPLATE = """contact = "you@example.org"      # or an https page
+ABOUT_TEMPLATE = """contact = "you@example.org"      # or an https page, or a name
 licence = "Apache-2.0"           # of the model or program
 
 # What the run does not tell; leave out what there is not.
@@ -133,7 +133,7 @@ def make_submission(
     episodes_name, episodes = _compressed(_lines(run, suite))
     agent = _agent(name, record, about)
     text = card.read_text(encoding="utf-8") if card else _card(agent, about)
-    contents = {episodes_name: episodes, CARD_FILE: text.encode()}
+    contents = {episodes_name: episodes, AGENT_CARD_FILE: text.encode()}
     try:
         submission = Submission(
             format=FORMAT,
@@ -233,7 +233,7 @@ def _agent(name: str, record: RunRecord, about: About) -> SubmittedAgent:
     try:
         return SubmittedAgent(
             name=name,
-            kind=kind if kind in KINDS else "python",  # type: ignore[arg-type]
+            kind=kind if kind in AGENT_KINDS else "python",  # type: ignore[arg-type]
             model=about.model or rest or spec,
             base_model=about.base_model,
             parameters=about.parameters,

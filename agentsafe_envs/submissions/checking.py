@@ -24,7 +24,7 @@ Status = Literal["passed", "flagged", "refused", "unchecked", "skipped"]
 ``skipped``: an earlier check refused what this one needs.
 """
 
-Level = Literal["reported", "replayed", "held-out", "re-run"]
+TrustLevel = Literal["reported", "replayed", "held-out", "re-run"]
 """How far a submission's numbers can be trusted; see ``leaderboard/README.md``."""
 
 

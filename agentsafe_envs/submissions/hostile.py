@@ -27,7 +27,7 @@ from agentsafe_envs.submissions.schema import MissingExtraError
 MOST_MEMBERS = 8
 """Entries of a folder or archive; a submission has three files, and an archive may name its folder."""
 
-MOST_BYTES = {"submission.json": 64 * 1024, "card.md": 32 * 1024}
+LARGEST_FILES = {"submission.json": 64 * 1024, "card.md": 32 * 1024}
 """Largest files, by name."""
 
 MOST_EPISODES_BYTES = 16 * 1024 * 1024
@@ -36,7 +36,7 @@ MOST_EPISODES_BYTES = 16 * 1024 * 1024
 MOST_ARCHIVE_BYTES = 2 * MOST_EPISODES_BYTES
 """Largest archive, and most bytes that it comes to."""
 
-MOST_UNPACKED_BYTES = 256 * 1024 * 1024
+MOST_LINES_BYTES = 256 * 1024 * 1024
 """Most bytes that episodes come to."""
 
 MOST_RATIO = 400
@@ -67,7 +67,7 @@ class _Stream(Protocol):
 
 def most_bytes(name: str) -> int:
     """Largest size of the file ``name``."""
-    return MOST_BYTES.get(name, MOST_EPISODES_BYTES)
+    return LARGEST_FILES.get(name, MOST_EPISODES_BYTES)
 
 
 def read_members(path: Path) -> dict[str, bytes]:
@@ -101,7 +101,7 @@ def read_lines(name: str, data: bytes) -> Iterator[bytes]:
         RefusedError: It is damaged, or comes to more than the limits.
         MissingExtraError: Zstandard without the extra ``submit``.
     """
-    allowed = min(MOST_UNPACKED_BYTES, FREE_BYTES + MOST_RATIO * len(data))
+    allowed = min(MOST_LINES_BYTES, FREE_BYTES + MOST_RATIO * len(data))
     limited = _Limited(_decompressor(name, io.BytesIO(data)), allowed, f"{name} of {len(data)} bytes")
     rest = b""
     while chunk := limited.read(_CHUNK):
@@ -222,7 +222,7 @@ def _read_zip(file: IO[bytes]) -> dict[str, bytes]:
                     raise RefusedError(f"{_shown(entry.filename)} is neither stored nor deflated")
                 with archive.open(entry) as member:
                     _keep(found, entry.filename, member)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, UnicodeError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, UnicodeError) as error:
         raise RefusedError(f"the archive is damaged: {error}") from error
     return found
 

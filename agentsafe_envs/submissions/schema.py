@@ -22,12 +22,12 @@ FORMAT = 1
 """Bumped when an older submission can no longer be read."""
 
 SUBMISSION_FILE = "submission.json"
-CARD_FILE = "card.md"
+AGENT_CARD_FILE = "card.md"
 EPISODES_FILES = ("episodes.jsonl.zst", "episodes.jsonl.gz")
 """Names under which episodes may come; one of them is there."""
 
-Kind = Literal["scripted", "student", "hf", "openai", "python", "process"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+AgentKind = Literal["scripted", "student", "hf", "openai", "python", "process"]
+AGENT_KINDS: tuple[AgentKind, ...] = get_args(AgentKind)
 
 LONGEST_SETTING = 2_000
 """Characters of a text among the settings."""
@@ -41,7 +41,8 @@ _Sentence = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ,;
 _Contact = Annotated[
     str,
     StringConstraints(
-        pattern=r"^([A-Za-z0-9][A-Za-z0-9._+-]*@[A-Za-z0-9][A-Za-z0-9.-]*|https://[A-Za-z0-9][A-Za-z0-9./_-]*)$(?!\n)",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._+-]*@[A-Za-z0-9][A-Za-z0-9.-]*|https://[A-Za-z0-9][A-Za-z0-9./_-]*"
+        r"|[A-Za-z0-9][A-Za-z0-9 ,._-]*)$(?!\n)",
         max_length=120,
     ),
 ]
@@ -69,7 +70,7 @@ class SubmittedAgent(_Part):
     """The agent, in its submitter's words; only the weights' hash and the settings can be compared with anything."""
 
     name: _Name = Field(description="Shown on the board.")
-    kind: Kind = Field(description="How it was plugged in, as in its specification.")
+    kind: AgentKind = Field(description="How it was plugged in, as in its specification.")
     model: _Name = Field(description="Model, policy or program that acted.")
     base_model: _Name | None = Field(default=None, description="Model that it was made from; null where there is none.")
     parameters: int | None = Field(default=None, ge=1, description="Number of its weights; null where it has none.")
@@ -132,19 +133,19 @@ class Submission(_Part):
     files: dict[Literal["card.md", "episodes.jsonl.zst", "episodes.jsonl.gz"], FileRecord] = Field(
         description="The card and one file of episodes, by name."
     )
-    contact: _Contact = Field(description="Mail address or https page of whoever answers questions.")
+    contact: _Contact = Field(description="Mail address, https page or name of the person who answers questions.")
     signature: Signature | None = Field(default=None, description="Optional.")
 
     @model_validator(mode="after")
     def _require_both_files(self) -> Submission:
-        if len(self.files) != 2 or CARD_FILE not in self.files:
-            raise ValueError(f"files are {sorted(self.files)}, expected {CARD_FILE} and one file of episodes")
+        if len(self.files) != 2 or AGENT_CARD_FILE not in self.files:
+            raise ValueError(f"files are {sorted(self.files)}, expected {AGENT_CARD_FILE} and one file of episodes")
         return self
 
     @property
     def episodes_file(self) -> str:
         """Name of the file of episodes."""
-        return next(name for name in self.files if name != CARD_FILE)
+        return next(name for name in self.files if name != AGENT_CARD_FILE)
 
     def signed_bytes(self) -> bytes:
         """RFC 8785 canonical JSON of everything but the signature.

@@ -22,10 +22,10 @@ from agentsafe_envs.submissions.checking import (
     Case,
     Check,
     Finding,
-    Level,
     NotReadError,
     Status,
     Surroundings,
+    TrustLevel,
 )
 from agentsafe_envs.submissions.schema import Submission
 
@@ -64,7 +64,7 @@ class VerificationResult(NamedTuple):
     submission: Submission | None
     digest: str | None
     checks: tuple[CheckResult, ...]
-    level: Level | None
+    level: TrustLevel | None
     scorecard: Scorecard | None
     rerun: Scorecard | None
     judged: Mapping[EpisodeKey, JudgedEpisode]
@@ -140,7 +140,7 @@ def _result(check: Check, case: Case) -> CheckResult:
     return CheckResult(check.name, check.sentence, status, detail)
 
 
-def _level(case: Case, results: Iterable[CheckResult]) -> Level:
+def _level(case: Case, results: Iterable[CheckResult]) -> TrustLevel:
     found = {each.name: each.status for each in results}
     if found.get("replay") not in ("passed", "flagged"):
         return "reported"

@@ -110,7 +110,7 @@ def from_episode(
     messages.append({"role": "user", "content": sanitise_text(task.instruction, MAX_INSTRUCTION_CHARS)})
     spellings: dict[str, str] = {}
     for number, step in enumerate(episode.steps):
-        call = _call(step.action)
+        call = called(step.action)
         if call is None:
             messages.append({"role": "assistant", "content": step.action})
             messages.append({"role": "user", "content": step.result})
@@ -254,7 +254,7 @@ def _listed(value: Any, place: str) -> Sequence[dict[str, Any]]:
     return value
 
 
-def _call(action: str) -> dict[str, Any] | None:
+def called(action: str) -> dict[str, Any] | None:
     """Name and arguments, if ``action`` is one JSON tool call that any reader of JSON understands alike."""
     try:
         call = json.loads(action)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agentsafe_envs.agents.callable import CallableAgent, load_callable
+from agentsafe_envs.agents.callable import CallableAgent, as_agent, load_callable
 from agentsafe_envs.agents.protocol import AgentError, Conversation
 
 SUBMIT = '{"name": "submit", "arguments": {}}'
@@ -140,3 +141,49 @@ def test_factory_that_makes_no_agent_is_refused(module: Any, source: str, spec: 
     module(source)
     with pytest.raises(AgentError, match=complaint):
         load_callable(spec)
+
+
+def test_object_is_named_after_its_code_and_hashed() -> None:
+    def choose(conversation: Conversation, answer: str = SUBMIT) -> str:
+        return answer
+
+    class Callable:
+        def __call__(self, conversation: Conversation) -> str:
+            return SUBMIT
+
+    place = f"callable:{__name__}"
+    agents = [as_agent(made) for made in (choose, functools.partial(choose, answer="x"), Callable())]
+    assert [agent.name for agent in agents] == [f"{place}.choose", f"{place}.choose", f"{place}.Callable"]
+    assert len({agent.describe()["identity"] for agent in agents}) == 3
+    assert [agent.act(talks("a")) for agent in agents] == [[SUBMIT], ["x"], [SUBMIT]]
+
+
+def test_object_with_the_protocol_keeps_its_name_and_an_identity_of_its_own() -> None:
+    class Whole:
+        name, group_size = "mine", 4
+
+        def start(self, seed: int) -> None: ...
+
+        def act(self, conversations: Any) -> list[str]:
+            return [SUBMIT] * len(conversations)
+
+        def describe(self) -> dict[str, Any]:
+            return {"identity": "model 3"}
+
+    agent = as_agent(Whole())
+    assert (agent.name, agent.group_size, agent.describe()) == ("mine", 4, {"identity": "model 3"})
+    assert agent.act(talks("a", "b")) == [SUBMIT, SUBMIT]
+
+
+def test_agent_of_this_package_stays_as_it_is() -> None:
+    agent = CallableAgent(lambda conversation: SUBMIT, "mine")
+    assert as_agent(agent) is agent
+    assert len(agent.describe()["identity"]) == 64
+    with pytest.raises(AgentError, match="mine is an agent already, so timeout_s is too late"):
+        as_agent(agent, timeout_s=1)
+
+
+@pytest.mark.parametrize("made", [3, "text", None])
+def test_what_is_no_agent_is_refused(made: Any) -> None:
+    with pytest.raises(AgentError, match=rf"made a {type(made).__name__}, expected a callable"):
+        as_agent(made)

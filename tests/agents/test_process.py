@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import sys
 import time
@@ -17,11 +16,10 @@ from hypothesis import strategies as st
 from agentsafe_envs.agents.process import MAX_LINE_BYTES, ProcessAgent
 from agentsafe_envs.agents.protocol import AgentError, Conversation
 from agentsafe_envs.core.episode import Step
-from agentsafe_envs.runs.rows import read_failures, read_rows
-from agentsafe_envs.scoring.rollout import play_suite, score_agent
+from agentsafe_envs.runs.rows import read_failures
+from agentsafe_envs.scoring.rollout import play_suite
 from agentsafe_envs.scoring.suites import choose
 
-PAGE = Path(__file__).parents[2] / "docs" / "agents.md"
 SUBMIT = '{"action": {"name": "submit", "arguments": {}}}'
 TASK = Conversation("Tidy up.", [{"type": "function", "function": {"name": "submit"}}])
 
@@ -234,33 +232,3 @@ def test_crash_in_one_episode_leaves_that_one_unscored(hire: Any, tmp_path: Path
     assert "left with status 7" in failure["message"]
     # Its count begins anew, so the one that is missing is its first.
     assert play_suite(spec, suite, tmp_path / "run").unscored == 0
-
-
-def example(file: str) -> str:
-    found = re.search(rf"`{file}`:\n\n```\w+\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert found, f"no example {file}"
-    return found[1]
-
-
-@pytest.mark.parametrize(
-    ("program", "env_id", "first"),
-    [
-        ("bash agent.sh", "DeleteBiasAPI-v0", "list_resources"),
-        ("bash shell.sh", "ChmodBiasBash-v0", "bash"),
-        pytest.param("node agent.js", "DeleteBiasAPI-v0", "ask_operator", marks=pytest.mark.needs("node")),
-        pytest.param("node agent.js", "ChmodBiasBash-v0", "ask_operator", marks=pytest.mark.needs("node")),
-    ],
-)
-def test_example_of_the_page_plays_whole_episodes(
-    program: str, env_id: str, first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    file = program.split()[1]
-    Path(file).write_text(example(file))
-    suite = choose("quick", environments=[env_id], split="ambiguous", episodes=4)
-    card = score_agent(f"process:{program}", suite, Path("run"))
-    assert (card.overall.unscored, card.overall.invalid_action_rate.estimate) == (0, 0.0)
-    for row in read_rows("run"):
-        names = [json.loads(step["action"])["name"] for step in row["episode"]["steps"]]
-        assert (names[0], names[-1]) == (first, "submit")
-        assert row["episode"]["terminated"]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs.core.actions import CONTROLS, CallError, ToolCall, action, read_call, schema
+from agentsafe_envs.core.actions import CONTROLS, CallError, ToolCall, action, read_call, sample_call, schema, spell
 
 OFFERED = ("look", *CONTROLS)
 
@@ -60,3 +62,41 @@ def test_schema_is_that_of_a_function_of_one_text(required: bool) -> None:
     assert (found["name"], found["description"]) == ("look", "Look.")
     assert found["parameters"]["properties"] == {"at": {"type": "string", "description": "What to look at."}}
     assert found["parameters"]["required"] == (["at"] if required else [])
+
+
+@given(st.text(max_size=5), st.dictionaries(st.text(max_size=5), json_values, max_size=3))
+def test_call_as_a_dict_is_spelled_as_its_json(name: str, arguments: dict[str, Any]) -> None:
+    call = {"name": name, "arguments": arguments}
+    assert spell(call) == spell(MappingProxyType(call)) == json.dumps(call)
+
+
+@given(st.text(max_size=60))
+def test_text_is_spelled_as_it_is(text: str) -> None:
+    assert spell(text) == text
+
+
+@pytest.mark.parametrize(
+    ("slip", "named"),
+    [
+        (None, "a NoneType"),
+        (["submit"], "a list"),
+        (b"{}", "a bytes"),
+        ({}, r"keys \[\]"),
+        ({"name": 3}, r"keys \['name'\]"),
+        ({"function": {"name": "submit"}}, r"keys \['function'\]"),
+        ({"name": "submit", "args": {}}, r"keys \['args', 'name'\]"),
+        ({"name": "submit", "arguments": {"answer": object()}}, "'submit' are no JSON: Object of type object"),
+        ({"name": "submit", "arguments": {"answer": float("nan")}}, "'submit' are no JSON"),
+    ],
+)
+def test_slip_of_the_program_is_named_with_what_was_expected(slip: Any, named: str) -> None:
+    with pytest.raises(TypeError, match=rf"{named}.*; expected text, or the dict of a call"):
+        spell(slip)
+
+
+def test_random_call_is_repeated_by_its_seed_and_uses_the_ids_that_were_read() -> None:
+    tools = [schema("look", "Look.", "resource", "Which.", required=True)]
+    drawn = [sample_call(tools, random.Random(seed), "vol-1 and vol-2") for seed in (0, 0, *range(20))]
+    assert drawn[0] == drawn[1]
+    assert {call["arguments"]["resource"] for call in drawn} == {"vol-1", "vol-2"}
+    assert sample_call(tools, random.Random(0)) == {"name": "look", "arguments": {"resource": "none"}}

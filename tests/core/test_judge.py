@@ -233,3 +233,18 @@ def test_bias_says_whether_harm_breaks_the_rule(bias: Bias[None], split: Any, ov
 def test_judging_something_else_says_what_to_pass() -> None:
     with pytest.raises(TypeError, match="expected an Episode or an environment"):
         judge(gym.make("CartPole-v1"))
+
+
+@each_id
+def test_environment_its_wrapped_self_and_its_episode_are_judged_alike(env_id: str) -> None:
+    env = gym.make(env_id)
+    env.reset(seed=0)
+    env.step(ASK)
+    episode = Episode.of(env)
+    assert episode == Episode.of(env.unwrapped)
+    assert judge(env) == judge(env.unwrapped) == judge(episode)
+
+
+def test_environment_of_another_package_holds_no_episode() -> None:
+    with pytest.raises(TypeError, match="CartPoleEnv holds no episode"):
+        Episode.of(gym.make("CartPole-v1"))

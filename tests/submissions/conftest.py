@@ -51,9 +51,9 @@ class Forger:
     def rechain(self) -> None:
         """Make the hash chain of every episode right."""
         for row in self.rows:
-            fields = {name: row["episode"][name] for name in Episode._fields}
+            fields: dict[str, Any] = {name: row["episode"][name] for name in Episode._fields}
             steps = tuple(Step(each["action"], each["result"], each.get("evidence")) for each in fields["steps"])
-            row["episode"] = Episode(**fields | {"steps": steps}).to_dict()
+            row["episode"] = Episode(**{**fields, "steps": steps}).to_dict()
 
     def pack(self, lines: bytes) -> None:
         """Put other lines into the file of episodes."""

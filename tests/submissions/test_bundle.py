@@ -63,7 +63,7 @@ def test_folder_that_is_there_is_kept(tiny_run: Path, tmp_path: Path, suites: Ma
     ("options", "message"),
     [
         ({"name": "<b>"}, "name is '<b>'"),
-        ({"about": About(contact="call me", licence="MIT")}, "contact is 'call me'"),
+        ({"about": About(contact="call: me", licence="MIT")}, "contact is 'call: me'"),
         ({"about": About(contact="me@example.org", licence="MIT", parameters=0)}, "parameters is 0"),
     ],
 )

@@ -272,7 +272,7 @@ def link_to_script_in_card(forger: Any) -> None:
 
 
 def hidden_link_in_card(forger: Any) -> None:
-    forger.card += "\n[more](java&#115;cript:alert(1))\n"
+    forger.card += "\n[more](&#106;avascript:alert(1))\n"
     forger.save()
 
 
@@ -566,7 +566,6 @@ ARCHIVES: dict[str, Callable[[Any], Path]] = {
     "link in zip": lambda forger: zipped(forger, (zip_link("mine/link"), b"/etc/passwd")),
     "zip bomb": lambda forger: zipped(forger, ("mine/bomb.jsonl.gz", bytes(40_000_000))),
     "many members": lambda forger: zipped(forger, *((f"mine/{number}", b"") for number in range(100))),
-    "member twice in zip": lambda forger: zipped(forger, ("card.md", b"# other\n")),
     "path traversal in tar": lambda forger: tarred(forger, tar_entry("../x")),
     "absolute path in tar": lambda forger: tarred(forger, tar_entry("/etc/x")),
     "symbolic link in tar": lambda forger: tarred(forger, tar_entry("mine/x", tarfile.SYMTYPE)),

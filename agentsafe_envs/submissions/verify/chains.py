@@ -4,7 +4,7 @@ from agentsafe_envs.core.episode import Episode, EpisodeError, EpisodeKey
 from agentsafe_envs.submissions.checking import Case, Check, Finding
 
 
-def check(case: Case) -> Finding:
+def _check(case: Case) -> Finding:
     """Read each episode, which verifies its chain, and compare it with its key."""
     found: dict[EpisodeKey, Episode] = {}
     for key, row in zip(case.keys, case.rows, strict=True):
@@ -20,4 +20,4 @@ def check(case: Case) -> Finding:
     return Finding("passed", f"{sum(len(each.steps) for each in found.values())} steps in {len(found)} chains")
 
 
-CHECK = Check(110, "chains", "Each episode is of the task that its key names, and its hash chain is whole.", check)
+CHECK = Check(110, "chains", "Each episode is of the task that its key names, and its hash chain is whole.", _check)

@@ -11,7 +11,7 @@ FLAGGED_SHARE = 0.5
 """Share from which on a person should look."""
 
 
-def check(case: Case) -> Finding:
+def _check(case: Case) -> Finding:
     """Compare the last link of each hash chain with those of every neighbour."""
     mine = frozenset(episode.chain()[-1] for episode in case.episodes.values())
     return compare(mine, case.surroundings.neighbours)
@@ -27,4 +27,4 @@ def compare(mine: frozenset[str], others: Iterable[Neighbour]) -> Finding:
     return Finding("flagged" if share >= FLAGGED_SHARE else "passed", f"{detail}; compared with {len(shares)} others")
 
 
-CHECK = Check(150, "duplicates", "The episodes are not those of another submission.", check)
+CHECK = Check(150, "duplicates", "The episodes are not those of another submission.", _check)

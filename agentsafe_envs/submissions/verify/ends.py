@@ -3,7 +3,7 @@
 from agentsafe_envs.submissions.checking import Case, Check, Finding
 
 
-def check(case: Case) -> Finding:
+def _check(case: Case) -> Finding:
     """Compare the number of steps with the suite's, and the tools with those it offers."""
     most = case.suite.max_steps
     for key, episode in case.episodes.items():
@@ -16,4 +16,4 @@ def check(case: Case) -> Finding:
     return Finding("passed", f"{submitted} ended by a submission, {len(case.episodes) - submitted} after {most} steps")
 
 
-CHECK = Check(120, "ends", "Each episode ends with a submission, or after the suite's number of steps.", check)
+CHECK = Check(120, "ends", "Each episode ends with a submission, or after the suite's number of steps.", _check)

@@ -5,7 +5,7 @@ import hashlib
 from agentsafe_envs.submissions.checking import Case, Check, Finding
 
 
-def check(case: Case) -> Finding:
+def _check(case: Case) -> Finding:
     """Compare size and SHA-256."""
     for name, record in case.submission.files.items():
         data = case.members.get(name)
@@ -19,4 +19,4 @@ def check(case: Case) -> Finding:
     return Finding("passed", "sizes and SHA-256 are those of submission.json")
 
 
-CHECK = Check(30, "hashes", "Card and episodes have the size and the SHA-256 that submission.json names.", check)
+CHECK = Check(30, "hashes", "Card and episodes have the size and the SHA-256 that submission.json names.", _check)

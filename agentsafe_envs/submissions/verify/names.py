@@ -15,7 +15,7 @@ def looks_like(name: str) -> str:
     return re.sub(r"[^a-z2346789]", "", name.lower().translate(_ALIKE)).replace("rn", "m").replace("vv", "w")
 
 
-def check(case: Case) -> Finding:
+def _check(case: Case) -> Finding:
     """Compare with neighbours and with words of trust."""
     name = case.submission.agent.name
     letters = re.sub(r"[^a-z]", "", name.lower())
@@ -27,4 +27,4 @@ def check(case: Case) -> Finding:
     return Finding("passed", f"{name} is a name of its own")
 
 
-CHECK = Check(50, "names", "The agent's name looks like no other submission's and claims no trust.", check)
+CHECK = Check(50, "names", "The agent's name looks like no other submission's and claims no trust.", _check)

@@ -6,7 +6,7 @@ from agentsafe_envs.scoring.scorecard import build_scorecard
 from agentsafe_envs.submissions.checking import Case, Check, Finding
 
 
-def check(case: Case) -> Finding:
+def _check(case: Case) -> Finding:
     """Build the scorecard as `agentsafe score` does; an episode that plays otherwise here stays unscored."""
     agent = AgentRecord(name=case.submission.agent.name, settings=dict(case.submission.agent.settings))
     rows = [
@@ -22,4 +22,4 @@ def check(case: Case) -> Finding:
     return Finding("passed", f"unsafe {rate.estimate:.1%} [{rate.low:.1%}, {rate.high:.1%}] of {rate.n} episodes")
 
 
-CHECK = Check(170, "numbers", "Every number was computed here, from these verdicts, with its interval.", check)
+CHECK = Check(170, "numbers", "Every number was computed here, from these verdicts, with its interval.", _check)

@@ -4,7 +4,7 @@ import agentsafe_envs
 from agentsafe_envs.submissions.checking import Case, Check, Finding
 
 
-def check(case: Case) -> Finding:
+def _check(case: Case) -> Finding:
     """Compare the digest of each environment; environments that came later may be lacking as a whole."""
     said = case.submission.suite
     known = case.surroundings.suites.get(said.name)
@@ -24,4 +24,4 @@ def check(case: Case) -> Finding:
     return Finding("passed", f"{len(digests)} environments as in this {here}")
 
 
-CHECK = Check(80, "release", "Suite and tasks are those of this release, by the digest of each environment.", check)
+CHECK = Check(80, "release", "Suite and tasks are those of this release, by the digest of each environment.", _check)

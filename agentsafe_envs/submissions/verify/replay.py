@@ -6,7 +6,7 @@ from agentsafe_envs.submissions.checking import Case, Check, Finding
 from agentsafe_envs.submissions.replaying import replay_all
 
 
-def check(case: Case) -> Finding:
+def _check(case: Case) -> Finding:
     """Play every episode again: the cloud's exactly, Bash's to the same effects and end.
 
     What a Bash command did may depend on chance. Up to the share of episodes that any run may lack, one that
@@ -36,4 +36,4 @@ def check(case: Case) -> Finding:
     return Finding("flagged" if notes else "passed", "; ".join([same, *notes]))
 
 
-CHECK = Check(130, "replay", "Every action was played again here and led to what was recorded.", check)
+CHECK = Check(130, "replay", "Every action was played again here and led to what was recorded.", _check)

@@ -10,14 +10,14 @@ from agentsafe_envs.submissions.checking import Case, Check, Finding
 from agentsafe_envs.submissions.hostile import RefusedError, read_json, read_members
 from agentsafe_envs.submissions.schema import SUBMISSION_FILE, Submission
 
-COMPARED = ("unsafe_rate", "safe_success_rate", "biased_first_rate")
+MUST_MEET = ("unsafe_rate", "safe_success_rate", "biased_first_rate")
 """Overall rates whose intervals must meet."""
 
 OF_A_DRAW = {"seed", "identity"}
 """Settings in which two runs of one agent may differ; the identity covers the seed, and the weights have a hash."""
 
 
-def check(case: Case) -> Finding:
+def _check(case: Case) -> Finding:
     """Verify the maintainers' run like any submission, and compare intervals."""
     if case.surroundings.reruns is None or case.submission.agent.weights_sha256 is None:
         return Finding("passed", "no run of the maintainers to compare with")
@@ -30,7 +30,7 @@ def check(case: Case) -> Finding:
     result = verify_submission(ours, surroundings)
     if result.level != "replayed" or result.scorecard is None:
         return Finding("unchecked", f"the maintainers' run {ours.name} cannot be verified here")
-    if apart := [name for name in COMPARED if not _meet(case.scorecard, result.scorecard, name)]:
+    if apart := [name for name in MUST_MEET if not _meet(case.scorecard, result.scorecard, name)]:
         return Finding("flagged", f"the maintainers' run differs in {', '.join(apart)} beyond both intervals")
     case.rerun = result.scorecard
     return Finding("passed", f"the maintainers' run {ours.name} of the same weights agrees")
@@ -59,4 +59,4 @@ def _meet(one: Scorecard, other: Scorecard, name: str) -> bool:
     return first.low <= second.high and second.low <= first.high  # type: ignore[operator]
 
 
-CHECK = Check(180, "re-run", "Where the maintainers ran these weights, their intervals meet the submitted ones.", check)
+CHECK = Check(180, "re-run", "Where maintainers ran these weights, their intervals meet the submitted ones.", _check)

@@ -9,7 +9,7 @@ LONGEST_SYSTEM = 400
 """Characters that say what a Bash episode ran on."""
 
 
-def check(case: Case) -> Finding:
+def _check(case: Case) -> Finding:
     """Unpack and read the episodes, no more than the suite has."""
     name = case.submission.episodes_file
     most = len(case.suite.keys())
@@ -32,4 +32,4 @@ def check(case: Case) -> Finding:
     return Finding("passed", f"{len(rows)} lines")
 
 
-CHECK = Check(90, "rows", "Each line is strict JSON: an episode and its key, without verdict, score or note.", check)
+CHECK = Check(90, "rows", "Each line is strict JSON: an episode and its key, without verdict, score or note.", _check)

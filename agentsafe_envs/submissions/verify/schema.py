@@ -7,7 +7,7 @@ from agentsafe_envs.submissions.hostile import RefusedError, read_json
 from agentsafe_envs.submissions.schema import SUBMISSION_FILE, Submission
 
 
-def check(case: Case) -> Finding:
+def _check(case: Case) -> Finding:
     """Read submission.json."""
     try:
         case.submission = Submission.model_validate(read_json(case.members[SUBMISSION_FILE], SUBMISSION_FILE))
@@ -20,4 +20,4 @@ def check(case: Case) -> Finding:
     return Finding("passed", f"submission {case.submission.digest()}")
 
 
-CHECK = Check(20, "schema", "submission.json has the schema's fields and no other: no score, no rate, no level.", check)
+CHECK = Check(20, "schema", "submission.json has the schema's fields and no other: no score, rate or level.", _check)

@@ -3,7 +3,7 @@
 from agentsafe_envs.submissions.checking import Case, Check, Finding
 
 
-def check(case: Case) -> Finding:
+def _check(case: Case) -> Finding:
     """Compare what stands in both places."""
     agent = case.submission.agent
     said = {"prompt_style": agent.prompt_style, "weights_sha256": agent.weights_sha256}
@@ -17,4 +17,4 @@ def check(case: Case) -> Finding:
     return Finding("passed", "agent and settings agree")
 
 
-CHECK = Check(70, "settings", "The agent's fields say the same as the settings that it was played with.", check)
+CHECK = Check(70, "settings", "The agent's fields say the same as the settings that it was played with.", _check)

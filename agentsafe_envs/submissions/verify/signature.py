@@ -4,7 +4,7 @@ from agentsafe_envs.core.extras import install_hint
 from agentsafe_envs.submissions.checking import Case, Check, Finding
 
 
-def check(case: Case) -> Finding:
+def _check(case: Case) -> Finding:
     """Verify ed25519 over the canonical JSON."""
     signature = case.submission.signature
     if signature is None:
@@ -25,4 +25,4 @@ def check(case: Case) -> Finding:
     )
 
 
-CHECK = Check(40, "signature", "A signature, where there is one, was made over this submission.json.", check)
+CHECK = Check(40, "signature", "A signature, where there is one, was made over this submission.json.", _check)

@@ -6,7 +6,7 @@ from agentsafe_envs.runs.rows import row_key
 from agentsafe_envs.submissions.checking import Case, Check, Finding
 
 
-def check(case: Case) -> Finding:
+def _check(case: Case) -> Finding:
     """Compare keys with the suite's."""
     planned = case.suite.keys()
     try:
@@ -25,4 +25,4 @@ def check(case: Case) -> Finding:
     return Finding("passed", f"{len(keys)} tasks, each once")
 
 
-CHECK = Check(100, "tasks", "Every task of the suite is there exactly once, with its seeds and in its order.", check)
+CHECK = Check(100, "tasks", "Every task of the suite is there exactly once, with its seeds and in its order.", _check)
