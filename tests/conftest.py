@@ -48,6 +48,9 @@ PARTS = {
     "uidmap": ("bin/newuidmap",),
     "node": ("bin/node",),
     "submit": ("rfc8785", "zstandard", "cryptography"),
+    "board": ("jinja2",),
+    "axe": ("axe_playwright_python",),
+    "every_eval_ever": ("bin/every_eval_ever",),
     "rsync": ("bin/rsync",),
     "browser": ("playwright", "bin/chromium"),
 }

@@ -183,7 +183,9 @@ def hardest(environment: str, rows: Sequence[Placed], limit: int = 10) -> list[H
             if line.environment == environment:
                 held = {"done": line.safe_success, "unsafe": line.unsafe, "biased": line.first == "biased"}
                 counts[line.template].update(["episodes", *(name for name, holds in held.items() if holds)])
-    found = [HardTemplate(name, *(count[field] for field in HardTemplate._fields[1:])) for name, count in counts.items()]
+    found = [
+        HardTemplate(name, *(count[field] for field in HardTemplate._fields[1:])) for name, count in counts.items()
+    ]
     return sorted(found, key=lambda each: (each.done / each.episodes, -each.unsafe, each.template))[:limit]
 
 

@@ -24,6 +24,7 @@ from markupsafe import Markup
 import agentsafe_envs
 from agentsafe_envs.registration import draw_task, resolve
 from agentsafe_envs.report.page import SPLIT_MEANINGS
+from agentsafe_envs.scoring.suites import SUITES, Suite
 from leaderboard import ranks
 from leaderboard.site import figures
 from leaderboard.site.boards import KINDS, Placed, SuiteBoard, base_of, boards, hardest, short_name
@@ -57,6 +58,7 @@ def build_site(
     reruns: Path | None = None,
     keys: Path | None = None,
     workers: int = 1,
+    suites: Mapping[str, Suite] = SUITES,
     dates: Mapping[str, str] | None = None,
     extra_results: Sequence[Result] = (),
     home: str = "",
@@ -71,6 +73,7 @@ def build_site(
         reruns: Folder of the maintainers' own runs; None where there is none.
         keys: TOML file of listed keys; None where there is none.
         workers: Processes that replay.
+        suites: Suites that may be submitted, by name.
         dates: Day of each submission by its name, as YYYY-MM-DD; None asks git.
         extra_results: Further results, of submissions that this board has verified elsewhere.
         home: Public address of the board, for the downloads; empty where it has none.
@@ -90,6 +93,7 @@ def build_site(
         reruns=reruns,
         keys=keys,
         workers=workers,
+        suites=suites,
         dates=dates,
         on_submission=on_submission,
     )
@@ -192,14 +196,18 @@ class _Pages:
         path = self._out / name
         path.parent.mkdir(parents=True, exist_ok=True)
         style, code = _style(), (HERE / script).read_text("ascii") if script else ""
-        page = _templates().get_template(template).render(
-            **self._shared,
-            root="../" * name.count("/"),
-            here=name,
-            style=Markup(style),
-            script=Markup(code),
-            policy=_policy(style, code),
-            **values,
+        page = (
+            _templates()
+            .get_template(template)
+            .render(
+                **self._shared,
+                root="../" * name.count("/"),
+                here=name,
+                style=Markup(style),
+                script=Markup(code),
+                policy=_policy(style, code),
+                **values,
+            )
         )
         path.write_bytes(page.encode("ascii", "xmlcharrefreplace"))
 

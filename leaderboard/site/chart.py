@@ -6,6 +6,7 @@ their size; the table below it holds the same numbers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
@@ -48,7 +49,7 @@ class Frame(NamedTuple):
 
 
 WIDE = Frame("wide", 1000, 460, 64, 24, 18, 52)
-NARROW = Frame("narrow", 360, 380, 44, 12, 14, 48)
+NARROW = Frame("narrow", 360, 380, 62, 14, 14, 48)
 
 
 class Box(NamedTuple):
@@ -62,10 +63,7 @@ class Box(NamedTuple):
     def meets(self, other: Box) -> bool:
         """Whether they overlap."""
         return (
-            self.left < other.right
-            and other.left < self.right
-            and self.top < other.bottom
-            and other.top < self.bottom
+            self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
         )
 
 
@@ -127,23 +125,54 @@ def _chart(frame: Frame, rows: Sequence[Placed], page: str) -> Element:
     size = {"viewBox": f"0 0 {frame.width} {frame.height}"}
     drawn = element("svg", {**size, "class": f"chart {frame.name}", "aria-hidden": "true", "focusable": "false"})
     drawn.extend(_axes(frame))
-    whiskers, marks = element("g", {"class": "whiskers"}), element("g", {"class": "marks"})
-    for row in reversed(rows):  # the best on top
-        rate = row.result.scorecard.overall.unsafe_rate
-        x, y = _place(frame, row)
-        number = list(KINDS).index(row.kind)
-        low, high = frame.y(rate.low or 0.0), frame.y(rate.high or 0.0)
-        line = {"x1": _px(x), "x2": _px(x), "y1": _px(low), "y2": _px(high), "class": f"range agent-{number}"}
-        whiskers.append(element("line", line))
-        mark = element("path", {"d": SHAPES[number], "transform": f"translate({_px(x)} {_px(y)})"})
-        title = element("title", {}, _told(row))
-        place = {"href": page.format(row.result.slug), "tabindex": "-1", "class": f"spot agent-{number}"}
-        marks.append(element("a", place, title, mark))
-    drawn.extend((whiskers, marks))
+    drawn.append(element("g", {"class": "whiskers"}, *_whiskers(frame, rows)))
+    marks = _links(frame, rows, page) if frame is WIDE else _shapes(frame, rows)
+    drawn.append(element("g", {"class": "marks"}, *marks))
     for label in labels(frame, rows):
         place = {"x": _px(label.x), "y": _px(label.y), "text-anchor": label.anchor, "class": "label"}
         drawn.append(element("text", place, label.text))
     return drawn
+
+
+def _whiskers(frame: Frame, rows: Sequence[Placed]) -> Iterator[Element]:
+    """Intervals of the unsafe rate; one path a kind, since a board may have hundreds of agents."""
+    for number, kind in enumerate(KINDS):
+        lines = []
+        for row in rows:
+            if row.kind == kind:
+                rate = row.result.scorecard.overall.unsafe_rate
+                x, _ = _place(frame, row)
+                lines.append(f"M{_px(x)} {_px(frame.y(rate.low or 0.0))}V{_px(frame.y(rate.high or 0.0))}")
+        if lines:
+            yield element("path", {"d": "".join(lines), "class": f"range agent-{number}"})
+
+
+def _links(frame: Frame, rows: Sequence[Placed], page: str) -> Iterator[Element]:
+    """A mark an agent that leads to its page; the best on top."""
+    for row in reversed(rows):
+        number = list(KINDS).index(row.kind)
+        x, y = _place(frame, row)
+        mark = element("path", {"d": SHAPES[number], "transform": f"translate({_px(x)} {_px(y)})"})
+        place = {"href": page.format(row.result.slug), "tabindex": "-1", "class": f"spot agent-{number}"}
+        yield element("a", place, element("title", {}, _told(row)), mark)
+
+
+def _shapes(frame: Frame, rows: Sequence[Placed]) -> Iterator[Element]:
+    """The same without links, for fingers are wider than marks; one path a kind."""
+    for number, kind in enumerate(KINDS):
+        places = [_place(frame, row) for row in reversed(rows) if row.kind == kind]
+        if places:
+            drawn = "".join(_moved(SHAPES[number], x, y) for x, y in places)
+            yield element("g", {"class": f"spot agent-{number}"}, element("path", {"d": drawn}))
+
+
+def _moved(shape: str, x: float, y: float) -> str:
+    """An outline around another point; an outline has absolute moves and lines, and relative everything else."""
+    return re.sub(
+        r"([ML])(-?[\d.]+) ?(-?[\d.]+)",
+        lambda found: f"{found[1]}{_px(float(found[2]) + x)} {_px(float(found[3]) + y)}",
+        shape,
+    )
 
 
 def _axes(frame: Frame) -> Iterator[Element]:
@@ -227,9 +256,7 @@ def _told(row: Placed) -> str:
 
 def _mark_alone(number: int) -> Element:
     path = element("path", {"d": SHAPES[number]})
-    return element(
-        "svg", {"class": f"marker agent-{number}", "viewBox": "-7 -7 14 14", "aria-hidden": "true"}, path
-    )
+    return element("svg", {"class": f"marker agent-{number}", "viewBox": "-7 -7 14 14", "aria-hidden": "true"}, path)
 
 
 def _px(number: float) -> str:

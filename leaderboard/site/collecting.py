@@ -22,13 +22,16 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 import agentsafe_envs
+from agentsafe_envs.core.episode import digest
 from agentsafe_envs.runs.cache import machine_key, release
 from agentsafe_envs.runs.files import write_whole
+from agentsafe_envs.scoring.suites import SUITES, Suite
 from agentsafe_envs.submissions.checking import Neighbour, Surroundings
 from agentsafe_envs.submissions.folders import find_submissions, surroundings_of
 from agentsafe_envs.submissions.hostile import ARCHIVES, RefusedError, read_members
 from agentsafe_envs.submissions.verification import verify_submission
 from agentsafe_envs.submissions.verify import duplicates
+from agentsafe_envs.submissions.verify.names import looks_like
 from leaderboard.site.results import CheckLine, Result, result_of
 
 SOURCES = ("agents/scripted.py", "scoring", "stats", "submissions")
@@ -72,6 +75,7 @@ def collect(
     reruns: Path | None = None,
     keys: Path | None = None,
     workers: int = 1,
+    suites: Mapping[str, Suite] = SUITES,
     dates: Mapping[str, str] | None = None,
     on_submission: Callable[[str, bool], None] = lambda name, known: None,
 ) -> Collected:
@@ -83,6 +87,7 @@ def collect(
         reruns: Folder of the maintainers' own runs; None where there is none.
         keys: TOML file of listed keys; None where there is none.
         workers: Processes that replay.
+        suites: Suites that may be submitted, by name.
         dates: Day of each, by its name; None asks git when each was added.
         on_submission: Called with the name of each, and whether its result was kept.
 
@@ -91,8 +96,9 @@ def collect(
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder; expected one of submissions")
-    surroundings = surroundings_of(reruns=reruns, keys=keys, workers=workers)
-    around = _digest_of_files([*([keys] if keys else []), *(sorted(reruns.rglob("*")) if reruns else [])])
+    surroundings = replace(surroundings_of(reruns=reruns, keys=keys, workers=workers), suites=suites)
+    files = [*([keys] if keys else []), *(sorted(reruns.rglob("*")) if reruns else [])]
+    around = f"{_digest_of_files(files)} {digest([[name, suite.identity()] for name, suite in suites.items()])}"
     found: list[Result] = []
     refused: list[Refused] = []
     for path in find_submissions(folder):
@@ -100,7 +106,7 @@ def collect(
         (found if isinstance(result, Result) else refused).append(result)  # type: ignore[arg-type]
     days = added_on(folder) if dates is None else dates
     found = [each.model_copy(update={"date": days.get(each.slug)}) for each in found]
-    return _without_copies(found, refused)
+    return _against_neighbours(found, refused)
 
 
 def default_keep() -> Path:
@@ -159,15 +165,16 @@ def _result(
     return result
 
 
-def _without_copies(found: list[Result], refused: list[Refused]) -> Collected:
-    """Compare every submission with the others; this changes with each new one, so it is never kept."""
-    chains = {each.slug: frozenset(each.chains) for each in found}
+def _against_neighbours(found: list[Result], refused: list[Refused]) -> Collected:
+    """Compare each submission with the others; what comes of that changes with each new one, so it is never kept."""
+    neighbours = {each.slug: Neighbour(each.name, frozenset(each.chains)) for each in found}
     shown = []
     for each in found:
-        suite = each.submission.suite.name  # an agent that acts alike in two suites copies nobody
-        same = [other for other in found if other is not each and other.submission.suite.name == suite]
-        others = [Neighbour(other.name, chains[other.slug]) for other in same]
-        status, detail = duplicates.compare(chains[each.slug], others)
+        others = [other for slug, other in neighbours.items() if slug != each.slug]
+        if twin := next((other.name for other in others if looks_like(other.name) == looks_like(each.name)), None):
+            refused.append(Refused(each.slug, f"names: the name {each.name!r} is or looks like that of {twin!r}"))
+            continue
+        status, detail = duplicates.find_copies(neighbours[each.slug].digests, others)
         if status == "refused":
             refused.append(Refused(each.slug, f"duplicates: {detail}"))
             continue

@@ -58,9 +58,7 @@ def board(
     serve_folder(out, port, open_browser=open_browser, say=say)
 
 
-def _build(
-    out: Path, submissions: Path, reruns: Path, keys: Path, keep: Path | None, workers: int, home: str
-) -> int:
+def _build(out: Path, submissions: Path, reruns: Path, keys: Path, keep: Path | None, workers: int, home: str) -> int:
     from leaderboard.site.build import build_site
     from leaderboard.site.collecting import default_keep
 

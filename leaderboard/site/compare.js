@@ -138,9 +138,10 @@
   };
 
   const lines = (environment, split, pairs) => MEASURES.filter(([, only]) => !only || only === split || !split)
-    .map(([measure, only]) => [measure, only && !split ? pairs.filter((pair) => pair.cell.split === only) : pairs])
-    .filter(([, chosen]) => chosen.length)
-    .map(([measure, chosen], number) => {
+    .map(([measure, only]) => [measure, split || only || "all",
+      only && !split ? pairs.filter((pair) => pair.cell.split === only) : pairs])
+    .filter(([, , chosen]) => chosen.length)
+    .map(([measure, where, chosen], number) => {
       const { rates, found } = compared(chosen, measure);
       const row = make("tr", undefined, number ? "" : "first-of-group");
       const head = make("th", environment);
@@ -150,7 +151,7 @@
       Object.assign(told.dataset, { estimate, low, high });
       const picture = make("td", undefined, "drawn");
       picture.append(drawn(found));
-      row.append(head, make("td", split || "all", "word"), make("td", measure, "word"), make("td", chosen.length),
+      row.append(head, make("td", where, "word"), make("td", measure, "word"), make("td", chosen.length),
         ...rates.map((rate) => make("td", (100 * rate).toFixed(0))), told, picture);
       return row;
     });

@@ -60,7 +60,11 @@ def write_downloads(found: Sequence[SuiteBoard], out: Path, made: date, home: st
         The files of each agent.
     """
     rows = [(suite, row) for suite in found for row in suite.rows]
-    document = {"made": made.isoformat(), "release": agentsafe_envs.__version__, "agents": [entry(*each) for each in rows]}
+    document = {
+        "made": made.isoformat(),
+        "release": agentsafe_envs.__version__,
+        "agents": [entry(*each) for each in rows],
+    }
     (out / "board.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
     (out / "board.csv").write_text(as_csv(document["agents"]))
     downloads = []
@@ -107,7 +111,7 @@ def as_csv(entries: Sequence[dict[str, Any]]) -> str:
     out = io.StringIO()
     lines = [dict(_flat(each)) for each in entries]
     names = list(lines[0]) if lines else ["agent"]
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(names)
     writer.writerows([_plain(line[name]) for name in names] for line in lines)
     return out.getvalue()

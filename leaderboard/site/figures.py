@@ -12,7 +12,7 @@ from agentsafe_envs.report.markup import element
 from agentsafe_envs.report.plots import SHARE, PlotRow, agent_label, first_means, panel
 from agentsafe_envs.scoring.measures import MEASURES, Measure
 from agentsafe_envs.scoring.scorecard import EnvironmentScore, Rate
-from leaderboard.site.boards import Placed, cells_of, first_shares, short_name, split_order
+from leaderboard.site.boards import KINDS, Placed, cells_of, first_shares, short_name, split_order
 from leaderboard.site.results import Result
 
 BAR_WIDTH = 12
@@ -50,8 +50,8 @@ def number(rate: Interval | None) -> Markup:
         return Markup('<span class="none">-</span>')
     ends = ""
     if rate.low is not None and rate.high is not None:
-        ends = f' <small>{100 * rate.low:.0f}\u2013{100 * rate.high:.0f}</small>'
-    return Markup(f'<span class="rate">{100 * rate.estimate:.0f}</span>{ends}')
+        ends = f" <small>{100 * rate.low:.0f}\u2013{100 * rate.high:.0f}</small>"
+    return Markup(f"{100 * rate.estimate:.0f}{ends}")
 
 
 def size(parameters: int | None) -> str:
@@ -81,9 +81,12 @@ def first_bars(result: Result, environments: Sequence[str]) -> Markup:
     return Markup(
         f'<svg class="bars" role="img" aria-label="{escape(told)}" width="{width}" height="{BAR_HEIGHT + 1}" '
         f'viewBox="0 0 {width} {BAR_HEIGHT + 1}"><title>{escape(told)}</title>'
-        f'<path class="floor" d="M0 {BAR_HEIGHT + 0.5}H{width}"/><path class="bar" d="{"".join(bars)}"/>'
-        f'<path class="silent" d="{"".join(empty)}"/></svg>'
+        f'<path class="floor" d="M0 {BAR_HEIGHT + 0.5}H{width}"/>{_path("bar", bars)}{_path("silent", empty)}</svg>'
     )
+
+
+def _path(name: str, parts: Sequence[str]) -> str:
+    return f'<path class="{name}" d="{"".join(parts)}"/>' if parts else ""
 
 
 def profile(environment: str, shown: Sequence[Result]) -> list[Markup]:
@@ -92,7 +95,7 @@ def profile(environment: str, shown: Sequence[Result]) -> list[Markup]:
     found = []
     for measure in map(_BY_FIELD.__getitem__, PROFILED):
         rows = [
-            PlotRow.of(split, agent_label(agent, each.name), agent, rate)
+            _row(split, agent, each, rate, alone=len(shown) == 1)
             for split in split_order(cells[0], environment)
             if _told_in(measure, split)
             for agent, each in enumerate(shown)
@@ -125,8 +128,14 @@ def by_agent(environment: str, rows: Sequence[Placed]) -> list[Markup]:
     return found
 
 
+def _row(split: str, agent: int, result: Result, rate: Rate, *, alone: bool) -> PlotRow:
+    if alone:
+        return PlotRow.of("", split, agent, rate)
+    return PlotRow.of(split, agent_label(agent, result.name), agent, rate)
+
+
 def _colour(row: Placed) -> int:
-    return {"model": 0, "student": 1, "script": 2, "program": 3}[row.kind]
+    return list(KINDS).index(row.kind)
 
 
 def _told_in(measure: Measure, split: str) -> bool:

@@ -18,9 +18,9 @@ from agentsafe_envs.scoring.measures import ScoredEpisode
 from agentsafe_envs.scoring.scorecard import Scorecard
 from agentsafe_envs.scoring.walkthrough import verdict_text
 from agentsafe_envs.stats.intervals import rate
-from agentsafe_envs.submissions.checking import Level
+from agentsafe_envs.submissions.checking import TrustLevel
 from agentsafe_envs.submissions.hostile import read_members
-from agentsafe_envs.submissions.schema import CARD_FILE, Submission
+from agentsafe_envs.submissions.schema import AGENT_CARD_FILE, Submission
 from agentsafe_envs.submissions.verification import VerificationResult
 
 MOST_SHOWN = 160
@@ -135,7 +135,7 @@ class Result(_Part):
     submission: Submission
     card: str
     digest: str
-    level: Level
+    level: TrustLevel
     checks: list[CheckLine]
     scorecard: Scorecard
     rerun: Scorecard | None = None
@@ -177,7 +177,7 @@ def result_of(found: VerificationResult, *, slug: str) -> Result:
     return Result(
         slug=slug,
         submission=found.submission,
-        card=read_members(found.path)[CARD_FILE].decode(),
+        card=read_members(found.path)[AGENT_CARD_FILE].decode(),
         digest=found.digest,
         level=found.level,
         checks=[CheckLine(**check._asdict()) for check in found.checks],
@@ -194,9 +194,7 @@ def share_of(values: Sequence[bool], lines: Sequence[EpisodeLine]) -> Share:
     """The share of true values, one an episode of ``lines``, with the interval of the scorecards."""
     tasks = [f"{line.split}/{line.seed}" for line in lines]
     found = rate([int(value) for value in values], [line.cluster for line in lines], tasks)
-    return Share(
-        estimate=rounded(found.estimate), low=rounded(found.low), high=rounded(found.high), n=found.n
-    )
+    return Share(estimate=rounded(found.estimate), low=rounded(found.low), high=rounded(found.high), n=found.n)
 
 
 def select(

@@ -14,10 +14,10 @@ FLAGGED_SHARE = 0.5
 def _check(case: Case) -> Finding:
     """Compare the last link of each hash chain with those of every neighbour."""
     mine = frozenset(episode.chain()[-1] for episode in case.episodes.values())
-    return compare(mine, case.surroundings.neighbours)
+    return find_copies(mine, case.surroundings.neighbours)
 
 
-def compare(mine: frozenset[str], others: Iterable[Neighbour]) -> Finding:
+def find_copies(mine: frozenset[str], others: Iterable[Neighbour]) -> Finding:
     """How many of the episodes with these digests are another submission's."""
     shares = [(len(mine & neighbour.digests) / len(mine), neighbour.name) for neighbour in others]
     share, name = max(shares, default=(0.0, ""))
