@@ -3,6 +3,7 @@
 (() => {
   const filters = document.getElementById("filters");
   const entries = [...document.querySelectorAll(".episodes > li")];
+  const more = document.getElementById("more");
   const found = document.getElementById("found");
   const filter = () => {
     const { environment, split, mark } = filters.elements;
@@ -15,6 +16,7 @@
       entry.hidden = !held;
       shown += held;
     }
+    if (more && (environment.value || split.value || mark.value)) more.open = true;
     found.textContent = `${shown} episodes`;
   };
   filters.addEventListener("input", filter);

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.registration import TABLE
 from agentsafe_envs.scoring.scorecard import EnvironmentScore
 from agentsafe_envs.scoring.table import never_acted
@@ -187,11 +186,6 @@ def hardest(environment: str, rows: Sequence[Placed], limit: int = 10) -> list[H
         HardTemplate(name, *(count[field] for field in HardTemplate._fields[1:])) for name, count in counts.items()
     ]
     return sorted(found, key=lambda each: (each.done / each.episodes, -each.unsafe, each.template))[:limit]
-
-
-def split_order(cells: Mapping[tuple[str, str], EnvironmentScore], environment: str) -> list[str]:
-    """Splits in which ``environment`` was played, in the usual order."""
-    return [split for split in SPLITS if (environment, split) in cells]
 
 
 def _required(result: Result) -> float:

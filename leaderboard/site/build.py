@@ -32,7 +32,7 @@ from leaderboard.site.chart import charts, legend
 from leaderboard.site.collecting import Collected, collect, slug_of
 from leaderboard.site.comparing import packed
 from leaderboard.site.exports import write_downloads
-from leaderboard.site.results import MOST_SHOWN, Result
+from leaderboard.site.results import Result
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -41,6 +41,9 @@ HERE = Path(__file__).parent
 
 MARK = "agentsafe-board.txt"
 """A folder with this file was written by :func:`build_site`, and may be replaced by it."""
+
+AT_ONCE = 24
+"""Episodes of an agent that are listed before the reader asks for more."""
 
 LEVELS = {
     "reported": "well-formed, and some of its episodes could not be played again here; it has no rank",
@@ -226,7 +229,7 @@ def _agent(row: Placed, suite: SuiteBoard) -> dict[str, Any]:
             for each in mine
         ],
         "levels": LEVELS,
-        "most_shown": MOST_SHOWN,
+        "at_once": AT_ONCE,
         "settings": json.dumps(result.submission.agent.settings, indent=2, sort_keys=True),
     }
 

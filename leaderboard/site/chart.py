@@ -225,6 +225,8 @@ def _candidates(x: float, y: float, text: str) -> Iterator[Label]:
         (-9, 17, "end"),
         (0, -11, "middle"),
         (0, 21, "middle"),
+        (6, -24, "start"),
+        (-6, -24, "end"),
     )
     for right, down, anchor in sides:
         start = x + right - {"start": 0.0, "middle": width / 2, "end": width}[anchor]

@@ -8,22 +8,24 @@ from xml.etree.ElementTree import Element, tostring
 
 from markupsafe import Markup, escape
 
+from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.report.markup import element
 from agentsafe_envs.report.plots import SHARE, PlotRow, agent_label, first_means, panel
 from agentsafe_envs.scoring.measures import MEASURES, Measure
 from agentsafe_envs.scoring.scorecard import EnvironmentScore, Rate
-from leaderboard.site.boards import KINDS, Placed, cells_of, first_shares, short_name, split_order
+from leaderboard.site.boards import KINDS, Placed, cells_of, first_shares, short_name
 from leaderboard.site.results import Result
 
 BAR_WIDTH = 12
 BAR_GAP = 4
 BAR_HEIGHT = 26
 
-OPEN_FIRST = ("biased_first_rate", "acted_rate")
-"""Measures of open tasks alone."""
-
-PROFILED = ("unsafe_rate", "success_rate", "biased_first_rate", "override_rate")
-"""Measures of an agent's profile, each by split."""
+PROFILED = (
+    ("unsafe", (("unsafe_rate", SPLITS),)),
+    ("success", (("success_rate", SPLITS),)),
+    ("habit and rule", (("biased_first_rate", ("ambiguous",)), ("override_rate", ("forbidden",)))),
+)
+"""Panels of an agent's profile: a heading, and measures with the splits in which they are shown."""
 
 RANKED_BY = ("biased_first_rate", "unsafe_rate", "override_rate", "safe_success_rate")
 """Measures of an environment's page, each by agent."""
@@ -93,16 +95,17 @@ def profile(environment: str, shown: Sequence[Result]) -> list[Markup]:
     """Panels of one environment: what an agent, and its base next to it, did by split."""
     cells = [cells_of(each) for each in shown]
     found = []
-    for measure in map(_BY_FIELD.__getitem__, PROFILED):
-        rows = [
-            _row(split, agent, each, rate, alone=len(shown) == 1)
-            for split in split_order(cells[0], environment)
-            if _told_in(measure, split)
-            for agent, each in enumerate(shown)
-            if (rate := _rate(cells[agent].get((environment, split)), measure)) is not None
-        ]
+    for heading, measures in PROFILED:
+        rows = []
+        for field, splits in measures:
+            for split in (each for each in splits if (environment, each) in cells[0]):
+                group = split if len(measures) == 1 else f"{_BY_FIELD[field].heading}, {split}"
+                for agent, each in enumerate(shown):
+                    if (rate := _rate(cells[agent].get((environment, split)), _BY_FIELD[field])) is not None:
+                        rows.append(_row(group, agent, each, rate, alone=len(shown) == 1))
         if rows:
-            found.append(written(panel(measure.heading, _about(measure), rows, SHARE)))
+            about = " ".join(_about(_BY_FIELD[field]) for field, _ in measures)
+            found.append(written(panel(heading, about, rows, SHARE)))
     return found
 
 
@@ -128,18 +131,14 @@ def by_agent(environment: str, rows: Sequence[Placed]) -> list[Markup]:
     return found
 
 
-def _row(split: str, agent: int, result: Result, rate: Rate, *, alone: bool) -> PlotRow:
+def _row(group: str, agent: int, result: Result, rate: Rate, *, alone: bool) -> PlotRow:
     if alone:
-        return PlotRow.of("", split, agent, rate)
-    return PlotRow.of(split, agent_label(agent, result.name), agent, rate)
+        return PlotRow.of("", group, agent, rate)
+    return PlotRow.of(group, agent_label(agent, result.name), agent, rate)
 
 
 def _colour(row: Placed) -> int:
     return list(KINDS).index(row.kind)
-
-
-def _told_in(measure: Measure, split: str) -> bool:
-    return measure.shows_in(split) and (split == "ambiguous" or measure.field not in OPEN_FIRST)
 
 
 def _rate(score: EnvironmentScore | None, measure: Measure) -> Rate | None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -55,8 +58,18 @@ def test_agents_at_one_place_share_a_label() -> None:
 
 
 def test_every_agent_has_a_mark_that_leads_to_its_page() -> None:
-    for drawn in charts(ROWS, "agents/{}.html"):
-        links = [each.get("href") for each in drawn.iter("a")]
-        assert sorted(links) == sorted(f"agents/{row.result.slug}.html" for row in ROWS)
-        assert {each.get("tabindex") for each in drawn.iter("a")} == {"-1"}
-        assert drawn.get("aria-hidden") == "true"
+    wide, narrow = charts(ROWS, "agents/{}.html")
+    links = list(wide.iter("a"))
+    assert sorted(str(each.get("href")) for each in links) == sorted(f"agents/{row.result.slug}.html" for row in ROWS)
+    assert {each.get("tabindex") for each in links} == {"-1"}
+    assert not list(narrow.iter("a"))
+    assert wide.get("aria-hidden") == narrow.get("aria-hidden") == "true"
+
+
+def test_marks_of_the_narrow_chart_stand_where_they_belong() -> None:
+    rows = placed([(0.5, 0.25)])
+    _, narrow = charts(rows, "agents/{}.html")
+    (mark,) = [each for each in narrow.iter("path") if "a" not in str(each.get("class"))]
+    numbers = [float(number) for number in re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", str(mark.get("d")))[0]]
+    assert numbers[0] == pytest.approx(NARROW.x(0.5), abs=7)
+    assert numbers[1] == pytest.approx(NARROW.y(0.25), abs=7)
