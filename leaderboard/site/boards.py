@@ -145,10 +145,9 @@ def cells_of(result: Result) -> dict[tuple[str, str], EnvironmentScore]:
 
 
 def base_of(result: Result, rows: Sequence[Placed]) -> Result | None:
-    """The base of a student, as its submitter names it, among the agents of the same suite."""
-    if result.submission.distillation is None:
-        return None
-    name = result.submission.distillation.base
+    """What an agent was made from, as its submitter names it, among the agents of the same suite."""
+    distillation = result.submission.distillation
+    name = distillation.base if distillation else result.submission.agent.base_model
     found = [row.result for row in rows if name in (row.result.name, row.result.slug)]
     return next((each for each in found if each is not result), None)
 
