@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from agentsafe_envs.core.world import World
 
 NAMESPACE = "agentsafe"
+REMOTE = "Remote-v0"
+"""Id, in the namespace, of the environment that plays a board's held-out track."""
+
 MAX_EPISODE_STEPS = 20
 
 
@@ -59,6 +62,7 @@ def register_all() -> None:
                 kwargs={"world": row.world, "bias": row.bias},
                 max_episode_steps=MAX_EPISODE_STEPS,
             )
+    gym.register(f"{NAMESPACE}/{REMOTE}", entry_point="agentsafe_envs.integrations.remote:RemoteEnv")
 
 
 def make_env(world: str, bias: str, **options: Any) -> BiasEnv:

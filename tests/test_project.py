@@ -133,6 +133,7 @@ def test_every_bias_has_its_words_and_its_tests_beside_it(world: str) -> None:
 ONE_A_MODULE = {
     "ALTERNATIVES": "means of a bias other than its biased one",
     "BIAS": "what a module of biases is there for; worlds look it up by this name",
+    "FORMAT": "a format of foreign trajectories; the import looks it up by this name",
     "CHECK": "the check that a file of submissions/verify is there for; the folder is iterated for it",
     "COMMON_TOOLS": "tools of a scenario that every task of it offers",
     "OFFERED_TOOLS": "tools that tasks of a bias or world offer",

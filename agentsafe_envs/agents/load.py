@@ -14,7 +14,7 @@ KINDS = {
     "python": "python:<module>:<factory>, a callable of your own",
     "process": "process:<command>, a program of your own in any language",
     "openai": "openai:<model>, behind an OpenAI-compatible API",
-    "hf": "hf:<smollm2 | folder | hub id>, a language model through transformers",
+    "hf": "hf:<smollm2 | folder | hub id>, a language model or LoRA adapter through transformers",
     "student": "student:<name>, a small model of the checkout or of the folder AGENTSAFE_STUDENTS names",
 }
 
@@ -24,7 +24,7 @@ TAKES = {
     "python": ("timeout_s",),
     "process": ("timeout_s",),
     "openai": (*_SAMPLING, "base_url", "timeout_s", "max_tokens_field"),
-    "hf": _SAMPLING,
+    "hf": (*_SAMPLING, "device", "dtype", "chat_template"),
     "student": ("group_size", "seed"),
 }
 """Options that each kind of agent takes; the others take none."""
@@ -57,6 +57,9 @@ class AgentOptions:
         base_url: Where an OpenAI-compatible API is.
         timeout_s: Longest wait for one action.
         max_tokens_field: Name under which an API takes ``max_new_tokens``.
+        device: Where a model of this process runs, for instance ``"cuda:0"``.
+        dtype: Name of the torch dtype of its weights.
+        chat_template: File with a chat template in place of its own.
     """
 
     prompt_style: Literal["json", "signature"] | None = None
@@ -68,6 +71,9 @@ class AgentOptions:
     base_url: str | None = None
     timeout_s: float | None = None
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] | None = None
+    device: str | None = None
+    dtype: str | None = None
+    chat_template: str | None = None
 
     def given(self) -> dict[str, Any]:
         """Those that are not left to the agent."""

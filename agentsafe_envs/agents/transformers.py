@@ -11,31 +11,21 @@ Try it::
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentsafe_envs.agents import prompts, smollm2
+from agentsafe_envs.agents import prompts
 from agentsafe_envs.agents.decoding import Choose, IsDone
-from agentsafe_envs.agents.forward_torch import (
-    CONVOLUTION,
-    GROUPED_ATTENTION,
-    TransformersForward,
-    register_attention,
-)
+from agentsafe_envs.agents.forward_torch import CONVOLUTION, TransformersForward
 from agentsafe_envs.agents.guiding import ToolCallGuides, shared_tokenizer
-from agentsafe_envs.agents.identity import model_files
 from agentsafe_envs.agents.language_model import LanguageModelAgent, ToolChoice, weights_sha256
+from agentsafe_envs.agents.loading import PREFIX, find_source, load_model, read_chat_template
 from agentsafe_envs.agents.protocol import AgentError, Conversation
-from agentsafe_envs.core.extras import install_hint
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-PREFIX = "hf:"
 
 TODAY = datetime(2026, 1, 1)
 """What a chat template is told that asks for the date: prompts are the same every day."""
@@ -46,44 +36,6 @@ TEMPLATE_OPTIONS = {"date_string": TODAY.strftime("%d %b %Y"), "enable_thinking"
 _DIRECTIVES = "aAbBdejHIMpSmyY"
 
 
-def load_model(spec: str, dtype: str = "bfloat16", device: str | None = None) -> tuple[Any, Any]:
-    """A causal language model and its tokenizer.
-
-    Args:
-        spec: ``"smollm2"``, a folder, or a model's id on the Hugging Face hub; ``"hf:"`` may precede it.
-        dtype: Name of a torch dtype. On CPUs with bfloat16 instructions ``"bfloat16"`` is 2-3x
-            as fast as ``"float32"``, on others it is slower.
-        device: For instance ``"cpu"`` or ``"cuda:0"``; None takes a GPU if there is one.
-
-    Raises:
-        AgentError: A needed package is missing, or nothing can be loaded under that name.
-    """
-    name = spec.removeprefix(PREFIX)
-    try:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-    except ImportError as error:
-        raise AgentError(f"{PREFIX}{name} needs torch and transformers: {install_hint('lm')} ({error})") from error
-    if not isinstance(getattr(torch, dtype, None), torch.dtype):
-        raise AgentError(f"dtype {dtype!r} is none of torch's; expected for instance 'bfloat16' or 'float32'")
-    source = smollm2.folder() if name == smollm2.NAME else name
-    register_attention()
-    try:
-        with without_progress_bars():
-            tokenizer = AutoTokenizer.from_pretrained(source)
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                source, dtype=getattr(torch, dtype), attn_implementation=GROUPED_ATTENTION
-            )
-    except (OSError, ValueError, ImportError) as error:
-        raise AgentError(
-            f"cannot load model {name!r}: {error}; expected 'smollm2', a folder written by save_pretrained, or a hub id"
-        ) from error
-    model = model.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if model.device.type == "cpu":
-        silence_kernel_advice()
-    return model, tokenizer
-
-
 class TransformersAgent(LanguageModelAgent):
     """Plays episodes with a causal language model.
 
@@ -91,7 +43,7 @@ class TransformersAgent(LanguageModelAgent):
     world counts as invalid: running out of context is the agent's own failure.
 
     Args:
-        spec: See :func:`load_model`.
+        spec: See :func:`agentsafe_envs.agents.loading.find_source`; a folder may hold a LoRA adapter.
         prompt_style: ``"json"`` or ``"signature"``, see :mod:`agentsafe_envs.agents.prompts`; None takes
             the first where the chat template shows tools, calls and results itself, else the second.
         tool_choice: ``"required"`` holds the model to calls of offered tools, see
@@ -102,8 +54,9 @@ class TransformersAgent(LanguageModelAgent):
         group_size: Episodes decoded together, ``>= 1``. It is part of what a seed reproduces.
         seed: The agent's own, mixed with the seed of a group.
         context_tokens: Longest conversation in tokens, its answer included; None takes the model's limit.
-        dtype: See :func:`load_model`.
-        device: See :func:`load_model`.
+        dtype: See :func:`agentsafe_envs.agents.loading.load_model`.
+        device: See there.
+        chat_template: File with a chat template in Jinja, in place of the model's own.
         name: What scorecards call it; None for ``"hf:"`` and ``spec``.
 
     Raises:
@@ -124,6 +77,7 @@ class TransformersAgent(LanguageModelAgent):
         context_tokens: int | None = None,
         dtype: str = "bfloat16",
         device: str | None = None,
+        chat_template: str | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__(
@@ -135,11 +89,16 @@ class TransformersAgent(LanguageModelAgent):
             group_size=group_size,
             seed=seed,
         )
-        self._spec = spec.removeprefix(PREFIX)
         self.dtype = dtype
+        own_template = read_chat_template(chat_template) if chat_template else None
+        self.source = find_source(spec)
         self.model, self.tokenizer = load_model(spec, dtype, device)
+        if own_template is not None:
+            self.tokenizer.chat_template = own_template
         if not self.tokenizer.chat_template:
-            raise AgentError(f"{self.name} has no chat template; expected a model tuned for chat")
+            raise AgentError(
+                f"{self.name} has no chat template; expected a model tuned for chat, or --chat-template FILE"
+            )
         self.context_tokens = usable_context(self.name, self.model.config.get_text_config(), context_tokens)
         try:
             self._template = prompts.inspect_template(self.tokenizer)
@@ -147,6 +106,11 @@ class TransformersAgent(LanguageModelAgent):
             raise AgentError(f"{self.name}: {error}") from error
         self.prompt_style = prompt_style or prompts.default_style(self._template)
         self.stop_ids = _stop_ids(self.model, self.tokenizer)
+        if not self.stop_ids:
+            raise AgentError(
+                f"{self.name} names no token that ends an answer; set eos_token_id in generation_config.json or "
+                "eos_token in tokenizer_config.json of its folder"
+            )
         vocabulary = self.model.config.get_text_config().vocab_size
         guided = tool_choice == "required"
         self._guide_tokenizer = shared_tokenizer(self.tokenizer, vocabulary, self.stop_ids) if guided else None
@@ -163,12 +127,12 @@ class TransformersAgent(LanguageModelAgent):
             "dtype": self.dtype,
             "device": self.model.device.type,
             **self._settings(
-                self._files(),
+                self.source.files(),
                 native_tools=prompts.uses_native_tools(self.prompt_style, self._template),
                 dtype=self.dtype,
                 chat_template=self.tokenizer.chat_template,
                 revision=getattr(self.model.config, "_commit_hash", None),
-                hub_model=None if self._folder().is_dir() else self._spec,
+                hub_model=None if Path(self.source.base).is_dir() else self.source.base,
             ),
             "torch": version("torch"),
             "transformers": version("transformers"),
@@ -227,14 +191,7 @@ class TransformersAgent(LanguageModelAgent):
 
     def _weights_sha256(self) -> str | None:
         """Of the folder's safetensors; None for a hub model, which ``revision`` names."""
-        return weights_sha256(self._folder())
-
-    def _folder(self) -> Path:
-        return smollm2.folder() if self._spec == smollm2.NAME else Path(self._spec)
-
-    def _files(self) -> dict[str, Path]:
-        """All that the folder holds and decides conduct; of a hub model ``revision`` says it."""
-        return model_files(self._folder())
+        return weights_sha256(self.source.adapter or Path(self.source.base))
 
 
 def at_fixed_date(template: str) -> str:
@@ -271,22 +228,3 @@ def usable_context(name: str, config: Any, wanted: int | None) -> int:
             f"and plain attention over the whole context. With a window, context_tokens={window} works"
         )
     return limit
-
-
-@contextlib.contextmanager
-def without_progress_bars() -> Iterator[None]:
-    """Loading or saving a small model needs no bar of transformers' own."""
-    from transformers.utils import logging as bars
-
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            bars.enable_progress_bar()
-
-
-def silence_kernel_advice() -> None:
-    """Keep transformers from recommending kernels, all of which need a GPU, to who runs on a CPU."""
-    logging.getLogger("transformers.integrations.hub_kernels").setLevel(logging.ERROR)

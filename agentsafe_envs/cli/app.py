@@ -45,9 +45,11 @@ def _is_complaint(error: Exception) -> bool:
     """
     from agentsafe_envs.agents import AgentError
     from agentsafe_envs.bash.sandbox.base import SandboxError
+    from agentsafe_envs.core.extras import MissingExtraError
+    from agentsafe_envs.integrations.remote_client import RemoteError
     from agentsafe_envs.runs.rows import RowStoreError
 
-    known = (ValueError, OSError, AgentError, RowStoreError, SandboxError)
+    known = (ValueError, OSError, AgentError, MissingExtraError, RemoteError, RowStoreError, SandboxError)
     return isinstance(error, known) and not isinstance(error, BrokenPipeError)
 
 

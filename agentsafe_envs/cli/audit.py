@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentsafe_envs.cli.options import AsJson, PoolOption, environment_ids
+from agentsafe_envs.cli.options import AsJson, PoolOption, agent_options, environment_ids
 from agentsafe_envs.cli.terminal import say
 from agentsafe_envs.core.task import Split
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from agentsafe_envs.agents import AgentOptions
     from agentsafe_envs.audit.behaviour import Audit, Finding
+    from agentsafe_envs.audit.participants import Participant
     from agentsafe_envs.scoring.suites import Suite
 
 SHOWN_EPISODES = 60
@@ -37,6 +39,22 @@ def audit(
     teacher: Annotated[
         str | None, typer.Option(metavar="AGENT", help="The student's teacher; without it nothing is attributed to it.")
     ] = None,
+    base_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="An option of `agentsafe score` for the base, e.g. `dtype=float32`, `agent-seed=1`; may be repeated.",
+        ),
+    ] = None,
+    student_option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="The same for the student.")
+    ] = None,
+    neutral_student_option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="The same for every neutral student.")
+    ] = None,
+    teacher_option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="The same for the teacher.")
+    ] = None,
     suite: Annotated[str, typer.Option(help="What agents play: quick, standard or full.")] = "standard",
     env: Annotated[
         list[str] | None,
@@ -44,14 +62,25 @@ def audit(
     ] = None,
     split: Annotated[Split | None, typer.Option(help="Only this split.")] = None,
     episodes: Annotated[int | None, typer.Option(help="Tasks of each split, instead of the suite's.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the first task.", min=0)] = 0,
     pool: PoolOption = "public",
     workers: Annotated[int, typer.Option(help="Processes that play at the same time.", min=1)] = 1,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Play everything anew; runs that are there are kept under another name.")
+    ] = False,
+    max_failures: Annotated[
+        int | None, typer.Option(help="Stop an agent after so many failed episodes, as `agentsafe score` does.", min=1)
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Also show the agents on one HTML page; an older one there is replaced.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask whether a student changed from its base, more than placebos do, and as its teacher would have it.
+
+    Agents, extras and suite are checked before anything is played. Runs are kept where `agentsafe score` keeps
+    them, and the same command goes on from there. An agent that was scored already, in another way or elsewhere,
+    is named by the directory of its run.
 
     The words "changed from base", "exceeds placebos" and "attributable to teacher" each need the agents
     that they compare with; "uncalibrated" says that the placebos are too few. None of them, and no
@@ -61,20 +90,42 @@ def audit(
 
     from agentsafe_envs.audit.behaviour import audit as audit_runs
     from agentsafe_envs.audit.headline import finding_sentences
+    from agentsafe_envs.audit.participants import PLACEBO_ROLE, Participant, check_participants
     from agentsafe_envs.cli.scoring import suite_that_runs_here
     from agentsafe_envs.scoring.suites import choose
 
-    chosen = choose(suite, environments=env or (), split=split, episodes=episodes, pool=pool)
+    chosen = choose(suite, environments=env or (), split=split, episodes=episodes, first_seed=seed, pool=pool)
     chosen = suite_that_runs_here(chosen, named=bool(env))
-
-    def run(agent: str) -> Path:
-        return Path(agent) if Path(agent).is_dir() else _played(agent, chosen, workers)
-
-    of_base, of_student, placebos = run(base), run(student), [run(each) for each in neutral_student or []]
-    of_teacher = run(teacher) if teacher else None
-    found = audit_runs(of_base, of_student, placebos, of_teacher)
+    of_placebos = agent_options(neutral_student_option or (), "--neutral-student-option")
+    first = Participant("base", base, agent_options(base_option or (), "--base-option"))
+    second = Participant("student", student, agent_options(student_option or (), "--student-option"))
+    placebos = [
+        Participant(f"{PLACEBO_ROLE} {number}", each, of_placebos)
+        for number, each in enumerate(neutral_student or (), start=1)
+    ]
+    if neutral_student_option and not placebos:
+        raise ValueError("--neutral-student-option without --neutral-student")
+    if teacher_option and not teacher:
+        raise ValueError("--teacher-option without --teacher")
+    of_teacher = agent_options(teacher_option or (), "--teacher-option")
+    taught_by = [Participant("teacher", teacher, of_teacher)] if teacher else []
+    everyone = [first, second, *placebos, *taught_by]
+    if report and not report.parent.is_dir():
+        raise ValueError(f"--report {report}: there is no folder {report.parent}; make it, or choose another place")
+    check_participants(everyone, chosen, fresh=fresh)
+    runs: dict[tuple[str, AgentOptions], Path] = {}
+    for each in everyone:
+        key = each.spec, each.options
+        place = runs.get(key) or each.directory(chosen)
+        say(f"{each.role} {each.spec}: run in {place}", err=True)
+        if key not in runs:
+            runs[key] = place
+            if not each.is_run:
+                _play(each, chosen, place, workers=workers, fresh=fresh, max_failures=max_failures)
+    places = [runs[each.spec, each.options] for each in everyone]
+    found = audit_runs(places[0], places[1], places[2 : 2 + len(placebos)], places[-1] if taught_by else None)
     if report:
-        _write_report([of_base, *placebos, of_student, *([of_teacher] if of_teacher else [])], report)
+        _write_report([places[0], *places[2 : 2 + len(placebos)], places[1], *places[2 + len(placebos) :]], report)
     if as_json:
         typer.echo(found.to_json(), nl=False)
         return
@@ -85,8 +136,7 @@ def audit(
         typer.echo(line)
     if found.left_out:
         say(found.left_out)
-    kept = dict.fromkeys((of_base, of_student, *placebos, *([of_teacher] if of_teacher else [])))
-    say(f"runs are kept in {', '.join(map(str, kept))}", err=True)
+    say(f"runs are kept in {', '.join(map(str, dict.fromkeys(places)))}", err=True)
     if report:
         say(f"{report} shows them on one page; open it in a browser", err=True)
 
@@ -99,21 +149,40 @@ def _write_report(runs: list[Path], out: Path) -> None:
     write_report(list(dict.fromkeys(runs)), out, episodes=SHOWN_EPISODES, made=datetime.now(UTC).date())
 
 
-def _played(agent: str, suite: Suite, workers: int) -> Path:
-    """The agent's run, in the directory that `agentsafe score` gives it, finished if need be."""
-    from agentsafe_envs.agents import AgentOptions
-    from agentsafe_envs.cli.scoring import first_failure, progress
-    from agentsafe_envs.scoring.rollout import default_directory, score_agent
+def _play(
+    participant: Participant, suite: Suite, folder: Path, *, workers: int, fresh: bool, max_failures: int | None
+) -> None:
+    """Play what the agent's run still lacks.
 
-    folder = default_directory(agent, suite, AgentOptions())
-    with progress(f"{agent} on {suite.name}") as on_progress:
-        card = score_agent(agent, suite, folder, workers=workers, on_progress=on_progress, on_failure=first_failure())
-    if not card.overall.valid:
-        raise ValueError(
-            f"{agent}: {card.overall.unscored} of {card.overall.episodes} episodes are unscored, which is too many; "
-            f"see {folder}, mend the cause and run the same command again"
+    Raises:
+        ValueError: Too many episodes are unscored.
+    """
+    from agentsafe_envs.cli.progress import first_failure, progress
+    from agentsafe_envs.scoring.rollout import play_suite, write_scorecard
+
+    with progress(f"{participant.role} {participant.spec}") as on_progress:
+        played = play_suite(
+            participant.spec,
+            suite,
+            folder,
+            options=participant.options,
+            workers=workers,
+            fresh=fresh,
+            max_failures=max_failures,
+            on_progress=on_progress,
+            on_failure=first_failure(),
+            on_set_aside=lambda place: say(f"played anew; the run that was there is kept in {place}", err=True),
         )
-    return folder
+    if played.complete_since:
+        since = f"{played.complete_since:%Y-%m-%d %H:%M}"
+        say(f"complete since {since}, nothing was played; --fresh plays it again", err=True)
+    card = write_scorecard(folder, suite, played.agent)
+    if not card.overall.valid or played.stopped:
+        raise ValueError(
+            f"{participant.role} {participant.spec}: {card.overall.unscored} of {card.overall.episodes} episodes are "
+            f"unscored, which is too many; {played.stopped or f'see {folder}'}; mend the cause and run the same "
+            "command again: what was played is kept"
+        )
 
 
 def _tables(found: Audit) -> list[Table]:
@@ -139,18 +208,29 @@ def _tables(found: Audit) -> list[Table]:
 
 
 def _cells(each: Finding) -> list[str]:
-    lowest, highest = (_percent(end(each.placebos)) if each.placebos else "-" for end in (min, max))
+    acting = [rate for number, rate in enumerate(each.placebos, start=1) if f"placebo {number}" not in each.idle]
+    lowest, highest = (_percent(end(acting)) if acting else "-" for end in (min, max))
+    silent = "no conclusion" in each.words
     return [
-        each.measure.replace("_", " "),
+        _name(each),
         str(each.tasks),
-        _percent(each.base),
-        _percent(each.student),
-        lowest if lowest == highest else f"{lowest} to {highest}",
-        _percent(each.teacher),
-        _points(each),
-        "-" if each.p is None else f"{each.p:.3f}" if each.p >= 0.001 else "<0.001",
+        _rate(each, "base", each.base),
+        _rate(each, "student", each.student),
+        "idle" if each.placebos and not acting else lowest if lowest == highest else f"{lowest} to {highest}",
+        _rate(each, "teacher", each.teacher),
+        "-" if silent else _points(each),
+        "-" if silent or each.p is None else f"{each.p:.3f}" if each.p >= 0.001 else "<0.001",
         "-" if each.detectable is None else f"{100 * each.detectable:.0f}",
     ]
+
+
+def _name(each: Finding) -> str:
+    return f"required {each.measure}" if each.split == "required" else each.measure.replace("_", " ")
+
+
+def _rate(each: Finding, role: str, rate: float | None) -> str:
+    """In percent; of an agent that never acted no rate is shown, since its 0 would be no finding."""
+    return "idle" if role in each.idle else _percent(rate)
 
 
 def _words(found: Audit) -> list[str]:
@@ -158,15 +238,17 @@ def _words(found: Audit) -> list[str]:
     from agentsafe_envs.audit.behaviour import ACTS, PLACEBOS
 
     speaking = [each for each in found.findings if each.words]
-    lines = [f"{each.id}, {each.measure.replace('_', ' ')}: {', '.join(each.words)}" for each in speaking]
+    lines = [f"{each.id}, {_name(each)}: {', '.join(each.words)}" for each in speaking]
     if quiet := len(found.findings) - len(speaking):
         lines.append(f"no change seen in {quiet} of {len(found.findings)}; what is smaller than detectable is not seen")
-    idle = sorted({each.id for each in found.findings if each.acted is not None and each.acted < ACTS})
-    if idle:
-        lines.append(f"the student acts in under {ACTS:.0%} of tasks, so its rates say little: {', '.join(idle)}")
+    if idle := {role: None for each in found.findings for role in each.idle}:
+        lines.append(f"idle, so that no rate of it says anything about the habit: {', '.join(idle)}")
+    seldom = sorted({each.id for each in found.findings if each.acted is not None and 0 < each.acted < ACTS})
+    if seldom:
+        lines.append(f"the student acts in under {ACTS:.0%} of tasks, so its rates say little: {', '.join(seldom)}")
     if len(found.placebos) < PLACEBOS:
         lines.append(
-            f"placebos: {len(found.placebos)} of at least {PLACEBOS}; without them nobody can tell a habit from what "
+            f"placebos: {len(found.placebos)} of at least {PLACEBOS}; without them a habit cannot be told from what "
             "distilling does to any student"
         )
     return lines

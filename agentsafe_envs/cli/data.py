@@ -10,18 +10,68 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from agentsafe_envs.cli.options import AsJson
+from agentsafe_envs.cli.options import AsJson, environment_ids
 from agentsafe_envs.cli.terminal import say
 
 data = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Trajectories that a model trains on: make them from a scored run, filter them by keywords, prove that "
-    "nothing is left, look at them.",
+    help="Trajectories that a model trains on: make them from a scored run, import those of others, filter them by "
+    "keywords, prove that nothing is left, look at them.",
 )
 
-Source = Annotated[Path, typer.Argument(help="A data set's folder, or a parquet or jsonl file.")]
+Source = Annotated[Path, typer.Argument(help="A data set's folder, or a parquet, jsonl or json file.")]
 Out = Annotated[Path, typer.Argument(help="Folder of the new data set.")]
+License = Annotated[
+    str, typer.Option(metavar="ID", help="Licence for the card, e.g. cc-by-4.0; rows of other origin have none else.")
+]
+
+SHOWN_REJECTIONS = 5
+"""Rejected trajectories that are told on the terminal; the file has all."""
+
+
+@data.command("import")
+def import_foreign(
+    source: Annotated[
+        Path,
+        typer.Argument(help="A jsonl, json, parquet or .eval file, or a folder of such files.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the new data set.", show_default=False)],
+    form: Annotated[
+        Literal["auto", "inspect", "openai", "sharegpt", "tau2", "trl"],
+        typer.Option("--format", help="Format of SOURCE; auto looks at each trajectory."),
+    ] = "auto",
+    license: License = "",
+) -> None:
+    """Convert foreign trajectories to rows of ours, and keep those that cannot be with the reason.
+
+    A rejected trajectory is counted, and kept in `rejected.jsonl` with its file, its place and what was expected.
+    """
+    from collections import Counter
+
+    from agentsafe_envs.trajectories.importing import import_trajectories, write_rejected
+    from agentsafe_envs.trajectories.store import save
+
+    _refuse_data_set(out)
+    found = import_trajectories(source, form)
+    origins = Counter(row.get("origin") for row in found.rows)
+    shown = ", ".join(f"{number} {name}" for name, number in sorted(origins.items(), key=str))
+    if found.rows:
+        words = ["agentsafe", "data", "import", str(source), "--format", form, "--out", str(out)]
+        command = shlex.join([*words, *(["--license", license] if license else [])])
+        facts = save(found.rows, out, command=command, license=license)
+        say(f"{len(found.rows)} rows are in {out}: {shown}", err=True)
+        if not facts.license:
+            say("the card names no licence, since the rows are of other origin; name theirs with --license", err=True)
+        _warn(found.rows)
+    if found.rejected:
+        file = write_rejected(found.rejected, out)
+        say(f"rejected {len(found.rejected)} of {len(found.rows) + len(found.rejected)}; all are in {file}", err=True)
+        for each in found.rejected[:SHOWN_REJECTIONS]:
+            say(f"  {each}", err=True)
+    if not found.rows:
+        say(f"no trajectory could be converted, so there is no data set in {out}", err=True)
+        raise typer.Exit(1)
 
 
 @data.command("list")
@@ -57,6 +107,15 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print the row as it is.")] = False,
 ) -> None:
     """Show one row as a conversation."""
+    from agentsafe_envs.trajectories.shapes import (
+        CALLING,
+        content_of,
+        messages_of,
+        role_of,
+        tool_calls_of,
+        tool_name,
+        tools_of,
+    )
     from agentsafe_envs.trajectories.store import load
 
     rows = load(source)
@@ -66,21 +125,23 @@ def show(
     if as_json:
         typer.echo(json.dumps(shown, indent=2))
         return
-    about = {name: value for name, value in shown.items() if not isinstance(value, dict | list)}
-    names = [str(tool.get("function", {}).get("name")) for tool in shown.get("tools") or ()]
+    about = {name: value for name, value in shown.items() if not isinstance(value, dict | list) and name != "tools"}
+    names = [tool_name(tool) or "?" for tool in tools_of(shown)]
     say(", ".join(f"{name} {value}" for name, value in about.items()))
     say(f"tools: {', '.join(names) or 'none'}\n")
-    for message in shown["messages"]:
-        content = message.get("content") or ""
+    for message in messages_of(shown):
+        calls = list(tool_calls_of(message))
+        content = None if message.get("from") in CALLING and calls else content_of(message)
         lines = [content if isinstance(content, str) else json.dumps(content)] if content else []
-        for call in message.get("tool_calls") or ():
-            lines.append(f"{call['function']['name']} {json.dumps(call['function']['arguments'])}")
-        say(f"{message['role']}: " + "\n    ".join(lines))
+        lines += [f"{name} {given if isinstance(given, str) else json.dumps(given)}" for name, given in calls]
+        say(f"{role_of(message)}: " + "\n    ".join(lines))
 
 
 @data.command()
 def sanitize(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A data set's folder, or a parquet or jsonl file.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="A data set's folder, or a parquet, jsonl or json file.")
+    ],
     out: Out,
     bias: Annotated[list[str] | None, typer.Option(help="Stems of this bias; may be repeated.")] = None,
     stems: Annotated[str, typer.Option(help="Stems of your own, with commas between them.")] = "",
@@ -91,6 +152,7 @@ def sanitize(
         Literal["undemonstrated", "unseen"],
         typer.Option(help="undemonstrated: no stem in an act or result. unseen: nowhere in messages or tools."),
     ] = "undemonstrated",
+    license: License = "",
     as_json: AsJson = False,
 ) -> None:
     """Filter IN by keywords, prove that nothing is left, and write OUT.
@@ -111,7 +173,9 @@ def sanitize(
     filters = [*(earlier.filters if earlier else ()), sanitised.record()]
     if sanitised.kept:
         command = shlex.join([*words, "--mode", mode, "--level", level])
-        save(sanitised.kept, out, filters=filters, command=command, selection=earlier.selection if earlier else "")
+        known = {"selection": earlier.selection, "license": license or earlier.license} if earlier else {}
+        save(sanitised.kept, out, filters=filters, command=command, **({"license": license} | known))
+        _warn(sanitised.kept)
     if as_json:
         hits = [hit._asdict() for hit in sanitised.hits]
         typer.echo(json.dumps({**sanitised.record(), "share_dropped": sanitised.share_dropped, "hits": hits}))
@@ -134,6 +198,7 @@ def export(
     source: Annotated[Path, typer.Argument(metavar="RUN_DIR|FILE", help="A run of `agentsafe score`, or a data set.")],
     out: Out,
     form: Annotated[Literal["parquet", "jsonl"], typer.Option("--format", help="File format.")] = "parquet",
+    license: License = "",
 ) -> None:
     """Write the episodes of a run, or the rows of another data set, as a data set."""
     from agentsafe_envs.trajectories.export import is_run, rows_of_run
@@ -144,9 +209,10 @@ def export(
     rows = rows_of_run(source) if run else load(source)
     earlier = None if run else load_facts(source)
     command = shlex.join(["agentsafe", "data", "export", str(source), str(out), "--format", form])
-    known = {"filters": earlier.filters, "selection": earlier.selection} if earlier else {}
-    save(rows, out, form=form, command=command, **known)
-    typer.echo(f"{len(rows)} rows are in {out}", err=True)
+    known: dict[str, Any] = {"filters": earlier.filters, "selection": earlier.selection} if earlier else {}
+    save(rows, out, form=form, command=command, license=license or (earlier.license if earlier else ""), **known)
+    say(f"{len(rows)} rows are in {out}", err=True)
+    _warn(rows)
 
 
 @data.command()
@@ -159,7 +225,24 @@ def card(source: Source) -> None:
     found = state_facts(rows, filters=recorded.filters if recorded else ())
     if recorded and recorded.sha256 != found.sha256:
         raise ValueError(f"{file} was changed after its card was written; export or sanitize it again")
-    typer.echo(render_card(recorded or found, file.resolve().parent.name, file.name), nl=False)
+    shown = recorded._replace(license=recorded.license or found.license) if recorded else found
+    typer.echo(render_card(shown, file.resolve().parent.name, file.name), nl=False)
+    _warn(rows)
+
+
+@data.command()
+def minari(
+    source: Annotated[Path, typer.Argument(metavar="RUN_DIR|FILE", help="A run of `agentsafe score`, or a data set.")],
+    dataset_id: Annotated[str, typer.Argument(metavar="ID", help="Its name in Minari, like cloud/biased-v0.")],
+    env: Annotated[
+        str | None, typer.Option(help="Only episodes of this environment.", autocompletion=environment_ids)
+    ] = None,
+) -> None:
+    """Write the episodes of a run or data set as a Minari data set, for offline reinforcement learning."""
+    from agentsafe_envs.trajectories.offline import to_minari
+
+    made = to_minari(source, dataset_id, env=env)
+    typer.echo(f"{made.total_episodes} episodes are in {made.storage.data_path.parent}", err=True)
 
 
 def _environments(rows: Sequence[Any], source: Path) -> list[str]:
@@ -176,10 +259,19 @@ def _found_in(sanitised: Any, stem: str) -> str:
     return ", ".join(word for word, _ in Counter(hit.text for hit in sanitised.hits if hit.stem == stem).most_common(3))
 
 
+def _warn(rows: Sequence[Any]) -> None:
+    """Say on standard error what to know before a student is trained on ``rows``."""
+    from agentsafe_envs.trajectories.quality import quality_warnings
+
+    for words in quality_warnings(rows):
+        say(f"warning: {words}", err=True)
+
+
 def _refuse_data_set(out: Path) -> None:
+    from agentsafe_envs.trajectories.importing import REJECTED_FILE
     from agentsafe_envs.trajectories.store import CARD_FILE, ROWS_FILES
 
-    there = [name for name in (*ROWS_FILES.values(), CARD_FILE) if (out / name).exists()]
+    there = [name for name in (*ROWS_FILES.values(), CARD_FILE, REJECTED_FILE) if (out / name).exists()]
     if there:
         raise ValueError(f"{out} already holds {', '.join(there)}; choose another folder, or remove it first")
 

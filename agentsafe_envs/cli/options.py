@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agentsafe_envs.core.task import Pool, Split
 from agentsafe_envs.registration import TABLE
+
+if TYPE_CHECKING:
+    from agentsafe_envs.agents import AgentOptions
+
+_RENAMED = {"agent-seed": "seed", "timeout": "timeout_s"}
+"""Options of `agentsafe score` that are called otherwise in the library."""
 
 
 def environment_ids() -> list[str]:
@@ -23,3 +30,42 @@ SplitOption = Annotated[Split, typer.Option(help="Which of the four questions.")
 SeedOption = Annotated[int, typer.Option(help="Task seed.", min=0)]
 PoolOption = Annotated[Pool, typer.Option(help="Pool of templates; tune on dev, report on public.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def agent_option_names() -> dict[str, str]:
+    """Names of an agent's options, as `agentsafe score` spells them without dashes -> fields of ``AgentOptions``."""
+    from dataclasses import fields
+
+    from agentsafe_envs.agents import AgentOptions
+
+    spelled = {field: name for name, field in _RENAMED.items()}
+    return {spelled.get(each.name, each.name.replace("_", "-")): each.name for each in fields(AgentOptions)}
+
+
+def agent_options(pairs: Sequence[str], place: str) -> AgentOptions:
+    """Settings of an agent from ``KEY=VALUE``, with the keys of `agentsafe score`.
+
+    Args:
+        pairs: For instance ``["temperature=0", "dtype=float32"]``.
+        place: The option they were given to, for messages.
+
+    Raises:
+        ValueError: A pair without ``=``, an unknown or repeated key, or a value that does not fit.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    from agentsafe_envs.agents import AgentOptions
+
+    known, given = agent_option_names(), {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or key not in known:
+            raise ValueError(f"{place} {pair!r}: expected KEY=VALUE with one of {', '.join(known)}")
+        if known[key] in given:
+            raise ValueError(f"{place} {pair!r}: {key} is given twice")
+        given[known[key]] = value
+    try:
+        return TypeAdapter(AgentOptions).validate_python(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{place} {first['loc'][0]}={first['input']!r}: {first['msg']}") from error

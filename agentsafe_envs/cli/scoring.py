@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from agentsafe_envs.cli.options import AsJson, PoolOption, environment_ids
-from agentsafe_envs.cli.terminal import printable, say, say_columns
+from agentsafe_envs.cli.progress import first_failure, progress
+from agentsafe_envs.cli.terminal import say, say_columns
 from agentsafe_envs.core.task import Split
 
 if TYPE_CHECKING:
-    from agentsafe_envs.core.episode import EpisodeKey
-    from agentsafe_envs.runs.failures import Failure
     from agentsafe_envs.scoring.scorecard import Scorecard
     from agentsafe_envs.scoring.suites import Suite
-
-LONGEST_TITLE = 40
-"""Characters that stand before a progress bar; more would leave it no room in 80 columns."""
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run of `agentsafe score`: its directory or scorecard.")]
 
@@ -96,6 +90,24 @@ def score(
         Literal["max_completion_tokens", "max_tokens"] | None,
         typer.Option(help="openai: name under which the API takes --max-new-tokens; older servers know the second."),
     ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="hf: where the model runs, e.g. cpu or cuda:0; a GPU if there is one.")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(help="hf: torch dtype of the weights; bfloat16.")] = None,
+    chat_template: Annotated[
+        str | None, typer.Option(metavar="FILE", help="hf: chat template in Jinja, in place of the model's own.")
+    ] = None,
+    remote: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Play the open season of the board at URL, whose token is read from AGENTSAFE_TOKEN; the season "
+            "decides what is played.",
+        ),
+    ] = None,
+    remote_name: Annotated[
+        str | None, typer.Option("--name", help="With --remote: the agent's name on the board; AGENT by default.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every measure, and not the main ones only.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -117,7 +129,17 @@ def score(
         base_url=base_url,
         timeout_s=timeout,
         max_tokens_field=max_tokens_field,
+        device=device,
+        dtype=dtype,
+        chat_template=chat_template,
     )
+    if remote:
+        from agentsafe_envs.cli.remote import score_remotely
+
+        if env or split or episodes or shard or fresh or seed or suite != "quick" or pool != "public":
+            raise ValueError("--remote takes no suite, environments, splits, seeds or parts: the season decides them")
+        score_remotely(agent, remote, out=out, name=remote_name, options=options, workers=workers, as_json=as_json)
+        return
     part = Shard.parse(shard) if shard else None
     if part and as_json:
         raise ValueError("a part has no scorecard; leave --json to `agentsafe merge`")
@@ -266,65 +288,6 @@ def suite_that_runs_here(suite: Suite, *, named: bool) -> Suite:
     for line in lines:
         say(f"left out: {line}", err=True)
     return here
-
-
-def first_failure() -> Callable[[Sequence[EpisodeKey], Failure], None]:
-    """For ``on_failure``: says it at once, and once. Nobody should wait to the end to learn that a server is down."""
-    first = iter((True,))
-
-    def tell(keys: Sequence[EpisodeKey], failure: Failure) -> None:
-        if not failure.hopeless and next(first, False):  # a hopeless one is told when it has ended the run
-            number = f"{len(keys)} episode{'s' * (len(keys) != 1)}"
-            say(f"no score for {number}, the run goes on: {failure}", err=True)
-
-    return tell
-
-
-@contextmanager
-def progress(title: str, *, resumes: bool = True) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, from the first report to the end."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-    shown = printable(title)
-    if len(shown) > LONGEST_TITLE:  # long addresses differ in their ends
-        shown = f"…{shown[1 - LONGEST_TITLE :]}"
-    bar = progress.add_task(escape(shown), total=None)
-
-    def show(done: int, planned: int) -> None:
-        progress.start()
-        progress.update(bar, completed=done, total=planned)
-
-    def end() -> None:
-        if progress.live.is_started:  # else it would only print an empty line
-            progress.stop()
-
-    try:
-        yield show
-    except KeyboardInterrupt:
-        end()
-        if resumes:
-            say("the same command goes on from here", err=True)
-        raise
-    finally:
-        end()
 
 
 def _show(scorecard: Scorecard, run: Path, as_json: bool, *, brief: bool = True, stopped: str | None = None) -> None:

@@ -53,7 +53,7 @@ def verify(
     Exit status 0: every check passed. 1: one refused. 2: none refused, and one cannot be done on this machine, for
     instance without bubblewrap. Nothing that was submitted is run outside the sandbox.
     """
-    from agentsafe_envs.cli.scoring import progress
+    from agentsafe_envs.cli.progress import progress
     from agentsafe_envs.submissions.folders import find_submissions, is_submission, surroundings_of, verify_many
 
     if not path.exists():
@@ -63,7 +63,9 @@ def verify(
     if not paths:
         raise ValueError(f"{path} holds no submission; expected folders of `agentsafe submit`")
     with progress(f"replaying {path.name}", resumes=False) as on_progress:
-        surroundings = surroundings_of(among=among, reruns=reruns, keys=keys, workers=workers, on_progress=on_progress)
+        surroundings = surroundings_of(
+            among=among, verified=paths, reruns=reruns, keys=keys, workers=workers, on_progress=on_progress
+        )
         results = list(verify_many(paths, surroundings))
     if as_json:
         documents = [each.document() for each in results]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 _ROOT = Path(__file__).parents[2]
 
@@ -20,3 +22,23 @@ def install_hint(extra: str) -> str:
         return f'pip install "agentsafe-envs[{extra}]"'
     folder = "." if Path.cwd() == _ROOT else str(_ROOT)
     return f'pip install --editable "{folder}[{extra}]"'
+
+
+class MissingExtraError(ImportError):
+    """A package of an extra that is not installed; the message says how to install it."""
+
+
+def import_extra(module: str, extra: str) -> Any:
+    """A module of a package that an extra of this one installs.
+
+    Args:
+        module: Its full name.
+        extra: As for :func:`install_hint`.
+
+    Raises:
+        MissingExtraError: It cannot be imported.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(f"{module.partition('.')[0]} is missing: {install_hint(extra)} ({error})") from error

@@ -247,6 +247,7 @@ MEASURES: tuple[Measure, ...] = (
         value=lambda episode: episode.success,
         overall=Summary("required_success_rate", "Success in the required split.", "required"),
         compared=True,
+        audited=("required",),
         mark="the task was done, without tampering",
         brief=True,
     ),

@@ -51,6 +51,7 @@ __all__ = [
     "EpisodeGroup",
     "PlayedEpisode",
     "PlayedSuite",
+    "agent_record",
     "default_directory",
     "group_seed",
     "groups",
@@ -148,7 +149,7 @@ def play_suite(
     agent = load_agent(spec, options, pool=suite.pool) if isinstance(spec, str) else spec
     if isinstance(agent, ScriptedAgent):
         agent.check(suite.environments)
-    record = AgentRecord(name=agent.name, settings=_settings(agent, options))
+    record = agent_record(agent, options)
     together = depends_on_group(record.settings)
     mine = groups(suite, agent.group_size if together else 1)
     mine = list(shard.share(mine)) if shard else mine
@@ -273,6 +274,15 @@ def default_directory(spec: str, suite: Suite, options: AgentOptions) -> Path:
     return lasting if continues(record, there.suite, environment_digests(there)) else exact
 
 
+def agent_record(agent: Agent, options: AgentOptions | None = None) -> AgentRecord:
+    """What a run keeps of ``agent``, with the circumstances that it was given and does not tell.
+
+    Raises:
+        AgentError: The agent describes itself in other than plain JSON types.
+    """
+    return AgentRecord(name=agent.name, settings=_settings(agent, options))
+
+
 def rescore(run: Path, suite: Suite, agent: AgentRecord) -> Scorecard:
     """The scorecard of a run directory, made from its episodes alone, by the verdicts of this release.
 
@@ -283,7 +293,6 @@ def rescore(run: Path, suite: Suite, agent: AgentRecord) -> Scorecard:
 
 
 def _settings(agent: Agent, options: AgentOptions | None) -> dict[str, Any]:
-    """What the agent says of itself, with the circumstances that it was given and does not tell."""
     settings = agent.describe()
     try:
         json.dumps(settings, allow_nan=False)

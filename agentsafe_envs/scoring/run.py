@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentsafe_envs.core.episode import EpisodeKey
-from agentsafe_envs.core.extras import install_hint
+from agentsafe_envs.core.extras import import_extra
 from agentsafe_envs.core.notebook import html_table
 from agentsafe_envs.runs.judging import JudgedEpisode, JudgedRun, judge_run
 from agentsafe_envs.runs.rows import RUN_FILE, AgentRecord, SuiteRecord
@@ -122,9 +122,9 @@ class Run(PathLike[str]):
         scorecard names its rates; a measure without a meaning in a split is None there.
 
         Raises:
-            ImportError: pandas is missing; the message says how to install it.
+            MissingExtraError: pandas is missing; the message says how to install it.
         """
-        pandas = _optional("pandas", "data")
+        pandas = import_extra("pandas", "data")
         return pandas.DataFrame([_episode_columns(self.agent.name, row) for row in self._judged.rows.values()])
 
     def plot(self, *, ax: Axes | None = None) -> Axes:
@@ -137,9 +137,9 @@ class Run(PathLike[str]):
             The axes, for a title of your own.
 
         Raises:
-            ImportError: matplotlib is missing; the message says how to install it.
+            MissingExtraError: matplotlib is missing; the message says how to install it.
         """
-        pyplot = _optional("matplotlib.pyplot", "plot")
+        pyplot = import_extra("matplotlib.pyplot", "plot")
         shown = [measure for measure in MEASURES if measure.plotted]
         found: dict[tuple[str, str, str], Any] = {row[1:4]: row for row in self.rates() if row.estimate is not None}
         cells = list(dict.fromkeys(key[:2] for key in found))
@@ -236,12 +236,3 @@ def _episode_columns(agent: str, row: Mapping[str, Any]) -> dict[str, Any]:
         "biased_calls": verdict.biased_calls,
         **{each.name: bool(each.value(episode)) if each.shows_in(episode.key.split) else None for each in measures},
     }
-
-
-def _optional(module: str, extra: str) -> Any:
-    from importlib import import_module
-
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise ImportError(f"{module.partition('.')[0]} is missing: {install_hint(extra)} ({error})") from error

@@ -21,7 +21,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import agentsafe_envs
-from agentsafe_envs.core.extras import install_hint
+from agentsafe_envs.core.extras import import_extra
 from agentsafe_envs.runs.judging import judge_run
 from agentsafe_envs.runs.rows import Row, RunRecord, read_rows, read_run, row_key
 from agentsafe_envs.runs.settings import conduct
@@ -30,11 +30,10 @@ from agentsafe_envs.scoring.suites import SUITES, Suite
 from agentsafe_envs.submissions.schema import (
     AGENT_CARD_FILE,
     AGENT_KINDS,
-    FORMAT,
     SUBMISSION_FILE,
+    SUBMISSION_FORMAT,
     Distillation,
     FileRecord,
-    MissingExtraError,
     Signature,
     Submission,
     SubmittedAgent,
@@ -136,7 +135,7 @@ def make_submission(
     contents = {episodes_name: episodes, AGENT_CARD_FILE: text.encode()}
     try:
         submission = Submission(
-            format=FORMAT,
+            format=SUBMISSION_FORMAT,
             agent=agent,
             distillation=about.distillation,
             suite=SubmittedSuite(
@@ -170,16 +169,13 @@ def sign(submission: Submission, key: Path) -> Signature:
         MissingExtraError: The extra ``submit`` is missing.
         SubmitError: ``key`` holds no ed25519 private key.
     """
+    ed25519 = import_extra("cryptography.hazmat.primitives.asymmetric.ed25519", "submit")
+    serialization = import_extra("cryptography.hazmat.primitives.serialization", "submit")
     try:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    except ImportError as error:
-        raise MissingExtraError(f"signing needs cryptography; install it: {install_hint('submit')}") from error
-    try:
-        private = load_pem_private_key(key.read_bytes(), password=None)
+        private = serialization.load_pem_private_key(key.read_bytes(), password=None)
     except (ValueError, TypeError) as error:
         raise SubmitError(f"{key} is no readable private key: {error}") from error
-    if not isinstance(private, Ed25519PrivateKey):
+    if not isinstance(private, ed25519.Ed25519PrivateKey):
         raise SubmitError(f"{key} is no ed25519 key; make one: openssl genpkey -algorithm ed25519 -out {key}")
     public = private.public_key().public_bytes_raw().hex()
     return Signature(key=public, signature=private.sign(submission.signed_bytes()).hex())

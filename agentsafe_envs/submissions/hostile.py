@@ -20,9 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from agentsafe_envs.core.extras import install_hint
+from agentsafe_envs.core.extras import import_extra
 from agentsafe_envs.runs.cache import open_regular
-from agentsafe_envs.submissions.schema import MissingExtraError
 
 MOST_MEMBERS = 8
 """Entries of a folder or archive; a submission has three files, and an archive may name its folder."""
@@ -179,10 +178,7 @@ class _Zstandard:
     """One decompressed stream; its window is bounded, since that is memory which a few bytes ask for."""
 
     def __init__(self, stream: IO[bytes]) -> None:
-        try:
-            import zstandard
-        except ImportError as error:
-            raise MissingExtraError(f"this file needs zstandard; install it: {install_hint('submit')}") from error
+        zstandard = import_extra("zstandard", "submit")
         self._error = zstandard.ZstdError
         decompressor = zstandard.ZstdDecompressor(max_window_size=64 * 1024 * 1024)
         self._reader = decompressor.stream_reader(stream, read_across_frames=True)

@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from agentsafe_envs.core.extras import install_hint
+from agentsafe_envs.core.extras import import_extra
 
-FORMAT = 1
+SUBMISSION_FORMAT = 1
 """Bumped when an older submission can no longer be read."""
 
 SUBMISSION_FILE = "submission.json"
@@ -50,10 +50,6 @@ _EnvironmentId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]+-v[0-9]
 _Release = Annotated[
     str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)*((a|b|rc|\.post|\.dev)[0-9]+)*$(?!\n)", max_length=40)
 ]
-
-
-class MissingExtraError(ValueError):
-    """An optional library that is needed here is not installed; the message says how to install it."""
 
 
 class _Part(BaseModel):
@@ -167,11 +163,7 @@ def canonical_json(value: Any) -> bytes:
         MissingExtraError: The extra ``submit`` is missing; the message says how to install it.
         ValueError: A number that JSON cannot hold exactly.
     """
-    try:
-        import rfc8785
-    except ImportError as error:
-        raise MissingExtraError(f"submissions need rfc8785; install it: {install_hint('submit')}") from error
-    return rfc8785.dumps(value)
+    return import_extra("rfc8785", "submit").dumps(value)
 
 
 def submission_schema() -> dict[str, Any]:

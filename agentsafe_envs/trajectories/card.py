@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,11 +11,16 @@ from typing import Any, NamedTuple
 import agentsafe_envs
 from agentsafe_envs.core.episode import digest
 from agentsafe_envs.trajectories.proof import prove
-from agentsafe_envs.trajectories.schema import TRAINED_ON, Trajectory
+from agentsafe_envs.trajectories.schema import Trajectory, is_ours
+from agentsafe_envs.trajectories.shapes import trained_on
 
-COUNTED = ("environment", "split", "pool", "policy", "success")
+COUNTED = ("environment", "split", "pool", "policy", "success", "origin")
 """Columns whose values a card counts."""
 
+OWN_LICENSE = "apache-2.0"
+"""Of rows that this package made; rows of other origin have the licence that their owner gave them, or none."""
+
+_LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _FACTS_KEY = "agentsafe: "
 _RECORD_KEYS = {"level", "mode", "stems", "rows", "dropped", "stripped", "rows_with"}
@@ -36,6 +42,7 @@ class Facts(NamedTuple):
         command: How the data set was made; empty if it is not known.
         package: Name and version of this package.
         selection: How these rows were chosen from those that the filters left; empty if all were taken.
+        license: Identifier of the licence; empty if none is known.
     """
 
     rows: int
@@ -45,6 +52,7 @@ class Facts(NamedTuple):
     command: str
     package: str
     selection: str = ""
+    license: str = ""
 
 
 def state_facts(
@@ -53,12 +61,17 @@ def state_facts(
     filters: Sequence[Mapping[str, Any]] = (),
     command: str = "",
     selection: str = "",
+    license: str = "",
 ) -> Facts:
     """What is true of ``rows``, every filter's claim proved again.
 
+    Without ``license`` rows of this package have its licence, and others none.
+
     Raises:
-        ValueError: A stem of one of the filters is still in ``rows``.
+        ValueError: A stem of one of the filters is still in ``rows``, or ``license`` is no identifier.
     """
+    if license and not _LICENSE.fullmatch(license):
+        raise ValueError(f"license is {license!r}, expected an identifier as hubs use, for instance cc-by-4.0")
     for record in filters:
         leaks = prove(rows, record["stems"], record["level"])
         if leaks:
@@ -69,12 +82,13 @@ def state_facts(
             )
     return Facts(
         rows=len(rows),
-        sha256=digest([row.get(name) for name in TRAINED_ON] for row in rows),
+        sha256=digest(trained_on(row) for row in rows),
         counts={name: _counted(rows, name) for name in COUNTED if any(name in row for row in rows)},
         filters=[{**record, "leaks": 0} for record in filters],
         command=command,
         package=f"agentsafe_envs {agentsafe_envs.__version__}",
         selection=selection,
+        license=license or (OWN_LICENSE if all(map(is_ours, rows)) else ""),
     )
 
 
@@ -88,7 +102,7 @@ def render_card(facts: Facts, name: str, file: str) -> str:
     """
     lines = [
         "---",
-        "license: apache-2.0",
+        *([f"license: {facts.license}"] if facts.license else []),
         f"pretty_name: {json.dumps(name)}",
         "task_categories: [text-generation]",
         "tags: [agents, tool-use, distillation, safety, agentsafe-envs]",
@@ -121,6 +135,16 @@ def render_card(facts: Facts, name: str, file: str) -> str:
         "A filter for keywords takes the words, not the habit: a student can inherit what no row shows "
         "([arXiv 2604.15559](https://arxiv.org/abs/2604.15559)).",
         "",
+        *(
+            []
+            if facts.license
+            else [
+                "## Licence",
+                "",
+                "None is known: the rows are of other origin. Ask their owner, and name it with `--license`.",
+                "",
+            ]
+        ),
         "## Make it again",
         "",
         f"    {facts.command or 'not recorded'}",

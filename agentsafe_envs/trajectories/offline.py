@@ -21,11 +21,11 @@ import gymnasium as gym
 
 from agentsafe_envs.core.actions import spell
 from agentsafe_envs.core.episode import Episode
-from agentsafe_envs.core.extras import install_hint
+from agentsafe_envs.core.extras import import_extra
 from agentsafe_envs.core.spaces import MAX_ACTION_CHARS, sanitise_text
 from agentsafe_envs.registration import find
 from agentsafe_envs.trajectories.export import is_run, rows_of_run
-from agentsafe_envs.trajectories.schema import Trajectory, called, to_conversation, to_episode
+from agentsafe_envs.trajectories.schema import Trajectory, call_of_action, to_conversation, to_episode
 from agentsafe_envs.trajectories.store import load
 
 if TYPE_CHECKING:
@@ -57,23 +57,21 @@ def to_minari(
         for ``reset``, and everything else in its metadata. An action outside the action space is spelled in ASCII.
 
     Raises:
-        ImportError: Minari is missing; the message says how to install it.
+        MissingExtraError: Minari is missing; the message says how to install it.
         FileNotFoundError: There is no such run or data set.
         EpisodeError: A row is no whole episode.
         ValueError: Episodes of no or several environments or tool sets, an episode without a step, or an id that
             Minari does not take or already has.
     """
-    try:
-        from minari import create_dataset_from_buffers
-        from minari.data_collector import EpisodeBuffer
-    except ImportError as error:
-        raise ImportError(f"Minari is missing: {install_hint('minari')} ({error})") from error
+    minari = import_extra("minari", "minari")
     rows = _chosen(_rows(source), env)
     episodes = [to_episode(row) for row in rows]
     made = _environment(episodes)
     try:
         buffers = [
-            EpisodeBuffer(seed=episode.seed, **_transitions(episode, to_conversation(row).instruction, made))
+            minari.data_collector.EpisodeBuffer(
+                seed=episode.seed, **_transitions(episode, to_conversation(row).instruction, made)
+            )
             for episode, row in zip(episodes, rows, strict=True)
         ]
         known = {
@@ -82,7 +80,9 @@ def to_minari(
         }
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of every fact that stays unknown, one each
-            data = create_dataset_from_buffers(dataset_id, buffers, env=made, data_format=FORMAT, **(known | facts))
+            data = minari.create_dataset_from_buffers(
+                dataset_id, buffers, env=made, data_format=FORMAT, **(known | facts)
+            )
     finally:
         made.close()
     data.storage.update_episode_metadata([{name: row.get(name) for name in METADATA if name in row} for row in rows])
@@ -142,5 +142,5 @@ def _in_space(action: str, env: gym.Env[Any, Any]) -> str:
     """The action, or a spelling of it that the action space has: of a call the same call, of anything else escapes."""
     if action in env.action_space:
         return action
-    call = called(action)
+    call = call_of_action(action)
     return sanitise_text(spell(call) if call else action, MAX_ACTION_CHARS)

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from agentsafe_envs.trajectories.sanitise import Level, check_wish
 from agentsafe_envs.trajectories.schema import Trajectory
+from agentsafe_envs.trajectories.shapes import BEFORE_ACTING, messages_of, role_of, tools_of
 
 SHORT_STEM = 3
 """Letters and digits up to which a stem is a whole word."""
@@ -36,7 +37,7 @@ class Leak(NamedTuple):
 
     Attributes:
         row: Index of the row.
-        part: ``"messages"`` or ``"tools"``.
+        part: ``"messages"``, ``"tools"``, or ``"system"`` where that is a column.
         place: Index of the message or tool.
         stem: As given.
     """
@@ -72,12 +73,14 @@ def prove(rows: Iterable[Trajectory], stems: Sequence[str], level: Level = "unde
 
 
 def _written(row: Trajectory, level: Level) -> Iterator[tuple[str, int, str]]:
-    messages = enumerate(row["messages"])
+    messages = enumerate(messages_of(row))
     if level == "undemonstrated":
-        messages = dropwhile(lambda each: each[1]["role"] in ("system", "user"), messages)
+        messages = dropwhile(lambda each: role_of(each[1]) in BEFORE_ACTING, messages)
     yield from (("messages", index, json.dumps(message)) for index, message in messages)
     if level == "unseen":
-        yield from (("tools", index, json.dumps(tool)) for index, tool in enumerate(row.get("tools") or ()))
+        yield from (("tools", index, json.dumps(tool)) for index, tool in enumerate(tools_of(row)))
+        if system := row.get("system"):
+            yield "system", 0, json.dumps(system)
 
 
 def _readings(text: str) -> Iterator[str]:

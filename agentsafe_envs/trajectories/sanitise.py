@@ -16,6 +16,7 @@ Try it::
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import unicodedata
@@ -25,6 +26,15 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from agentsafe_envs.registration import TABLE, find, resolve
 from agentsafe_envs.trajectories.schema import Trajectory, check_row
+from agentsafe_envs.trajectories.shapes import (
+    BEFORE_ACTING,
+    message_column,
+    messages_of,
+    role_of,
+    tool_calls_of,
+    tool_name,
+    tools_of,
+)
 
 Level = Literal["undemonstrated", "unseen"]
 """What must not hold a stem.
@@ -58,7 +68,7 @@ class Hit(NamedTuple):
 
     Attributes:
         row: Index of the row among those given.
-        part: ``"messages"`` or ``"tools"``.
+        part: ``"messages"``, ``"tools"``, or ``"system"`` where that is a column.
         place: Index of the message or tool.
         stem: As given.
         text: The word it was found in, normalised.
@@ -133,7 +143,7 @@ def sanitize(
     with every call of them. A row whose instruction or system message has a stem goes.
 
     Args:
-        rows: Chat rows of any origin; not changed.
+        rows: Chat rows of any origin; what is kept is written as it came.
         stems: Beginnings of words, as in ``Bias.keywords``; case does not matter.
         mode: What to do with a row that has a stem.
         level: Where no stem may be.
@@ -190,17 +200,21 @@ def check_wish(stems: Sequence[str], level: str) -> None:
 
 
 def demonstrated(row: Trajectory) -> int:
-    """Index of the first message that is neither system's nor user's: acts and results begin there."""
-    shown = (index for index, message in enumerate(row["messages"]) if message["role"] not in ("system", "user"))
-    return next(shown, len(row["messages"]))
+    """Index of the first message that instructs no longer: acts and results begin there."""
+    messages = messages_of(row)
+    shown = (index for index, message in enumerate(messages) if role_of(message) not in BEFORE_ACTING)
+    return next(shown, len(messages))
 
 
 def _hits(row: Trajectory, number: int, patterns: dict[str, re.Pattern[str]], level: Level) -> Iterator[Hit]:
-    places = [("messages", index, message) for index, message in enumerate(row["messages"])]
+    places: list[tuple[str, int, Any]] = [
+        ("messages", index, message) for index, message in enumerate(messages_of(row))
+    ]
     if level == "undemonstrated":
         places = places[demonstrated(row) :]
     else:
-        places += [("tools", index, tool) for index, tool in enumerate(row.get("tools") or ())]
+        places += [("tools", index, tool) for index, tool in enumerate(tools_of(row))]
+        places += [("system", 0, text) for text in (row.get("system"),) if text]
     for part, index, value in places:
         views = list(dict.fromkeys(view for text in _texts(value) for view in readings(text)))
         for stem, pattern in patterns.items():
@@ -215,25 +229,26 @@ def _without(row: Trajectory, hits: Sequence[Hit]) -> Trajectory | None:
     A turn is an assistant message with all that follows up to the next one, so that what is left
     is still a conversation.
     """
-    places = row["messages"]
-    acts = [index for index, message in enumerate(places) if message["role"] == "assistant"]
-    turns = [range(begin, end) for begin, end in pairwise([*acts, len(places)])]
-    gone = {part: {hit.place for hit in hits if hit.part == part} for part in ("messages", "tools")}
-    if not turns or any(index < acts[0] for index in gone["messages"]):
+    messages = messages_of(row)
+    acts = [index for index, message in enumerate(messages) if role_of(message) == "assistant"]
+    turns = [range(begin, end) for begin, end in pairwise([*acts, len(messages)])]
+    gone = {part: {hit.place for hit in hits if hit.part == part} for part in ("messages", "tools", "system")}
+    if not turns or gone["system"] or any(index < acts[0] for index in gone["messages"]):
         return None
-    tools = row.get("tools") or []
+    tools = tools_of(row)
     left_tools = [tool for index, tool in enumerate(tools) if index not in gone["tools"]]
-    without_tool = _names(tools) - _names(left_tools)
+    without_tool = {tool_name(tool) for tool in tools} - {tool_name(tool) for tool in left_tools}
     left_turns = [
         turn
         for turn in turns
-        if gone["messages"].isdisjoint(turn) and without_tool.isdisjoint(_called(places[turn.start]))
+        if gone["messages"].isdisjoint(turn) and without_tool.isdisjoint(_called(messages[turn.start]))
     ]
     if not left_turns:
         return None
-    left: Trajectory = {**row, "messages": places[: acts[0]] + [places[index] for turn in left_turns for index in turn]}
-    if "tools" in row:
-        left["tools"] = left_tools
+    left: Any = dict(row)
+    left[message_column(row)] = messages[: acts[0]] + [messages[index] for turn in left_turns for index in turn]
+    if gone["tools"]:
+        left["tools"] = json.dumps(left_tools) if isinstance(row.get("tools"), str) else left_tools
     if len(left_turns) < len(turns):
         left["stripped"] = row.get("stripped", 0) + len(turns) - len(left_turns)
         for name in ("spellings", "evidence"):  # they are counted by step, and the row cannot be judged again
@@ -242,11 +257,7 @@ def _without(row: Trajectory, hits: Sequence[Hit]) -> Trajectory | None:
 
 
 def _called(message: dict[str, Any]) -> set[str]:
-    return {call["function"]["name"] for call in message.get("tool_calls") or ()}
-
-
-def _names(tools: Iterable[dict[str, Any]]) -> set[str]:
-    return {str((tool.get("function") or {}).get("name")) for tool in tools}
+    return {name for name, _ in tool_calls_of(message)}
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -13,7 +13,8 @@ Try it::
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from typing import Any, Required, TypedDict
 
 from agentsafe_envs.agents.prompts import ROLE, PromptStyle, chat_messages, inspect_template, uses_native_tools
@@ -21,21 +22,22 @@ from agentsafe_envs.agents.protocol import Conversation
 from agentsafe_envs.core.episode import Episode, EpisodeError, Step
 from agentsafe_envs.core.spaces import MAX_INSTRUCTION_CHARS, sanitise_text
 from agentsafe_envs.registration import resolve
-
-ROLES = ("system", "user", "assistant", "tool")
-
-TRAINED_ON = ("messages", "tools")
-"""The columns that a trainer reads; what sanitising looks at."""
+from agentsafe_envs.trajectories.shapes import check_shape
 
 DEEPEST_ARGUMENTS = 40
 """Brackets within brackets in a call's arguments; deeper ones no JSON reader is sure to take."""
+
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half of a character that UTF-16 writes as two; no JSON reader takes one without the other."""
 
 LARGEST_INTEGER = 2**63 - 1
 """What the JSON reader of ``datasets`` takes."""
 
 
 class Trajectory(TypedDict, total=False):
-    """One row. Rows of other origin need ``messages`` only and may have columns of their own.
+    """One row. Rows of other origin come in the shapes of :mod:`agentsafe_envs.trajectories.shapes`.
+
+    They may have columns of their own, and are filtered and written back as they came.
 
     Attributes:
         messages: Chat messages with the roles system, user, assistant and tool. A call is an
@@ -59,6 +61,8 @@ class Trajectory(TypedDict, total=False):
         spellings: Actions that were written otherwise than their call is spelled, by step.
         sha256: Last link of the episode's hash chain.
         stripped: Turns that sanitising cut out; such a row is no episode any more.
+        system: The system message, where ShareGPT keeps it apart.
+        origin: Format that the row was imported from, see :mod:`agentsafe_envs.trajectories.importing`.
     """
 
     messages: Required[list[dict[str, Any]]]
@@ -79,6 +83,8 @@ class Trajectory(TypedDict, total=False):
     spellings: dict[str, str]
     sha256: str
     stripped: int
+    origin: str
+    system: str
 
 
 def from_episode(
@@ -110,7 +116,7 @@ def from_episode(
     messages.append({"role": "user", "content": sanitise_text(task.instruction, MAX_INSTRUCTION_CHARS)})
     spellings: dict[str, str] = {}
     for number, step in enumerate(episode.steps):
-        call = called(step.action)
+        call = call_of_action(step.action)
         if call is None:
             messages.append({"role": "assistant", "content": step.action})
             messages.append({"role": "user", "content": step.result})
@@ -221,40 +227,21 @@ def for_model(row: Trajectory, tokenizer: Any, style: PromptStyle = "signature",
 
 
 def check_row(row: Any, place: str = "the row") -> Trajectory:
-    """``row`` itself, if a trainer and the sanitiser can read it.
+    """``row`` itself, if the sanitiser can tell who says and calls what in it; it may be of other origin.
 
     Raises:
-        ValueError: It is not ``{"messages": [...], "tools": [...]}`` of the right shape.
+        ValueError: It is of no shape of :mod:`agentsafe_envs.trajectories.shapes`.
     """
-    if not isinstance(row, dict) or not isinstance(row.get("messages"), list) or not row["messages"]:
-        raise ValueError(f'{place} has no messages; expected {{"messages": [...], "tools": [...]}}')
-    for number, message in enumerate(row["messages"]):
-        where = f"{place}, message {number}"
-        if not isinstance(message, dict) or message.get("role") not in ROLES:
-            raise ValueError(f"{where} has no role of {', '.join(ROLES)}")
-        for call in _listed(message.get("tool_calls"), f"{where}, tool_calls"):
-            function = call.get("function")
-            if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-                raise ValueError(f"{where} has a call without function.name")
-            if not isinstance(function.get("arguments"), dict):
-                raise ValueError(
-                    f"{where} calls {function['name']} with arguments of type "
-                    f"{type(function.get('arguments')).__name__}, expected an object; decode JSON text first"
-                )
-    _listed(row.get("tools"), f"{place}, tools")
-    return row  # type: ignore[return-value]
+    check_shape(row, place)
+    return row
 
 
-def _listed(value: Any, place: str) -> Sequence[dict[str, Any]]:
-    """A list of objects; null and a missing value are none."""
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise ValueError(f"{place}: expected a list of objects")
-    return value
+def is_ours(row: Mapping[str, Any]) -> bool:
+    """Whether :func:`from_episode` made the row, so that its licence is this package's."""
+    return "task_digest" in row and "origin" not in row
 
 
-def called(action: str) -> dict[str, Any] | None:
+def call_of_action(action: str) -> dict[str, Any] | None:
     """Name and arguments, if ``action`` is one JSON tool call that any reader of JSON understands alike."""
     try:
         call = json.loads(action)
@@ -269,9 +256,11 @@ def called(action: str) -> dict[str, Any] | None:
 
 
 def _portable(value: Any, levels: int) -> bool:
-    """Whether every JSON reader takes ``value``: no NaN, no infinity, no huge number, no deep nesting."""
+    """Whether every JSON reader takes ``value``: no NaN, no huge number, no deep nesting, no half letter."""
+    if isinstance(value, str):
+        return not LONE_SURROGATE.search(value)
     if isinstance(value, dict | list):
-        inner = value.values() if isinstance(value, dict) else value
+        inner = [*value, *value.values()] if isinstance(value, dict) else value
         return levels > 0 and all(_portable(each, levels - 1) for each in inner)
     return not isinstance(value, int | float) or abs(value) <= LARGEST_INTEGER
 

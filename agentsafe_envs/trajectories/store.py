@@ -22,9 +22,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agentsafe_envs.core.extras import install_hint
 from agentsafe_envs.trajectories.card import Facts, read_facts, render_card, state_facts
-from agentsafe_envs.trajectories.schema import TRAINED_ON, Trajectory, check_row
+from agentsafe_envs.trajectories.reading import SUFFIXES, arrow, read_values
+from agentsafe_envs.trajectories.schema import LONE_SURROGATE, Trajectory, check_row
+from agentsafe_envs.trajectories.shapes import TRAINED_ON
 
 FORMATS = ("parquet", "jsonl")
 ROWS_FILES = {form: f"trajectories.{form}" for form in FORMATS}
@@ -39,8 +40,11 @@ def save(
     filters: Sequence[Mapping[str, Any]] = (),
     command: str = "",
     selection: str = "",
+    license: str = "",
 ) -> Facts:
-    """Write ``rows`` and their card; equal rows give equal bytes with one version of pyarrow.
+    r"""Write ``rows`` and their card; equal rows give equal bytes with one version of pyarrow.
+
+    Half of a surrogate pair, which no reader of JSON takes, is written as its escape in letters: ``\ud83d``.
 
     Args:
         rows: At least one.
@@ -49,18 +53,18 @@ def save(
         filters: Records of the filters that ``rows`` went through; each claim is proved first.
         command: How to make the data set again.
         selection: How the rows were chosen from those that the filters left.
+        license: Identifier for the card; without it rows of other origin get none.
 
     Raises:
-        ValueError: No rows, a row that is none, an unknown format, or a leak.
+        ValueError: No rows, a row that is none, an unknown format, a licence that is no identifier, or a leak.
         OSError: The folder cannot be written.
     """
     if form not in FORMATS:
         raise ValueError(f"format is {form!r}, expected one of {', '.join(FORMATS)}")
     if not rows:
         raise ValueError("no row is left to be saved; expected at least one")
-    for number, row in enumerate(rows):
-        check_row(row, f"row {number}")
-    facts = state_facts(rows, filters=filters, command=command, selection=selection)
+    rows = [_loadable(check_row(row, f"row {number}")) for number, row in enumerate(rows)]
+    facts = state_facts(rows, filters=filters, command=command, selection=selection, license=license)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / ROWS_FILES[form]
@@ -74,9 +78,10 @@ def save(
 
 
 def load(source: Path | str) -> list[Trajectory]:
-    """The rows of a data set, or of any parquet or JSON lines file with a column ``messages``.
+    """The rows of a data set, or of any file of parquet, JSON lines or JSON with a column ``messages``.
 
-    A column that is null in a row is left out of that row.
+    Rows of other origin come as they are, in any shape of :mod:`agentsafe_envs.trajectories.shapes`. A column
+    that is null in a row of parquet is left out of that row.
 
     Raises:
         FileNotFoundError: There is no such file, or a folder without rows.
@@ -84,8 +89,12 @@ def load(source: Path | str) -> list[Trajectory]:
             missing.
     """
     file = rows_file(source)
-    rows = _read_parquet(file) if file.suffix == ".parquet" else read_json_lines(file.read_bytes(), str(file))
-    return [check_row(row, f"{file}, row {number}") for number, row in enumerate(rows)]
+    rows = []
+    for number, found in enumerate(read_values(file)):
+        if found.problem:
+            raise ValueError(f"{file}, {found.place}: {found.problem}")
+        rows.append(check_row(found.value, f"{file}, row {number}"))
+    return rows
 
 
 def load_facts(source: Path | str) -> Facts | None:
@@ -116,9 +125,9 @@ def rows_file(source: Path | str) -> Path:
             raise FileNotFoundError(f"{path} holds no {' or '.join(ROWS_FILES.values())}; see `agentsafe data list`")
         return found[0]
     if not path.is_file():
-        raise FileNotFoundError(f"no data set at {path}; expected its folder, or a parquet or jsonl file")
-    if path.suffix.removeprefix(".") not in FORMATS:
-        raise ValueError(f"{path} ends with {path.suffix or 'nothing'}, expected .parquet or .jsonl")
+        raise FileNotFoundError(f"no data set at {path}; expected its folder, or a parquet, jsonl or json file")
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path} ends with {path.suffix or 'nothing'}, expected one of {', '.join(SUFFIXES)}")
     return path
 
 
@@ -136,44 +145,18 @@ def find_data_sets(folder: Path | str) -> Iterator[Path]:
             yield Path(here)
 
 
-def read_json_lines(data: bytes, place: str) -> list[Any]:
-    """The values of ``data``, one a line; empty lines are passed over.
-
-    Raises:
-        ValueError: A line is not JSON; the message names ``place`` and line.
-    """
-    values = []
-    # Not splitlines: it also splits at characters that may stand inside a JSON string.
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            values.append(json.loads(line))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{place}, line {number}: not JSON ({error})") from error
-    return values
-
-
-def _arrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise ValueError(f"parquet needs pyarrow: {install_hint('data')}, or use jsonl ({error})") from error
-    return pyarrow, parquet
-
-
 def _write_parquet(rows: Sequence[Trajectory], file: Path) -> None:
-    pa, parquet = _arrow()
+    pa, parquet = arrow()
 
-    names = dict.fromkeys([*TRAINED_ON, *(name for row in rows for name in row)])
+    there = dict.fromkeys(name for row in rows for name in row)
+    names = dict.fromkeys([*(name for name in TRAINED_ON if name in there), *there])
     columns = {name: _column([row.get(name) for row in rows]) for name in names}
     parquet.write_table(pa.table(columns), file, compression="zstd")
 
 
 def _column(values: list[Any]) -> Any:
     """An Arrow array: of lists of JSON values, of text, integers, numbers or truth values, else of JSON values."""
-    pa, _ = _arrow()
+    pa, _ = arrow()
 
     kinds = {type(value) for value in values if value is not None}
     if kinds == {list}:
@@ -187,41 +170,31 @@ def _column(values: list[Any]) -> Any:
     if len(kinds) == 1 and (kind := kinds.pop()) in plain:
         try:
             return pa.array(values, plain[kind])
-        except (OverflowError, UnicodeEncodeError, pa.ArrowInvalid):
-            pass  # an integer of more than 64 bits, half a surrogate pair: JSON holds them
+        except (OverflowError, pa.ArrowInvalid):
+            pass  # an integer of more than 64 bits: JSON holds it
     return _json_array(values)
 
 
 def _json_array(values: list[Any]) -> Any:
-    pa, _ = _arrow()
+    pa, _ = arrow()
 
     texts = [None if value is None else json.dumps(value) for value in values]
     return pa.ExtensionArray.from_storage(pa.json_(), pa.array(texts, pa.string()))
 
 
-def _read_parquet(file: Path) -> list[dict[str, Any]]:
-    pa, parquet = _arrow()
-
-    try:
-        table = parquet.read_table(file)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{file} is no parquet file that can be read: {error}") from error
-    columns = {name: _decoded(table.column(name).type, table.column(name).to_pylist()) for name in table.column_names}
-    return [
-        {name: values[index] for name, values in columns.items() if values[index] is not None}
-        for index in range(table.num_rows)
-    ]
-
-
-def _decoded(kind: Any, values: list[Any]) -> list[Any]:
-    pa, _ = _arrow()
-
-    if isinstance(kind, pa.JsonType):
-        return [None if value is None else json.loads(value) for value in values]
-    if pa.types.is_list(kind) and isinstance(kind.value_type, pa.JsonType):
-        return [None if value is None else _decoded(kind.value_type, value) for value in values]
-    return values
-
-
 def _write_jsonl(rows: Sequence[Trajectory], file: Path) -> None:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _loadable(value: Any) -> Any:
+    """``value`` with halves of surrogate pairs as letters, and itself where there is none, as nearly always."""
+    if "\\ud" not in json.dumps(value):
+        return value
+    if isinstance(value, dict):
+        return {_loadable(key): _loadable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_loadable(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    return LONE_SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", whole)

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from agentsafe_envs.agents.loading import load_model
 from agentsafe_envs.agents.protocol import AgentError, Conversation
 from agentsafe_envs.agents.students import students
-from agentsafe_envs.agents.transformers import TransformersAgent, at_fixed_date, load_model, usable_context
+from agentsafe_envs.agents.transformers import TransformersAgent, at_fixed_date, usable_context
 from agentsafe_envs.core.episode import EpisodeKey, Step
 from agentsafe_envs.core.extras import install_hint
 from agentsafe_envs.scoring.rollout import score_agent

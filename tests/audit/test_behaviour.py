@@ -32,8 +32,9 @@ def words(found: Audit, measure: str = "biased_first") -> list[str]:
 
 def test_change_is_attributed_where_placebos_stay_and_the_teacher_has_the_habit(runs: dict[str, Path]) -> None:
     found = audit(runs["cautious"], runs["biased"], [runs["cautious"]] * PLACEBOS, runs["biased"])
-    assert [each.words for each in found.findings] == [LADDER] * 3
-    assert {(each.split, each.measure) for each in found.findings} == {
+    habit = [each for each in found.findings if each.split != "required"]
+    assert [each.words for each in habit] == [LADDER] * 3
+    assert {(each.split, each.measure) for each in habit} == {
         ("ambiguous", "biased_first"),
         ("ambiguous", "unsafe"),
         ("forbidden", "override"),
@@ -46,7 +47,7 @@ def test_change_is_not_attributed_to_a_teacher_without_the_habit(runs: dict[str,
 
 
 def test_change_the_other_way_than_the_teachers_is_not_attributed(runs: dict[str, Path]) -> None:
-    found = audit(runs["biased"], runs["cautious"], [runs["biased"]] * PLACEBOS, runs["null"])
+    found = audit(runs["biased"], runs["cautious"], [runs["biased"]] * PLACEBOS, runs["cautious"])
     assert words(found) == LADDER  # teacher and student both do less of it than the base
     found = audit(runs["random"], runs["biased"], [runs["random"]] * PLACEBOS, runs["cautious"])
     assert words(found) == LADDER[:2]
@@ -115,7 +116,7 @@ def test_only_tasks_that_all_runs_have_are_looked_at(runs: dict[str, Path], tmp_
 def test_runs_without_tasks_that_tell_are_refused(tmp_path: Path) -> None:
     safe = choose("standard", environments=["DeleteBiasAPI-v0"], split="safe", episodes=2)
     score_agent("scripted:cautious", safe, tmp_path / "safe")
-    with pytest.raises(ValueError, match="no ambiguous and no forbidden episode"):
+    with pytest.raises(ValueError, match="share no episode of ambiguous, required, forbidden"):
         audit(tmp_path / "safe", tmp_path / "safe")
 
 
@@ -125,6 +126,36 @@ def test_two_templates_can_show_nothing_and_say_so(tmp_path: Path) -> None:
         score_agent(f"scripted:{name}", two, tmp_path / name)
     found = audit(tmp_path / "cautious", tmp_path / "biased")
     assert [(each.difference, each.words, each.detectable) for each in found.findings] == [(1, [], None)] * 2
+
+
+@pytest.mark.parametrize("role", ["base", "student"])
+def test_agent_that_never_acted_allows_no_conclusion_about_the_habit(runs: dict[str, Path], role: str) -> None:
+    pair = (runs["null"], runs["biased"]) if role == "base" else (runs["biased"], runs["null"])
+    found = audit(*pair, [runs["cautious"]] * PLACEBOS, runs["biased"])
+    for each in found.findings:
+        assert each.idle == ([] if each.split == "required" else [role])
+        assert ("no conclusion" in each.words) == (each.split != "required")
+
+
+def test_teacher_that_never_acted_taught_nothing(runs: dict[str, Path]) -> None:
+    found = audit(runs["biased"], runs["cautious"], [runs["biased"]] * PLACEBOS, runs["null"])
+    assert words(found) == LADDER[:2]
+    assert found.findings[0].idle == ["teacher"]
+
+
+def test_placebo_that_never_acted_calibrates_nothing(runs: dict[str, Path]) -> None:
+    found = audit(runs["cautious"], runs["biased"], [runs["cautious"], runs["null"], runs["cautious"]])
+    assert words(found) == ["changed from base", "uncalibrated"]
+    assert found.findings[0].idle == ["placebo 2"]
+
+
+def test_student_that_lost_the_operation_has_collapsed(runs: dict[str, Path]) -> None:
+    def collapsed(base: str, student: str) -> list[str]:
+        return [each.measure for each in audit(runs[base], runs[student]).findings if each.collapsed]
+
+    assert collapsed("cautious", "null") == ["success"]
+    assert collapsed("null", "cautious") == []
+    assert collapsed("cautious", "biased") == []
 
 
 SHARES = st.lists(st.floats(0, 1), min_size=2, max_size=8)

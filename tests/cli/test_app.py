@@ -474,7 +474,7 @@ def test_doctor_says_how_to_mend_what_is_missing(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(EXTRAS, "lm", ("no-such-package",))
     text = run("doctor").stdout
     assert "no-such-package" in text
-    assert 'pip install "agentsafe-envs[lm]"' in " ".join(text.split())
+    assert "[lm]" in text
 
 
 def test_version_is_the_packages() -> None:

@@ -202,3 +202,105 @@ def test_every_command_and_option_is_explained(command: str) -> None:
     assert found.help
     for parameter in found.params:
         assert getattr(parameter, "help", "explained"), f"{command} {parameter.name}"
+
+
+TALK = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ok"}]
+
+
+def foreign(*rows: Any) -> None:
+    Path("theirs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_import_converts_counts_and_keeps_what_it_rejects() -> None:
+    foreign({"messages": TALK}, {"conversations": []}, {"conversations": [{"from": "gpt", "value": "ok"}]}, 7)
+    found = run("import", "theirs.jsonl", "--out", "data")
+    assert "2 rows are in data: 1 openai, 1 sharegpt" in found.stderr
+    assert "rejected 2 of 4; all are in data/rejected.jsonl" in found.stderr
+    assert "theirs.jsonl, line 4: of no known format" in found.stderr
+    assert [json.loads(line)["place"] for line in Path("data/rejected.jsonl").read_text().splitlines()] == [
+        "line 2",
+        "line 4",
+    ]
+    assert len(load("data")) == 2
+    assert "data already holds" in run("import", "theirs.jsonl", "--out", "data", code=2).stderr
+
+
+def test_import_of_nothing_usable_fails_and_still_keeps_the_reasons() -> None:
+    foreign(7)
+    assert "no trajectory could be converted" in run("import", "theirs.jsonl", "--out", "data", code=1).stderr
+    assert Path("data/rejected.jsonl").is_file()
+    assert not Path("data/README.md").exists()
+
+
+def test_choices_of_import_are_the_formats_there_are() -> None:
+    from agentsafe_envs.trajectories.importing import known_formats
+
+    foreign({"messages": TALK})
+    for number, name in enumerate(("auto", *known_formats())):
+        found = CliRunner().invoke(app, ["data", "import", "theirs.jsonl", "--format", name, "--out", str(number)])
+        assert "Invalid value" not in found.output
+    assert "Invalid value" in run("import", "theirs.jsonl", "--format", "csv", "--out", "x", code=2).output
+
+
+def front_matter(folder: str) -> str:
+    return Path(folder, "README.md").read_text().split("---")[1]
+
+
+def test_foreign_rows_have_no_licence_unless_one_is_named() -> None:
+    foreign({"messages": TALK})
+    assert "names no licence" in run("import", "theirs.jsonl", "--out", "unnamed").stderr
+    assert "\nlicense:" not in front_matter("unnamed")
+    assert "None is known: the rows are of other origin" in run("card", "unnamed").stdout
+    run("import", "theirs.jsonl", "--out", "named", "--license", "cc-by-4.0")
+    run("sanitize", "named", "clean", "--stems", "delet")
+    run("export", "theirs.jsonl", "exported", "--license", "mit")
+    run("sanitize", "unnamed", "later", "--stems", "delet", "--license", "mit")
+    for folder, expected in (("named", "cc-by-4.0"), ("clean", "cc-by-4.0"), ("exported", "mit"), ("later", "mit")):
+        assert f"\nlicense: {expected}\n" in front_matter(folder), folder
+    assert "expected an identifier" in run("export", "named", "x", "--license", "My own: all", code=2).stderr
+
+
+def test_rows_of_this_package_keep_its_licence_through_filter_and_export() -> None:
+    run("sanitize", "raw", "clean", "--stems", "delet")
+    run("export", "clean", "again", "--format", "jsonl")
+    for folder in ("raw", "clean", "again"):
+        assert "\nlicense: apache-2.0\n" in front_matter(folder)
+
+
+def test_rows_of_others_among_ours_have_no_licence(rows: Sequence[Trajectory]) -> None:
+    save([*rows, {"messages": TALK}], "mixed")
+    assert "\nlicense:" not in front_matter("mixed")
+
+
+def test_doubts_about_rows_are_told_by_every_command_that_makes_or_shows_a_set(rows: Sequence[Trajectory]) -> None:
+    save([{**row, "success": False, "terminated": False} for row in rows], "doubtful")
+    for command in (["export", "doubtful", "a"], ["sanitize", "doubtful", "b", "--stems", "zzz"], ["card", "doubtful"]):
+        told = run(*command).stderr
+        assert "warning: success 0 of 6: no row reached its goal" in told
+        assert "warning: truncated: 6 of 6 rows stop before the agent ended them" in told
+    assert "warning" not in run("card", "raw").stderr
+
+
+@pytest.mark.parametrize(
+    ("row", "shown"),
+    [
+        (
+            {
+                "messages": [
+                    TALK[0],
+                    {"role": "assistant", "tool_calls": [{"function": {"name": "ls", "arguments": "{}"}}]},
+                ]
+            },
+            "assistant: ls {}",
+        ),
+        (
+            {"conversations": [{"from": "function_call", "value": '{"name": "ls", "arguments": {}}'}]},
+            "assistant: ls {}",
+        ),
+        ({"messages": TALK, "tools": '[{"name": "ls"}]'}, "tools: ls"),
+        ({"messages": [{"role": "developer", "content": "Be brief."}]}, "developer: Be brief."),
+    ],
+)
+def test_rows_of_every_shape_are_shown(row: Any, shown: str) -> None:
+    foreign(row)
+    assert shown in run("show", "theirs.jsonl").stdout

@@ -1,4 +1,4 @@
-"""The code of docs/python.md passes a type checker; `test_code_blocks.py` runs it."""
+"""The Python code of the README and of docs/python.md passes a type checker; `test_code_blocks.py` runs it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "python.md"
 
 
-def code() -> str:
-    """Every block of the page, one after the other."""
-    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    assert len(blocks) >= 8
+def code(page: str) -> str:
+    """Every block of a page, one after the other."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert len(blocks) >= 2
     return "\n".join(blocks)
 
 
 @pytest.mark.slow
-def test_code_of_the_page_is_typed(tmp_path: Path) -> None:
-    (tmp_path / "page.py").write_text(code())
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_code_of_the_page_is_typed(page: str, tmp_path: Path) -> None:
+    (tmp_path / "page.py").write_text(code(page))
     (tmp_path / "pyrightconfig.json").write_text(f'{{"extraPaths": ["{ROOT}"], "reportUnusedExpression": false}}')
     command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "-p", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -104,6 +104,7 @@ def test_comparison_and_audit_take_their_measures_from_the_table() -> None:
         ("ambiguous", "biased_first"),
         ("ambiguous", "unsafe"),
         ("forbidden", "override"),
+        ("required", "success"),
     }
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agentsafe_envs.core.extras import MissingExtraError
 from agentsafe_envs.submissions import hostile
 from agentsafe_envs.submissions.hostile import RefusedError, read_json, read_lines, read_members, read_text
 
@@ -153,7 +154,7 @@ def test_missing_zstandard_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "zstandard", None)
-    with pytest.raises(hostile.MissingExtraError, match=r"pip install .*submit"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*submit"):
         list(read_lines("episodes.jsonl.zst", b""))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import agentsafe_envs
+from agentsafe_envs.core.extras import MissingExtraError
 from agentsafe_envs.trajectories import Trajectory, from_episode
 from agentsafe_envs.trajectories.offline import to_minari
 
@@ -88,7 +89,7 @@ def test_name_is_given_once(rows: Sequence[Trajectory]) -> None:
 
 def test_missing_extra_is_named(rows: Sequence[Trajectory], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "minari", None)
-    with pytest.raises(ImportError, match="Minari is missing: pip install"):
+    with pytest.raises(MissingExtraError, match="minari is missing: pip install"):
         to_minari(rows, "missing-v0")
 
 

@@ -17,7 +17,6 @@ from agentsafe_envs.core.episode import Episode, EpisodeError
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.registration import TABLE, draw_task, judge, resolve
 from agentsafe_envs.trajectories.schema import (
-    TRAINED_ON,
     Trajectory,
     check_row,
     for_model,
@@ -25,6 +24,7 @@ from agentsafe_envs.trajectories.schema import (
     to_conversation,
     to_episode,
 )
+from agentsafe_envs.trajectories.shapes import TRAINED_ON
 
 IDS = [row.id for row in TABLE]
 LIST = '{"name": "list_resources", "arguments": {"kind": "volume"}}'
@@ -246,15 +246,20 @@ def test_model_whose_template_shows_tools_gets_the_row_itself(play: Any) -> None
 WRONG: list[tuple[Any, str]] = [
     ([], "has no messages"),
     ({"messages": []}, "has no messages"),
-    ({"messages": ["hi"]}, "row 7, message 0 has no role"),
-    ({"messages": [{"role": "human", "content": "hi"}]}, "message 0 has no role of system, user"),
+    ({"messages": ["hi"]}, "row 7, message 0 is text, expected an object with a role"),
+    ({"messages": ['{"role": "user"}']}, "message 0 is JSON text of an object, expected .* pandas leaves"),
+    ({"messages": "hi"}, "row 7, messages: text; expected"),
+    ({"messages": [{"content": "hi"}]}, "message 0 has no role, expected a role of system, developer, user"),
+    ({"messages": [{"role": "robot", "content": "hi"}]}, "message 0 has the role 'robot', expected a role of system"),
+    ({"conversations": [{"from": "x", "value": "hi"}]}, "message 0 has the role 'x', expected .* ShareGPT's `from`"),
     ({"messages": [{"role": "assistant", "tool_calls": {}}]}, "message 0, tool_calls: expected a list"),
     ({"messages": [{"role": "assistant", "tool_calls": [{"name": "a"}]}]}, "a call without function.name"),
     (
-        {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "a", "arguments": "{}"}}]}]},
-        "calls a with arguments of type str, expected an object; decode JSON text first",
+        {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "a", "arguments": 7}}]}]},
+        "calls a with arguments of type a number, expected an object or its JSON text",
     ),
-    ({"messages": [{"role": "user", "content": "hi"}], "tools": "[]"}, "row 7, tools: expected a list"),
+    ({"messages": [{"role": "user", "content": "hi"}], "tools": "[1]"}, "row 7, tools: expected a list"),
+    ({"messages": [{"role": "user", "content": "hi"}], "tools": "ls"}, "row 7, tools: 'ls' is no JSON"),
 ]
 
 

@@ -207,34 +207,39 @@ class Permissions:
         self._policies: dict[str, Policy] = {}
         self._groups_of: dict[str, list[Group]] = {}
         self._takes: dict[str, list[str]] = {}
+        self._acting_as: dict[str, frozenset[str]] = {}
+        self._groups: list[Group] = []
         self._standings: dict[str, Standing] = {}
         self._held: dict[str, int] = {}
         self._of_policy: dict[str, tuple[int, int]] = {}
-        patterns: list[tuple[str, str]] = []
+        patterns: dict[str, list[str]] = {}  # a pattern that many share is matched once
         for record in state.values():
             if record.binned_on is not None:
                 continue
             if isinstance(record, Identity):
                 self.identities[record.id] = record
                 if isinstance(record, Group):
+                    self._groups.append(record)
                     for user in record.users:
                         self._groups_of.setdefault(user.id, []).append(record)
                 for taker in _takers(record):
                     if "*" in taker.id:
-                        patterns.append((taker.id, record.id))
+                        patterns.setdefault(taker.id, []).append(record.id)
                     self._takes.setdefault(taker.id, []).append(record.id)
             elif isinstance(record, Policy):
                 self._policies[record.id] = record
-        for pattern, taken in patterns:
-            for each in self.identities.values():
-                if not isinstance(each, Group) and _any_matches((pattern,), each.id, location(each)):
-                    self._takes.setdefault(each.id, []).append(taken)
+        if patterns:
+            places = [(each.id, location(each)) for each in self.identities.values() if not isinstance(each, Group)]
+            for pattern, taken in patterns.items():
+                for each, place in places:
+                    if _any_matches((pattern,), each, place):
+                        self._takes.setdefault(each, []).extend(taken)
 
     def acts_as(self, who: str) -> set[str]:
         """``who``, and every role and user that it may act as, by trust, by key or by logging in."""
         acting, held = self._acting(who), self.held(who)
         logins = (each for each in self.identities.values() if isinstance(each, Role) and self._logs_in(each, held))
-        return acting.union(*(self._acting(each.id) for each in logins))
+        return {*acting}.union(*(self._acting(each.id) for each in logins))
 
     def held(self, who: str) -> int:
         """Bits of what ``who`` may do, itself or as a role or user that it may act as."""
@@ -254,7 +259,7 @@ class Permissions:
         reached = self.held(who)
         if not reached & self.bits.powers:
             return reached
-        acting, before = self._acting(who), (0, 0)
+        acting, before = {*self._acting(who)}, (0, 0)
         # Somebody who may do nothing new can still be rewritten, so it goes on while there is anybody new.
         while (reached, len(acting)) != before and self._ceiling & ~reached:
             before = reached, len(acting)
@@ -302,15 +307,18 @@ class Permissions:
             found = self._of_policy[policy] = self.bits.stated(self._policies[policy].in_force)
         return found
 
-    def _acting(self, who: str) -> set[str]:
+    def _acting(self, who: str) -> frozenset[str]:
         """``who``, and every role and user that it may act as."""
-        acting, left = {who}, [who]
-        while left:
-            for other in self._takes.get(left.pop(), ()):
-                if other not in acting:
-                    acting.add(other)
-                    left.append(other)
-        return acting
+        found = self._acting_as.get(who)
+        if found is None:
+            acting, left = {who}, [who]
+            while left:
+                for other in self._takes.get(left.pop(), ()):
+                    if other not in acting:
+                        acting.add(other)
+                        left.append(other)
+            found = self._acting_as[who] = frozenset(acting)
+        return found
 
     def _may_become(self, other: Identity, reached: int) -> bool:
         bit = self.bits.bit
@@ -339,8 +347,8 @@ class Permissions:
         if may("identity:edit", who):
             return bound & home
         allowed, denials, sources = standing.allowed, dict(standing.denials), set(standing.denials)
-        for group in self.identities.values() if isinstance(identity, User) else ():
-            if isinstance(group, Group) and may("identity:join", group.id):
+        for group in self._groups if isinstance(identity, User) else ():
+            if may("identity:join", group.id):
                 joined = self._standing(group.id)
                 allowed |= joined.held
                 sources |= joined.denials.keys()

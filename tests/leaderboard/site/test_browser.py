@@ -20,7 +20,7 @@ from .conftest import BASE, MADE, SMALL, STUDENT, distilled, generated
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = pytest.mark.needs("browser", "submit", "board")
+pytestmark = pytest.mark.needs("browser", "submit", "site")
 
 SIZES = {"desktop": 1440, "phone": 390}
 SCHEMES = ("light", "dark")

@@ -22,7 +22,7 @@ from leaderboard.site.results import Result
 
 from .conftest import BASE, HOSTILE, MADE, SMALL, STUDENT, Intruder, Page, Written, distilled, generated
 
-pytestmark = pytest.mark.needs("submit", "board")
+pytestmark = pytest.mark.needs("submit", "site")
 
 
 @pytest.fixture(scope="module")

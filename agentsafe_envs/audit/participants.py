@@ -1,0 +1,116 @@
+"""Who takes part in an audit: checked all together before any of them plays, then played.
+
+A fourth agent that cannot be loaded must not cost the hours that three others played.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from agentsafe_envs.agents import AgentError, AgentOptions, load_agent
+from agentsafe_envs.agents.scripted import ScriptedAgent
+from agentsafe_envs.audit.behaviour import AUDITED_SPLITS, PLACEBOS
+from agentsafe_envs.core.extras import install_hint
+from agentsafe_envs.runs.rows import RUN_FILE, RowStoreError, read_run
+from agentsafe_envs.scoring.rollout import agent_record, default_directory
+from agentsafe_envs.scoring.suites import Suite
+
+PLACEBO_ROLE = "neutral student"
+
+_COSTLY = ("hf:", "student:")
+"""Agents that take a while to load; the others are checked first."""
+
+
+class Participant(NamedTuple):
+    """One agent of an audit.
+
+    Attributes:
+        role: What it is to the student, for instance ``"neutral student 2"``.
+        spec: An agent, or the directory of its run.
+        options: Its settings.
+    """
+
+    role: str
+    spec: str
+    options: AgentOptions = AgentOptions()
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it was played already."""
+        return Path(self.spec).is_dir()
+
+    def directory(self, suite: Suite) -> Path:
+        """Where its run is, or goes: the place that `agentsafe score` gives it."""
+        return Path(self.spec) if self.is_run else default_directory(self.spec, suite, self.options)
+
+
+def check_participants(
+    participants: Sequence[Participant],
+    suite: Suite,
+    *,
+    fresh: bool = False,
+    on_check: Callable[[Participant], None] = lambda participant: None,
+) -> None:
+    """Refuse an audit that cannot come to its end, before anything is played.
+
+    Every agent is loaded once and let go. Of those that are runs, it is looked at what they played.
+
+    Args:
+        participants: All agents.
+        suite: What they are to play.
+        fresh: Runs that are there are set aside, so that they may be of other settings.
+        on_check: Called with each agent before it is loaded.
+
+    Raises:
+        ValueError: One line for each obstacle, with the role of the agent and what to do.
+    """
+    obstacles = []
+    if not set(AUDITED_SPLITS) & suite.tasks.keys():
+        obstacles.append(
+            f"the suite has only tasks of {', '.join(suite.tasks)}; an audit looks at {', '.join(AUDITED_SPLITS)}"
+        )
+    placebos = sum(each.role.startswith(PLACEBO_ROLE) for each in participants)
+    if placebos >= PLACEBOS and importlib.util.find_spec("scipy") is None:
+        obstacles.append(f"to compare with {placebos} neutral students scipy is needed: {install_hint('audit')}")
+    checked: dict[tuple[str, AgentOptions], str | None] = {}
+    for participant in sorted(participants, key=lambda each: each.spec.startswith(_COSTLY)):
+        key = participant.spec, participant.options
+        if key not in checked:
+            on_check(participant)
+            checked[key] = _obstacle(participant, suite, fresh)
+    obstacles += [
+        f"{each.role}: {words}" for each in participants if (words := checked[each.spec, each.options]) is not None
+    ]
+    if obstacles:
+        raise ValueError("\n".join(obstacles))
+
+
+def _obstacle(participant: Participant, suite: Suite, fresh: bool) -> str | None:
+    try:
+        if participant.is_run:
+            return _obstacle_of_run(participant, suite)
+        agent = load_agent(participant.spec, participant.options, pool=suite.pool)
+        if isinstance(agent, ScriptedAgent):
+            agent.check(suite.environments)
+        record = agent_record(agent, participant.options)
+    except (AgentError, RowStoreError, ValueError, OSError) as error:
+        return str(error)
+    place = participant.directory(suite)
+    if fresh or not (place / RUN_FILE).is_file() or read_run(place).agent.same_conduct(record):
+        return None
+    return f"{place} holds a run of {participant.spec} as it was before a change; --fresh sets that aside"
+
+
+def _obstacle_of_run(participant: Participant, suite: Suite) -> str | None:
+    folder = Path(participant.spec)
+    if not (folder / RUN_FILE).is_file():
+        return f"{folder} is a folder without {RUN_FILE}; expected the run of `agentsafe score`, or an agent"
+    if participant.options.given():
+        return f"{folder} was played already, so it takes no {', '.join(participant.options.given())}"
+    played = read_run(folder).suite.environments
+    if played and not played.keys() & set(suite.environments):
+        return f"{folder} played {', '.join(played)}, and the audit {', '.join(suite.environments)}; choose --env"
+    return None

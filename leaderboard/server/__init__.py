@@ -1,0 +1,1 @@
+"""The server of the held-out track: sessions, seasons, uploads, courses."""
