@@ -2,7 +2,7 @@
 
 Try it::
 
-    python -m leaderboard build --out board
+    python -m leaderboard build --out results/board
 """
 
 from __future__ import annotations

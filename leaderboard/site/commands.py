@@ -42,7 +42,7 @@ def build(
 
 
 def board(
-    out: Out = Path("board"),
+    out: Out = Path("results/board"),
     submissions: Submissions = SUBMISSIONS,
     reruns: Reruns = RERUNS,
     keys: Keys = KEYS,

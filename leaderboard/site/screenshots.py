@@ -2,8 +2,8 @@
 
 Try it::
 
-    python -m leaderboard build --out board
-    python -m leaderboard.site.screenshots board
+    python -m leaderboard build --out results/board
+    python -m leaderboard.site.screenshots results/board
 """
 
 from __future__ import annotations
