@@ -25,7 +25,7 @@ def score_remotely(
     """
     import json
 
-    from agentsafe_envs.cli.scoring import progress
+    from agentsafe_envs.cli.progress import progress
     from agentsafe_envs.integrations.remote_play import play_remote
 
     run = out or Path("runs", re.sub(r"[^\w.-]+", "-", f"{agent}-{url}"))

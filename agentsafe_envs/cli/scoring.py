@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from agentsafe_envs.cli.options import AsJson, PoolOption, environment_ids
-from agentsafe_envs.cli.terminal import printable, say, say_columns
+from agentsafe_envs.cli.progress import progress
+from agentsafe_envs.cli.terminal import say, say_columns
 from agentsafe_envs.core.task import Split
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from agentsafe_envs.runs.failures import Failure
     from agentsafe_envs.scoring.scorecard import Scorecard
     from agentsafe_envs.scoring.suites import Suite
-
-LONGEST_TITLE = 40
-"""Characters that stand before a progress bar; more would leave it no room in 80 columns."""
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run of `agentsafe score`: its directory or scorecard.")]
 
@@ -306,53 +303,6 @@ def first_failure() -> Callable[[Sequence[EpisodeKey], Failure], None]:
             say(f"no score for {number}, the run goes on: {failure}", err=True)
 
     return tell
-
-
-@contextmanager
-def progress(title: str, *, resumes: bool = True) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, from the first report to the end."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-    shown = printable(title)
-    if len(shown) > LONGEST_TITLE:  # long addresses differ in their ends
-        shown = f"…{shown[1 - LONGEST_TITLE :]}"
-    bar = progress.add_task(escape(shown), total=None)
-
-    def show(done: int, planned: int) -> None:
-        progress.start()
-        progress.update(bar, completed=done, total=planned)
-
-    def end() -> None:
-        if progress.live.is_started:  # else it would only print an empty line
-            progress.stop()
-
-    try:
-        yield show
-    except KeyboardInterrupt:
-        end()
-        if resumes:
-            say("the same command goes on from here", err=True)
-        raise
-    finally:
-        end()
 
 
 def _show(scorecard: Scorecard, run: Path, as_json: bool, *, brief: bool = True, stopped: str | None = None) -> None:

@@ -53,7 +53,7 @@ def verify(
     Exit status 0: every check passed. 1: one refused. 2: none refused, and one cannot be done on this machine, for
     instance without bubblewrap. Nothing that was submitted is run outside the sandbox.
     """
-    from agentsafe_envs.cli.scoring import progress
+    from agentsafe_envs.cli.progress import progress
     from agentsafe_envs.submissions.folders import find_submissions, is_submission, surroundings_of, verify_many
 
     if not path.exists():

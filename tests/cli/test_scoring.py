@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from agentsafe_envs.agents.protocol import Conversation
 from agentsafe_envs.cli.app import app
-from agentsafe_envs.cli.scoring import LONGEST_TITLE, progress
+from agentsafe_envs.cli.progress import LONGEST_TITLE, progress
 from agentsafe_envs.runs.rows import AgentRecord, RowStore
 from agentsafe_envs.scoring.rollout import play
 from agentsafe_envs.scoring.suites import choose
