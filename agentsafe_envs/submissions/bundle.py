@@ -169,8 +169,8 @@ def sign(submission: Submission, key: Path) -> Signature:
         MissingExtraError: The extra ``submit`` is missing.
         SubmitError: ``key`` holds no ed25519 private key.
     """
-    serialization = import_extra("cryptography.hazmat.primitives.serialization", "submit")
     ed25519 = import_extra("cryptography.hazmat.primitives.asymmetric.ed25519", "submit")
+    serialization = import_extra("cryptography.hazmat.primitives.serialization", "submit")
     try:
         private = serialization.load_pem_private_key(key.read_bytes(), password=None)
     except (ValueError, TypeError) as error:
