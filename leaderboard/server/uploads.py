@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +108,7 @@ def find_upload(connection: Connection, upload_id: str, team_id: str) -> Any:
     return row
 
 
-def view_uploads(connection: Connection, team_id: str, upload_id: str | None = None) -> list[Mapping[str, Any]]:
+def view_uploads(connection: Connection, team_id: str, upload_id: str | None = None) -> list[dict[str, Any]]:
     """Uploads of a team as they are shown, newest first.
 
     Raises:
