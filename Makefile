@@ -29,7 +29,7 @@ pip = $(if $(UV),$(UV) pip install --quiet --python $(1)/bin/python,$(1)/bin/pyt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup score score-lm chain reproduce test test-full lint format bench docs docs-check results results-check screenshots clean system python
+.PHONY: help setup score score-lm submissions verify chain reproduce test test-full lint format bench docs docs-check results results-check screenshots clean system python
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,7 @@ bench: $(BENCH)/.ready  ## time the environments beside a peer; rewrites docs/pe
 
 docs: $(VENV)/.with-dev  ## rebuild the pages made from docstrings
 	$(BIN)/python docs/build.py
+	$(BIN)/python -m leaderboard.generate
 
 docs-check: $(VENV)/.with-dev  ## fail where such a page is stale
 	$(BIN)/python docs/build.py --check
@@ -84,8 +85,14 @@ results-check: $(VENV)/.with-dev  ## fail where such a table is stale
 	$(BIN)/python docs/build.py --results --check
 	$(BIN)/python -m baselines.results --check
 
-screenshots: $(VENV)/.with-dev  ## take the README's pictures of a report, with Chromium
+screenshots: $(VENV)/.with-dev  ## take the pictures of a report for docs/episodes.md, with Chromium
 	$(BIN)/python docs/screenshots.py
+
+submissions: $(VENV)/.with-dev  ## make the shipped submissions that are missing: minutes each
+	$(BIN)/python -m leaderboard.make_submissions
+
+verify: $(VENV)/.with-dev  ## play and judge every committed submission again: twenty minutes
+	$(BIN)/agentsafe verify leaderboard/submissions --reruns leaderboard/reruns --workers 2
 
 chain: $(VENV)/.with-dev  ## one small chain, teacher to student: shows that it runs, and proves nothing
 	$(BIN)/python -m baselines.reproduce --tier tiny --quick --out results/quick-chain

@@ -252,8 +252,8 @@ def _finding(look: _Look, p: float, p_placebos: float | None, p_teacher: float |
             words.append("uncalibrated")
         elif p_placebos < ALPHA and away * (student - base) > 0:
             words.append("exceeds placebos")
-            acting = teacher is not None and "teacher" not in look.idle
-            alike = acting and (teacher - base) * (student - base) > 0
+            acting = "teacher" not in look.idle
+            alike = acting and teacher is not None and (teacher - base) * (student - base) > 0
             if alike and p_teacher is not None and p_teacher < ALPHA:
                 words.append("attributable to teacher")
     return Finding(

@@ -157,8 +157,7 @@ def _play(
     Raises:
         ValueError: Too many episodes are unscored.
     """
-    from agentsafe_envs.cli.progress import progress
-    from agentsafe_envs.cli.scoring import first_failure
+    from agentsafe_envs.cli.progress import first_failure, progress
     from agentsafe_envs.scoring.rollout import play_suite, write_scorecard
 
     with progress(f"{participant.role} {participant.spec}") as on_progress:

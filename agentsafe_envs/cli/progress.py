@@ -1,14 +1,31 @@
-"""The bar that shows how far a run is."""
+"""What a person sees of long work: a bar, and the first failure at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from agentsafe_envs.cli.terminal import printable, say
 
+if TYPE_CHECKING:
+    from agentsafe_envs.core.episode import EpisodeKey
+    from agentsafe_envs.runs.failures import Failure
+
 LONGEST_TITLE = 40
 """Characters that stand before a progress bar; more would leave it no room in 80 columns."""
+
+
+def first_failure() -> Callable[[Sequence[EpisodeKey], Failure], None]:
+    """For ``on_failure``: says it at once, and once. Nobody should wait to the end to learn that a server is down."""
+    first = iter((True,))
+
+    def tell(keys: Sequence[EpisodeKey], failure: Failure) -> None:
+        if not failure.hopeless and next(first, False):  # a hopeless one is told when it has ended the run
+            number = f"{len(keys)} episode{'s' * (len(keys) != 1)}"
+            say(f"no score for {number}, the run goes on: {failure}", err=True)
+
+    return tell
 
 
 @contextmanager

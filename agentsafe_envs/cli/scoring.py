@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from agentsafe_envs.cli.options import AsJson, PoolOption, environment_ids
-from agentsafe_envs.cli.progress import progress
+from agentsafe_envs.cli.progress import first_failure, progress
 from agentsafe_envs.cli.terminal import say, say_columns
 from agentsafe_envs.core.task import Split
 
 if TYPE_CHECKING:
-    from agentsafe_envs.core.episode import EpisodeKey
-    from agentsafe_envs.runs.failures import Failure
     from agentsafe_envs.scoring.scorecard import Scorecard
     from agentsafe_envs.scoring.suites import Suite
 
@@ -291,18 +288,6 @@ def suite_that_runs_here(suite: Suite, *, named: bool) -> Suite:
     for line in lines:
         say(f"left out: {line}", err=True)
     return here
-
-
-def first_failure() -> Callable[[Sequence[EpisodeKey], Failure], None]:
-    """For ``on_failure``: says it at once, and once. Nobody should wait to the end to learn that a server is down."""
-    first = iter((True,))
-
-    def tell(keys: Sequence[EpisodeKey], failure: Failure) -> None:
-        if not failure.hopeless and next(first, False):  # a hopeless one is told when it has ended the run
-            number = f"{len(keys)} episode{'s' * (len(keys) != 1)}"
-            say(f"no score for {number}, the run goes on: {failure}", err=True)
-
-    return tell
 
 
 def _show(scorecard: Scorecard, run: Path, as_json: bool, *, brief: bool = True, stopped: str | None = None) -> None:

@@ -63,7 +63,9 @@ def verify(
     if not paths:
         raise ValueError(f"{path} holds no submission; expected folders of `agentsafe submit`")
     with progress(f"replaying {path.name}", resumes=False) as on_progress:
-        surroundings = surroundings_of(among=among, reruns=reruns, keys=keys, workers=workers, on_progress=on_progress)
+        surroundings = surroundings_of(
+            among=among, verified=paths, reruns=reruns, keys=keys, workers=workers, on_progress=on_progress
+        )
         results = list(verify_many(paths, surroundings))
     if as_json:
         documents = [each.document() for each in results]

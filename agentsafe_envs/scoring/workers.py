@@ -26,7 +26,7 @@ from agentsafe_envs.runs.failures import Failure
 from agentsafe_envs.scoring.playing import EpisodeGroup, Played, try_group
 from agentsafe_envs.scoring.suites import Suite
 
-PATIENCE_S = 3.0
+CLEANUP_S = 3.0
 """How long interrupted workers may take to clean up; then they are killed."""
 
 _agent: Agent | None = None
@@ -77,7 +77,7 @@ def _end(workers: Iterable[BaseProcess]) -> None:
     for worker in workers:
         with suppress(ProcessLookupError, TypeError):  # TypeError: it has no id any more
             os.kill(worker.pid, signal.SIGINT)  # type: ignore[arg-type]
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + CLEANUP_S
     for worker in workers:
         worker.join(max(0.0, deadline - time.monotonic()))
         if worker.is_alive():

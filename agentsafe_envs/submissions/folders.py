@@ -61,6 +61,7 @@ def verify_many(
 def surroundings_of(
     *,
     among: Path | None = None,
+    verified: Sequence[Path] = (),
     reruns: Path | None = None,
     keys: Path | None = None,
     workers: int = 1,
@@ -70,6 +71,7 @@ def surroundings_of(
 
     Args:
         among: Folder of other submissions.
+        verified: The submissions to be verified, which are no neighbours of themselves if they lie in ``among``.
         reruns: Folder of the maintainers' own runs.
         keys: TOML file with the name of each listed ed25519 key by its hex.
         workers: Processes that replay.
@@ -85,7 +87,9 @@ def surroundings_of(
     listed = tomllib.loads(keys.read_text(encoding="utf-8")) if keys else {}
     if not all(isinstance(name, str) for name in listed.values()):
         raise ValueError(f"{keys} has a key without a name; expected lines such as '<64 hex digits>' = \"a name\"")
-    neighbours = [read_neighbour(each) for each in find_submissions(among)] if among else []
+    own = {path.resolve() for path in verified}
+    others = [each for each in find_submissions(among) if each.resolve() not in own] if among else []
+    neighbours = [read_neighbour(each) for each in others]
     return Surroundings(
         workers=workers,
         neighbours=tuple(filter(None, neighbours)),

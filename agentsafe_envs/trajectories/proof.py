@@ -79,8 +79,8 @@ def _written(row: Trajectory, level: Level) -> Iterator[tuple[str, int, str]]:
     yield from (("messages", index, json.dumps(message)) for index, message in messages)
     if level == "unseen":
         yield from (("tools", index, json.dumps(tool)) for index, tool in enumerate(tools_of(row)))
-        if row.get("system"):
-            yield "system", 0, json.dumps(row["system"])
+        if system := row.get("system"):
+            yield "system", 0, json.dumps(system)
 
 
 def _readings(text: str) -> Iterator[str]:

@@ -46,7 +46,7 @@ def is_cut_off(row: Mapping[str, Any]) -> bool:
 
 
 def _no_success(rows: Sequence[Trajectory]) -> str:
-    known = [row["success"] for row in rows if isinstance(row.get("success"), bool)]
+    known = [success for row in rows if isinstance(success := row.get("success"), bool)]
     if not known or any(known):
         return ""
     return f"success 0 of {len(known)}: no row reached its goal, so a student learns to fail"

@@ -61,6 +61,7 @@ class Trajectory(TypedDict, total=False):
         spellings: Actions that were written otherwise than their call is spelled, by step.
         sha256: Last link of the episode's hash chain.
         stripped: Turns that sanitising cut out; such a row is no episode any more.
+        system: The system message, where ShareGPT keeps it apart.
         origin: Format that the row was imported from, see :mod:`agentsafe_envs.trajectories.importing`.
     """
 
@@ -83,6 +84,7 @@ class Trajectory(TypedDict, total=False):
     sha256: str
     stripped: int
     origin: str
+    system: str
 
 
 def from_episode(

@@ -234,6 +234,12 @@ class TestCommands:
         assert "replayed" in table.stdout
         assert "refused" in table.stdout
 
+    def test_submission_is_no_neighbour_of_itself(self, tiny_submission: Path, tmp_path: Path) -> None:
+        shutil.copytree(tiny_submission, tmp_path / "mine")
+        assert CliRunner().invoke(app, ["verify", str(tmp_path / "mine"), "--among", str(tmp_path)]).exit_code == 0
+        shutil.copytree(tiny_submission, tmp_path / "theirs")
+        assert CliRunner().invoke(app, ["verify", str(tmp_path / "mine"), "--among", str(tmp_path)]).exit_code == 1
+
     def test_nothing_to_verify_is_said(self, tmp_path: Path) -> None:
         assert CliRunner().invoke(app, ["verify", str(tmp_path / "no")]).exit_code == 2
         assert "holds no submission" in CliRunner().invoke(app, ["verify", str(tmp_path)]).stderr

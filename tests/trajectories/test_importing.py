@@ -195,6 +195,14 @@ def test_inspect_archive_is_read_sample_by_sample(tmp_path: Path) -> None:
     assert [each.place for each in found.rejected] == ["samples/4_epoch_1.json"]
 
 
+def test_archive_with_the_compression_of_newer_logs_is_read(tmp_path: Path) -> None:
+    pytest.importorskip("zipfile_zstd")
+    with zipfile.ZipFile(tmp_path / "log.eval", "w", compression=93) as archive:
+        archive.writestr("header.json", json.dumps({"eval": {}}))
+        archive.writestr("samples/3_epoch_2.json", json.dumps(inspect_sample()))
+    assert [row.get("origin") for row in import_trajectories(tmp_path).rows] == ["inspect"]
+
+
 def test_archive_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "log.eval").write_bytes(b"PK and nothing else")
     with pytest.raises(ValueError, match=r"log\.eval is no log of Inspect AI that can be read"):
