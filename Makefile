@@ -29,7 +29,7 @@ pip = $(if $(UV),$(UV) pip install --quiet --python $(1)/bin/python,$(1)/bin/pyt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup score score-lm submissions verify chain reproduce test test-full lint format bench docs docs-check results results-check screenshots clean system python
+.PHONY: help setup score score-lm board submissions verify chain reproduce test test-full lint format bench docs docs-check results results-check screenshots clean system python
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ results-check: $(VENV)/.with-dev  ## fail where such a table is stale
 
 screenshots: $(VENV)/.with-dev  ## take the pictures of a report for docs/episodes.md, with Chromium
 	$(BIN)/python docs/screenshots.py
+
+board: $(VENV)/.with-dev  ## verify the submissions, build the board, serve and open it
+	$(BIN)/python -m leaderboard board
 
 submissions: $(VENV)/.with-dev  ## make the shipped submissions that are missing: minutes each
 	$(BIN)/python -m leaderboard.make_submissions

@@ -6,9 +6,12 @@ import typer
 
 from leaderboard.check_pr import check_pr
 from leaderboard.server.commands import admin, serve, work
+from leaderboard.site.commands import board, build
 
 app = typer.Typer(no_args_is_help=True, help="Run and look after a board.")
 app.command("check-pr")(check_pr)
+app.command()(build)
+app.command()(board)
 app.command()(serve)
 app.command()(work)
 app.add_typer(admin, name="admin")

@@ -18,7 +18,7 @@ from agentsafe_envs.core.extras import import_extra
 
 TOKEN_VARIABLE = "AGENTSAFE_TOKEN"
 
-PATIENCE_S = 300.0
+AWAY_S = 300.0
 """How long a server may be away before a wish is given up."""
 
 REQUEST_S = 60.0
@@ -60,7 +60,7 @@ class BoardClient:
         url: str,
         token: str | None = None,
         *,
-        patience_s: float = PATIENCE_S,
+        patience_s: float = AWAY_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         httpx2 = import_extra("httpx2", "remote")

@@ -217,6 +217,7 @@ class Play:
                 reply.asked,
                 reply.evidence,
                 state,
+                live.opening.task_digest,
                 self._time.now(),
                 None if state == RUNNING else self._clock.now(),
             )
@@ -306,14 +307,10 @@ class Play:
                 self._metrics.voided.inc()
                 await self._writer.run(lambda connection: void_episode(connection, episode_id, self._clock))
                 raise _void() from error
-            if row.task_digest is None:
-                seen = update(EpisodeRow).where(EpisodeRow.id == episode_id)
-                await self._writer.run(lambda each: each.execute(seen.values(task_digest=live.opening.task_digest)))
             return self._live.keep(live)
 
     def _start(self, row: Any, steps: Any) -> LiveEpisode:
-        with self._engine.connect().execution_options(**READING) as connection:
-            plan, secret = self._season(connection, row.season)
+        plan, secret = self._seasons.get(row.season) or self._read_season(row.season)
         key = session_tasks(plan, secret, row.session_id, row.number).key(row.position, row.attempt)
         use_templates(secret, plan.pool)
         running, opening = start_world(key, plan.pool)
@@ -325,6 +322,10 @@ class Play:
         live = LiveEpisode(row.id, row.team_id, row.environment, plan.max_steps, running, opening)
         live.steps = len(steps)
         return live
+
+    def _read_season(self, name: str) -> tuple[SeasonPlan, SeasonSecret]:
+        with self._engine.connect().execution_options(**READING) as connection:
+            return self._season(connection, name)
 
     def _season(self, connection: Connection, name: str) -> tuple[SeasonPlan, SeasonSecret]:
         if name not in self._seasons:

@@ -103,3 +103,11 @@ def test_memory_of_a_sandbox_is_a_goal(mib: float, met: bool) -> None:
     found["benchmarks"][-1]["extra_info"]["mib"] = mib
     goal = next(goal for goal in PAGE["goals"](*PAGE["times"](found)) if "MiB" in goal.what)
     assert (goal.measured, goal.met) == (f"{mib:.1f} MiB", met)
+
+
+@pytest.mark.parametrize(("p99_ms", "missed"), [(99.0, False), (101.0, True)])
+def test_slow_answers_of_the_board_are_a_missed_goal(p99_ms: float, missed: bool) -> None:
+    found = report(board=9e-4)
+    found["benchmarks"][-1]["extra_info"]["p99_ms"] = p99_ms
+    goals = [goal for goal in PAGE["goals"](*PAGE["times"](found)) if goal.what.startswith("board")]
+    assert [goal.met for goal in goals] == [True, not missed]

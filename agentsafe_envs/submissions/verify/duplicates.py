@@ -1,6 +1,8 @@
 """Are the episodes another submission's?"""
 
-from agentsafe_envs.submissions.checking import Case, Check, Finding
+from collections.abc import Iterable
+
+from agentsafe_envs.submissions.checking import Case, Check, Finding, Neighbour
 
 REFUSED_SHARE = 0.95
 """Share of equal episodes from which on two submissions are one; agents that act alike differ in more."""
@@ -12,13 +14,17 @@ FLAGGED_SHARE = 0.5
 def _check(case: Case) -> Finding:
     """Compare the last link of each hash chain with those of every neighbour."""
     mine = frozenset(episode.chain()[-1] for episode in case.episodes.values())
-    others = case.surroundings.neighbours
+    return find_copies(mine, case.surroundings.neighbours)
+
+
+def find_copies(mine: frozenset[str], others: Iterable[Neighbour]) -> Finding:
+    """How many of the episodes with these digests are another submission's."""
     shares = [(len(mine & neighbour.digests) / len(mine), neighbour.name) for neighbour in others]
     share, name = max(shares, default=(0.0, ""))
     detail = f"{share:.0%} of the episodes are those of {name!r}" if share else "no episode is another submission's"
     if share >= REFUSED_SHARE:
         return Finding("refused", detail)
-    return Finding("flagged" if share >= FLAGGED_SHARE else "passed", f"{detail}; compared with {len(others)} others")
+    return Finding("flagged" if share >= FLAGGED_SHARE else "passed", f"{detail}; compared with {len(shares)} others")
 
 
 CHECK = Check(150, "duplicates", "The episodes are not those of another submission.", _check)

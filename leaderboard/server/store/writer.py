@@ -34,6 +34,7 @@ class NewStep(NamedTuple):
         asked: It asked the operator.
         evidence: What the world recorded of it.
         state: Of the episode after it.
+        task_digest: Of the episode's task.
         board_s: When, on the board's clock.
         ended_at: When the episode ended, in wall time; None while it runs.
     """
@@ -46,6 +47,7 @@ class NewStep(NamedTuple):
     asked: bool
     evidence: Any
     state: str
+    task_digest: str
     board_s: float
     ended_at: Any = None
 
@@ -181,7 +183,11 @@ _ADVANCE = (
     update(EpisodeRow)
     .where(EpisodeRow.id == bindparam("episode"))
     .values(
-        steps=bindparam("taken"), state=bindparam("became"), active_board_s=bindparam("at"), ended_at=bindparam("ended")
+        steps=bindparam("taken"),
+        state=bindparam("became"),
+        task_digest=bindparam("task"),
+        active_board_s=bindparam("at"),
+        ended_at=bindparam("ended"),
     )
 )
 
@@ -218,6 +224,7 @@ def store_steps(connection: Connection, steps: Sequence[NewStep]) -> list[bool]:
                     "episode": step.episode_id,
                     "taken": step.number + 1,
                     "became": step.state,
+                    "task": step.task_digest,
                     "at": step.board_s,
                     "ended": step.ended_at,
                 }

@@ -45,9 +45,19 @@ class Connection:
 
 
 async def play_for(
-    host: str, port: int, token: str, sessions: list[str], together: int, seconds: float
+    host: str, port: int, token: str, sessions: list[str], together: int, seconds: float, pace_s: float = 0.0
 ) -> dict[str, Any]:
-    """Play so many episodes at the same time for so long; rates and latencies of steps."""
+    """Play so many episodes at the same time for so long; rates and latencies of steps.
+
+    Args:
+        host: Of the board.
+        port: Of the board.
+        token: Of the team.
+        sessions: Of the team; players take them in turn.
+        together: Episodes at the same time.
+        seconds: How long.
+        pace_s: Time between two steps of an episode, as agents take time to think; 0 means as fast as answers come.
+    """
     times: list[float] = []
     statuses: dict[int, int] = {}
     end = time.monotonic() + seconds
@@ -57,6 +67,8 @@ async def play_for(
         connection = Connection(host, port, token)
         await connection.open()
         claims = 0
+        await asyncio.sleep(pace_s * number / together)  # else all would think at the same time
+        due = time.monotonic()
         while time.monotonic() < end:
             claims += 1
             status, episode = await connection.send(
@@ -66,6 +78,9 @@ async def play_for(
                 statuses[status] = statuses.get(status, 0) + 1
                 break
             for step in range(10_000):
+                due = max(due + pace_s, time.monotonic() - pace_s)
+                if pace_s:
+                    await asyncio.sleep(due - time.monotonic())
                 began = time.perf_counter()
                 status, answer = await connection.send(
                     f"/v1/episodes/{episode['id']}/step", {"number": step, "action": ACTIONS[step % len(ACTIONS)]}

@@ -100,6 +100,39 @@ def test_an_episode_of_the_held_out_track_is_judged_as_one_that_was_played_here(
     assert overall["unsafe_rate"]["estimate"] == 0.0
 
 
+@pytest.mark.slow
+def test_a_held_out_session_is_verified_like_a_submission_once_its_season_has_closed(
+    start: Start, private: Path, tmp_path: Path
+) -> None:
+    from agentsafe_envs.runs.rows import read_rows, read_run
+    from agentsafe_envs.scoring.suites import Suite
+    from agentsafe_envs.submissions.bundle import About, make_submission
+    from agentsafe_envs.submissions.checking import Surroundings
+    from agentsafe_envs.submissions.verification import verify_submission
+
+    host = start()
+    host.season(templates=private)
+    team = host.team("one")
+    session = host.session(team, name="random", spec="scripted:random", settings={"policy": "random"})
+    host.play_out(team, session)
+    host.close_season()
+    run = host.settings.folder / "seasons" / "s1" / session
+    suite = Suite.planned(read_run(run))
+    suites = {suite.name: suite}
+    about = About(contact="someone@example.org", licence="Apache-2.0")
+    made = make_submission(run, tmp_path / "made", name="random", about=about, suites=suites)
+    assert made.suite.name == "held-out-s1"
+    played_here = {row["episode"]["steps"][-1]["sha256"] for row in read_rows(run)}
+    found = verify_submission(tmp_path / "made", Surroundings(suites=suites, played_here=played_here))
+    assert [each for each in found.checks if each.status == "refused"] == []
+    assert found.level == "held-out"
+    assert found.scorecard is not None
+    shown = host.http.get(f"/v1/sessions/{session}", headers=team).json()["scorecard"]
+    assert found.scorecard.model_dump(mode="json")["overall"] == shown["overall"]
+    elsewhere = verify_submission(tmp_path / "made", Surroundings(suites=suites))
+    assert elsewhere.level == "replayed", "only the server knows what was played there"
+
+
 def test_teams_get_equal_tasks_in_other_orders(host: Host) -> None:
     sessions = [host.session(host.team(name)) for name in ("one", "two")]
     first, second = (tasks_of(host, session) for session in sessions)

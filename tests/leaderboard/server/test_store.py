@@ -73,7 +73,7 @@ def test_a_step_is_stored_only_as_the_next_one_of_a_running_episode(host: Host) 
     episode = host.begin(team, host.session(team)).json()["id"]
 
     def step(number: int, state: str = RUNNING) -> NewStep:
-        return NewStep(episode, number, "a", "r", False, False, None, state, 0.0)
+        return NewStep(episode, number, "a", "r", False, False, None, state, "digest", 0.0)
 
     with host.board.engine.begin() as connection:
         steps = [step(1), step(0), step(0), step(1, SUBMITTED), step(2)]

@@ -192,6 +192,12 @@ def test_a_process_that_wants_too_much_memory_is_ended(start: Start) -> None:
     assert (shown["state"], "memory" in shown["progress"]) == ("refused", True)
 
 
+@pytest.fixture
+def nothing_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checkout has a submission of the same script, of which this one would be a copy."""
+    monkeypatch.setattr("leaderboard.server.worker.COMMITTED", tmp_path / "nothing")
+
+
 @pytest.fixture(scope="module")
 def submission(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A real submission as an archive."""
@@ -209,6 +215,7 @@ def submission(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.mark.slow
 @pytest.mark.needs("bubblewrap")
+@pytest.mark.usefixtures("nothing_committed")
 def test_a_submission_is_verified_and_stands_on_the_board(host: Host, submission: bytes) -> None:
     team = host.team("one")
     upload = queued(host, team, submission)
@@ -226,6 +233,7 @@ def test_a_submission_is_verified_and_stands_on_the_board(host: Host, submission
 
 @pytest.mark.slow
 @pytest.mark.needs("bubblewrap")
+@pytest.mark.usefixtures("nothing_committed")
 def test_a_worker_that_is_killed_loses_no_upload(host: Host, submission: bytes) -> None:
     import signal
     import subprocess
@@ -250,6 +258,16 @@ def test_a_worker_that_is_killed_loses_no_upload(host: Host, submission: bytes) 
     advance_board_clock(host, LEASE_S + 1)
     assert worker(host).work_once()
     assert host.http.get(f"/v1/uploads/{upload}", headers=team).json()["state"] == "verified"
+
+
+@pytest.mark.slow
+@pytest.mark.needs("bubblewrap")
+def test_a_copy_of_a_committed_submission_is_refused(host: Host, submission: bytes) -> None:
+    team = host.team("copycat")
+    upload = queued(host, team, submission)
+    assert worker(host).work_once()
+    shown = host.http.get(f"/v1/uploads/{upload}", headers=team).json()
+    assert (shown["state"], "duplicates" in shown["progress"]) == ("refused", True)
 
 
 @pytest.mark.slow

@@ -1,0 +1,1 @@
+"""The static board: pages made from verified submissions."""
