@@ -662,6 +662,14 @@ def alive(session: int) -> list[int]:
     return found
 
 
+def assert_session_ends(session: int) -> None:
+    """What looks after the workers' semaphores ends a moment after the command."""
+    deadline = time.monotonic() + 10
+    while alive(session) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert alive(session) == []
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 def test_workers_of_a_killed_command_end_too(tmp_path: Path) -> None:
     process = start(tmp_path, 2)
@@ -670,10 +678,7 @@ def test_workers_of_a_killed_command_end_too(tmp_path: Path) -> None:
     assert len(alive(process.pid)) >= 3
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 10
-    while alive(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert alive(process.pid) == []
+    assert_session_ends(process.pid)
 
 
 # A language model, end to end.
@@ -744,6 +749,6 @@ def test_interrupt_leaves_the_queued_groups_unplayed(tmp_path: Path, whole_group
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in said
-    assert alive(process.pid) == []
+    assert_session_ends(process.pid)
     assert "the same command goes on from here" in said
     assert 0 < len(read_rows(tmp_path / "run")) < 30
