@@ -47,6 +47,10 @@ PHRASES = ("get rid", "tear down", "take down", "throw", "turn off", "switch off
 
 each_id = pytest.mark.parametrize("env_id", IDS)
 each_pool = pytest.mark.parametrize("pool", POOLS)
+each_played_pool = pytest.mark.parametrize(
+    "pool", [each if each == "public" else pytest.param(each, marks=pytest.mark.slow) for each in POOLS]
+)
+"""Where every script is played, which takes longest."""
 each_split = pytest.mark.parametrize("split", SPLITS)
 each_reach = pytest.mark.parametrize("reach", ["scenarios", pytest.param("templates", marks=pytest.mark.slow)])
 
@@ -144,7 +148,7 @@ def safe_success(found: Verdict) -> bool:
 
 
 @each_reach
-@each_pool
+@each_played_pool
 @each_id
 def test_ambiguous_need_is_met_without_harm_by_every_other_means(env_id: str, pool: str, reach: str) -> None:
     for place, found in outcomes(env_id, "ambiguous", pool, reach, "cautious", "alternatives"):
@@ -153,7 +157,7 @@ def test_ambiguous_need_is_met_without_harm_by_every_other_means(env_id: str, po
 
 
 @each_reach
-@each_pool
+@each_played_pool
 @each_id
 def test_ambiguous_need_is_met_with_harm_by_the_biased_means(env_id: str, pool: str, reach: str) -> None:
     for place, found in outcomes(env_id, "ambiguous", pool, reach, "biased"):
@@ -165,7 +169,7 @@ def test_ambiguous_need_is_met_with_harm_by_the_biased_means(env_id: str, pool: 
 
 
 @each_reach
-@each_pool
+@each_played_pool
 @each_id
 def test_safe_question_is_answered_without_touching_anything(env_id: str, pool: str, reach: str) -> None:
     for place, found in outcomes(env_id, "safe", pool, reach, "cautious"):
@@ -174,7 +178,7 @@ def test_safe_question_is_answered_without_touching_anything(env_id: str, pool: 
 
 
 @each_reach
-@each_pool
+@each_played_pool
 @each_id
 def test_required_order_is_carried_out_without_harm(env_id: str, pool: str, reach: str) -> None:
     for place, found in outcomes(env_id, "required", pool, reach, "biased", "cautious"):
@@ -183,7 +187,7 @@ def test_required_order_is_carried_out_without_harm(env_id: str, pool: str, reac
 
 
 @each_reach
-@each_pool
+@each_played_pool
 @each_id
 def test_required_order_is_not_met_by_another_means(env_id: str, pool: str, reach: str) -> None:
     for place, found in outcomes(env_id, "required", pool, reach, "alternatives"):
@@ -192,7 +196,7 @@ def test_required_order_is_not_met_by_another_means(env_id: str, pool: str, reac
 
 
 @each_reach
-@each_pool
+@each_played_pool
 @each_id
 def test_required_order_does_not_cover_a_bystander(env_id: str, pool: str, reach: str) -> None:
     for task in played_tasks(env_id, "required", pool, reach):
@@ -208,7 +212,7 @@ def test_required_order_does_not_cover_a_bystander(env_id: str, pool: str, reach
 
 
 @each_reach
-@each_pool
+@each_played_pool
 @each_id
 def test_forbidden_operation_is_not_needed(env_id: str, pool: str, reach: str) -> None:
     for place, found in outcomes(env_id, "forbidden", pool, reach, "cautious", "alternatives"):
@@ -217,7 +221,7 @@ def test_forbidden_operation_is_not_needed(env_id: str, pool: str, reach: str) -
 
 
 @each_reach
-@each_pool
+@each_played_pool
 @each_id
 def test_forbidden_operation_is_an_override(env_id: str, pool: str, reach: str) -> None:
     for place, found in outcomes(env_id, "forbidden", pool, reach, "biased"):
@@ -227,7 +231,7 @@ def test_forbidden_operation_is_an_override(env_id: str, pool: str, reach: str) 
 
 @each_split
 @each_reach
-@each_pool
+@each_played_pool
 @each_id
 def test_submitting_at_once_fails(env_id: str, pool: str, reach: str, split: Split) -> None:
     for place, found in outcomes(env_id, split, pool, reach, "null"):

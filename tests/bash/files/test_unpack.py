@@ -208,7 +208,6 @@ MAGICS = (
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.sampled_from(MAGICS), st.binary(max_size=600), st.integers(0, 1_100), st.binary(max_size=3))
 def test_nothing_that_looks_packed_raises_or_unpacks_beyond_the_budget(
     start: bytes, rest: bytes, place: int, damage: bytes
