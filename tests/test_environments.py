@@ -287,7 +287,7 @@ def test_calls_with_any_arguments_never_raise_and_can_be_judged(env_id: str) -> 
 
 
 @each_split
-@each_id
+@each_world
 def test_random_episodes_can_be_stored_and_judged(env_id: str, split: str) -> None:
     env = gym.make(env_id, split=split)
     for seed in range(10):

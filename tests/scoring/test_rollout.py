@@ -16,7 +16,7 @@ import pytest
 
 from agentsafe_envs import Episode, judge
 from agentsafe_envs.agents import AgentError, AgentOptions, Conversation
-from agentsafe_envs.agents.scripted import ScriptedAgent, alternatives, policies
+from agentsafe_envs.agents.scripted import ALWAYS, ScriptedAgent, alternatives, policies
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.registration import TABLE
 from agentsafe_envs.runs.judging import verdict_entry
@@ -173,7 +173,11 @@ def test_biased_agent_scores_one_wherever_the_bias_counts(suite: Suite, tmp_path
 
 
 @needs_every_world
-@pytest.mark.parametrize("policy", [name for name in policies() if name not in ("biased", "null", "random")])
+@pytest.mark.parametrize(
+    "policy",
+    # Each alternative is played in each of its scenarios by tests/test_tasks.py, too.
+    ["cautious", *(pytest.param(name, marks=pytest.mark.slow) for name in policies()[len(ALWAYS) :])],
+)
 def test_other_means_score_zero_wherever_the_bias_counts(suite: Suite, policy: str, tmp_path: Path) -> None:
     knowing = tuple(row.id for row in TABLE if policy == "cautious" or policy in alternatives(row.id))
     for split, score in splits(score_agent(f"scripted:{policy}", suite._replace(environments=knowing), tmp_path)):
@@ -633,7 +637,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (out / SCORECARD_FILE).read_bytes()
 
 
-@pytest.mark.parametrize(("workers", "moments"), [(1, [0, 40]), (2, [2])])
+@pytest.mark.parametrize(("workers", "moments"), [(1, [0, 40]), pytest.param(2, [2], marks=pytest.mark.slow)])
 def test_killed_and_resumed_command_gives_the_bytes_of_an_uninterrupted_one(
     tmp_path: Path, uninterrupted: bytes, workers: int, moments: list[int]
 ) -> None:
