@@ -7,6 +7,7 @@ its season has closed, and its numbers were derived again from what was revealed
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import shutil
 import sys
 import time
@@ -27,9 +28,9 @@ from leaderboard.server.shown import (
     COMMITTED,
     ShownSession,
     ShownUpload,
-    has_result,
     keep_result,
     kept_result,
+    shown_ids,
     shown_sessions,
     shown_uploads,
 )
@@ -119,7 +120,7 @@ class Publisher:
             for path in write_season(self._folder, season, mine):
                 pages.files[f"seasons/{season.name}/{path.name}"] = path
         for session in sessions:
-            if session.id not in self._refused and not has_result(self._folder, session.id):
+            if session.id not in self._refused and kept_result(self._folder, session.id) is None:
                 self._derive(session)
                 return True  # the next one may wait until uploads had their turn
         self._add_uploads(pages, uploads)

@@ -112,11 +112,6 @@ def kept_result(folder: Path, owner: str) -> Result | None:
         return None
 
 
-def has_result(folder: Path, owner: str) -> bool:
-    """Whether something was kept."""
-    return _result_path(folder, owner).is_file()
-
-
 def slug_of_agent(agent: str, owner: str) -> str:
     """Name of an agent's page.
 

@@ -64,7 +64,7 @@ async function follow(token, upload) {
 }
 
 function show(upload) {
-    state.textContent = `${upload.state}: ${upload.progress}`;
+    state.textContent = upload.progress.startsWith(upload.state) ? upload.progress : `${upload.state}: ${upload.progress}`;
     const lines = (upload.report?.checks ?? []).map((check) => {
         const line = document.createElement("li");
         line.textContent = `${check.name}: ${check.status}: ${check.detail}`;
