@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -69,11 +70,13 @@ class Publisher:
     Args:
         engine: Of the board.
         settings: Of the board.
+        ended: Set when it is to stop; a session in hand is given up then.
     """
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
+    def __init__(self, engine: Engine, settings: Settings, ended: threading.Event) -> None:
         self._engine = engine
         self._settings = settings
+        self._ended = ended
         self._folder = settings.folder
         self._mark = settings.folder / "site.sha256"
         self._begun = False
@@ -174,6 +177,8 @@ class Publisher:
             ) as said:
                 for each in said:
                     told = each or told
+                    if self._ended.is_set():
+                        return
         except ConfinedError as error:
             told = {"refused": str(error)}
         if "result" in told:

@@ -57,7 +57,7 @@ def run_worker(settings: Settings, *, until_stdin_ends: bool = False) -> None:
     if until_stdin_ends:
         threading.Thread(target=_wait_for_end, args=(ended,), daemon=True).start()
     worker = Worker(engine, settings, Clock(), ended)
-    publisher = Publisher(engine, settings)
+    publisher = Publisher(engine, settings, ended)
     signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
     while not ended.is_set():
         try:

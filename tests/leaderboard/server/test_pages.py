@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -12,11 +13,15 @@ from tests.leaderboard.server.hosting import SUBMIT, Host
 
 def publish(host: Host) -> None:
     """Let a worker write the pages, as far as they are not."""
+    writer = publisher(host)
+    while writer.publish():
+        pass
+
+
+def publisher(host: Host) -> Any:
     from leaderboard.server.publishing import Publisher
 
-    publisher = Publisher(host.board.engine, host.settings)
-    while publisher.publish():
-        pass
+    return Publisher(host.board.engine, host.settings, threading.Event())
 
 
 def test_before_the_first_writing_the_front_says_so(host: Host) -> None:
@@ -121,18 +126,18 @@ def test_students_of_a_course_are_not_on_the_pages(host: Host) -> None:
 
 
 def test_one_worker_writes_at_a_time_and_a_killed_one_leaves_nothing(host: Host) -> None:
-    from leaderboard.server.publishing import Publisher, _alone
+    from leaderboard.server.publishing import _alone
 
     left = host.settings.folder / ".site-killed"
     left.mkdir()
-    publisher = Publisher(host.board.engine, host.settings)
+    writer = publisher(host)
     with _alone(host.settings.folder / "site.lock") as alone:
         assert alone
-        assert not publisher.publish()
+        assert not writer.publish()
     assert left.exists()
-    assert publisher.publish()
+    assert writer.publish()
     assert not left.exists()
-    assert not publisher.publish(), "there is nothing new"
+    assert not writer.publish(), "there is nothing new"
 
 
 def test_a_session_that_does_not_replay_is_not_shown(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
