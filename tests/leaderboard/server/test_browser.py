@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -92,6 +92,16 @@ def test_from_an_upload_to_the_row(host: Host, address: str, page: Page, tmp_pat
     with page.expect_download() as download:
         page.get_by_role("link", name="Download submissions/").click()
     assert download.value.path().read_bytes() == submission
+
+
+@pytest.mark.needs("axe")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_for_uploads_has_no_serious_fault(address: str, page: Page, scheme: Any) -> None:
+    from tests.leaderboard.site.test_browser import serious
+
+    page.emulate_media(color_scheme=scheme)
+    page.goto(f"{address}/upload")
+    assert serious(page) == []
 
 
 def test_what_is_refused_is_told_on_the_page(host: Host, address: str, page: Page, tmp_path: Path) -> None:

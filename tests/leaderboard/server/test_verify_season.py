@@ -7,7 +7,10 @@ import hashlib
 import json
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -206,3 +209,17 @@ def test_a_promise_that_was_written_down_is_held_against_the_season(closed: Path
 def test_a_folder_without_a_season_is_refused(tmp_path: Path) -> None:
     status, told = verify(tmp_path)
     assert (status, "season.json" in told) == (1, True)
+
+
+def test_a_season_is_verified_by_its_address(closed: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(closed))) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            address = f"http://127.0.0.1:{server.server_port}"
+            assert verify(f"{address}/")[0] == 0
+            status, told = verify(f"{address}/nowhere")
+            assert (status, "404" in told) == (1, True), told
+        finally:
+            server.shutdown()
+            serving.join()
