@@ -63,11 +63,17 @@ def _open(folder: Path) -> Read:
 
 
 def _fetch(address: str) -> Read:
+    from urllib.error import HTTPError
     from urllib.request import urlopen
 
     def read(name: str) -> bytes:
-        with urlopen(f"{address.rstrip('/')}/{name}", timeout=ANSWER_S) as answer:
-            data = answer.read(MOST_BYTES + 1)
+        url = f"{address.rstrip('/')}/{name}"
+        try:
+            with urlopen(url, timeout=ANSWER_S) as answer:
+                data = answer.read(MOST_BYTES + 1)
+        except HTTPError as error:
+            error.close()
+            raise OSError(f"{url} is not there: {error}; expected the address of a closed season") from error
         if len(data) > MOST_BYTES:
             raise OSError(f"{name} has more than {MOST_BYTES} bytes")
         return data

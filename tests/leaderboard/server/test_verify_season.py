@@ -36,7 +36,7 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("AGENTSAFE_TEMPLATES", "")  # the server sets it; so it is set back afterwards
         host = Host(Settings.of(folder / "board"), SetClock())  # type: ignore[arg-type]
         try:
-            host.season(templates=private)
+            host.season(templates=private, episodes=1)
             team = host.team("one")
             for _ in range(2):
                 session = host.session(team, spec="scripted:random")
