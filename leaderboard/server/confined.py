@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class ConfinedError(RuntimeError):
     """The process ended without a result, or took too long; the message says which."""
 
 
-def confined(module: str, arguments: list[str], memory_bytes: int, seconds: float) -> Iterator[dict[str, Any]]:
+def confined(module: str, arguments: list[str], memory_bytes: int, seconds: float) -> Generator[dict[str, Any], None, None]:
     """Run ``module`` and yield what it says; an empty object after a while of silence. Closing this ends it.
 
     Args:

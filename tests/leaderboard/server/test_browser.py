@@ -56,7 +56,7 @@ def page() -> Iterator[Page]:
 
 def upload(page: Page, token: dict[str, str], file: Path) -> None:
     page.get_by_label("Token").fill(token["Authorization"].removeprefix("Bearer "))
-    page.get_by_label("Archive").set_input_files(file)
+    page.get_by_label("Archive", exact=True).set_input_files(file)
     page.get_by_role("button", name="Upload").click()
 
 
