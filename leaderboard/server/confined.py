@@ -30,7 +30,9 @@ class ConfinedError(RuntimeError):
     """The process ended without a result, or took too long; the message says which."""
 
 
-def confined(module: str, arguments: list[str], memory_bytes: int, seconds: float) -> Generator[dict[str, Any], None, None]:
+def confined(
+    module: str, arguments: list[str], memory_bytes: int, seconds: float
+) -> Generator[dict[str, Any], None, None]:
     """Run ``module`` and yield what it says; an empty object after a while of silence. Closing this ends it.
 
     Args:

@@ -31,31 +31,32 @@ def verify_season(
     """
     import tempfile
 
+    from agentsafe_envs.cli.terminal import say
     from agentsafe_envs.submissions.hostile import RefusedError
     from leaderboard.server.rederiving import read_season, rederive, templates_in_use
 
     read = _fetch(place) if place.startswith(("http://", "https://")) else _open(Path(place))
-    status = 0
+    statuses = [0]
     try:
         season = read_season(read)
         for name, told in (("seed_sha256", seed_sha256), ("templates_sha256", templates_sha256)):
             if told is not None and told != getattr(season, name):
                 raise RefusedError(f"{name} is {getattr(season, name)}, and you were promised {told}")
-        typer.echo(f"season {season.name}: seed and templates are those that were promised")
+        say(f"season {season.name}: seed and templates are those that were promised")
         with templates_in_use(season):
             for session in season.sessions:
                 with tempfile.TemporaryDirectory(prefix="agentsafe-session-") as folder:
                     found = rederive(season, session, read, Path(folder), workers).found
                 refused = [each for each in found.checks if each.status == "refused"]
                 for each in refused or [each for each in found.checks if each.status in ("unchecked", "flagged")]:
-                    typer.echo(f"session {session.id}: {each.name} {each.status}: {each.detail}")
+                    say(f"session {session.id}: {each.name} {each.status}: {each.detail}")
                 if not refused:
-                    typer.echo(f"session {session.id}: {found.checks[-1].detail}")
-                status = 1 if 1 in (status, found.exit_status) else max(status, found.exit_status)
+                    say(f"session {session.id}: {found.checks[-1].detail}")
+                statuses.append(found.exit_status)
     except (OSError, ValueError, LookupError) as error:  # much may be wrong in what somebody else wrote
-        typer.echo(f"refused: {error}", err=True)
+        say(f"refused: {error}", err=True)
         raise typer.Exit(1) from error
-    raise typer.Exit(status)
+    raise typer.Exit(1 if 1 in statuses else max(statuses))
 
 
 def _open(folder: Path) -> Read:
