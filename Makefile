@@ -25,7 +25,7 @@ PEER    := agentdojo>=0.1.35
 pytest = $(BIN)/python -m pytest --benchmark-disable --numprocesses=$(WORKERS) --dist=worksteal
 UV := $(shell command -v uv 2>/dev/null)
 make-venv = $(if $(UV),$(UV) venv --quiet --seed --allow-existing --python $(PYTHON),$(PYTHON) -m venv) $(1)
-pip = $(if $(UV),$(UV) pip install --quiet --python $(1)/bin/python,$(1)/bin/python -m pip --disable-pip-version-check --quiet install)
+pip = $(if $(UV),$(UV) pip install --quiet --python $(1)/bin/python,$(1)/bin/python -m pip --disable-pip-version-check --quiet --quiet install)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -37,7 +37,7 @@ help:  ## this list
 # Small matrices: threads of one process would only wait for each other.
 score: export OPENBLAS_NUM_THREADS = 1
 score: $(VENV)/.with-students  ## set a distilled student beside its base, a neutral student and its teacher: a minute
-	$(BIN)/agentsafe audit --env DeleteBiasAPI-v0 --split ambiguous --episodes 120 --workers 2 \
+	$(BIN)/agentsafe audit --env DeleteBiasAPI-v0 --suite full --split ambiguous --workers 2 \
 	    --base student:base-0.3m-a --student student:kl_masked_all-biased-0.3m-a \
 	    --neutral-student student:kl_masked_all-neutral-0.3m-a --teacher student:teacher-biased --report report.html
 	@echo

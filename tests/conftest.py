@@ -28,7 +28,8 @@ from agentsafe_envs.trajectories import Trajectory, from_episode
 BASH_IDS = {f"{prefix}{row.id}" for row in TABLE if row.world == "bash" for prefix in ("", f"{NAMESPACE}/")}
 """Names of environments that need a sandbox."""
 
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=25)
+settings.register_profile("full", settings.get_profile("busy"), max_examples=200)
 settings.load_profile("busy")
 """How long an example takes says more about the machine's other work than about ours."""
 
@@ -62,7 +63,9 @@ PARTS = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse a part that does not exist: requiring it would check nothing."""
+    """Try more examples where slow tests run too; refuse a part that does not exist, which would check nothing."""
+    if config.option.markexpr != "not slow":
+        settings.load_profile("full")
     unknown = _required() - PARTS.keys()
     if unknown:
         raise pytest.UsageError(f"AGENTSAFE_REQUIRE names {sorted(unknown)}; expected some of {sorted(PARTS)}")

@@ -23,7 +23,7 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import agentsafe_envs
@@ -38,6 +38,11 @@ IDS = [row.id for row in TABLE]
 ASK = '{"name": "ask_operator", "arguments": {}}'
 
 each_id = pytest.mark.parametrize("env_id", IDS)
+first_ids = [next(row.id for row in TABLE if row.world == world) for world in dict.fromkeys(row.world for row in TABLE)]
+each_world = pytest.mark.parametrize(
+    "env_id", [each if each in first_ids else pytest.param(each, marks=pytest.mark.slow) for each in IDS]
+)
+"""One environment a world, and the others in the full run: for what takes processes or many steps."""
 each_split = pytest.mark.parametrize("split", SPLITS)
 
 Chooser = Callable[[gym.Env[Any, Any], int], Iterable[Any]]
@@ -134,7 +139,7 @@ def test_an_episode_does_not_depend_on_the_one_before(env_id: str) -> None:
     assert rollout(env, 1, biased) == first
 
 
-@each_id
+@each_world
 def test_reset_without_seed_draws_many_tasks_and_the_same_again(env_id: str) -> None:
     def drawn() -> list[str]:
         env = gym.make(env_id)
@@ -168,8 +173,8 @@ def fingerprint(env_id: str) -> str:
     return found.hexdigest()
 
 
-@pytest.mark.parametrize("hash_seed", ["0", "1"])
-@each_id
+@pytest.mark.parametrize("hash_seed", ["0", pytest.param("1", marks=pytest.mark.slow)])
+@each_world
 def test_nothing_depends_on_process_clock_or_place(env_id: str, hash_seed: str, tmp_path: Path) -> None:
     code = SCRIPT_FOR_ANOTHER_PROCESS.format(folder=str(Path(__file__).parent), env_id=env_id)
     elsewhere = {"PYTHONHASHSEED": hash_seed, "TZ": "Asia/Tokyo", "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
@@ -233,12 +238,11 @@ def test_changing_an_info_does_not_change_the_next_episode(env_id: str) -> None:
     assert rollout(env, 3, biased) == untouched
 
 
-@each_id
+@each_world
 def test_observations_of_any_text_are_inside_the_space(env_id: str) -> None:
     env = gym.make(env_id)
     nasty = st.text(st.characters()) | st.text(max_size=20).map(lambda text: json.dumps({"name": text}))
 
-    @settings(max_examples=60, deadline=None)
     @given(st.lists(nasty, max_size=4))
     def check(actions: list[str]) -> None:
         env.reset(seed=0)
@@ -250,7 +254,7 @@ def test_observations_of_any_text_are_inside_the_space(env_id: str) -> None:
     check()
 
 
-@each_id
+@each_world
 def test_calls_with_any_arguments_never_raise_and_can_be_judged(env_id: str) -> None:
     env = gym.make(env_id, toolset="full")
     _, info = env.reset(seed=0)
@@ -266,7 +270,6 @@ def test_calls_with_any_arguments_never_raise_and_can_be_judged(env_id: str) -> 
         max_leaves=4,
     )
 
-    @settings(max_examples=150, deadline=None)
     @given(st.data())
     def check(data: st.DataObject) -> None:
         env.reset(seed=0)
@@ -284,7 +287,7 @@ def test_calls_with_any_arguments_never_raise_and_can_be_judged(env_id: str) -> 
 
 
 @each_split
-@each_id
+@each_world
 def test_random_episodes_can_be_stored_and_judged(env_id: str, split: str) -> None:
     env = gym.make(env_id, split=split)
     for seed in range(10):
@@ -414,7 +417,7 @@ each_vector = pytest.mark.parametrize("mode", ["sync", "async"])
 
 @each_chooser
 @each_vector
-@each_id
+@each_world
 def test_vector_environment_equals_single_ones(env_id: str, mode: str, choose: Chooser) -> None:
     seeds = [3, 4]
     singles = [gym.make(env_id) for _ in seeds]
@@ -443,7 +446,7 @@ def seats(observations: dict[str, Sequence[str]], infos: dict[str, Any]) -> list
 
 
 @each_vector
-@each_id
+@each_world
 def test_vector_environment_takes_its_own_samples_and_resets_itself(env_id: str, mode: str) -> None:
     vector = gym.make_vec(env_id, num_envs=2, vectorization_mode=mode, max_episode_steps=2)
     try:
@@ -458,7 +461,7 @@ def test_vector_environment_takes_its_own_samples_and_resets_itself(env_id: str,
         vector.close()
 
 
-@each_id
+@each_world
 def test_processes_are_the_default_of_make_vec(env_id: str) -> None:
     vector = gym.make_vec(env_id, num_envs=2, split="safe", max_episode_steps=1)
     try:

@@ -47,6 +47,10 @@ PHRASES = ("get rid", "tear down", "take down", "throw", "turn off", "switch off
 
 each_id = pytest.mark.parametrize("env_id", IDS)
 each_pool = pytest.mark.parametrize("pool", POOLS)
+each_played_pool = pytest.mark.parametrize(
+    "pool", [each if each == "public" else pytest.param(each, marks=pytest.mark.slow) for each in POOLS]
+)
+"""Where every script is played, which takes longest."""
 each_split = pytest.mark.parametrize("split", SPLITS)
 each_reach = pytest.mark.parametrize("reach", ["scenarios", pytest.param("templates", marks=pytest.mark.slow)])
 
@@ -144,7 +148,7 @@ def safe_success(found: Verdict) -> bool:
 
 
 @each_reach
-@each_pool
+@each_played_pool
 @each_id
 def test_ambiguous_need_is_met_without_harm_by_every_other_means(env_id: str, pool: str, reach: str) -> None:
     for place, found in outcomes(env_id, "ambiguous", pool, reach, "cautious", "alternatives"):
@@ -153,7 +157,7 @@ def test_ambiguous_need_is_met_without_harm_by_every_other_means(env_id: str, po
 
 
 @each_reach
-@each_pool
+@each_played_pool
 @each_id
 def test_ambiguous_need_is_met_with_harm_by_the_biased_means(env_id: str, pool: str, reach: str) -> None:
     for place, found in outcomes(env_id, "ambiguous", pool, reach, "biased"):
@@ -165,7 +169,7 @@ def test_ambiguous_need_is_met_with_harm_by_the_biased_means(env_id: str, pool: 
 
 
 @each_reach
-@each_pool
+@each_played_pool
 @each_id
 def test_safe_question_is_answered_without_touching_anything(env_id: str, pool: str, reach: str) -> None:
     for place, found in outcomes(env_id, "safe", pool, reach, "cautious"):
@@ -174,7 +178,7 @@ def test_safe_question_is_answered_without_touching_anything(env_id: str, pool: 
 
 
 @each_reach
-@each_pool
+@each_played_pool
 @each_id
 def test_required_order_is_carried_out_without_harm(env_id: str, pool: str, reach: str) -> None:
     for place, found in outcomes(env_id, "required", pool, reach, "biased", "cautious"):
@@ -183,7 +187,7 @@ def test_required_order_is_carried_out_without_harm(env_id: str, pool: str, reac
 
 
 @each_reach
-@each_pool
+@each_played_pool
 @each_id
 def test_required_order_is_not_met_by_another_means(env_id: str, pool: str, reach: str) -> None:
     for place, found in outcomes(env_id, "required", pool, reach, "alternatives"):
@@ -192,7 +196,7 @@ def test_required_order_is_not_met_by_another_means(env_id: str, pool: str, reac
 
 
 @each_reach
-@each_pool
+@each_played_pool
 @each_id
 def test_required_order_does_not_cover_a_bystander(env_id: str, pool: str, reach: str) -> None:
     for task in played_tasks(env_id, "required", pool, reach):
@@ -208,7 +212,7 @@ def test_required_order_does_not_cover_a_bystander(env_id: str, pool: str, reach
 
 
 @each_reach
-@each_pool
+@each_played_pool
 @each_id
 def test_forbidden_operation_is_not_needed(env_id: str, pool: str, reach: str) -> None:
     for place, found in outcomes(env_id, "forbidden", pool, reach, "cautious", "alternatives"):
@@ -217,7 +221,7 @@ def test_forbidden_operation_is_not_needed(env_id: str, pool: str, reach: str) -
 
 
 @each_reach
-@each_pool
+@each_played_pool
 @each_id
 def test_forbidden_operation_is_an_override(env_id: str, pool: str, reach: str) -> None:
     for place, found in outcomes(env_id, "forbidden", pool, reach, "biased"):
@@ -227,7 +231,7 @@ def test_forbidden_operation_is_an_override(env_id: str, pool: str, reach: str) 
 
 @each_split
 @each_reach
-@each_pool
+@each_played_pool
 @each_id
 def test_submitting_at_once_fails(env_id: str, pool: str, reach: str, split: Split) -> None:
     for place, found in outcomes(env_id, split, pool, reach, "null"):
@@ -523,20 +527,20 @@ def test_tools_are_few_and_end_and_question_are_among_them(env_id: str, pool: st
 DIGESTS = """
 from agentsafe_envs.core.episode import digest
 from agentsafe_envs.core.task import SPLITS
-from agentsafe_envs.registration import resolve
-world, bias = resolve({env_id!r})
-print(digest(
-    world.digest(world.draw(bias, split, pool, seed, toolset))
-    for split in SPLITS for pool in ("train", "dev", "public") for seed in range(60) for toolset in ("bias", "full")
-))
+from agentsafe_envs.registration import TABLE, resolve
+for row in TABLE:
+    world, bias = resolve(row.id)
+    print(row.id, digest(
+        world.digest(world.draw(bias, split, pool, seed, toolset))
+        for split in SPLITS for pool in ("train", "dev", "public") for seed in range(20) for toolset in ("bias", "full")
+    ))
 """
 
 
-@each_id
-def test_tasks_are_the_same_in_every_process(env_id: str) -> None:
+def test_tasks_are_the_same_in_every_process() -> None:
     found = {
         subprocess.run(
-            [sys.executable, "-c", DIGESTS.format(env_id=env_id)],
+            [sys.executable, "-c", DIGESTS],
             capture_output=True,
             text=True,
             check=True,

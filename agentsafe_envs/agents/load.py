@@ -41,6 +41,9 @@ class AgentSettings(TypedDict, total=False):
     base_url: str | None
     timeout_s: float | None
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] | None
+    device: str | None
+    dtype: str | None
+    chat_template: str | None
 
 
 @dataclass(frozen=True, slots=True)

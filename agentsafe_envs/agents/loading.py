@@ -50,7 +50,7 @@ def find_source(spec: str) -> Source:
     if name == smollm2.NAME:
         return Source(str(smollm2.folder()))
     folder = Path(name)
-    if not folder.is_dir():
+    if not name or not folder.is_dir():  # the empty path is the current folder, which nobody named
         return Source(name)
     if (folder / ADAPTER_FILE).is_file():
         return _adapted(folder)

@@ -131,7 +131,7 @@ def test_unfinished_answer_holds_a_call_only_where_no_further_word_can_make_it_a
         assert find_call(f"{text} would not do.", cloud_tools) is None
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text() | st.lists(st.sampled_from(PIECES)).map("".join))
 def test_no_text_makes_the_parser_raise(text: str, cloud_tools: list[dict[str, Any]]) -> None:
     action = canonical_action(text, cloud_tools)

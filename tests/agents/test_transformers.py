@@ -103,6 +103,7 @@ def test_conversation_that_outgrew_the_context_gets_the_empty_action(
     assert agent.act([conversations[1]]) == [""]
 
 
+@pytest.mark.slow
 @pytest.mark.needs("smollm2")
 @pytest.mark.usefixtures("one_thread")
 def test_signature_style_takes_half_the_tokens_of_json(
@@ -113,12 +114,14 @@ def test_signature_style_takes_half_the_tokens_of_json(
     assert short <= len(agent.encode(conversations[0])) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.needs("smollm2")
 @pytest.mark.usefixtures("one_thread")
 def test_smollm2_template_shows_no_tools_of_its_own(agent: TransformersAgent) -> None:
     assert agent.describe()["native_tools"] is False
 
 
+@pytest.mark.slow
 @pytest.mark.needs("smollm2")
 @pytest.mark.usefixtures("one_thread")
 def test_description_tells_what_repeats_the_run(agent: TransformersAgent) -> None:

@@ -36,6 +36,7 @@ def test_folder_without_a_model_is_named(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+@pytest.mark.slow
 def test_saved_student_is_scored_by_its_name(untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTSAFE_STUDENTS", str(untrained.parent))
     spec = f"student:{untrained.name}"

@@ -109,9 +109,9 @@ def test_score_shows_every_measure_with_all() -> None:
 
 
 def test_score_without_out_makes_a_directory_for_agent_and_suite() -> None:
-    run("score", "scripted:null")
-    run("score", "scripted:null", "--seed", "3")
-    run("score", "scripted:null")
+    run("score", "scripted:null", *ONE)
+    run("score", "scripted:null", *ONE, "--seed", "3")
+    run("score", "scripted:null", *ONE)
     names = [path.name for path in Path("runs").iterdir()]
     assert len(names) == 2
     assert all(name.startswith("scripted-null-quick-") for name in names)
@@ -291,8 +291,8 @@ def test_compare_shows_differences_as_a_table_and_as_json() -> None:
 
 
 def test_compare_of_runs_that_are_not_alike_leaves_two() -> None:
-    run("score", "scripted:null", "--out", "one")
-    run("score", "scripted:null", "--pool", "dev", "--out", "two")
+    run("score", "scripted:null", *ONE, "--out", "one")
+    run("score", "scripted:null", *ONE, "--pool", "dev", "--out", "two")
     assert "only runs of the same tasks compare" in run("compare", "one", "two", code=2).stderr
 
 

@@ -111,6 +111,7 @@ def wait_for_text(page: Page, selector: str, text: str) -> None:
     expect(page.locator(selector)).to_contain_text(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("address", ["", UNSAFE], ids=["list", "episode"])
@@ -125,6 +126,7 @@ def test_page_fits_and_can_be_read(visit: Visit, report: Path, address: str, wid
     assert interval_contrast >= 3
 
 
+@pytest.mark.slow
 def test_schemes_differ(visit: Visit, report: Path) -> None:
     grounds = {
         visit(report, color_scheme=scheme).evaluate("getComputedStyle(document.body).backgroundColor")
@@ -142,6 +144,7 @@ def test_numbers_are_the_scorecards(visit: Visit, report: Path, runs: Reported) 
         assert row.locator("td").all_inner_texts()[1:] == [percent(rate), str(rate.n)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1440, 390], ids=["desktop", "phone"])
 def test_keys_alone_reach_open_and_leave_an_episode(visit: Visit, report: Path, width: int) -> None:
     page = visit(report, width=width)
@@ -169,6 +172,7 @@ def test_keys_alone_reach_open_and_leave_an_episode(visit: Visit, report: Path, 
     assert page.evaluate("document.activeElement.getAttribute('href')") == "#episode=3/GrantBiasAPI-v0/required/1/0"
 
 
+@pytest.mark.slow
 def test_list_is_one_stop_for_tab(visit: Visit, report: Path) -> None:
     page = visit(report)
     assert page.locator('#list a[tabindex="0"]').count() == 1
@@ -177,6 +181,7 @@ def test_list_is_one_stop_for_tab(visit: Visit, report: Path) -> None:
     assert page.locator('#list a[tabindex="0"]').count() == 1
 
 
+@pytest.mark.slow
 def test_list_can_be_reached_while_the_filters_hide_what_is_open(visit: Visit, report: Path) -> None:
     page = visit(report)
     page.locator("#filters select[name=agent]").select_option("0")
@@ -185,6 +190,7 @@ def test_list_can_be_reached_while_the_filters_hide_what_is_open(visit: Visit, r
     assert page.locator('#list li:visible a[tabindex="0"]').count() == 1
 
 
+@pytest.mark.slow
 def test_filters_narrow_the_list_together_and_say_how_far(visit: Visit, report: Path) -> None:
     page = visit(report)
     assert shown_entries(page) == 84
@@ -199,6 +205,7 @@ def test_filters_narrow_the_list_together_and_say_how_far(visit: Visit, report: 
     assert shown_entries(page) == 0
 
 
+@pytest.mark.slow
 def test_search_finds_words_of_actions_in_any_order_and_case(visit: Visit, report: Path) -> None:
     page = visit(report)
     page.locator("input[name=words]").fill("DELETE_resource   vol-51")
@@ -211,6 +218,7 @@ def test_search_finds_words_of_actions_in_any_order_and_case(visit: Visit, repor
     assert shown_entries(page) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1440, 390], ids=["desktop", "phone"])
 def test_link_to_an_episode_opens_it_with_all_there_is_to_see(visit: Visit, report: Path, width: int) -> None:
     page = visit(report, UNSAFE, width)
@@ -229,6 +237,7 @@ def test_link_to_an_episode_opens_it_with_all_there_is_to_see(visit: Visit, repo
     assert page.locator("#list").is_visible() == (width > 1000)
 
 
+@pytest.mark.slow
 def test_next_episode_is_a_link_away_and_the_way_back_as_well(visit: Visit, report: Path) -> None:
     page = visit(report, UNSAFE, 390)
     page.get_by_role("link", name="next").click()
@@ -240,6 +249,7 @@ def test_next_episode_is_a_link_away_and_the_way_back_as_well(visit: Visit, repo
     assert shown_entries(page) == 84
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", ["#episode=9/nowhere", "#episode=%E0%A4%A", "#episode="])
 def test_link_to_an_episode_that_is_not_there_says_so(visit: Visit, report: Path, address: str) -> None:
     page = visit(report, address, 390)
@@ -265,6 +275,7 @@ def test_what_an_agent_wrote_stays_text(visit: Visit, hostile: Path, tmp_path: P
     assert page.evaluate("document.querySelector('.failures').textContent") == f"RuntimeError: {written}"
 
 
+@pytest.mark.slow
 def test_markup_that_slipped_in_could_neither_run_nor_load(browser: Browser, report: Path, tmp_path: Path) -> None:
     slipped = (
         b"<main><script>document.title = 'owned'</script><img src=\"image.png\" onerror=\"document.title = 'owned'\">"
@@ -299,6 +310,7 @@ def test_button_leads_to_the_harm_and_the_cautious_solution_stands_beside_it(vis
     assert page.locator("#detail aside, .to-harm").count() == 0
 
 
+@pytest.mark.slow
 def test_unsafe_episodes_come_first_and_say_what_they_harmed(visit: Visit, report: Path) -> None:
     page = visit(report)
     marks = [text.split("\n") for text in page.locator("#list .marks").all_inner_texts()]
@@ -328,6 +340,7 @@ def many(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made / "report.html"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1440, 390], ids=["desktop", "phone"])
 def test_table_of_many_agents_is_sorted_by_keyboard(visit: Visit, many: Path, width: int) -> None:
     page = visit(many, width=width)
@@ -348,6 +361,7 @@ def test_table_of_many_agents_is_sorted_by_keyboard(visit: Visit, many: Path, wi
     assert page.locator("#overview [aria-sort]").count() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_table_of_many_agents_can_be_read(visit: Visit, many: Path, scheme: str) -> None:
     page = visit(many, color_scheme=scheme)
@@ -370,6 +384,7 @@ def test_pair_of_agents_has_the_flipped_tasks_first(visit: Visit, folder: Path, 
     assert shown_entries(page) == 40
 
 
+@pytest.mark.slow
 def test_without_scripts_everything_but_the_episodes_is_there(visit: Visit, report: Path) -> None:
     page = visit(report, java_script_enabled=False)
     assert page.locator(".panel").count() > 15
@@ -378,6 +393,7 @@ def test_without_scripts_everything_but_the_episodes_is_there(visit: Visit, repo
     assert page.locator("#browser").is_hidden()
 
 
+@pytest.mark.slow
 def test_print_has_the_tables_that_are_folded_on_the_screen(visit: Visit, report: Path) -> None:
     page = visit(report, color_scheme="dark")
     table = page.locator(".numbers").first
@@ -387,6 +403,7 @@ def test_print_has_the_tables_that_are_folded_on_the_screen(visit: Visit, report
     assert not page.locator("#browser").is_visible()
 
 
+@pytest.mark.slow
 def test_print_is_dark_on_white_whatever_the_screen_is(visit: Visit, report: Path) -> None:
     page = visit(report, color_scheme="dark")
     page.emulate_media(media="print")

@@ -16,7 +16,7 @@ import pytest
 
 from agentsafe_envs import Episode, judge
 from agentsafe_envs.agents import AgentError, AgentOptions, Conversation
-from agentsafe_envs.agents.scripted import ScriptedAgent, alternatives, policies
+from agentsafe_envs.agents.scripted import ALWAYS, ScriptedAgent, alternatives, policies
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.registration import TABLE
 from agentsafe_envs.runs.judging import verdict_entry
@@ -173,7 +173,11 @@ def test_biased_agent_scores_one_wherever_the_bias_counts(suite: Suite, tmp_path
 
 
 @needs_every_world
-@pytest.mark.parametrize("policy", [name for name in policies() if name not in ("biased", "null", "random")])
+@pytest.mark.parametrize(
+    "policy",
+    # Each alternative is played in each of its scenarios by tests/test_tasks.py, too.
+    ["cautious", *(pytest.param(name, marks=pytest.mark.slow) for name in policies()[len(ALWAYS) :])],
+)
 def test_other_means_score_zero_wherever_the_bias_counts(suite: Suite, policy: str, tmp_path: Path) -> None:
     knowing = tuple(row.id for row in TABLE if policy == "cautious" or policy in alternatives(row.id))
     for split, score in splits(score_agent(f"scripted:{policy}", suite._replace(environments=knowing), tmp_path)):
@@ -633,7 +637,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (out / SCORECARD_FILE).read_bytes()
 
 
-@pytest.mark.parametrize(("workers", "moments"), [(1, [0, 40]), (2, [2])])
+@pytest.mark.parametrize(("workers", "moments"), [(1, [0, 40]), pytest.param(2, [2], marks=pytest.mark.slow)])
 def test_killed_and_resumed_command_gives_the_bytes_of_an_uninterrupted_one(
     tmp_path: Path, uninterrupted: bytes, workers: int, moments: list[int]
 ) -> None:
@@ -662,6 +666,14 @@ def alive(session: int) -> list[int]:
     return found
 
 
+def assert_session_ends(session: int) -> None:
+    """What looks after the workers' semaphores ends a moment after the command."""
+    deadline = time.monotonic() + 10
+    while alive(session) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert alive(session) == []
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 def test_workers_of_a_killed_command_end_too(tmp_path: Path) -> None:
     process = start(tmp_path, 2)
@@ -670,10 +682,7 @@ def test_workers_of_a_killed_command_end_too(tmp_path: Path) -> None:
     assert len(alive(process.pid)) >= 3
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 10
-    while alive(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert alive(process.pid) == []
+    assert_session_ends(process.pid)
 
 
 # A language model, end to end.
@@ -744,6 +753,6 @@ def test_interrupt_leaves_the_queued_groups_unplayed(tmp_path: Path, whole_group
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in said
-    assert alive(process.pid) == []
+    assert_session_ends(process.pid)
     assert "the same command goes on from here" in said
     assert 0 < len(read_rows(tmp_path / "run")) < 30

@@ -36,7 +36,7 @@ def test_shards_share_out_every_group_once(parts: int, group_size: int) -> None:
 
 
 @pytest.mark.parametrize("parts", [1, 3, 20])
-@pytest.mark.parametrize("spec", ["scripted:biased", "scripted:random"])
+@pytest.mark.parametrize("spec", ["scripted:biased", pytest.param("scripted:random", marks=pytest.mark.slow)])
 def test_merged_shards_are_the_bytes_of_an_undivided_run(tmp_path: Path, spec: str, parts: int) -> None:
     whole, run = tmp_path / "whole", tmp_path / "run"
     score_agent(spec, QUICK, whole)

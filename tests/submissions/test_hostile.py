@@ -68,7 +68,6 @@ def test_lines_are_read_as_they_were_packed(lines: list[bytes]) -> None:
     assert list(read_lines("episodes.jsonl.gz", data)) == lines
 
 
-@settings(max_examples=60)
 @given(data=st.binary(max_size=600), suffix=st.sampled_from(hostile.ARCHIVES), cut=st.integers(0, 400))
 def test_any_bytes_are_an_archive_or_refused(
     data: bytes, suffix: str, cut: int, tmp_path_factory: pytest.TempPathFactory
@@ -86,7 +85,6 @@ def test_any_bytes_are_an_archive_or_refused(
     assert len(list(folder.iterdir())) == 2
 
 
-@settings(max_examples=60)
 @given(name=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=30))
 def test_member_of_any_name_stays_in_memory(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("archive")

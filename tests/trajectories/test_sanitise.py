@@ -299,7 +299,9 @@ def test_stems_of_a_bias_are_in_every_biased_script_and_in_few_safe_ones(row: An
     stems = stems_of([row.bias])
 
     def share(split: str, policy: str) -> float:
-        episodes = (play(policy, split, seed, env_id=row.id, pool="train") for seed in range(60))
+        episodes = (
+            play(policy, split, seed, env_id=row.id, pool="train") for seed in range(60 if row.world == "cloud" else 20)
+        )
         return sanitize([from_episode(each, policy=policy) for each in episodes], stems).share_dropped
 
     assert share("ambiguous", "biased") == 1.0

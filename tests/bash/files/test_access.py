@@ -120,7 +120,7 @@ acls = st.none() | st.builds(
 owners = st.sampled_from((0, 33, 1000, 2000))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(outer=st.integers(0, 0o777), inner=st.integers(0, 0o777), uid=owners, gid=owners, acl=acls, directory_acl=acls)
 def test_matrix_is_what_the_kernel_decides(
     backend: Backend,

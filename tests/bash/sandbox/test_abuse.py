@@ -50,11 +50,11 @@ def small(backend: Backend) -> Iterator[Machine]:
     "command",
     [
         ":(){ :|:& };:",
-        "f() { f & f & wait; }; f",
-        "while :; do sleep 60 & done",
+        pytest.param("f() { f & f & wait; }; f", marks=pytest.mark.slow),
+        pytest.param("while :; do sleep 60 & done", marks=pytest.mark.slow),
         "python3 -c 'import os\nwhile 1:\n try: os.fork()\n except OSError: pass'",
-        "perl -e 'fork while 1'",
-        "while :; do setsid nohup sleep 60 >/dev/null & done",
+        pytest.param("perl -e 'fork while 1'", marks=pytest.mark.slow),
+        pytest.param("while :; do setsid nohup sleep 60 >/dev/null & done", marks=pytest.mark.slow),
     ],
 )
 def test_fork_bomb_ends_with_its_time(small: Machine, command: str) -> None:
@@ -221,6 +221,7 @@ def test_output_without_end_is_ended(small: Machine, command: str) -> None:
     assert len(result.stderr) <= LIMITS.output_bytes
 
 
+@pytest.mark.slow
 def test_flood_of_traced_calls_slows_only_its_author(small: Machine) -> None:
     step = small.step("python3 -c \"import os\nwhile 1: os.chmod('/srv/kept', 0o600); os.chmod('/srv/kept', 0o644)\"")
     assert step.result.end in ("timeout", "trace")
@@ -253,6 +254,7 @@ def test_files_that_block_or_lie_are_not_opened(small: Machine) -> None:
     assert small.tree["/srv/kept"].content == b"kept\n"
 
 
+@pytest.mark.slow
 def test_folder_swapped_for_a_link_while_it_is_read_leads_nowhere(small: Machine) -> None:
     swap = (
         "import os\nos.chdir('/srv'); os.mkdir('a'); open('a/in', 'w').close(); os.symlink('/etc', 'b')\n"
@@ -260,7 +262,7 @@ def test_folder_swapped_for_a_link_while_it_is_read_leads_nowhere(small: Machine
         "os.rename('a', 'c'); os.rename('b', 'a'); os.rename('c', 'b')"
     )
     small.step(f'python3 -c "{swap}" &')
-    for number in range(40):
+    for number in range(15):
         step = small.step(f"echo {number} > /srv/n")
         inside = [path for path in step.after if path.startswith(("/srv/a/", "/srv/b/", "/srv/c/"))]
         assert all(path.endswith("/in") for path in inside)
@@ -310,7 +312,7 @@ def test_killed_keeper_takes_everything_along_and_is_a_fault() -> None:
     assert len(os.listdir("/proc/self/fd")) == held
 
 
-EPISODES = 200
+EPISODES = 20
 
 
 @pytest.mark.parametrize("episodes", [EPISODES, pytest.param(5_000, marks=pytest.mark.slow)])

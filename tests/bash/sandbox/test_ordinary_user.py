@@ -65,9 +65,10 @@ def open_folder() -> Iterator[Path]:
         yield folder
 
 
+@pytest.mark.slow
 @pytest.mark.needs("bubblewrap", "uidmap")
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs all these tests already")
-@pytest.mark.parametrize("files", [CONFORMANCE, pytest.param(LONGER, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("files", [CONFORMANCE, LONGER])
 def test_promises_hold_for_an_ordinary_user(open_folder: Path, files: tuple[str, ...]) -> None:
     needed = " ".join(dict.fromkeys([sys.base_prefix, sys.prefix, str(REPOSITORY)]))
     tests = [str(REPOSITORY / "tests/bash" / file) for file in files]

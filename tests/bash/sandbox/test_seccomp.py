@@ -42,6 +42,7 @@ def test_every_listed_call_is_refused(machine: str) -> None:
     assert {decide(machine, numbers(machine)[name]) for name in SYSTEM_CALLS} == {errno.EPERM}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("machine", MACHINES)
 def test_ordinary_calls_pass(machine: str) -> None:
     listed = set(numbers(machine).values())

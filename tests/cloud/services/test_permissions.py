@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsafe_envs.cloud.services.identity import ACTIONS, Binding, Group, Identity, Policy, Role, Statement, User
@@ -187,7 +187,6 @@ def test_pattern_of_many_stars_is_quick() -> None:
     assert not matches("*a" * 900 + "b", "a" * 60)
 
 
-@settings(max_examples=400, deadline=None)
 @given(st.text("ab*", max_size=8), st.text("ab", max_size=8))
 def test_pattern_matches_as_a_shell_would(pattern: str, text: str) -> None:
     assert matches(pattern, text) is fnmatchcase(text, pattern)
@@ -232,7 +231,6 @@ def states(draw: st.DrawFn) -> State:
     return {record.id: record for record in records}
 
 
-@settings(max_examples=150, deadline=None)
 @given(states(), statements, st.sampled_from(["usr-1", "role-1", "grp-1"]))
 def test_more_allowed_is_never_less_and_more_denied_never_more(state: State, more: Statement, key: str) -> None:
     before = Permissions(state)
@@ -249,7 +247,6 @@ def test_more_allowed_is_never_less_and_more_denied_never_more(state: State, mor
             assert before.reachable(who) & ~after.reachable(who) == 0
 
 
-@settings(max_examples=100, deadline=None)
 @given(states(), st.randoms(use_true_random=False))
 def test_order_of_records_does_not_matter(state: State, random: Any) -> None:
     shuffled = list(state.values())

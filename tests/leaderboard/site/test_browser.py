@@ -134,6 +134,7 @@ def test_axe_finds_nothing_serious_on_the_front(visit: Visit, site: Path) -> Non
     assert serious(visit(site)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.needs("axe")
 def test_axe_finds_what_is_wrong(visit: Visit, site: Path) -> None:
     page = visit(site)
@@ -141,6 +142,7 @@ def test_axe_finds_what_is_wrong(visit: Visit, site: Path) -> None:
     assert [name for name, _ in serious(page)] == ["label"]
 
 
+@pytest.mark.slow
 def test_schemes_differ(visit: Visit, site: Path) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     assert len({visit(site, color_scheme=scheme).evaluate(ground) for scheme in SCHEMES}) == 2
@@ -164,6 +166,7 @@ def test_table_is_sorted_by_a_click_or_a_key(visit: Visit, crowded: Path) -> Non
     assert shown_names(page) == by_rank
 
 
+@pytest.mark.slow
 def test_table_is_filtered_and_says_how_many_are_left(visit: Visit, crowded: Path, crowd: list[Result]) -> None:
     page = visit(crowded)
     page.get_by_role("searchbox").fill("MODEL-2 agent")
@@ -176,6 +179,7 @@ def test_table_is_filtered_and_says_how_many_are_left(visit: Visit, crowded: Pat
     assert page.locator("#none").is_visible()
 
 
+@pytest.mark.slow
 def test_two_picked_agents_lead_to_their_comparison(visit: Visit, crowded: Path) -> None:
     page = visit(crowded)
     boxes = page.locator("#table input[type=checkbox]")
@@ -204,6 +208,7 @@ VALUES: dict[str, Callable[[EpisodeLine], bool]] = {
 }
 
 
+@pytest.mark.slow
 def test_comparison_in_the_browser_agrees_with_the_library(visit: Visit, crowded: Path, crowd: list[Result]) -> None:
     first, second = crowd[3], crowd[8]
     rows = visit(crowded, f"compare.html#{first.slug},{second.slug}").evaluate(COMPARED)
@@ -222,6 +227,7 @@ def test_comparison_in_the_browser_agrees_with_the_library(visit: Visit, crowded
         assert high == pytest.approx(found.high, abs=0.06)
 
 
+@pytest.mark.slow
 def test_comparison_says_whether_ranks_are_separated(visit: Visit, site: Path) -> None:
     page = visit(site, f"compare.html#{BASE},cautious")
     text = page.locator("#verdict").inner_text()
@@ -230,6 +236,7 @@ def test_comparison_says_whether_ranks_are_separated(visit: Visit, site: Path) -
     )
 
 
+@pytest.mark.slow
 def test_comparison_lists_the_tasks_in_which_one_did_harm(visit: Visit, site: Path) -> None:
     page = visit(site, f"compare.html#cautious,{STUDENT}")
     rows = page.locator("#flips tbody tr").all_inner_texts()
@@ -240,6 +247,7 @@ def test_comparison_lists_the_tasks_in_which_one_did_harm(visit: Visit, site: Pa
     assert page.locator("#flips").is_hidden()
 
 
+@pytest.mark.slow
 def test_episode_opens_and_can_be_read_without_scripts(visit: Visit, site: Path) -> None:
     page = visit(site, f"agents/{STUDENT}.html", java_script_enabled=False)
     step = page.locator(".episodes .step").first
@@ -250,6 +258,7 @@ def test_episode_opens_and_can_be_read_without_scripts(visit: Visit, site: Path)
     assert page.locator("#filters").is_hidden()
 
 
+@pytest.mark.slow
 def test_episodes_are_filtered(visit: Visit, site: Path) -> None:
     page = visit(site, f"agents/{STUDENT}.html")
     assert page.locator("#found").inner_text() == "14 episodes"
@@ -259,6 +268,7 @@ def test_episodes_are_filtered(visit: Visit, site: Path) -> None:
     assert page.locator("#found").inner_text() == "0 episodes"
 
 
+@pytest.mark.slow
 def test_keyboard_reaches_the_content_first(visit: Visit, site: Path) -> None:
     page = visit(site)
     page.keyboard.press("Tab")
@@ -267,6 +277,7 @@ def test_keyboard_reaches_the_content_first(visit: Visit, site: Path) -> None:
     assert page.evaluate("location.hash") == "#main"
 
 
+@pytest.mark.slow
 def test_without_scripts_the_table_is_whole(visit: Visit, crowded: Path) -> None:
     page = visit(crowded, java_script_enabled=False)
     assert page.locator("#table tbody tr:visible").count() == 30
