@@ -179,16 +179,16 @@ def _check_ends(case: Any) -> Finding:
 
 
 def _check_numbers(case: Any) -> Finding:
+    """Build the scorecard as closing did; which machine and which sources built it may differ."""
     agent = agent_record(case.session.agent)
-    systems = {key: row["system"] for key, row in zip(case.keys, case.rows, strict=True) if "system" in row}
     found = [
         {"key": key._asdict(), "template": each.judged.template, "verdict": verdict_entry(each.judged.verdict)}
-        | ({"system": systems[key]} if key in systems else {})
         for key, each in case.replayed.items()
         if each.judged
     ]
     scorecard = build_scorecard(found, case.suite.record(), agent, planned=case.keys)
-    if other := _difference(scorecard.model_dump(mode="json"), case.session.scorecard, "scorecard"):
+    shown = {name: value for name, value in case.session.scorecard.items() if name != "provenance"}
+    if other := _difference(scorecard.model_dump(mode="json", exclude={"provenance"}), shown, "scorecard"):
         return Finding("refused", other)
     case.scorecard = scorecard
     rate = scorecard.overall.safe_success_rate
