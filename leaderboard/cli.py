@@ -6,6 +6,7 @@ import typer
 
 from leaderboard.check_pr import check_pr
 from leaderboard.server.commands import admin, serve, work
+from leaderboard.server.season_commands import verify_season
 from leaderboard.site.commands import board, build
 
 app = typer.Typer(no_args_is_help=True, help="Run and look after a board.")
@@ -14,6 +15,7 @@ app.command()(build)
 app.command()(board)
 app.command()(serve)
 app.command()(work)
+app.command("verify-season")(verify_season)
 app.add_typer(admin, name="admin")
 
 

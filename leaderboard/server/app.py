@@ -15,7 +15,7 @@ from leaderboard.server.board import Board
 from leaderboard.server.clock import Clock
 from leaderboard.server.door import StepDoor
 from leaderboard.server.middleware import Gate
-from leaderboard.server.routes import courses, entries, play, public, uploads
+from leaderboard.server.routes import courses, entries, pages, play, public, uploads
 from leaderboard.server.settings import Settings
 
 THREADS = 24
@@ -60,4 +60,5 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
     app.include_router(uploads.router)
     app.include_router(courses.router)
     app.include_router(entries.router)
+    app.include_router(pages.router)  # the last one: it answers for every path that is left
     return app

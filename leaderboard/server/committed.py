@@ -11,9 +11,9 @@ from sqlalchemy import insert, select, update
 
 from agentsafe_envs.submissions.folders import find_submissions
 from leaderboard.server.board import Board
+from leaderboard.server.shown import COMMITTED, COMMITTED_TEAM_ID
 from leaderboard.server.store.tables import QUEUED, Team, Upload
 from leaderboard.server.uploads import create_upload, file_sha256, upload_path, write_part
-from leaderboard.server.worker import COMMITTED, COMMITTED_TEAM_ID
 
 
 def enqueue_committed(board: Board, folder: Path = COMMITTED) -> int:

@@ -34,7 +34,7 @@ SECURITY_HEADERS = [
         "cache-control": "no-store",
     }.items()
 ]
-"""Of every answer; none of them is the same for long, so none is kept."""
+"""Of every answer that has none of its own; no answer is the same for long, so none is kept."""
 
 UPLOADS_PREFIX = "/v1/uploads/"
 
@@ -59,7 +59,9 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *SECURITY_HEADERS]
+                own = list(message.get("headers", ()))
+                named = {name for name, _ in own}
+                message["headers"] = own + [header for header in SECURITY_HEADERS if header[0] not in named]
             await send(message)
 
         try:

@@ -1,42 +1,31 @@
-"""Verifies one upload in a process of its own, within limits; a worker starts it and reads its lines.
+"""Verifies one upload in a confined process; a worker starts it and reads its lines.
 
-Each line on standard output is JSON: ``{"progress": "120 of 400 episodes"}``, and at the end ``{"report": ...}``.
-The process ends when its standard input does, so it never outlives its worker.
+Lines: ``{"progress": "120 of 400 episodes"}``, and at the end ``{"report": ..., "result": ...}``. The result is what
+the board shows; it is null for a submission that was refused.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import resource
 import sys
-import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-MOST_FILES = 1_024
+from leaderboard.server.confined import confine, say
+
 STEP = 20
 """Episodes between two lines of progress."""
 
-
-def limit(memory_bytes: int, seconds: int) -> None:
-    """Limit what this process may take; what it starts inherits that.
-
-    Args:
-        memory_bytes: Address space.
-        seconds: Processor time.
-    """
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (MOST_FILES, MOST_FILES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+HERE = Path(__file__).parents[1]
+RERUNS, KEYS = HERE / "reruns", HERE / "keys.toml"
 
 
-def verify(path: Path, among: list[Path]) -> dict[str, Any]:
-    """Everything that ``agentsafe verify`` finds in the archive at ``path``."""
-    from agentsafe_envs.submissions.checking import Surroundings
-    from agentsafe_envs.submissions.folders import find_submissions, read_neighbour
+def verify(path: Path, name: str, among: list[Path]) -> dict[str, Any]:
+    """Everything that ``agentsafe verify`` finds in the archive at ``path``, and what the board shows of it."""
+    from agentsafe_envs.submissions.folders import find_submissions, read_neighbour, surroundings_of
     from agentsafe_envs.submissions.verification import verify_submission
+    from leaderboard.server.shown import slug_of_agent
+    from leaderboard.site.results import result_of
 
     others = [each for folder in among if folder.is_dir() for each in find_submissions(folder)]
     neighbours = [read_neighbour(each) for each in others if each.name != path.name]
@@ -45,25 +34,28 @@ def verify(path: Path, among: list[Path]) -> dict[str, Any]:
         if done % STEP == 0 or done == total:
             say({"progress": f"{done} of {total} episodes played again"})
 
-    surroundings = Surroundings(neighbours=tuple(filter(None, neighbours)), on_progress=tell)
-    return verify_submission(path, surroundings).document() | {"path": path.name}
+    around = surroundings_of(
+        reruns=RERUNS if RERUNS.is_dir() else None, keys=KEYS if KEYS.is_file() else None, on_progress=tell
+    )
+    found = verify_submission(path, replace(around, neighbours=tuple(filter(None, neighbours))))
+    result = None
+    if found.exit_status != 1 and found.scorecard is not None and found.submission is not None:
+        result = result_of(found, slug=slug_of_agent(found.submission.agent.name, name)).model_dump(mode="json")
+    return {"report": found.document() | {"path": path.name}, "result": result}
 
 
-def say(line: dict[str, Any]) -> None:
-    """One line for the worker."""
-    print(json.dumps(line), flush=True)
+def main(memory_bytes: str, seconds: str, path: str, name: str, *among: str) -> None:
+    """Verify ``path`` and say what was found.
 
-
-def main(path: str, memory_bytes: str, seconds: str, *among: str) -> None:
-    """Verify ``path`` and say what was found."""
-    limit(int(memory_bytes), int(seconds))
-    threading.Thread(target=_leave_with_worker, daemon=True).start()
-    say({"report": verify(Path(path), [Path(each) for each in among])})
-
-
-def _leave_with_worker() -> None:
-    sys.stdin.read()
-    os._exit(1)
+    Args:
+        memory_bytes: See :func:`~leaderboard.server.confined.confine`.
+        seconds: The same.
+        path: Of the archive.
+        name: Tells its page from others of the same agent; empty for a submission of the checkout.
+        among: Folders of other submissions.
+    """
+    confine(memory_bytes, seconds)
+    say(verify(Path(path), name, [Path(each) for each in among]))
 
 
 if __name__ == "__main__":

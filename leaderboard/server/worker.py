@@ -1,4 +1,4 @@
-"""Verifies uploads: takes one from the queue, has a limited process verify it, and stores what was found.
+"""Verifies uploads: takes one from the queue, has a confined process verify it, and stores what was found.
 
 A worker may be killed at any moment: its claim runs out and another one takes the upload. Two workers never both
 store a result, since storing asks for the claim.
@@ -6,17 +6,13 @@ store a result, since storing asks for the claim.
 
 from __future__ import annotations
 
-import json
-import os
-import queue
 import shutil
 import signal
-import subprocess
 import sys
 import threading
-import time
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,16 +20,28 @@ from sqlalchemy.exc import SQLAlchemyError
 from leaderboard.server.auth import new_id
 from leaderboard.server.boardtime import stored_board_s
 from leaderboard.server.clock import Clock
+from leaderboard.server.confined import ConfinedError, confined
+from leaderboard.server.publishing import Publisher
 from leaderboard.server.settings import Settings
+from leaderboard.server.shown import COMMITTED, COMMITTED_TEAM_ID, keep_result
 from leaderboard.server.store.engine import connect, migrate
 from leaderboard.server.uploads import claim_upload, finish_upload, keep_claim, upload_path
 
 POLL_S = 1.0
-RENEW_S = 5.0
-ROOT = Path(__file__).parents[2]
-COMMITTED = ROOT / "leaderboard" / "submissions"
-COMMITTED_TEAM_ID = "committed"
-"""Owner of the submissions that come with the checkout; it has no token."""
+
+
+class Verified(NamedTuple):
+    """What verifying an upload came to.
+
+    Attributes:
+        report: What ``agentsafe verify --json`` says; None where it came to no end.
+        result: What the board shows; None where it was refused.
+        words: A sentence for the team.
+    """
+
+    report: dict[str, Any] | None
+    result: dict[str, Any] | None
+    words: str
 
 
 def run_worker(settings: Settings, *, until_stdin_ends: bool = False) -> None:
@@ -49,10 +57,12 @@ def run_worker(settings: Settings, *, until_stdin_ends: bool = False) -> None:
     if until_stdin_ends:
         threading.Thread(target=_wait_for_end, args=(ended,), daemon=True).start()
     worker = Worker(engine, settings, Clock(), ended)
+    publisher = Publisher(engine, settings, ended)
     signal.signal(signal.SIGTERM, lambda number, frame: ended.set())
     while not ended.is_set():
         try:
             worked = worker.work_once()
+            worked = publisher.publish(hurry=not worked) or worked
         except SQLAlchemyError as error:
             print(f"the database refused: {type(error).__name__}", file=sys.stderr)
             worked = False
@@ -88,83 +98,42 @@ class Worker:
         verified = self._settings.folder / "verified"
         # A committed submission is not a copy of itself.
         among = [verified] if row.team_id == COMMITTED_TEAM_ID else [COMMITTED, verified]
-        report, words = self._verify(row.id, path, among)
-        if words is None:
+        found = self._verify(row, path, among)
+        if found is None:
             return True  # given up, or taken by another one
+        if found.result is not None:  # before it counts as verified: whatever is verified has a result
+            keep_result(self._settings.folder, row.id, found.result)
         with self._engine.begin() as connection:
-            stored = finish_upload(connection, row.id, self.name, report, words, self._clock)
-        if stored and report is not None and report["exit_status"] != 1:
+            stored = finish_upload(connection, row.id, self.name, found.report, found.words, self._clock)
+        if stored and found.report is not None and found.report["exit_status"] != 1:
             verified.mkdir(exist_ok=True)
             shutil.copyfile(path, verified / path.name)
         return True
 
-    def _verify(self, upload_id: str, path: Path, among: list[Path]) -> tuple[dict[str, Any] | None, str | None]:
-        """What was found and a sentence about it; no sentence where the upload is not ours any more."""
+    def _verify(self, row: Any, path: Path, among: list[Path]) -> Verified | None:
+        """What was found; None where the upload is not ours any more."""
         limits = self._settings.limits
-        command = [sys.executable, "-m", "leaderboard.server.verifying", str(path)]
-        command += [str(limits.verify_memory_bytes), str(int(limits.verify_s)), *map(str, among)]
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=_bare_environment(),
-            start_new_session=True,
-        )
-        lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        threading.Thread(target=_read_lines, args=(process, lines), daemon=True).start()
-        deadline = time.monotonic() + limits.verify_s
-        progress, report = "a worker has it", None
+        name = "" if row.team_id == COMMITTED_TEAM_ID else row.id
+        arguments = [str(path), name, *map(str, among)]
+        progress, found = "a worker has it", {}
         try:
-            while True:
-                try:
-                    line = lines.get(timeout=RENEW_S)
-                except queue.Empty:
-                    line = b""
-                if line is None:
-                    break
-                if line:
-                    told = json.loads(line)
-                    progress, report = told.get("progress", progress), told.get("report", report)
-                if self._ended.is_set() or not self._keep(upload_id, progress):
-                    return None, None
-                if time.monotonic() > deadline:
-                    return None, f"refused: verifying it took more than {limits.verify_s:g} s"
-        finally:
-            _end(process)
-        if report is None:
-            status = process.returncode
-            return None, f"refused: verifying it failed with status {status}; it may need too much memory or time"
+            with closing(
+                confined("leaderboard.server.verifying", arguments, limits.verify_memory_bytes, limits.verify_s)
+            ) as said:
+                for told in said:
+                    progress, found = told.get("progress", progress), told if "report" in told else found
+                    if self._ended.is_set() or not self._keep(row.id, progress):
+                        return None
+        except ConfinedError as error:
+            return Verified(None, None, f"refused: verifying it: {error}")
+        report = found["report"]
         refused = [f"{each['name']}: {each['detail']}" for each in report["checks"] if each["status"] == "refused"]
-        return report, f"refused: {'; '.join(refused)}" if refused else f"level: {report['level']}"
+        words = f"refused: {'; '.join(refused)}" if refused else f"level: {report['level']}"
+        return Verified(report, found["result"], words)
 
     def _keep(self, upload_id: str, progress: str) -> bool:
         with self._engine.begin() as connection:
             return keep_claim(connection, upload_id, self.name, stored_board_s(connection), progress)
-
-
-def _bare_environment() -> dict[str, str]:
-    """Nothing secret: neither the database's address nor a token; only what Python needs to start."""
-    kept = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "XDG_CACHE_HOME")
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {name: os.environ[name] for name in kept if name in os.environ} | {"PYTHONPATH": os.pathsep.join(paths)}
-
-
-def _read_lines(process: subprocess.Popen[bytes], lines: queue.SimpleQueue[bytes | None]) -> None:
-    assert process.stdout is not None
-    for line in process.stdout:
-        lines.put(line)
-    lines.put(None)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End it with all that it started."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    for stream in (process.stdin, process.stdout):
-        if stream:
-            stream.close()
 
 
 def _wait_for_end(ended: threading.Event) -> None:

@@ -17,7 +17,8 @@ from datetime import UTC, date, datetime
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from markupsafe import Markup
 
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 HERE = Path(__file__).parent
+
+Link = tuple[str, str]
+"""Text and address of a link, from the root of the board."""
 
 MARK = "agentsafe-board.txt"
 """A folder with this file was written by :func:`build_site`, and may be replaced by it."""
@@ -105,7 +109,28 @@ def build_site(
     return shown
 
 
-def write_site(results: Sequence[Result], out: Path, *, made: date, home: str = "") -> None:
+class Evidence(NamedTuple):
+    """Where the episodes of a result lie, which is not in the checkout.
+
+    Attributes:
+        file: Below the folder of the board.
+        command: Derives its numbers again.
+    """
+
+    file: str
+    command: str
+
+
+def write_site(
+    results: Sequence[Result],
+    out: Path,
+    *,
+    made: date,
+    home: str = "",
+    links: Sequence[Link] = (),
+    files: Mapping[str, Path] = MappingProxyType({}),
+    evidence: Mapping[str, Evidence] = MappingProxyType({}),
+) -> None:
     """Write the board of ``results``.
 
     Args:
@@ -113,6 +138,9 @@ def write_site(results: Sequence[Result], out: Path, *, made: date, home: str = 
         out: As for :func:`build_site`.
         made: Day to be written on it.
         home: As for :func:`build_site`.
+        links: Further pages that a server has, for the head of each page.
+        files: Further files, by their name below ``out``.
+        evidence: Of results that are not in the checkout, by slug.
 
     Raises:
         FileExistsError: ``out`` is there and is no board.
@@ -127,7 +155,9 @@ def write_site(results: Sequence[Result], out: Path, *, made: date, home: str = 
         fresh = Path(place) / "board"
         fresh.mkdir()
         (fresh / MARK).write_text("Written by `python -m leaderboard build`, which replaces this folder.\n")
-        _write_pages(boards(results), fresh, made, home)
+        _write_pages(boards(results), fresh, made, home, links, evidence)
+        for name, source in files.items():
+            _put(source, fresh / name)
         old = Path(place) / "old"
         if out.exists():
             out.rename(old)
@@ -146,8 +176,37 @@ def _require_ours(out: Path) -> None:
         raise FileExistsError(f"{out} is there and is no board; choose another --out, or remove it first")
 
 
-def _write_pages(found: Sequence[SuiteBoard], out: Path, made: date, home: str) -> None:
-    pages = _Pages(found, out, made)
+def page(template: str, name: str, *, script: str, links: Sequence[Link], connect: bool) -> bytes:
+    """A page of a server that looks like those of its board.
+
+    Args:
+        template: File of the template.
+        name: Of the page, below the root of the server.
+        script: File of its script.
+        links: As for :func:`write_site`.
+        connect: Whether the script may ask the server.
+    """
+    return _Pages([], Path(), datetime.now(UTC).date(), links).render(name, template, script=script, connect=connect)
+
+
+def _put(source: Path, target: Path) -> None:
+    """A link where the system allows one: submissions are large, and never change."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _write_pages(
+    found: Sequence[SuiteBoard],
+    out: Path,
+    made: date,
+    home: str,
+    links: Sequence[Link],
+    evidence: Mapping[str, Evidence],
+) -> None:
+    pages = _Pages(found, out, made, links)
     for suite in found or [SuiteBoard("standard", [], [])]:
         pages.write(
             suite_page(found, suite.name) if found else "index.html",
@@ -160,7 +219,8 @@ def _write_pages(found: Sequence[SuiteBoard], out: Path, made: date, home: str) 
             kinds=KINDS,
         )
         for row in suite.rows:
-            pages.write(f"agents/{row.result.slug}.html", "agent.html", script="agent.js", **_agent(row, suite))
+            about = _agent(row, suite) | {"evidence": evidence.get(row.result.slug)}
+            pages.write(f"agents/{row.result.slug}.html", "agent.html", script="agent.js", **about)
     for environment in dict.fromkeys(each for suite in found for each in suite.environments):
         pages.write(f"environments/{environment}.html", "environment.html", **_environment(environment, found))
     pages.write("compare.html", "compare.html", script="compare.js", data=_embedded(packed(found)))
@@ -176,13 +236,15 @@ class _Pages:
         found: Every suite's board.
         out: Folder for the pages.
         made: Day to be written on them.
+        links: Further pages of a server.
     """
 
-    def __init__(self, found: Sequence[SuiteBoard], out: Path, made: date) -> None:
+    def __init__(self, found: Sequence[SuiteBoard], out: Path, made: date, links: Sequence[Link]) -> None:
         self._out = out
         self._shared = {
             "suites": [(suite.name, suite_page(found, suite.name)) for suite in found],
             "environments": list(dict.fromkeys(each for suite in found for each in suite.environments)),
+            "links": links,
             "made": made.isoformat(),
             "release": agentsafe_envs.__version__,
         }
@@ -198,8 +260,12 @@ class _Pages:
         """
         path = self._out / name
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.render(name, template, script=script, **values))
+
+    def render(self, name: str, template: str, *, script: str = "", connect: bool = False, **values: Any) -> bytes:
+        """One page; see :meth:`write` and :func:`page`."""
         style, code = _style(), (HERE / script).read_text("ascii") if script else ""
-        page = (
+        text = (
             _templates()
             .get_template(template)
             .render(
@@ -208,11 +274,11 @@ class _Pages:
                 here=name,
                 style=Markup(style),
                 script=Markup(code),
-                policy=_policy(style, code),
+                policy=_policy(style, code, connect=connect),
                 **values,
             )
         )
-        path.write_bytes(page.encode("ascii", "xmlcharrefreplace"))
+        return text.encode("ascii", "xmlcharrefreplace")
 
 
 def _agent(row: Placed, suite: SuiteBoard) -> dict[str, Any]:
@@ -276,12 +342,13 @@ def _style() -> str:
     return report + (HERE / "style.css").read_text("ascii")
 
 
-def _policy(style: str, script: str) -> str:
+def _policy(style: str, script: str, *, connect: bool = False) -> str:
     """What a browser is to allow: this style, this script, and nothing from anywhere else."""
     run = f"'{_digest(script)}'" if script else "'none'"
+    asked = "connect-src 'self'; " if connect else ""
     return (
-        f"default-src 'none'; style-src '{_digest(style)}'; script-src {run}; base-uri 'none'; form-action 'none'; "
-        "require-trusted-types-for 'script'"
+        f"default-src 'none'; style-src '{_digest(style)}'; script-src {run}; {asked}base-uri 'none'; "
+        "form-action 'none'; require-trusted-types-for 'script'"
     )
 
 

@@ -14,7 +14,8 @@ from sqlalchemy import func, select
 from leaderboard.server.problems import not_found
 from leaderboard.server.routes.common import PROBLEMS, AnyCaller, Id, TheBoard
 from leaderboard.server.routes.page import api_page
-from leaderboard.server.store.tables import CLOSED, PlaySession, Season
+from leaderboard.server.shown import shown_sessions
+from leaderboard.server.store.tables import CLOSED, Season
 
 router = APIRouter(responses={status: PROBLEMS[status] for status in (404, 422, 503)})
 
@@ -97,15 +98,11 @@ async def reveal_season(name: Id, board: TheBoard) -> Revealed:
 
 @router.get("/v1/seasons/{name}/results", tags=["seasons"])
 async def season_results(name: Id, board: TheBoard) -> list[dict[str, Any]]:
-    """Agent and scorecard of every complete session of a season that has closed."""
-    query = (
-        select(PlaySession.id, PlaySession.agent, PlaySession.scorecard)
-        .join(Season, Season.name == PlaySession.season)
-        .where(Season.name == name, Season.state == CLOSED)
-        .order_by(PlaySession.created_at)
-    )
-    rows = await board.reading(lambda each: each.execute(query).all())
-    return [dict(row._mapping) for row in rows if row.scorecard is not None]
+    """Agent and scorecard of every complete session of a season that has closed, but those of courses."""
+    sessions = await board.reading(shown_sessions)
+    return [
+        {"id": each.id, "agent": each.agent, "scorecard": each.scorecard} for each in sessions if each.season == name
+    ]
 
 
 @router.get("/v1/me", tags=["held-out track"], responses={401: PROBLEMS[401], 429: PROBLEMS[429]})

@@ -16,6 +16,7 @@ PUBLIC = {
     ("GET", "/healthz"),
     ("GET", "/metrics"),
     ("GET", "/openapi.json"),
+    ("GET", "/upload"),
     ("GET", "/v1/board"),
     ("GET", "/v1/seasons"),
     ("GET", "/v1/seasons/{name}"),
@@ -51,7 +52,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
 
 def routes(host: Host) -> list[tuple[str, str]]:
     """Every method and path that the application answers."""
-    found = {("GET", "/"), ("GET", "/docs"), ("GET", "/openapi.json")}
+    found = {("GET", "/"), ("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/upload")}
     for path, methods in host.app.openapi()["paths"].items():
         found |= {(method.upper(), path) for method in methods}
     return sorted(found)
