@@ -48,8 +48,9 @@ def test_private_templates_are_played_and_revealed_at_the_end(start: Start, priv
     team = host.team("one")
     session = host.session(team)
     (private / "delete.toml").write_text("changed after the season opened")
-    episode = host.begin(team, session).json()
-    assert MARK in episode["instruction"]
+    # Questions of the safe split are shared by all biases and not among these wordings; the order is random.
+    begun = [host.begin(team, session).json()["instruction"] for _ in range(6)]
+    assert any(MARK in instruction for instruction in begun)
     play_mixed(host, team, session)
     host.close_season()
     revealed = host.http.get("/v1/seasons/s1/secret").json()
