@@ -106,7 +106,7 @@ def spoil_adapter(folder: Path, way: str) -> None:
 def test_spoilt_adapter_is_one_line(way: str, words: str, adapter: Path, tmp_path: Path) -> None:
     folder = adapted(adapter, tmp_path)
     spoil_adapter(folder, way)
-    _complains(f"hf:{folder}", words)
+    assert_complains(f"hf:{folder}", words)
 
 
 @pytest.mark.parametrize(
@@ -119,12 +119,12 @@ def test_spoilt_adapter_is_one_line(way: str, words: str, adapter: Path, tmp_pat
 def test_adapter_without_its_base_is_one_line(
     config: dict[str, Any], words: str, adapter: Path, tmp_path: Path
 ) -> None:
-    _complains(f"hf:{adapted(adapter, tmp_path, **config)}", words)
+    assert_complains(f"hf:{adapted(adapter, tmp_path, **config)}", words)
 
 
 def test_adapter_of_another_model_is_one_line(adapter: Path, tmp_path: Path) -> None:
     folder = adapted(adapter, tmp_path, base_model_name_or_path=str(students()["base-1m-a"]))
-    _complains(f"hf:{folder}", "does not fit its base or is damaged")
+    assert_complains(f"hf:{folder}", "does not fit its base or is damaged")
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_spoilt_model_is_one_line(way: str, words: str, model: Path) -> None:
         (model / "tokenizer_config.json").write_text(json.dumps(found))
     else:
         (model / "chat_template.jinja").unlink()
-    _complains(f"hf:{model}", words)
+    assert_complains(f"hf:{model}", words)
 
 
 def test_chat_template_of_a_file_takes_the_place_of_the_models_own(model: Path, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_chat_template_of_a_file_takes_the_place_of_the_models_own(model: Path, 
 
 
 def test_chat_template_that_is_not_there_is_one_line(model: Path) -> None:
-    _complains(f"hf:{model}", "chat template nowhere.jinja cannot be read", chat_template="nowhere.jinja")
+    assert_complains(f"hf:{model}", "chat template nowhere.jinja cannot be read", chat_template="nowhere.jinja")
 
 
 def test_dtype_and_device_are_obeyed(model: Path) -> None:
@@ -199,10 +199,10 @@ def test_dtype_and_device_are_obeyed(model: Path) -> None:
     ],
 )
 def test_unusable_device_or_dtype_is_one_line(options: dict[str, Any], words: str, model: Path) -> None:
-    _complains(f"hf:{model}", words, **options)
+    assert_complains(f"hf:{model}", words, **options)
 
 
-def _complains(spec: str, words: str, **options: Any) -> None:
+def assert_complains(spec: str, words: str, **options: Any) -> None:
     with pytest.raises(AgentError, match=words) as caught:
         load_agent(spec, AgentOptions(**options))
     assert "\n" not in str(caught.value)
