@@ -17,7 +17,7 @@ from agentsafe_envs.cli.audit import audit
 from agentsafe_envs.cli.data import data
 from agentsafe_envs.cli.options import AsJson, EnvironmentArgument, PoolOption, SeedOption, SplitOption
 from agentsafe_envs.cli.sandbox import sandbox
-from agentsafe_envs.cli.terminal import say
+from agentsafe_envs.cli.terminal import escape_what_it_cannot_show, say
 from agentsafe_envs.registration import MAX_EPISODE_STEPS, TABLE, draw_task, find, resolve
 
 
@@ -26,6 +26,7 @@ class Complaints(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command line, whichever command of whichever group it names."""
+        escape_what_it_cannot_show()
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:

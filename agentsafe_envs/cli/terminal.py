@@ -6,9 +6,18 @@ title, lines overwritten or turned backwards. Whoever prints it for people print
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Sequence
 
 import typer
+
+
+def escape_what_it_cannot_show() -> None:
+    """Let a terminal of an old encoding, Latin-1 say, show escapes instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def printable(text: str) -> str:

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import sysconfig
@@ -379,6 +380,18 @@ def test_proxy_that_does_not_connect_is_named_without_its_password(monkeypatch: 
         with pytest.raises(AgentError, match=f"the proxy 127.0.0.1:{port} of HTTP_PROXY does not connect") as caught:
             OpenAIAgent("m", base_url="http://model.example/v1")
     assert "secret" not in str(caught.value)
+
+
+def test_certificate_that_nobody_signed_is_named_as_the_cause(tmp_path: Path, service: Service) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    subprocess.run([*made, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    service.socket = context.wrap_socket(service.socket, server_side=True)
+    address = service.url.replace("http://", "https://")
+    with pytest.raises(AgentError, match="certificate is not trusted .*self-signed.* SSL_CERT_FILE"):
+        OpenAIAgent("m", base_url=address)
 
 
 def test_call_with_arguments_that_cannot_be_read_is_passed_on_for_the_world_to_refuse(
