@@ -390,7 +390,7 @@ def test_certificate_that_nobody_signed_is_named_as_the_cause(tmp_path: Path, se
     context.load_cert_chain(certificate, key)
     service.socket = context.wrap_socket(service.socket, server_side=True)
     address = service.url.replace("http://", "https://")
-    with pytest.raises(AgentError, match="certificate is not trusted .*self-signed.* SSL_CERT_FILE"):
+    with pytest.raises(AgentError, match=r"certificate is not trusted .*self-signed.* SSL_CERT_FILE"):
         OpenAIAgent("m", base_url=address)
 
 
