@@ -183,7 +183,7 @@ PRIVILEGES = {
         os.setxattr('/srv/site/run.sh', 'security.capability', value)
         escaped()
     """),
-    "capabilities by exec": "grep CapEff /proc/self/status | grep -v 000000000000001b && echo ESCAPED",
+    "capabilities by exec": "grep CapEff /proc/self/status | grep -v 00000000000000fb && echo ESCAPED",
     "ambient capability": python("r = libc.prctl(47, 2, 21, 0, 0); escaped() if r == 0 else print('held')"),
     "capset": python("""
         head = struct.pack('Ii', 0x20080522, 0)
