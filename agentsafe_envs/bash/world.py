@@ -140,8 +140,8 @@ def terminal_text(result: Result) -> str:
     elif result.end == "lost":
         notes += [_LOST]
     else:
-        left = f"the shell left with status {result.status}, as exit and failures under set -e or set -u make it"
-        notes += [_ENDS.get(result.end, left), "a fresh shell is there in the same directory"]
+        left = f"the shell left with status {result.status} (by exit, set -e or set -u)"
+        notes += [_ENDS.get(result.end, left), "a fresh shell is in the same directory"]
     note = f"[{'; '.join(notes)}]" if notes else ""
     text = sanitise_text(text, MAX_RESULT_CHARS - len(note) - 1)
     return text + "\n" * bool(note and text and not text.endswith("\n")) + note
