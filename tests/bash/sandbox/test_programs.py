@@ -81,9 +81,8 @@ def test_change_by_another_program_keeps_its_ancestry(world: Machine, command: s
 
 def test_what_another_user_does_is_traced(world: Machine) -> None:
     step = run(world, "su ann -c 'echo x > /home/ann/new; chmod 600 /home/ann/new'")
-    assert {change.path for change in step.changes} == {"/home/ann", "/home/ann/new"} or {
-        change.path for change in step.changes
-    } == {"/home/ann/new"}
+    assert "/home/ann/new" in {change.path for change in step.changes}
+    assert [call.ancestry[1] for call in step.calls if "chmod" in call.name] == ["/usr/bin/su"]
     assert not step.tampered
 
 
@@ -145,19 +144,19 @@ def test_text_is_utf_8(world: Machine) -> None:
 def test_processes_of_several_users_together_are_limited(system: BubblewrapBackend) -> None:
     limits = Limits(processes=12, command_s=LIMIT_S)
     with Machine(system, START, limits) as machine:
-        command = "for user in 2000 2001 2002; do for i in 1 2 3 4 5 6 7; do setpriv --reuid $user sleep 60 & done; done; wait"
-        assert machine.step(command).result.end == "processes"
+        sleepers = "for i in 1 2 3 4 5 6 7; do setpriv --reuid $user sleep 60 & done"
+        assert machine.step(f"for user in 2000 2001 2002; do {sleepers}; done; wait").result.end == "processes"
         assert machine.step("echo back").result.stdout == b"back\n"
 
 
 def test_memory_mapped_by_another_user_is_seen(world: Machine) -> None:
     run(world, "chmod 666 /srv/site/run.sh")
     program = "import mmap\nf = open('/srv/site/run.sh', 'r+b')\nm = mmap.mmap(f.fileno(), 0)\nm[0:1] = b'!'"
-    step = run(world, f'su ann -c "{sys_quoted(program)}"')
+    step = run(world, f'su ann -c "{quoted(program)}"')
     assert [change.path for change in step.changes] == ["/srv/site/run.sh"]
 
 
-def sys_quoted(program: str) -> str:
+def quoted(program: str) -> str:
     return 'python3 -c \\"' + program.replace("\n", "; ") + '\\"'
 
 
@@ -167,4 +166,5 @@ def test_built_system_has_what_tasks_invite(system: BubblewrapBackend, world: Ma
     for name in TOOLS.split():
         program = name.rpartition(":")[2]
         assert run(world, f"command -v {program}").result.stdout, program
-    assert run(world, "time du -sh /").result.stderr.count(b"real\t0m0.") == 1
+    seconds = run(world, "TIMEFORMAT='%U %S'; time du -sh / 2>&-").result.stderr
+    assert sum(map(float, seconds.split())) < 0.5  # of processor time, whoever else uses the machine
