@@ -30,7 +30,7 @@ pip = $(if $(UV),$(UV) pip install --quiet --python $(1)/bin/python,$(1)/bin/pyt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup score score-lm board submissions verify chain reproduce test test-full lint format bench docs docs-check results results-check screenshots clean system python
+.PHONY: help setup score score-lm board submissions verify chain reproduce test test-full lint format bench docs docs-check results results-check screenshots clean system python rootfs
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,10 +48,10 @@ score: $(VENV)/.with-students  ## set a distilled student beside its base, a neu
 score-lm: $(VENV)/.with-lm  ## let SmolLM2-135M-Instruct play two environments; goes on where it was stopped
 	$(BIN)/agentsafe score hf:smollm2 --suite quick --out results/quick-smollm2
 
-test: $(VENV)/.with-dev  ## the tests that take seconds each
+test: $(VENV)/.with-dev rootfs  ## the tests that take seconds each
 	$(pytest) $(PYTEST_ARGS)
 
-test-full: $(VENV)/.with-dev  ## every test; the log goes to test-full.log
+test-full: $(VENV)/.with-dev rootfs  ## every test; the log goes to test-full.log
 	@bash -o pipefail -c '$(pytest) -m "slow or not slow" $(PYTEST_ARGS) 2>&1 | tee test-full.log'
 
 lint: $(VENV)/.with-dev  ## style, formatting, spelling, types
@@ -105,7 +105,7 @@ reproduce: $(VENV)/.with-dev  ## run what is missing of all chains of baselines/
 	$(BIN)/python -m baselines.reproduce --tier tiny
 	$(MAKE) results
 
-setup: $(VENV)/.with-dev  ## only the set-up
+setup: $(VENV)/.with-dev rootfs  ## only the set-up
 
 clean:  ## remove environments and caches; results stay
 	rm -rf $(VENV) $(BENCH) build dist .pytest_cache .ruff_cache .hypothesis .benchmarks
@@ -117,6 +117,10 @@ system:
 
 python:
 	@PARTS=python PYTHON="$(PYTHON)" sh .ci/system-packages
+
+# Built once and kept in the user's cache; without mmdebstrap the sandboxes show this machine's /usr.
+rootfs: $(VENV)/.with-dev
+	@$(BIN)/agentsafe sandbox build --if-missing
 
 $(VENV)/.with-students: pyproject.toml | python
 	$(call make-venv,$(VENV))

@@ -44,6 +44,7 @@ _ENDS = {
     "timeout": f"stopped after {TASK_LIMITS.command_s:g} s with all that it had started",
     "output": "stopped with all that it had started: far too much output",
     "memory": "stopped with all that it had started: too much memory",
+    "processes": "stopped with all that it had started: too many processes",
     "trace": "stopped with all that it had started: too many system calls",
     "tampered": "the shell broke",
 }
@@ -139,7 +140,8 @@ def terminal_text(result: Result) -> str:
     elif result.end == "lost":
         notes += [_LOST]
     else:
-        notes += [_ENDS.get(result.end, f"the shell left with status {result.status}"), "a fresh shell is there"]
+        left = f"the shell left with status {result.status} (by exit, set -e or set -u)"
+        notes += [_ENDS.get(result.end, left), "a fresh shell is in the same directory"]
     note = f"[{'; '.join(notes)}]" if notes else ""
     text = sanitise_text(text, MAX_RESULT_CHARS - len(note) - 1)
     return text + "\n" * bool(note and text and not text.endswith("\n")) + note

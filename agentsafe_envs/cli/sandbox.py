@@ -13,16 +13,30 @@ sandbox = typer.Typer(no_args_is_help=True, help="The sandbox that the Bash envi
 @sandbox.command()
 def build(
     out: Annotated[Path | None, typer.Argument(metavar="DIR", help="Where; sandboxes look in the default.")] = None,
+    if_missing: Annotated[
+        bool,
+        typer.Option("--if-missing", help="Keep a system of the same packages; where none can be built, only say so."),
+    ] = False,
 ) -> None:
     """Build the system that stands at /usr in sandboxes, with Debian's mmdebstrap.
 
     Without it they show this machine's own /usr, read-only.
     """
+    from agentsafe_envs.bash.sandbox.base import SandboxError
     from agentsafe_envs.bash.sandbox.build import build as build_system
+    from agentsafe_envs.bash.sandbox.build import is_current
     from agentsafe_envs.bash.sandbox.rootfs import ROOTFS_VARIABLE, default_folder
 
     folder = (out or default_folder()).resolve()
-    system = build_system(folder)
+    if if_missing and is_current(folder):
+        return
+    try:
+        system = build_system(folder)
+    except SandboxError as error:
+        if not if_missing:
+            raise
+        typer.echo(f"sandboxes show this machine's own /usr: {error}", err=True)
+        return
     typer.echo(f"{system.describe()} is in {folder}")
     if folder != default_folder().resolve():
         typer.echo(f"use it with {ROOTFS_VARIABLE}={folder}", err=True)

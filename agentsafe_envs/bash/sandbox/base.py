@@ -28,7 +28,7 @@ class Limits:
         inodes: Names and files together.
         memory_bytes: Resident memory of all processes together, supervised every 50 ms.
         process_memory_bytes: Address space of each process, enforced by the kernel.
-        processes: At the same time.
+        processes: At the same time. Enforced by the kernel for each user, supervised every 50 ms for all together.
         cpu_s: Processor seconds of each process.
         open_files: Descriptors of each process.
     """
@@ -74,7 +74,7 @@ class Ending(NamedTuple):
 
     Attributes:
         status: Exit status of the shell, negative for the signal that ended it.
-        cause: ``"exit"`` (by itself), ``"killed"`` (by us) or ``"memory"`` (over the limit).
+        cause: ``"exit"`` (by itself), ``"killed"`` (by us), ``"memory"`` or ``"processes"`` (over the limit).
     """
 
     status: int

@@ -2,7 +2,7 @@
 
 From outside to inside: this process; the daemon, in a user namespace of 65,536 users with the
 sandboxes' file systems; for each session strace, in a user namespace of its own in which none can
-be nested; bwrap with its other namespaces; and in those the shell, root with four capabilities.
+be nested; bwrap with its other namespaces; and in those the shell, root with seven capabilities.
 The tracer shares no process namespace with the shell, which can neither see nor signal it.
 """
 
@@ -20,7 +20,15 @@ from agentsafe_envs.bash.sandbox.rootfs import System, find_system
 from agentsafe_envs.bash.trace.reader import SHELL
 from agentsafe_envs.bash.trace.syscalls import TRACED_CALLS
 
-CAPABILITIES = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID")
+CAPABILITIES = (
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",  # of a process that root had another user run; nothing outside has a number inside
+    "CAP_SETGID",
+    "CAP_SETUID",
+)
 OVERHEAD_PROCESSES = 3
 """strace, bwrap and its first process count against the limit like the agent's own."""
 
@@ -32,7 +40,7 @@ SANDBOX_VARIABLES = {
     "LOGNAME": "root",
     "SHELL": "/bin/bash",
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "LC_ALL": "C",  # a locale of files costs every program 2 ms of opening them under the tracer
+    "LC_CTYPE": "C.UTF-8",  # and no more: each further category is a file that every program opens under the tracer
     "TZ": "UTC",
     "TERM": "dumb",
     "PAGER": "cat",

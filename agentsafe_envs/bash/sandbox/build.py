@@ -25,20 +25,39 @@ PACKAGES = (
     "acl",
     "attr",
     "bash",
+    "bc",
+    "bzip2",
     "ca-certificates",
     "coreutils",
+    "cpio",
     "cron",
     "curl",
+    "file",
     "findutils",
+    "gawk",
     "git",
+    "iproute2",
+    "jq",
+    "less",
+    "lsof",
     "make",
     "openssl",
     "passwd",
+    "patch",
     "perl-base",
     "procps",
+    "psmisc",
     "python3",
     "rsync",
     "tar",
+    "tree",
+    "unzip",
+    "util-linux",
+    "vim-tiny",
+    "xxd",
+    "xz-utils",
+    "zip",
+    "zstd",
 )
 LEFT_OUT = ("doc", "info", "locale", "man")
 """Folders of /usr/share that no task reads."""
@@ -47,11 +66,17 @@ _TREES = ("./usr", "./etc")
 _PACKAGE_LIST = "./var/lib/dpkg/status"
 
 
+def is_current(folder: Path) -> bool:
+    """Whether a system of :data:`PACKAGES` is in ``folder``."""
+    file = folder / MANIFEST
+    return file.is_file() and json.loads(file.read_text()).get("requested") == [SUITE, *PACKAGES]
+
+
 def build(folder: Path) -> System:
     """Build a system and put it into ``folder``, in place of one that is there.
 
     Args:
-        folder: Its parent is made if missing. About 250 MB, half of them for the time of building.
+        folder: Its parent is made if missing. About 600 MB, half of them for the time of building.
 
     Raises:
         SandboxError: A program is missing, or the packages cannot be had; the message says more.
@@ -132,4 +157,4 @@ def _manifest(tarball: Path) -> dict[str, object]:
         fields = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and line[0] != " ")
         if "Package" in fields:
             packages[fields["Package"]] = fields.get("Version", "")
-    return {"suite": SUITE, "sha256": digest, "packages": packages}
+    return {"suite": SUITE, "requested": [SUITE, *PACKAGES], "sha256": digest, "packages": packages}

@@ -45,9 +45,9 @@ PROBES = (
         "access control lists", "setfacl -m u:1234:rw /tmp/a; getfacl -cp /tmp/a | grep 1234", "user:1234:rw-", _BUILD
     ),
     Probe(
-        "four capabilities and no way to more",
+        "seven capabilities and no way to more",
         "grep -E '^(CapPrm|CapEff|NoNewPrivs|Seccomp):' /proc/self/status | tr -d '\\n\\t'",
-        "CapPrm:000000000000001bCapEff:000000000000001bNoNewPrivs:1Seccomp:2",
+        "CapPrm:00000000000000fbCapEff:00000000000000fbNoNewPrivs:1Seccomp:2",
     ),
     Probe("no nested user namespace", "unshare -U true 2>&-; echo $?; cat /proc/sys/user/max_user_namespaces", "1\n0"),
     Probe("no mounting", "mount -t tmpfs none /mnt 2>&-; echo $(($? > 0))", "1"),

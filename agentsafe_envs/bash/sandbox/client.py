@@ -21,6 +21,7 @@ from typing import Any
 from agentsafe_envs.bash.sandbox import seccomp
 from agentsafe_envs.bash.sandbox.base import Pipes, SandboxError
 from agentsafe_envs.bash.sandbox.rootfs import SYSTEM_FILES, System
+from agentsafe_envs.bash.sandbox.system_files import added_entries
 
 USERS = 65_536
 NAMESPACE_FIX = (
@@ -75,7 +76,7 @@ class DaemonClient:
                 raise SandboxError(f"no user namespace can be made: {self._last_words()}; {NAMESPACE_FIX}")
             write_maps(process.pid)
             near.sendall(b"x")
-            self.system_entries = self.ask("system_files", list(SYSTEM_FILES))
+            self.system_entries = [*self.ask("system_files", list(SYSTEM_FILES)), *map(tuple, added_entries())]
         except BaseException:
             self.close()
             raise

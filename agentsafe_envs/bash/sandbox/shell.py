@@ -41,17 +41,17 @@ _READ_BYTES = 1 << 16
 
 _PROLOGUE = f"""exec {SCRIPT_FD}<&-
 BASH_ARGV0=bash
-__report() {{ builtin eval && builtin printf '%s %s' "$2" "$1" >&{CONTROL_FD}; }}
-__status() {{ builtin return "$1"; }}
+__report() {{{{ builtin eval && builtin printf '%s %s' "$2" "$1" >&{CONTROL_FD}; }}}}
+__status() {{{{ builtin return "$1"; }}}}
 builtin readonly -f __report __status
-builtin cd -- "$PWD_AT_START" 2>&- || builtin cd /
+builtin cd -- {{directory}} 2>&- || builtin cd -- "$PWD_AT_START" 2>&- || builtin cd /
 builtin unset PWD_AT_START OLDPWD
 """
 
 _COMPLAINT = re.compile(rb"^/proc/self/fd/%d: (?:eval: )?(?:line \d+: )?" % SCRIPT_FD, re.MULTILINE)
 """How bash begins a message about a command; typed at a terminal it would be ``bash: ``."""
 
-End = Literal["done", "exit", "timeout", "output", "memory", "trace", "tampered", "lost"]
+End = Literal["done", "exit", "timeout", "output", "memory", "processes", "trace", "tampered", "lost"]
 
 
 class Result(NamedTuple):
@@ -62,8 +62,8 @@ class Result(NamedTuple):
         stderr: Likewise.
         status: Exit status, or the shell's own if it ended; None if it was killed.
         end: ``"done"``; or what ended the shell with all it had started: ``"exit"`` (the shell itself
-            left), ``"timeout"``, ``"output"``, ``"memory"`` or ``"trace"`` (a limit), ``"tampered"`` (a
-            report that the shell's own function did not write). Or ``"lost"``: no shell starts in this world
+            left), ``"timeout"``, ``"output"``, ``"memory"``, ``"processes"`` or ``"trace"`` (a limit), ``"tampered"``
+            (a report that the shell's own function did not write). Or ``"lost"``: no shell starts in this world
             any more, since what bash needs is gone.
         dropped_bytes: Output beyond the limit, both streams together.
     """
@@ -89,7 +89,7 @@ class _Stream:
 
 
 class Shell:
-    """A shell in a sandbox; after it ends, the next command gets a fresh one on the same files.
+    """A shell in a sandbox; after it ends, the next command gets a fresh one, in the same directory on the same files.
 
     Args:
         sandbox: Whose sessions to drive.
@@ -108,6 +108,7 @@ class Shell:
         self._sent = 0
         self._status = 0
         self._trace_bytes = 0
+        self._directory: str | None = None
         self.trace = TraceReader("/")
 
     @property
@@ -119,6 +120,7 @@ class Shell:
         """Launch a session; :meth:`start` waits until its shell is there."""
         self._pipes = pipes = self._sandbox.start()
         self._reports, self._sent, self._status = b"", 0, 0
+        self._directory = self.trace.shell_directory
         self.trace = TraceReader("/")
         for descriptor in pipes:
             os.set_blocking(descriptor, False)
@@ -139,7 +141,9 @@ class Shell:
             return None
         if self._pipes is None:
             self.begin()
-        result = self._run(_PROLOGUE.encode(), START_S)
+        directory = '"$PWD_AT_START"' if self._directory is None else shlex.quote(self._directory)
+        prologue = _PROLOGUE.format(directory=directory).encode("utf-8", "surrogateescape")
+        result = self._run(prologue, START_S)
         if result.end == "done" and self.trace.shell is not None:
             self._worked = self._ready = True
             return None
@@ -227,8 +231,8 @@ class Shell:
             if end != "exit":
                 self._sandbox.kill()
             ending = self._end(out, err)
-            if ending.cause == "memory":
-                end = "memory"
+            if ending.cause in ("memory", "processes"):
+                end = ending.cause
             elif end == "exit" and ending.status < 0:
                 raise SandboxError(f"the tracer was ended by signal {-ending.status}")
             status = ending.status if end == "exit" else None

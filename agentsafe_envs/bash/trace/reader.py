@@ -110,6 +110,7 @@ class TraceReader:
     directory: str
     shell: int | None = None
     orphaned: bool = False
+    _shell_working: _Working | None = None
     _partial: bytes = b""
     _processes: dict[int, _Process] = field(default_factory=dict)
     _unclaimed: dict[int, _Process] = field(default_factory=dict)
@@ -119,6 +120,11 @@ class TraceReader:
     _calls: list[_Pending] = field(default_factory=list)
     _number: int = 0
     _base: frozenset[int] = frozenset()
+
+    @property
+    def shell_directory(self) -> str | None:
+        """Working directory of the shell, also after its end, as of when the calls were last taken."""
+        return self._shell_working and self._shell_working.directory.path
 
     @property
     def busy(self) -> bool:
@@ -273,6 +279,7 @@ class TraceReader:
         """Take the process for the shell if it is one, and forget what led up to it."""
         if program.path == SHELL:
             self.shell = number
+            self._shell_working = process.working
             process.programs = (program,)
             self._base = frozenset(self._processes)
             self._calls = []

@@ -41,7 +41,7 @@ def test_only_the_world_and_the_system_are_bound() -> None:
     assert pairs(ARGUMENTS, "--bind", 2) == writable
 
 
-def test_capabilities_are_dropped_before_four_are_given() -> None:
+def test_capabilities_are_dropped_before_seven_are_given() -> None:
     assert pairs(ARGUMENTS, "--cap-drop", 1) == [("ALL",)]
     assert pairs(ARGUMENTS, "--cap-add", 1) == [(name,) for name in CAPABILITIES]
     assert ARGUMENTS.index("--cap-drop") < ARGUMENTS.index("--cap-add")

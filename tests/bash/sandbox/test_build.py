@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import tarfile
 from pathlib import Path
@@ -107,3 +108,24 @@ def test_built_system_has_the_promised_programs(tmp_path: Path) -> None:
     finally:
         backend.close()
         build.remove_system(system.root)
+
+
+def test_system_is_built_again_only_where_other_packages_are_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "rootfs"
+    folder.mkdir()
+    assert not build.is_current(folder)
+    (folder / "manifest.json").write_text(json.dumps({"requested": [build.SUITE, *build.PACKAGES]}))
+    assert build.is_current(folder)
+    result = CliRunner().invoke(app, ["sandbox", "build", "--if-missing", str(folder)])
+    assert (result.exit_code, result.output) == (0, "")
+    monkeypatch.setattr(build, "PACKAGES", ("bash",))
+    assert not build.is_current(folder)
+
+
+def test_system_that_cannot_be_built_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = CliRunner().invoke(app, ["sandbox", "build", "--if-missing", str(tmp_path / "rootfs")])
+    assert result.exit_code == 0
+    assert "sandboxes show this machine's own /usr: mmdebstrap is not installed" in result.output

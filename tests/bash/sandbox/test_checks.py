@@ -21,7 +21,7 @@ def test_every_promise_is_kept(backend: Backend) -> None:
     ("taken", "promise"),
     [
         ("--unshare-net", "only its own network"),
-        ("--cap-drop", "four capabilities and no way to more"),
+        ("--cap-drop", "seven capabilities and no way to more"),
         ("--unshare-uts", "nothing of the machine"),
     ],
 )

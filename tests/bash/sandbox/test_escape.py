@@ -172,8 +172,11 @@ PROCESSES = {
 }
 
 PRIVILEGES = {
-    "another user": python("os.setuid(1000); escaped()"),
-    "another group": python("os.setgroups([0]); escaped()"),
+    "user that no sandbox has": python("os.setuid(70000); escaped()"),
+    "group that no sandbox has": python("os.setgroups([70000]); escaped()"),
+    "root again after another user": python("os.setresuid(1000, 1000, 1000); os.setuid(0); escaped()"),
+    "file of root's as another user": "su ann -c 'cat /etc/shadow 2>&-' && echo ESCAPED",
+    "rights by su": "su ann -c 'su root -c id </dev/null' 2>&1 | grep uid=0 && echo ESCAPED",
     "set-user-id program": (
         "cp /usr/bin/cat /tmp/c; chown ann /tmp/c; chmod 6755 /tmp/c; grep -h Uid /proc/self/status > /tmp/a; "
         "/tmp/c /proc/self/status | grep Uid | cmp - /tmp/a || echo ESCAPED"
@@ -183,7 +186,7 @@ PRIVILEGES = {
         os.setxattr('/srv/site/run.sh', 'security.capability', value)
         escaped()
     """),
-    "capabilities by exec": "grep CapEff /proc/self/status | grep -v 000000000000001b && echo ESCAPED",
+    "capabilities by exec": "grep CapEff /proc/self/status | grep -v 00000000000000fb && echo ESCAPED",
     "ambient capability": python("r = libc.prctl(47, 2, 21, 0, 0); escaped() if r == 0 else print('held')"),
     "capset": python("""
         head = struct.pack('Ii', 0x20080522, 0)

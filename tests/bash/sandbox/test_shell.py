@@ -232,13 +232,13 @@ def test_timed_out_command_keeps_what_it_had_written_and_is_not_run_again(machin
         ("kill -SEGV $$", 139),
     ],
 )
-def test_shell_that_leaves_is_followed_by_a_fresh_one_on_the_same_files(
+def test_shell_that_leaves_is_followed_by_a_fresh_one_in_the_same_directory(
     machine: Machine, command: str, status: int
 ) -> None:
     run(machine, "x=1; echo kept > /srv/kept; cd /srv")
     result = run(machine, command)
     assert (result.end, result.status) == ("exit", status)
-    assert said(machine, "echo [$x]; pwd; cat /srv/kept") == b"[]\n/root\nkept\n"
+    assert said(machine, "echo [$x]; pwd; cat /srv/kept") == b"[]\n/srv\nkept\n"
 
 
 def test_shell_that_leaves_takes_its_background_jobs_along(machine: Machine) -> None:
@@ -335,6 +335,14 @@ def test_world_without_its_libraries_fails_every_command_and_is_no_fault_of_the_
     assert run(machine, "echo x") == Result(b"", b"", None, "lost")
     assert run(machine, "echo x").end == "lost"
     assert "/lib64" not in machine.tree
+
+
+def test_fresh_shell_goes_where_the_failed_command_went(machine: Machine) -> None:
+    run(machine, "mkdir '/srv/é $x'")
+    assert run(machine, "set -e; cd '/srv/é $x'; false").end == "exit"
+    assert said(machine, "pwd; cd /; rmdir /srv/é*; set -u; echo $-") == "/srv/é $x\nhuB\n".encode()
+    assert run(machine, "echo $nothing").end == "exit"
+    assert said(machine, "pwd") == b"/\n"
 
 
 def test_shell_starts_at_the_root_where_its_directory_is_gone(machine: Machine) -> None:

@@ -217,10 +217,12 @@ class Daemon:
             os.unlink(f"{world.path}.trace")
 
     def supervise(self) -> None:
-        """End sessions over their memory; clear up; collect what has ended."""
+        """End sessions over their memory or with too many processes; clear up; collect what has ended."""
         for world in self.worlds.values():
             if world.session is not None and world.session.exceeds(world.memory_bytes):
                 world.session.kill("memory")
+            elif world.session is not None and world.session.has_too_many_processes():
+                world.session.kill("processes")
         self.clear()
         self.collect()
 

@@ -41,8 +41,9 @@ def check(returned: int, doing: str) -> None:
 class Session:
     """One run of a shell on a world's files: the tracer, bwrap, and everything inside."""
 
-    def __init__(self, tracer: int, first: int) -> None:
+    def __init__(self, tracer: int, first: int, most_processes: int) -> None:
         self.tracer = tracer  # process id of strace, a child of the daemon
+        self.most_processes = most_processes  # threads too; the kernel's own limit counts for each user alone
         self.first = os.pidfd_open(first)  # the sandbox's first process; with it everything inside dies
         self.seen_from_inside = f"/proc/{first}/root/proc"
         self.processes: int | None = None  # that folder, open
@@ -61,6 +62,11 @@ class Session:
         os.close(self.first)
         if self.processes is not None:
             os.close(self.processes)
+
+    def has_too_many_processes(self) -> bool:
+        """Whether there are more than one user may have, however many users they have been given."""
+        stats = (each.rpartition(b")")[2].split() for each in self._tell_each("stat"))
+        return sum(int(each[17]) for each in stats) > self.most_processes
 
     def exceeds(self, memory_bytes: int) -> bool:
         """Whether all processes inside have more resident memory together, or memory that counts for nobody.
@@ -164,7 +170,7 @@ def start(
                     f"{len(arguments)} bytes of arguments are more than a pipe holds; pass fewer variables"
                 )
             inside.close()
-            session = Session(tracer, _first_process(info, err))
+            session = Session(tracer, _first_process(info, err), dict(limits)[resource.RLIMIT_NPROC])
         except BaseException:
             os.killpg(tracer, signal.SIGKILL)  # with bwrap, before it takes the pipe's end for that of its arguments
             os.waitpid(tracer, 0)
