@@ -43,8 +43,8 @@ INTRODUCTION = """\
 
 `make bench` writes this page. Every time is per call (reset, episode, turn): the median over rounds, and the best
 round. "Speed-up" is the peer's median divided by ours, both from this one run. Times differ on another machine or a
-busy one. The ratios should hold anywhere. So a goal in units of time is for a machine like the one it was set on,
-where a step of CliffWalking-v1 takes 3.67 µs. On a slower one it is longer in the same ratio. "Pinned" has everything
+busy one. The ratios should hold anywhere. A goal in units of time is for the machine that it was set on. A step of
+CliffWalking-v1 takes 3.67 µs there. On a slower machine the goal is longer in the same ratio. "Pinned" has everything
 on one core, where no process waits for another to wake.
 
 The two sides do not do quite the same work. Ours is a step through `gym.make`: it parses the call from text, passes
