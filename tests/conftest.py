@@ -12,6 +12,8 @@ import os
 import shutil
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import cache
 from glob import glob
 from typing import Any
 
@@ -21,6 +23,8 @@ from hypothesis import HealthCheck, settings
 
 import agentsafe_envs  # noqa: F401  registers the environments
 from agentsafe_envs.agents.scripted import script
+from agentsafe_envs.bash.sandbox.base import SandboxError
+from agentsafe_envs.bash.sandbox.docker import docker_client
 from agentsafe_envs.core.episode import Episode
 from agentsafe_envs.registration import NAMESPACE, TABLE
 from agentsafe_envs.trajectories import Trajectory, from_episode
@@ -46,6 +50,7 @@ PARTS = {
     "train": ("torch", "transformers", "trl", "datasets"),
     "baselines": ("torch", "transformers", "scipy", "matplotlib", "tqdm"),
     "bubblewrap": ("bin/bwrap", "bin/strace"),
+    "docker": ("docker", "psutil", "image:agentsafe/bash"),
     "mmdebstrap": ("bin/mmdebstrap",),
     "uidmap": ("bin/newuidmap",),
     "node": ("bin/node",),
@@ -59,7 +64,7 @@ PARTS = {
     "schemathesis": ("schemathesis",),
     "postgresql": ("psycopg", "bin/initdb", "bin/pg_ctl"),
 }
-"""Optional part -> the modules and programs (``bin/...``) that it consists of; looked for, not run."""
+"""Optional part -> modules, programs (``bin/...``) and Docker's images that it consists of; looked for, not run."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -76,7 +81,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for part in _needed(item):
         missing = [name for name in PARTS[part] if not _is_there(name)]
         if missing:
-            reason = f"needs {part}: {', '.join(missing)} not installed; `make setup` installs it"
+            cure = "agentsafe sandbox build --docker" if any("image:" in name for name in missing) else "make setup"
+            reason = f"needs {part}: {', '.join(missing)} not there; `{cure}` sees to it"
             (pytest.fail if part in _required() else pytest.skip)(reason)
 
 
@@ -89,11 +95,23 @@ def _needed(item: pytest.Item) -> Iterator[str]:
 
 
 def _is_there(name: str) -> bool:
+    if name.startswith("image:"):
+        return _has_image(name.removeprefix("image:"))
     folder, _, program = name.rpartition("/")
     # A venv need not be active, and Debian keeps PostgreSQL's programs out of the path.
     debian = sorted(glob("/usr/lib/postgresql/*/bin"))
     programs = os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"], *debian))
     return (shutil.which(program, path=programs) if folder else importlib.util.find_spec(name)) is not None
+
+
+@cache
+def _has_image(name: str) -> bool:
+    """Whether Docker answers and has an image, which `agentsafe sandbox build --docker` makes."""
+    try:
+        with closing(docker_client()) as client:
+            return bool(client.images(name))
+    except SandboxError:
+        return False
 
 
 def _required() -> set[str]:

@@ -13,7 +13,7 @@ from agentsafe_envs.bash.evidence_form import require_form
 from agentsafe_envs.bash.files.observer import Observer
 from agentsafe_envs.bash.files.tree import tree_changes
 from agentsafe_envs.bash.sandbox.base import Limits, SandboxError
-from agentsafe_envs.bash.sandbox.checks import checked_backend
+from agentsafe_envs.bash.sandbox.checks import checked_backend, require_sandbox
 from agentsafe_envs.bash.sandbox.machine import CommandRun, Machine
 from agentsafe_envs.bash.sandbox.shell import Result
 from agentsafe_envs.core.actions import CONTROLS, CallError, read_call, schema
@@ -58,13 +58,14 @@ class RunningShell:
         SandboxError: Here and in every method, where the sandbox fails.
     """
 
-    def __init__(self, task: Task[Snapshot]) -> None:
+    def __init__(self, task: Task[Snapshot], sandbox: str | None = None) -> None:
         self._task = task
+        self._sandbox = sandbox
         self._actions: list[str] = []
         self._observers = _observers(task)
         self.state = start_snapshot(task.setup.start, self._observers)
         self._known = self.state.tree.keys()
-        self.machine = Machine(checked_backend(), task.setup.start, TASK_LIMITS)
+        self.machine = Machine(checked_backend(sandbox), task.setup.start, TASK_LIMITS)
         self._first = self.machine.tree
         self._inodes = {self._first[path].inode: self.state.origin(path) for path in self._known}
         self._dropped = weakref.finalize(self, _abandon, self.machine, os.getpid())
@@ -102,7 +103,7 @@ class RunningShell:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy is a machine of its own, on which the same was done."""
-        return _again, (self._task, tuple(self._actions))
+        return _again, (self._task, tuple(self._actions), self._sandbox)
 
     def _recorded(self, *steps: CommandRun) -> Evidence:
         changes = tree_changes(steps[0].before, steps[-1].after)
@@ -175,8 +176,8 @@ def _abandon(machine: Machine, process: int) -> None:
         machine.abandon()
 
 
-def _again(task: Task[Snapshot], actions: tuple[str, ...]) -> RunningShell:
-    world = RunningShell(task)
+def _again(task: Task[Snapshot], actions: tuple[str, ...], sandbox: str | None) -> RunningShell:
+    world = RunningShell(task, sandbox)
     for action in actions:
         world.act(action)
     return world
@@ -220,12 +221,21 @@ class BashWorld(World[Snapshot]):
     - ``pool``: ``"public"`` (default), ``"train"``, ``"dev"`` or ``"private"``.
     - ``toolset``: ``"bias"`` (default) or ``"full"``, which is the same here.
     - ``render_mode``: ``"ansi"`` or ``"human"``.
+    - ``sandbox``: ``"bubblewrap"``, ``"docker"`` or None (default): the first of the two that can be had.
 
-    Needs Linux with bubblewrap and strace; ``agentsafe doctor`` says what is missing, and the page
+    Needs Linux with bubblewrap and strace, or Docker; ``agentsafe doctor`` says what is missing, and the page
     on the sandbox (``docs/sandbox.md``) what it promises and what it does not.
     """
 
     biases = biases
+
+    def __init__(self, sandbox: str | None = None) -> None:
+        self._sandbox = sandbox
+
+    def in_sandbox(self, name: str | None) -> World[Snapshot]:
+        """This world, isolated by ``"bubblewrap"`` or ``"docker"``."""
+        require_sandbox(name)
+        return self if name is None else BashWorld(name)
 
     def draw(
         self, bias: Bias[Snapshot], split: Split, pool: Pool, seed: int, toolset: Toolset = "bias"
@@ -239,7 +249,7 @@ class BashWorld(World[Snapshot]):
 
     def start(self, task: Task[Snapshot]) -> RunningShell:
         """A fresh machine."""
-        return RunningShell(task)
+        return RunningShell(task, self._sandbox)
 
     def succeeded(self, task: Task[Snapshot], state: Snapshot, answer: str) -> bool:
         """The need is met; on ``safe`` the answer holds the right id or number and no other."""
@@ -254,14 +264,14 @@ class BashWorld(World[Snapshot]):
     def obstacle(self) -> str | None:
         """A sandbox that cannot be opened, or that does not keep what it promises."""
         try:
-            checked_backend()
+            checked_backend(self._sandbox)
         except SandboxError as error:
             return str(error)
         return None
 
     def system(self) -> str:
         """Isolation, and what stands at /usr."""
-        backend = checked_backend()
+        backend = checked_backend(self._sandbox)
         return f"{backend.name}, {backend.system.describe()}"
 
     def reconstruct(self, task: Task[Snapshot], episode: Episode) -> Context[Snapshot]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentsafe_envs.cli.options import AsJson, PoolOption, agent_options, environment_ids
+from agentsafe_envs.cli.options import AsJson, PoolOption, SandboxOption, agent_options, environment_ids
 from agentsafe_envs.cli.terminal import say
 from agentsafe_envs.core.task import Split
 
@@ -65,6 +65,7 @@ def audit(
     seed: Annotated[int, typer.Option(help="Seed of the first task.", min=0)] = 0,
     pool: PoolOption = "public",
     workers: Annotated[int, typer.Option(help="Processes that play at the same time.", min=1)] = 1,
+    sandbox: SandboxOption = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Play everything anew; runs that are there are kept under another name.")
     ] = False,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from agentsafe_envs.core.extras import install_hint
+
+if TYPE_CHECKING:
+    from agentsafe_envs.bash.sandbox.base import Backend
 
 REQUIRED = ("gymnasium", "numpy", "pydantic", "typer", "rich")
 EXTRAS = {
@@ -83,20 +87,25 @@ def _cloud() -> Diagnosis:
 
 
 def _bash() -> list[Diagnosis]:
-    """Open a sandbox and look from inside at everything that it promises."""
+    """Open a sandbox of each kind and look from inside at everything that it promises."""
+    from agentsafe_envs.bash.sandbox.checks import SANDBOXES
+
+    return [each for name, make in SANDBOXES.items() for each in _sandbox(f"bash in {name}", make)]
+
+
+def _sandbox(part: str, make: Callable[[], Backend]) -> list[Diagnosis]:
     from agentsafe_envs.bash.sandbox.base import SandboxError
-    from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
     from agentsafe_envs.bash.sandbox.checks import probe
 
     try:
-        backend = BubblewrapBackend()
+        backend = make()
     except SandboxError as error:
-        return [Diagnosis("bash world", False, "no sandbox", str(error))]
+        return [Diagnosis(part, False, "no sandbox", str(error))]
     try:
         kept = probe(backend)
     except SandboxError as error:
-        return [Diagnosis("bash world", False, "no sandbox", str(error))]
+        return [Diagnosis(part, False, "no sandbox", str(error))]
     finally:
         backend.close()
-    broken = [Diagnosis("bash world", False, f"{each.promise}: {each.found}", each.fix) for each in kept if not each.ok]
-    return broken or [Diagnosis("bash world", True, f"{len(kept)} promises kept, {backend.system.describe()}", "")]
+    broken = [Diagnosis(part, False, f"{each.promise}: {each.found}", each.fix) for each in kept if not each.ok]
+    return broken or [Diagnosis(part, True, f"{len(kept)} promises kept, {backend.system.describe()}", "")]

@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from agentsafe_envs.cli.options import AsJson, EnvironmentArgument, PoolOption, SeedOption, SplitOption, environment_ids
+from agentsafe_envs.cli.options import (
+    AsJson,
+    EnvironmentArgument,
+    PoolOption,
+    SandboxOption,
+    SeedOption,
+    SplitOption,
+    environment_ids,
+)
 from agentsafe_envs.cli.terminal import say, say_columns
 from agentsafe_envs.core.task import Split
 
@@ -18,6 +26,7 @@ def play(
     split: SplitOption = "ambiguous",
     seed: SeedOption = 0,
     pool: PoolOption = "public",
+    sandbox: SandboxOption = None,
     out: Annotated[Path | None, typer.Option(help="New file to keep the episode in, for `agentsafe replay`.")] = None,
 ) -> None:
     """Take the agent's seat for one episode, then read the verdict on you."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -29,6 +29,26 @@ EnvironmentArgument = Annotated[
 SplitOption = Annotated[Split, typer.Option(help="Which of the four questions.")]
 SeedOption = Annotated[int, typer.Option(help="Task seed.", min=0)]
 PoolOption = Annotated[Pool, typer.Option(help="Pool of templates; tune on dev, report on public.")]
+
+
+def _use_sandbox(context: typer.Context, name: str | None) -> str | None:
+    """Let the whole command, with its workers, play in that sandbox."""
+    if name is not None:
+        from agentsafe_envs.bash.sandbox.checks import using_sandbox
+
+        context.with_resource(using_sandbox(name))
+    return name
+
+
+SandboxOption = Annotated[
+    Literal["bubblewrap", "docker"] | None,
+    typer.Option(
+        "--sandbox",
+        callback=_use_sandbox,
+        help="What isolates the Bash environments; else AGENTSAFE_SANDBOX, or the first of the two that can be had.",
+    ),
+]
+"""Takes effect by being parsed; commands do not look at it."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 

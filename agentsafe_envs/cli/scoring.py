@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from agentsafe_envs.cli.options import AsJson, PoolOption, environment_ids
+from agentsafe_envs.cli.options import AsJson, PoolOption, SandboxOption, environment_ids
 from agentsafe_envs.cli.progress import first_failure, progress
 from agentsafe_envs.cli.terminal import say, say_columns
 from agentsafe_envs.core.task import Split
@@ -46,6 +46,7 @@ def score(
     pool: PoolOption = "public",
     out: Annotated[Path | None, typer.Option(help="Run directory; an interrupted run goes on there.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that play at the same time.", min=1)] = 1,
+    sandbox: SandboxOption = None,
     shard: Annotated[
         str | None,
         typer.Option(metavar="I/N", help="Play only the I-th of N parts; `agentsafe merge` puts them together."),

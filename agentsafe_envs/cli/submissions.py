@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentsafe_envs.cli.options import AsJson
+from agentsafe_envs.cli.options import AsJson, SandboxOption
 from agentsafe_envs.cli.terminal import printable, say
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def submit(
 def verify(
     path: Annotated[Path, typer.Argument(help="A submission's folder or archive, or a folder of many.")],
     workers: Annotated[int, typer.Option(help="Processes that replay at the same time.", min=1)] = 1,
+    sandbox: SandboxOption = None,
     among: Annotated[
         Path | None, typer.Option(help="Folder of other submissions; copies and look-alikes of theirs are refused.")
     ] = None,
@@ -51,7 +52,7 @@ def verify(
     """Play a submission's episodes again, judge them here, and derive its numbers.
 
     Exit status 0: every check passed. 1: one refused. 2: none refused, and one cannot be done on this machine, for
-    instance without bubblewrap. Nothing that was submitted is run outside the sandbox.
+    instance without a sandbox. Nothing that was submitted is run outside the sandbox.
     """
     from agentsafe_envs.cli.progress import progress
     from agentsafe_envs.submissions.folders import find_submissions, is_submission, surroundings_of, verify_many

@@ -34,6 +34,7 @@ class BiasEnv(gym.Env[dict[str, str], Action]):
         pool: ``"public"``, ``"train"``, ``"dev"`` or ``"private"``.
         toolset: ``"bias"`` (at most 12 tools) or ``"full"``.
         render_mode: ``"ansi"``, ``"human"`` or None.
+        sandbox: What the world's commands are isolated by, see its own arguments; None leaves it to the world.
 
     Raises:
         ValueError: An argument is none of those listed.
@@ -54,6 +55,7 @@ class BiasEnv(gym.Env[dict[str, str], Action]):
         pool: Pool = "public",
         toolset: Toolset = "bias",
         render_mode: str | None = None,
+        sandbox: str | None = None,
     ) -> None:
         for name, value, expected in (
             ("split", split, SPLITS),
@@ -63,7 +65,7 @@ class BiasEnv(gym.Env[dict[str, str], Action]):
         ):
             if value not in expected:
                 raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(str, expected))}")
-        self.world = world
+        self.world = world.in_sandbox(sandbox)
         self.bias = bias
         self.split: Split = split
         self.pool: Pool = pool

@@ -113,6 +113,16 @@ class World(ABC, Generic[StateT]):
         """
         return None
 
+    def in_sandbox(self, name: str | None) -> World[StateT]:
+        """This world, run in the sandbox of that name; None leaves it as it is.
+
+        Raises:
+            ValueError: There is no such sandbox, or the world needs none.
+        """
+        if name is not None:
+            raise ValueError(f"sandbox is {name!r}, expected none: nothing of this world runs on this machine")
+        return self
+
     def redraw(self, bias: Bias[StateT], episode: Episode) -> Task[StateT]:
         """The task an episode was recorded on.
 

@@ -18,6 +18,7 @@ from typing import Any, Unpack
 from agentsafe_envs.agents import Agent, AgentOptions, Conversation
 from agentsafe_envs.agents.callable import as_agent
 from agentsafe_envs.agents.load import AgentSettings
+from agentsafe_envs.bash.sandbox.checks import using_sandbox
 from agentsafe_envs.core.episode import digest
 from agentsafe_envs.core.task import Pool, Split
 from agentsafe_envs.runs.rows import read_failures
@@ -41,6 +42,7 @@ def score(
     pool: Pool = "public",
     out: str | PathLike[str] | None = None,
     workers: int = 1,
+    sandbox: str | None = None,
     fresh: bool = False,
     max_failures: int | None = None,
     agent_seed: int | None = None,
@@ -65,6 +67,8 @@ def score(
         out: Run directory; None chooses one below ``runs`` by agent, suite and settings.
         workers: Processes that play at the same time, ``>= 1``. A script that asks for several needs the usual
             ``if __name__ == "__main__":``.
+        sandbox: What isolates the Bash environments, ``"bubblewrap"`` or ``"docker"``; None takes what
+            ``AGENTSAFE_SANDBOX`` names, else the first of the two that can be had.
         fresh: Play everything anew; a run that is there is kept under another name.
         max_failures: Failed episodes after which the run gives up, ``>= 1``.
         agent_seed: The agent's own seed, ``>= 0``.
@@ -78,36 +82,37 @@ def score(
         AgentError: The agent cannot be loaded, or does not take a setting.
         UnscoredEpisodeError: More than 2% of the episodes failed, or the run gave up; what was played is kept.
         RowStoreError: ``out`` holds another run.
-        ValueError: No such suite, environment or split, one that cannot run here, or a number out of range.
+        ValueError: No such suite, environment, split or sandbox, one that cannot run here, or a number out of range.
 
     Warns:
         UserWarning: An environment of the suite cannot run on this machine and was left out; how to mend it.
     """
     environments = (env,) if isinstance(env, str) else tuple(env or ())
     chosen = choose(suite, environments=environments, split=split, episodes=episodes, first_seed=seed, pool=pool)
-    chosen = _on_this_machine(chosen, named=env is not None)
-    asked = AgentOptions(seed=agent_seed, **settings)
-    options = asked if isinstance(agent, str) else AgentOptions()
-    acting = agent if isinstance(agent, str) else _made(agent, asked)
-    name = acting if isinstance(acting, str) else f"{acting.name}-{digest([acting.describe()])[:8]}"
-    run = Path(out) if out is not None else default_directory(name, chosen, options)
-    there: list[int] = []
-    with _progress(f"{agent if isinstance(agent, str) else name} on {suite}") as show:
+    with using_sandbox(sandbox):
+        chosen = _on_this_machine(chosen, named=env is not None)
+        asked = AgentOptions(seed=agent_seed, **settings)
+        options = asked if isinstance(agent, str) else AgentOptions()
+        acting = agent if isinstance(agent, str) else _made(agent, asked)
+        name = acting if isinstance(acting, str) else f"{acting.name}-{digest([acting.describe()])[:8]}"
+        run = Path(out) if out is not None else default_directory(name, chosen, options)
+        there: list[int] = []
+        with _progress(f"{agent if isinstance(agent, str) else name} on {suite}") as show:
 
-        def on_progress(done: int, planned: int) -> None:
-            there.append(done)
-            show(done, planned)
+            def on_progress(done: int, planned: int) -> None:
+                there.append(done)
+                show(done, planned)
 
-        played = play_suite(
-            acting,
-            chosen,
-            run,
-            options=options,
-            workers=workers,
-            fresh=fresh,
-            max_failures=max_failures,
-            on_progress=on_progress,
-        )
+            played = play_suite(
+                acting,
+                chosen,
+                run,
+                options=options,
+                workers=workers,
+                fresh=fresh,
+                max_failures=max_failures,
+                on_progress=on_progress,
+            )
     scorecard = write_scorecard(run, chosen, played.agent)
     if played.stopped or not scorecard.overall.valid:
         failures = read_failures(run)

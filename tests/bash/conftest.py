@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,7 @@ from agentsafe_envs.bash.files.accounts import UnixGroup, UnixUser
 from agentsafe_envs.bash.files.start import Start, directory, file, symlink
 from agentsafe_envs.bash.sandbox.base import MIB, Backend, Limits
 from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
+from agentsafe_envs.bash.sandbox.docker import DockerBackend, docker_client
 from agentsafe_envs.bash.sandbox.machine import Machine
 
 LIMITS = Limits(
@@ -28,7 +31,10 @@ START = Start(
 )
 
 
-BACKENDS = [pytest.param(BubblewrapBackend, id="bubblewrap", marks=pytest.mark.needs("bubblewrap"))]
+BACKENDS = [
+    pytest.param(BubblewrapBackend, id="bubblewrap", marks=pytest.mark.needs("bubblewrap")),
+    pytest.param(DockerBackend, id="docker", marks=pytest.mark.needs("docker")),
+]
 """Every test that uses ``backend`` or ``machine`` runs on each: what one sandbox promises, all do."""
 
 SOON_S = 5.0
@@ -45,6 +51,26 @@ def comes_to() -> Callable[[Callable[[], object], object], None]:
             time.sleep(0.01)
 
     return wait
+
+
+def children_of(process: int) -> list[int]:
+    """Processes that a process of this machine has started."""
+    return [int(each) for each in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+@pytest.fixture
+def daemon_of() -> Callable[[Backend], int]:
+    """Process id, on this machine, of the daemon that holds a backend's sandboxes."""
+
+    def find(backend: Backend) -> int:
+        if isinstance(backend, BubblewrapBackend):
+            return backend.daemon
+        assert isinstance(backend, DockerBackend)
+        with closing(docker_client()) as client:
+            (daemon,) = children_of(client.inspect_container(backend.container)["State"]["Pid"])
+        return daemon
+
+    return find
 
 
 @pytest.fixture(scope="session", params=BACKENDS)

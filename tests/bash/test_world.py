@@ -219,7 +219,7 @@ def test_long_holes_that_grow_and_shrink_are_followed() -> None:
 def own_backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[BubblewrapBackend]:
     """A backend that a test may break."""
     backend = BubblewrapBackend()
-    monkeypatch.setitem(checks.BACKENDS, os.getpid(), backend)
+    monkeypatch.setitem(checks.BACKENDS, (os.getpid(), "bubblewrap"), backend)
     yield backend
     backend.close()
 

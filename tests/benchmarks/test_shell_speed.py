@@ -23,6 +23,7 @@ import agentsafe_envs
 from agentsafe_envs.agents.scripted import script
 from agentsafe_envs.bash.files.start import Start
 from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
+from agentsafe_envs.bash.sandbox.docker import DockerBackend
 from agentsafe_envs.bash.sandbox.machine import Machine
 from agentsafe_envs.core.actions import action
 
@@ -115,6 +116,63 @@ def test_bare_command(benchmark: Any, pinned: bool, bare: BarePipe, kind: str) -
 
     group, what = kind_of(kind, pinned)
     timed(benchmark, group, f"bare bash on a pipe, {what}", commands, peer=True)
+
+
+@pytest.fixture
+def docker() -> Iterator[DockerBackend]:
+    docker = DockerBackend()
+    yield docker
+    docker.close()
+
+
+@pytest.mark.needs("docker")
+@pytest.mark.parametrize("kind", COMMANDS)
+@pytest.mark.parametrize("peer", [False, True], ids=["docker", "bubblewrap"])
+def test_command_in_docker(
+    benchmark: Any, backend: BubblewrapBackend, docker: DockerBackend, kind: str, peer: bool
+) -> None:
+    with Machine(backend if peer else docker, Start()) as machine:
+
+        def commands() -> None:
+            for _ in range(CALLS):
+                machine.step(COMMANDS[kind])
+
+        what = f"sandbox in {'bubblewrap' if peer else 'Docker'}, {COMMANDS[kind]}"
+        timed(benchmark, f"docker-{kind}", what, commands, peer=peer)
+
+
+@pytest.mark.needs("docker")
+@pytest.mark.parametrize("sandbox", ["docker", "bubblewrap"])
+def test_reset_in_docker(benchmark: Any, sandbox: str) -> None:
+    env = gym.make(ENV, sandbox=sandbox)
+
+    def resets() -> None:
+        for seed in range(EPISODES):
+            env.reset(seed=seed)
+
+    try:
+        what = f"{ENV}, reset, sandbox={sandbox}"
+        timed(benchmark, "docker-reset", what, resets, peer=sandbox == "bubblewrap", each=EPISODES)
+    finally:
+        env.close()
+
+
+@pytest.mark.needs("docker")
+@pytest.mark.parametrize("sandbox", ["docker", "bubblewrap"])
+def test_episode_in_docker(benchmark: Any, sandbox: str) -> None:
+    env: Any = gym.make(ENV, sandbox=sandbox)
+
+    def episodes() -> None:
+        for seed in range(EPISODES):
+            env.reset(seed=seed)
+            for act in script(env.unwrapped.task, "cautious"):
+                env.step(act)
+
+    try:
+        what = f"{ENV}, cautious episode without judging, sandbox={sandbox}"
+        timed(benchmark, "docker-episode", what, episodes, peer=sandbox == "bubblewrap", each=EPISODES)
+    finally:
+        env.close()
 
 
 def test_step(benchmark: Any) -> None:

@@ -160,6 +160,7 @@ def test_agent_that_never_acted_gets_no_conclusion() -> None:
 def test_world_that_cannot_run_here_is_left_out_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentsafe_envs.bash.sandbox.checks.BACKENDS", {})
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///no/such/socket")
     result = run("score", "scripted:biased", "--suite", "quick", "--out", "here")
     assert "ChmodBiasBash-v0 cannot run here" in result.stderr
     assert "apt-get install" in result.stderr
@@ -170,6 +171,7 @@ def test_world_that_cannot_run_here_is_left_out_with_the_cure(monkeypatch: pytes
 def test_world_that_was_named_and_cannot_run_here_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentsafe_envs.bash.sandbox.checks.BACKENDS", {})
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///no/such/socket")
     result = run("score", "scripted:biased", "--env", "ChmodBiasBash-v0", "--env", "DeleteBiasAPI-v0", code=2)
     assert "ChmodBiasBash-v0 cannot run here" in result.stderr
     assert not Path("runs").exists()

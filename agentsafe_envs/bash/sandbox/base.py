@@ -122,11 +122,37 @@ class Sandbox(Protocol):
         ...
 
 
+class DescribedSystem(Protocol):
+    """What stands at /usr inside of sandboxes."""
+
+    def describe(self) -> str:
+        """One line: which system commands run on."""
+        ...
+
+
 class Backend(Protocol):
-    """A way to isolate."""
+    """A way to isolate.
+
+    Attributes:
+        name: As ``gym.make(..., sandbox=...)`` takes it.
+    """
 
     name: str
 
+    @property
+    def system(self) -> DescribedSystem:
+        """What stands at /usr inside."""
+        ...
+
+    @property
+    def running(self) -> bool:
+        """Whether it can open sandboxes still."""
+        ...
+
     def open(self, start: Start, limits: Limits) -> Sandbox:
         """A fresh sandbox with the files of ``start``."""
+        ...
+
+    def close(self) -> None:
+        """End every sandbox; may be called twice."""
         ...

@@ -8,14 +8,13 @@ The tracer shares no process namespace with the shell, which can neither see nor
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Sequence
 
 from agentsafe_envs.bash.files.access import Principal
 from agentsafe_envs.bash.files.start import CLOCK_S, Start
 from agentsafe_envs.bash.files.tree import Node, Tree
-from agentsafe_envs.bash.sandbox.base import Ending, Limits, Pipes
-from agentsafe_envs.bash.sandbox.client import DaemonClient
+from agentsafe_envs.bash.sandbox.base import DescribedSystem, Ending, Limits, Pipes
+from agentsafe_envs.bash.sandbox.client import DaemonClient, LocalLink, local_daemon
 from agentsafe_envs.bash.sandbox.rootfs import System, find_system
 from agentsafe_envs.bash.trace.reader import SHELL
 from agentsafe_envs.bash.trace.syscalls import TRACED_CALLS
@@ -91,18 +90,18 @@ def strace_arguments(strace: str, bwrap: str, output: str) -> list[str]:
     return [*tracer, bwrap, "--args", str(ARGUMENTS_FD), "--", *shell]
 
 
-def resource_limits(limits: Limits) -> list[tuple[int, int]]:
-    """Kinds and values for ``setrlimit``, hard and soft alike."""
+def resource_limits(limits: Limits) -> list[tuple[str, int]]:
+    """Kinds, by name, and values for ``setrlimit``, hard and soft alike; this machine may number them otherwise."""
     return [
-        (resource.RLIMIT_AS, limits.process_memory_bytes),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_CPU, limits.cpu_s),
-        (resource.RLIMIT_FSIZE, limits.disk_bytes),
-        (resource.RLIMIT_MEMLOCK, 65_536),
-        (resource.RLIMIT_MSGQUEUE, 0),
-        (resource.RLIMIT_NOFILE, limits.open_files),
-        (resource.RLIMIT_NPROC, limits.processes + OVERHEAD_PROCESSES),
-        (resource.RLIMIT_SIGPENDING, 1024),
+        ("RLIMIT_AS", limits.process_memory_bytes),
+        ("RLIMIT_CORE", 0),
+        ("RLIMIT_CPU", limits.cpu_s),
+        ("RLIMIT_FSIZE", limits.disk_bytes),
+        ("RLIMIT_MEMLOCK", 65_536),
+        ("RLIMIT_MSGQUEUE", 0),
+        ("RLIMIT_NOFILE", limits.open_files),
+        ("RLIMIT_NPROC", limits.processes + OVERHEAD_PROCESSES),
+        ("RLIMIT_SIGPENDING", 1024),
     ]
 
 
@@ -126,7 +125,7 @@ class BubblewrapSandbox:
         arguments = "".join(f"{each}\0" for each in bwrap_arguments(base, number, self._start)).encode()
         argv = strace_arguments(self._keeper.strace, self._keeper.bwrap, f"{base}/{number}.trace")
         limits = resource_limits(self.limits)
-        return Pipes(*self._keeper.ask_for_descriptors("start", number, argv, arguments, self._keeper.filter, limits))
+        return self._keeper.ask_for_pipes("start", number, argv, arguments, self._keeper.filter, limits)
 
     def kill(self) -> None:
         """Kill everything in the session."""
@@ -171,26 +170,19 @@ class BubblewrapSandbox:
             self._keeper.abandoned.append(self._number)
 
 
-class BubblewrapBackend:
+class DaemonBackend:
     """Opens sandboxes, all held by one daemon.
 
     Args:
-        system: What stands at /usr inside; default is what :func:`find_system` finds.
-
-    Raises:
-        SandboxError: This machine lacks something; the message says how to mend it.
+        daemon: Holds them.
+        system: What stands at /usr inside.
     """
 
-    name = "bubblewrap"
+    name: str
 
-    def __init__(self, system: System | None = None) -> None:
-        self.system = system or find_system()
-        self._keeper = DaemonClient(self.system)
-
-    @property
-    def daemon(self) -> int:
-        """Process id of the daemon; everything that runs in sandboxes descends from it."""
-        return self._keeper.process
+    def __init__(self, daemon: DaemonClient, system: DescribedSystem) -> None:
+        self.system = system
+        self._keeper = daemon
 
     @property
     def running(self) -> bool:
@@ -204,3 +196,27 @@ class BubblewrapBackend:
     def close(self) -> None:
         """End the daemon and with it every sandbox; may be called twice."""
         self._keeper.close()
+
+
+class BubblewrapBackend(DaemonBackend):
+    """A daemon on this machine.
+
+    Args:
+        system: What stands at /usr inside; default is what :func:`find_system` finds.
+
+    Raises:
+        SandboxError: This machine lacks something; the message says how to mend it.
+    """
+
+    name = "bubblewrap"
+
+    def __init__(self, system: System | None = None) -> None:
+        system = system or find_system()
+        super().__init__(local_daemon(system), system)
+
+    @property
+    def daemon(self) -> int:
+        """Process id of the daemon; everything that runs in sandboxes descends from it."""
+        link = self._keeper.link
+        assert isinstance(link, LocalLink)
+        return link.process

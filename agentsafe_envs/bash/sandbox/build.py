@@ -6,21 +6,22 @@ the user namespace of a daemon; that needs no rights beyond those that sandboxes
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import subprocess
-import tarfile
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from agentsafe_envs.bash.files.start import CLOCK_S
+from agentsafe_envs.bash.sandbox import relocate
 from agentsafe_envs.bash.sandbox.base import SandboxError
-from agentsafe_envs.bash.sandbox.client import DaemonClient, find_program
-from agentsafe_envs.bash.sandbox.rootfs import MANIFEST, System
+from agentsafe_envs.bash.sandbox.client import find_program, local_daemon
+from agentsafe_envs.bash.sandbox.relocate import MANIFEST, SUITE
+from agentsafe_envs.bash.sandbox.rootfs import System
 
-SUITE = "bookworm"
+MMDEBSTRAP = "mmdebstrap"
 PACKAGES = (
     "acl",
     "attr",
@@ -63,7 +64,6 @@ LEFT_OUT = ("doc", "info", "locale", "man")
 """Folders of /usr/share that no task reads."""
 
 _TREES = ("./usr", "./etc")
-_PACKAGE_LIST = "./var/lib/dpkg/status"
 
 
 def is_current(folder: Path) -> bool:
@@ -84,16 +84,32 @@ def build(folder: Path) -> System:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="agentsafe-", dir=folder.parent) as work:
         tarball = Path(work) / "system.tar"
-        exclusions = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT]
-        command = [find_program("mmdebstrap", "mmdebstrap"), "--variant=essential", *exclusions]
-        command += [f"--include={','.join(PACKAGES)}", SUITE, str(tarball)]
-        done = subprocess.run(
-            command, check=False, capture_output=True, text=True, env=os.environ | {"SOURCE_DATE_EPOCH": str(CLOCK_S)}
-        )
-        if done.returncode:
-            said = done.stderr.strip().splitlines()[-3:]
-            raise SandboxError(f"mmdebstrap failed with status {done.returncode}: {' / '.join(said)}")
+        build_tarball(PACKAGES, tarball)
         return unpack(tarball, folder)
+
+
+def build_tarball(packages: Sequence[str], tarball: Path) -> None:
+    """Make the tarball of a Debian system.
+
+    Args:
+        packages: Beside the essential ones.
+        tarball: File to write.
+
+    Raises:
+        SandboxError: mmdebstrap is missing, or the packages cannot be had.
+    """
+    command = [find_program(MMDEBSTRAP, MMDEBSTRAP), *mmdebstrap_arguments(packages, str(tarball))]
+    environment = os.environ | {"SOURCE_DATE_EPOCH": str(CLOCK_S)}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        said = done.stderr.strip().splitlines()[-3:]
+        raise SandboxError(f"mmdebstrap failed with status {done.returncode}: {' / '.join(said)}")
+
+
+def mmdebstrap_arguments(packages: Sequence[str], tarball: str) -> list[str]:
+    """What mmdebstrap is told, on this machine or another one."""
+    exclusions = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT]
+    return ["--variant=essential", *exclusions, f"--include={','.join(packages)}", SUITE, tarball]
 
 
 def unpack(tarball: Path, folder: Path) -> System:
@@ -109,7 +125,11 @@ def unpack(tarball: Path, folder: Path) -> System:
         shutil.copyfile(tarball, fresh / tarball.name)
         _run_in(fresh, ["tar", "-x", "-p", "--numeric-owner", "-f", tarball.name, *_TREES])
         (fresh / tarball.name).unlink()
-        (fresh / MANIFEST).write_text(json.dumps(_manifest(tarball), indent=2) + "\n")
+        try:
+            described = relocate.manifest(tarball) | {"requested": [SUITE, *PACKAGES]}
+        except ValueError as error:
+            raise SandboxError(str(error)) from error
+        (fresh / MANIFEST).write_text(json.dumps(described, indent=2) + "\n")
         fresh.chmod(0o755)
         if folder.exists():
             remove_system(folder)
@@ -132,29 +152,10 @@ def remove_system(folder: Path) -> None:
 
 def _run_in(folder: Path, command: list[str]) -> None:
     program, *arguments = command
-    daemon = DaemonClient(System(folder, True))
+    daemon = local_daemon(System(folder, True))
     try:
         status = daemon.ask("run", [find_program(program, program), *arguments])
     finally:
         daemon.close()
     if status != 0:
         raise SandboxError(f"{' '.join(command)} failed with status {status} in {folder}")
-
-
-def _manifest(tarball: Path) -> dict[str, object]:
-    with tarball.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    with tarfile.open(tarball) as archive:
-        try:
-            member = archive.extractfile(_PACKAGE_LIST)
-        except KeyError:
-            member = None
-        if member is None:
-            raise SandboxError(f"{tarball} has no {_PACKAGE_LIST}; expected a Debian system")
-        status = member.read().decode()
-    packages = {}
-    for paragraph in status.split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and line[0] != " ")
-        if "Package" in fields:
-            packages[fields["Package"]] = fields.get("Version", "")
-    return {"suite": SUITE, "requested": [SUITE, *PACKAGES], "sha256": digest, "packages": packages}

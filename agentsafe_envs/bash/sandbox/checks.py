@@ -6,13 +6,15 @@ Once for each process: the first failed probe refuses the backend and says how t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from agentsafe_envs.bash.files.access import STRANGER, access, shown
 from agentsafe_envs.bash.files.start import Start, directory, file
 from agentsafe_envs.bash.sandbox.base import Backend, Limits, SandboxError
 from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
+from agentsafe_envs.bash.sandbox.docker import DockerBackend
 from agentsafe_envs.bash.sandbox.machine import CommandRun, Machine
 
 PROBE_LIMITS = Limits()
@@ -51,7 +53,12 @@ PROBES = (
     ),
     Probe("no nested user namespace", "unshare -U true 2>&-; echo $?; cat /proc/sys/user/max_user_namespaces", "1\n0"),
     Probe("no mounting", "mount -t tmpfs none /mnt 2>&-; echo $(($? > 0))", "1"),
-    Probe("only its own network", "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '", "lo"),
+    Probe(
+        "only its own network",  # without the fallback tunnels that some kernels give each network: they lead nowhere
+        "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' ' | "
+        "grep -vE '^(erspan|gre|gretap|ip6?_vti|ip6gre|ip6tnl|sit|tunl)0'",
+        "lo",
+    ),
     Probe("no way out of it", "(exec 3<>/dev/tcp/192.0.2.1/80) 2>&1 | grep -o unreachable | head -1", "unreachable"),
     Probe("only its own processes", "echo /proc/[0-9]*", "/proc/1 /proc/2"),
     Probe("no tracer in sight", "grep -h TracerPid /proc/[12]/status | tr -d '\\n\\t'", "TracerPid:0TracerPid:0"),
@@ -109,19 +116,77 @@ def probe(backend: Backend) -> list[Kept]:
     return found
 
 
-BACKENDS: dict[int, BubblewrapBackend] = {}
-"""Examined backend of each process that has asked for one, by process id."""
+SANDBOXES: dict[str, Callable[[], Backend]] = {"bubblewrap": BubblewrapBackend, "docker": DockerBackend}
+"""Name of each way to isolate -> what makes one, in the order in which they are tried."""
+
+SANDBOX_VARIABLE = "AGENTSAFE_SANDBOX"
+"""Names the way to isolate where nothing else does; workers inherit it."""
+
+BACKENDS: dict[tuple[int, str], Backend] = {}
+"""Examined backends by process id and name."""
 
 
-def checked_backend() -> BubblewrapBackend:
+def checked_backend(name: str | None = None) -> Backend:
     """The process's backend, examined before it is given out for the first time; another where it has died.
 
+    Args:
+        name: ``"bubblewrap"`` or ``"docker"``. None takes what ``AGENTSAFE_SANDBOX`` names, else what the process
+            has already, else the first that can be had.
+
     Raises:
+        ValueError: No way to isolate has that name.
         SandboxError: It cannot be had, or breaks a promise; nothing is run unconfined instead.
     """
-    backend = BACKENDS.get(os.getpid())  # a forked process cannot share its parent's daemon
+    name = name or os.environ.get(SANDBOX_VARIABLE) or None
+    require_sandbox(name)
+    # A forked process cannot share its parent's daemon. Nor does a process change its sandbox in the middle of a run.
+    chosen = [kind for kind in SANDBOXES if (os.getpid(), kind) in BACKENDS]
+    obstacles = []
+    for each in [name] if name else chosen[:1] or SANDBOXES:
+        try:
+            return _examined(each)
+        except SandboxError as error:
+            obstacles.append(error)
+    raise SandboxError("; or ".join(map(str, obstacles)))
+
+
+def require_sandbox(name: str | None) -> None:
+    """Refuse a name that is none of a way to isolate.
+
+    Raises:
+        ValueError: ``name`` is neither None nor one of :data:`SANDBOXES`.
+    """
+    if name is not None and name not in SANDBOXES:
+        raise ValueError(f"sandbox is {name!r}, expected one of {', '.join(SANDBOXES)}")
+
+
+@contextmanager
+def using_sandbox(name: str | None) -> Iterator[None]:
+    """Let everything in the block, and the processes it starts, be isolated by ``name``; None changes nothing.
+
+    Raises:
+        ValueError: No way to isolate has that name.
+    """
+    require_sandbox(name)
+    before = os.environ.get(SANDBOX_VARIABLE)
+    if name is not None:
+        os.environ[SANDBOX_VARIABLE] = name
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(SANDBOX_VARIABLE, None)
+        else:
+            os.environ[SANDBOX_VARIABLE] = before
+
+
+def _examined(name: str) -> Backend:
+    key = os.getpid(), name
+    backend = BACKENDS.get(key)
     if backend is None or not backend.running:
-        backend = BubblewrapBackend()
+        if backend is not None:
+            backend.close()
+        backend = SANDBOXES[name]()
         try:
             for each in probe(backend):
                 if not each.ok:
@@ -129,7 +194,7 @@ def checked_backend() -> BubblewrapBackend:
         except BaseException:
             backend.close()
             raise
-        BACKENDS[os.getpid()] = backend
+        BACKENDS[key] = backend
     return backend
 
 

@@ -1,4 +1,4 @@
-"""The near end of the daemon: starting it, asking it, and what a machine needs for that."""
+"""The near end of a daemon: asking it, wherever it runs, and starting one on this machine."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ import subprocess
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from agentsafe_envs.bash.sandbox import seccomp
 from agentsafe_envs.bash.sandbox.base import Pipes, SandboxError
+from agentsafe_envs.bash.sandbox.daemon.frames import MARSHAL_VERSION
 from agentsafe_envs.bash.sandbox.rootfs import SYSTEM_FILES, System
 from agentsafe_envs.bash.sandbox.system_files import added_entries
 
@@ -30,32 +32,126 @@ NAMESPACE_FIX = (
 )
 
 _MOUNT_POINTS = ("/mnt", "/media", "/srv", "/opt")
-_ANSWER_S = 60.0
+ANSWER_S = 60.0
+"""How long a daemon may take for an answer."""
+
+
+class Link(Protocol):
+    """The way to a daemon and back: how it was started, and where it runs."""
+
+    @property
+    def running(self) -> bool:
+        """Whether there is anybody to ask."""
+        ...
+
+    def exchange(self, request: bytes) -> bytes:
+        """The reply to one request; raises ``OSError`` if none comes."""
+        ...
+
+    def exchange_for_pipes(self, request: bytes) -> tuple[bytes, list[int]]:
+        """Likewise, and the descriptors of the session that it started; none where it failed."""
+        ...
+
+    def last_words(self) -> str:
+        """What the daemon said when it ended, in a line."""
+        ...
+
+    def close(self) -> None:
+        """End the daemon; may be called twice."""
+        ...
 
 
 class DaemonClient:
-    """The near end of the daemon's socket; may be shared by threads, not by forked processes.
+    """Asks a daemon; may be shared by threads, not by forked processes.
+
+    Args:
+        link: Reaches it.
+        strace: Path of the tracer where the daemon runs.
+        bwrap: Likewise.
+        base: Where the daemon holds the worlds.
+        machine: What ``platform.machine()`` says there, None for what it says here.
 
     Attributes:
-        process: Process id of the daemon.
-        base: Where it holds the worlds.
         abandoned: Numbers of worlds to be closed before the next request.
     """
 
-    def __init__(self, system: System) -> None:
-        if sys.platform != "linux":
-            raise SandboxError("the Bash world needs Linux; run it in a virtual machine or another computer with Linux")
-        self.strace = find_program("strace", "strace")
-        self.bwrap = find_program("bwrap", "bubblewrap")
-        self.base = _mount_point(system.root)
-        self.filter = seccomp.program()
-        self._lock = threading.Lock()
+    def __init__(self, link: Link, *, strace: str, bwrap: str, base: str, machine: str | None = None) -> None:
+        self.link = link
+        self.strace = strace
+        self.bwrap = bwrap
+        self.base = base
+        self.filter = seccomp.program(machine)
         self.abandoned: deque[int] = deque()
+        self._lock = threading.Lock()
+        try:
+            self.system_entries = [*self.ask("system_files", list(SYSTEM_FILES)), *map(tuple, added_entries())]
+        except BaseException:
+            link.close()
+            raise
+        atexit.register(self.close)
+
+    @property
+    def running(self) -> bool:
+        """Whether there is anybody to ask."""
+        return self.link.running
+
+    def ask(self, name: str, *arguments: Any) -> Any:
+        """The daemon's answer to one request.
+
+        Raises:
+            SandboxError: The daemon refused, failed or is gone.
+        """
+        with self._lock:
+            self._close_abandoned()
+            return self._ask(name, *arguments)
+
+    def ask_for_pipes(self, name: str, *arguments: Any) -> Pipes:
+        """Like :meth:`ask`, for a request that starts a session."""
+        pipes: list[int] = []
+
+        def exchange(request: bytes) -> bytes:
+            reply, descriptors = self.link.exchange_for_pipes(request)
+            pipes.extend(descriptors)
+            return reply
+
+        with self._lock:
+            self._close_abandoned()
+            self._ask(name, *arguments, exchange=exchange)
+            return Pipes(*pipes)
+
+    def close(self) -> None:
+        """End the daemon; its mounts and processes go with it."""
+        atexit.unregister(self.close)
+        self.link.close()
+
+    def _close_abandoned(self) -> None:
+        while self.abandoned:
+            self._ask("close", self.abandoned.popleft())
+
+    def _ask(self, name: str, *arguments: Any, exchange: Callable[[bytes], bytes] | None = None) -> Any:
+        try:
+            reply = (exchange or self.link.exchange)(marshal.dumps((name, *arguments), MARSHAL_VERSION))
+        except OSError as error:
+            raise SandboxError(f"the daemon does not answer {name}: {error}; {self.link.last_words()}") from error
+        well, answer = marshal.loads(reply)
+        if not well:
+            raise SandboxError(f"{name} failed in the sandbox's daemon: {answer}")
+        return answer
+
+
+class LocalLink:
+    """A daemon that is a child of this process, at the other end of a socket.
+
+    Attributes:
+        process: Process id of the daemon.
+    """
+
+    def __init__(self, system: System, base: str) -> None:
         near, far = socket.socketpair()
         code = Path(__file__).with_name("daemon") / "serve.py"
         try:
             process = subprocess.Popen(
-                [sys.executable, "-E", "-s", "-S", "-B", str(code), str(far.fileno()), self.base],
+                [sys.executable, "-E", "-s", "-S", "-B", str(code), str(far.fileno()), base],
                 pass_fds=[far.fileno()],
                 cwd=system.root,
                 env={},
@@ -70,66 +166,50 @@ class DaemonClient:
         self.process = process.pid
         self._process = process
         self._socket = near
-        self._socket.settimeout(_ANSWER_S)
+        self._socket.settimeout(ANSWER_S)
         try:
             if near.recv(1) != b"x":
-                raise SandboxError(f"no user namespace can be made: {self._last_words()}; {NAMESPACE_FIX}")
+                raise SandboxError(f"no user namespace can be made: {self.last_words()}; {NAMESPACE_FIX}")
             write_maps(process.pid)
             near.sendall(b"x")
-            self.system_entries = [*self.ask("system_files", list(SYSTEM_FILES)), *map(tuple, added_entries())]
         except BaseException:
             self.close()
             raise
-        atexit.register(self.close)
 
     @property
     def running(self) -> bool:
         """Whether there is anybody to ask."""
         return self._process.poll() is None and self._socket.fileno() >= 0
 
-    def ask(self, name: str, *arguments: Any) -> Any:
-        """The daemon's answer to one request.
+    def exchange(self, request: bytes) -> bytes:
+        """The reply to one request."""
+        self._socket.sendall(struct.pack("=Q", len(request)) + request)
+        (size,) = struct.unpack("=Q", self._receive(8))
+        return self._receive(size)
 
-        Raises:
-            SandboxError: The daemon refused, failed or is gone.
-        """
-        with self._lock:
-            self._close_abandoned()
-            return self._ask(name, *arguments)
+    def exchange_for_pipes(self, request: bytes) -> tuple[bytes, list[int]]:
+        """Likewise, and the descriptors that follow."""
+        reply = self.exchange(request)
+        started = marshal.loads(reply)[0]
+        return reply, socket.recv_fds(self._socket, 1, len(Pipes._fields))[1] if started else []
 
-    def ask_for_descriptors(self, name: str, *arguments: Any) -> list[int]:
-        """Like :meth:`ask`, for a request whose answer is descriptors."""
-        with self._lock:
-            self._close_abandoned()
-            self._ask(name, *arguments)
-            _, descriptors, _, _ = socket.recv_fds(self._socket, 1, len(Pipes._fields))
-            return descriptors
+    def last_words(self) -> str:
+        """The last line that the daemon wrote before it ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1)
+        if self._process.poll() is None or self._process.stderr is None:
+            return "it still runs"
+        lines = self._process.stderr.read().decode("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else f"it ended with status {self._process.returncode}"
 
     def close(self) -> None:
-        """End the daemon; its mounts and processes go with it."""
-        atexit.unregister(self.close)
+        """End the daemon."""
         self._socket.close()
         try:
-            self._process.wait(_ANSWER_S)
+            self._process.wait(ANSWER_S)
         finally:
             if self._process.stderr:
                 self._process.stderr.close()
-
-    def _close_abandoned(self) -> None:
-        while self.abandoned:
-            self._ask("close", self.abandoned.popleft())
-
-    def _ask(self, name: str, *arguments: Any) -> Any:
-        data = marshal.dumps((name, *arguments))
-        try:
-            self._socket.sendall(struct.pack("=Q", len(data)) + data)
-            (size,) = struct.unpack("=Q", self._receive(8))
-            well, answer = marshal.loads(self._receive(size))
-        except OSError as error:
-            raise SandboxError(f"the daemon does not answer {name}: {error}; {self._last_words()}") from error
-        if not well:
-            raise SandboxError(f"{name} failed in the sandbox's daemon: {answer}")
-        return answer
 
     def _receive(self, size: int) -> bytes:
         parts = []
@@ -141,13 +221,18 @@ class DaemonClient:
             size -= len(chunk)
         return b"".join(parts)
 
-    def _last_words(self) -> str:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(1)
-        if self._process.poll() is None or self._process.stderr is None:
-            return "it still runs"
-        lines = self._process.stderr.read().decode("utf-8", "replace").strip().splitlines()
-        return lines[-1] if lines else f"it ended with status {self._process.returncode}"
+
+def local_daemon(system: System) -> DaemonClient:
+    """A daemon of this machine, with ``system`` at /usr.
+
+    Raises:
+        SandboxError: This machine lacks something; the message says how to mend it.
+    """
+    if sys.platform != "linux":
+        raise SandboxError("bubblewrap needs Linux; elsewhere use Docker (`pip install docker`)")
+    strace, bwrap = find_program("strace", "strace"), find_program("bwrap", "bubblewrap")
+    base = _mount_point(system.root)
+    return DaemonClient(LocalLink(system, base), strace=strace, bwrap=bwrap, base=base)
 
 
 def write_maps(process: int) -> None:

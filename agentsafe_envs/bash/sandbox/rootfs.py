@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agentsafe_envs.bash.sandbox.base import SandboxError
+from agentsafe_envs.bash.sandbox.relocate import MANIFEST
 
 ROOTFS_VARIABLE = "AGENTSAFE_ROOTFS"
-MANIFEST = "manifest.json"
-"""Beside a built system's /usr: what it was built from."""
 
 SYSTEM_FILES = (
     "/etc/alternatives",

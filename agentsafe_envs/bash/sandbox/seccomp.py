@@ -29,6 +29,19 @@ SYSTEM_CALLS = (
 # fmt: on
 """Refused with "operation not permitted"."""
 
+NEEDED_TO_ISOLATE = frozenset(
+    ("mount", "umount2", "pivot_root", "unshare", "ptrace", "process_vm_readv", "seccomp", "sethostname")
+)
+"""Of these what the daemon, the tracer and bubblewrap call themselves."""
+
+# fmt: off
+OUTDATED_CALLS = (
+    "_sysctl", "afs_syscall", "create_module", "get_kernel_syms", "ioperm", "iopl", "modify_ldt", "nfsservctl",
+    "query_module", "sysfs", "uselib", "ustat", "vm86", "vm86old", "vserver",
+)
+# fmt: on
+"""Calls that no program of today needs; a container is refused them as a whole."""
+
 NEWEST = 450
 """Calls with a higher number do not exist as far as the sandbox is concerned: the oldest tracer
 that is supported (strace 6.1) cannot name them, and glibc falls back to those before them."""

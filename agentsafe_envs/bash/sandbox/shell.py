@@ -281,13 +281,9 @@ class Shell:
         pipes = self._pipes
         assert pipes is not None
         deadline = time.monotonic() + END_S
-        over = False
-        with selectors.DefaultSelector() as selector:
-            selector.register(pipes.trace, selectors.EVENT_READ)
-            while not over:
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise SandboxError(f"a killed session still runs after {END_S} s")
-                over = self._read_all(pipes, out, err)
+        while not self._read_all(pipes, out, err):  # of all pipes: a full one may hold up another
+            if not self._selector.select(max(0.0, deadline - time.monotonic())):
+                raise SandboxError(f"a killed session still runs after {END_S} s")
         self._let_go()
         return self._sandbox.reap()
 

@@ -278,16 +278,36 @@ def test_links_made_for_our_own_mounts_lead_nowhere(small: Machine) -> None:
     assert not Path("/etc/alternatives/agentsafe").exists()
 
 
-def test_daemons_left_behind_end_with_the_world(backend: BubblewrapBackend, comes_to: Any) -> None:
+def test_daemons_left_behind_end_with_the_world(backend: Backend, daemon_of: Any, comes_to: Any) -> None:
+    daemon = daemon_of(backend)
     with Machine(backend, START, LIMITS) as machine:
         machine.step("for i in 1 2 3; do (setsid sh -c 'trap \"\" TERM HUP; exec -a left-behind sleep 77' &); done")
-        assert len(_processes_below(backend.daemon)) > 3
-    comes_to(lambda: _processes_below(backend.daemon), [])
+        assert len(_processes_below(daemon)) > 3
+    comes_to(lambda: _processes_below(daemon), [])
 
 
-def test_killed_tracer_is_a_fault_of_the_sandbox_and_not_a_result(backend: BubblewrapBackend) -> None:
+def test_child_that_left_its_session_twice_is_gone_before_the_last_look(backend: Backend, daemon_of: Any) -> None:
+    code = """
+        import os, time
+        for _ in range(2):
+            if os.fork():
+                os._exit(0)
+            os.setsid()
+        while True:
+            open("/srv/alive", "a").write("x")
+            time.sleep(0.01)
+    """
     with Machine(backend, START, LIMITS) as machine:
-        (tracer,) = [each for each in _processes_below(backend.daemon) if _command(each).startswith("strace")]
+        machine.step(f"python3 - <<'END'\n{textwrap.dedent(code)}\nEND\nsleep 0.2")
+        assert machine.tree["/srv/alive"].size
+        last = machine.advance().after
+        assert [each for each in _processes_below(daemon_of(backend)) if _command(each) == "python3"] == []
+        assert machine.sandbox.read_tree()["/srv/alive"] == last["/srv/alive"]
+
+
+def test_killed_tracer_is_a_fault_of_the_sandbox_and_not_a_result(backend: Backend, daemon_of: Any) -> None:
+    with Machine(backend, START, LIMITS) as machine:
+        (tracer,) = [each for each in _processes_below(daemon_of(backend)) if _command(each).startswith("strace")]
         os.kill(tracer, 9)
         with pytest.raises(SandboxError, match="tracer"):
             machine.step("chmod 600 /srv/kept")
@@ -316,13 +336,15 @@ EPISODES = 20
 
 
 @pytest.mark.parametrize("episodes", [EPISODES, pytest.param(5_000, marks=pytest.mark.slow)])
-def test_soak_leaves_nothing_behind(backend: BubblewrapBackend, episodes: int, comes_to: Any) -> None:
+def test_soak_leaves_nothing_behind(backend: Backend, episodes: int, daemon_of: Any, comes_to: Any) -> None:
+    number = daemon_of(backend)
+
     def held() -> tuple[int, int, int, int]:
-        daemon = Path(f"/proc/{backend.daemon}")
+        daemon = Path(f"/proc/{number}")
         mounts = (daemon / "mountinfo").read_text().count("\n")
         # Only root may count another user's descriptors, and the daemon is one of the sandboxes' users.
         descriptors = len(os.listdir(daemon / "fd")) if os.geteuid() == 0 else 0
-        return len(os.listdir("/proc/self/fd")), descriptors, mounts, len(_processes_below(backend.daemon))
+        return len(os.listdir("/proc/self/fd")), descriptors, mounts, len(_processes_below(number))
 
     def play() -> None:
         with Machine(backend, START, LIMITS) as machine:
@@ -331,7 +353,7 @@ def test_soak_leaves_nothing_behind(backend: BubblewrapBackend, episodes: int, c
             assert machine.step("cat /srv/f").result.stdout == b"x\n"
 
     play()
-    comes_to(lambda: _processes_below(backend.daemon), [])
+    comes_to(lambda: _processes_below(number), [])
     time.sleep(0.2)  # mounts and descriptors follow
     before, memory = held(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(episodes):

@@ -1,12 +1,12 @@
 """The daemon: one small process in a user namespace of its own, which holds all sandboxes.
 
-Run by bubblewrap.py as ``python daemon.py SOCKET_FD BASE`` with the system's root as working
-directory; never imported, standard library only. It owns what needs rights over the sandboxes' 65,536
+Run by client.py as ``python serve.py SOCKET_FD BASE`` with the system's root as working directory, or
+in a container by relay.py; standard library only. It owns what needs rights over the sandboxes' 65,536
 users: their file systems (tmpfs mounts that nobody else sees), starting them, reading them, ending
 them. When its socket closes it leaves, and with it go every process, mount and file.
 
 A request is ``(name, *arguments)``, a reply ``(True, answer)`` or ``(False, message)``, marshalled
-behind a length; the two ends are one Python version, and the agent can reach neither.
+behind a length; the agent can reach neither end.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import Any
 
 import files
 import sessions
+from frames import MARSHAL_VERSION
 from sessions import CLONE_NEWUSER, START_S, check, libc
 
 CLONE_NEWNS = 0x00020000
@@ -112,7 +113,7 @@ class Daemon:
         return number
 
     def start(
-        self, number: int, argv: list[str], arguments: bytes, program: bytes, limits: list[tuple[int, int]]
+        self, number: int, argv: list[str], arguments: bytes, program: bytes, limits: list[tuple[str, int]]
     ) -> list[int]:
         """Start a session; its five descriptors follow the reply."""
         world = self.worlds[number]
@@ -312,7 +313,7 @@ def main() -> None:
                 descriptors, reply = reply[1], (True, None)
         except Exception as error:  # noqa: BLE001  becomes the caller's exception
             reply = (False, f"{type(error).__name__}: {error}")
-        data = marshal.dumps(reply)
+        data = marshal.dumps(reply, MARSHAL_VERSION)
         connection.sendall(struct.pack("=Q", len(data)) + data)
         if descriptors:
             socket.send_fds(connection, [b"x"], descriptors)
@@ -320,4 +321,5 @@ def main() -> None:
                 os.close(descriptor)
 
 
-main()
+if __name__ == "__main__":
+    main()

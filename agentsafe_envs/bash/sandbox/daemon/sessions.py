@@ -135,7 +135,7 @@ def start(
     argv: list[str],
     arguments: bytes,
     program: bytes,
-    limits: list[tuple[int, int]],
+    limits: list[tuple[str, int]],
     prepare: Callable[[], None],
 ) -> tuple[Session, list[int]]:
     """Start a session whose tracer writes to the named pipe ``trace``; answers it and its five outer ends.
@@ -170,7 +170,7 @@ def start(
                     f"{len(arguments)} bytes of arguments are more than a pipe holds; pass fewer variables"
                 )
             inside.close()
-            session = Session(tracer, _first_process(info, err), dict(limits)[resource.RLIMIT_NPROC])
+            session = Session(tracer, _first_process(info, err), dict(limits)["RLIMIT_NPROC"])
         except BaseException:
             os.killpg(tracer, signal.SIGKILL)  # with bwrap, before it takes the pipe's end for that of its arguments
             os.waitpid(tracer, 0)
@@ -180,7 +180,7 @@ def start(
         return session, [script, control, out, err, lines]
 
 
-def _spawn(argv: list[str], inner: dict[int, int], limits: list[tuple[int, int]]) -> int:
+def _spawn(argv: list[str], inner: dict[int, int], limits: list[tuple[str, int]]) -> int:
     """Start ``argv`` in a user namespace of its own, in which no further one can be made."""
     ready, mapped = os.pipe(), os.pipe()
     child = os.fork()
@@ -199,7 +199,7 @@ def _spawn(argv: list[str], inner: dict[int, int], limits: list[tuple[int, int]]
             for target, source in high.items():
                 os.dup2(source, target)
             for kind, value in limits:
-                resource.setrlimit(kind, (value, value))
+                resource.setrlimit(getattr(resource, kind), (value, value))
             for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
                 signal.signal(number, signal.SIG_DFL)  # what Python or `nohup` ignores no shell could undo
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
