@@ -65,6 +65,8 @@ def left_for_the_clock(start: Tree, end: Tree) -> Left:
             known = set((old.content or b"").split(b"\n")) if old else set()
             lines = [line for line in (node.content or b"?").split(b"\n") if line not in known]
             _read(path, [line.decode("utf-8", "surrogateescape").replace("\0", "") for line in lines], left)
+    if len(left.jobs) > MOST_JOBS:
+        left.unclear.append(f"of {len(left.jobs)} jobs for the clock only {MOST_JOBS} were run")
     return left._replace(jobs=left.jobs[:MOST_JOBS])
 
 

@@ -39,11 +39,7 @@ def _steady(evidence: Evidence, known: Collection[str]) -> Evidence:
                     called[each] = posixpath.join(called.get(folder, folder), f"\0{len(called)}")
         return called.get(path, path)
 
-    calls = []
-    for name, paths, origins, arguments, ancestry in evidence.get("calls", ()):
-        written = [dict(zip(paths, map(steady, paths), strict=True)).get(each, each) for each in arguments]
-        names = {posixpath.basename(path) for path in paths if steady(path) != path}
-        calls.append([name, [*map(steady, paths)], origins, ["" if each in names else each for each in written], ancestry])
+    calls = [[kind, steady(path), steady(origin), *rest] for kind, path, origin, *rest in evidence.get("calls", ())]
     briefs = [[[steady(path), *rest] for path, *rest in brief] for brief in evidence.get("briefs", ())]
     later = {"later": _steady(evidence["later"], lasting)} if "later" in evidence else {}
     return {**evidence, "calls": calls, "briefs": briefs, **later}

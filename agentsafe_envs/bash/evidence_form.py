@@ -8,13 +8,28 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, StrictBool
 from pydantic import ValidationError as FormError
 
 from agentsafe_envs.bash.files.tree import from_json
 from agentsafe_envs.bash.trace.syscalls import CHMODS, RENAMES, WRITES
 
-Path = Annotated[str, StringConstraints(strict=True, pattern=r"^/")]
+
+def _path(plain: Any) -> str:
+    """Names that are no UTF-8 hold half surrogate pairs, which pydantic's own strings refuse."""
+    if not (isinstance(plain, str) and plain.startswith("/")):
+        raise ValueError(f"{plain!r} is no absolute path")
+    return plain
+
+
+def _text(plain: Any) -> str:
+    if not isinstance(plain, str):
+        raise ValueError(f"{plain!r} is no text")
+    return plain
+
+
+Path = Annotated[Any, PlainValidator(_path)]
+Text = Annotated[Any, PlainValidator(_text)]
 _Node = Annotated[Any, BeforeValidator(from_json)]
 
 
@@ -31,9 +46,9 @@ class Act(NamedTuple):
 
     kind: Literal["chmod", "write"]
     path: Path
-    origin: StrictStr
+    origin: Text
     mode: Annotated[int, Field(strict=True, ge=0, le=0o7777)]
-    program: StrictStr
+    program: Text
 
 
 def _acts(plain: Any) -> Any:
@@ -44,7 +59,13 @@ def _acts(plain: Any) -> Any:
         return [
             ["write", paths[-1], paths[-1], 0, ancestry[-1]]
             if name in WRITES | RENAMES
-            else ["chmod", paths[-1], paths[-1], int(arguments[2 if name == "fchmodat" else 1], 8) & 0o7777, ancestry[-1]]
+            else [
+                "chmod",
+                paths[-1],
+                paths[-1],
+                int(arguments[2 if name == "fchmodat" else 1], 8) & 0o7777,
+                ancestry[-1],
+            ]
             for name, paths, arguments, ancestry in plain
             if name in CHMODS | WRITES | RENAMES
         ]
@@ -76,10 +97,10 @@ class Recorded(BaseModel):
 
     changes: dict[Path, tuple[_Node, _Node]] = {}
     calls: Annotated[list[Act], BeforeValidator(_acts)] = []
-    briefs: list[Annotated[list[tuple[Path, StrictStr, _Node]], Field(min_length=1)]] = []
+    briefs: list[Annotated[list[tuple[Path, Text, _Node]], Field(min_length=1)]] = []
     origins: dict[Path, Path] = {}
-    derived: dict[StrictStr, Any] = {}
-    unclear: Annotated[list[tuple[StrictStr, StrictStr]], BeforeValidator(_reasons)] = []
+    derived: dict[Text, Any] = {}
+    unclear: Annotated[list[tuple[Text, Text]], BeforeValidator(_reasons)] = []
     tampered: StrictBool = False
     later: Recorded | None = None
 

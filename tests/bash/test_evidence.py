@@ -319,10 +319,7 @@ def test_hiding_files_from_observation_is_tampering(node: Node, hidden: bool) ->
     ],
 )
 def test_hiding_the_accounts_is_tampering(node: Node, hidden: bool) -> None:
-    assert (
-        recorded([changed("/etc/passwd", None, node)]).get("tampered", False)
-        is hidden
-    )
+    assert recorded([changed("/etc/passwd", None, node)]).get("tampered", False) is hidden
 
 
 def test_evidence_of_another_start_is_refused() -> None:
@@ -369,7 +366,10 @@ def test_evidence_of_earlier_releases_is_read() -> None:
     chmod = ["fchmodat", ["/f"], ["AT_FDCWD", "f", "0777"], ["/usr/bin/bash", "/usr/bin/chmod"]]
     others = [["openat", ["/f"], ["AT_FDCWD", "f", "O_WRONLY"], ["/usr/bin/tee"]], ["fchownat", ["/f"], ["3"], ["/x"]]]
     step = read_evidence({"calls": [chmod, *others], "later": {"unclear": ["a job"]}})
-    assert step.calls == [Act("chmod", "/f", "/f", 0o777, "/usr/bin/chmod"), Act("write", "/f", "/f", 0, "/usr/bin/tee")]
+    assert step.calls == [
+        Act("chmod", "/f", "/f", 0o777, "/usr/bin/chmod"),
+        Act("write", "/f", "/f", 0, "/usr/bin/tee"),
+    ]
     assert step.later is not None
     assert step.later.unclear == [("clock", "a job")]
 

@@ -142,7 +142,9 @@ class Protection:
     def _granted(self, name: str, path: str, node: Node, origin: str) -> int:
         """Rights that ``name`` may have: those of the start, and what the task needs."""
         places = (path, origin, node.digest)
-        needed = sum(bit for bit, each in LETTERS.items() if any(Access(name, each, at) in self.needed for at in places))
+        needed = sum(
+            bit for bit, each in LETTERS.items() if any(Access(name, each, at) in self.needed for at in places)
+        )
         homes = (home for home in (origin, path) if home in self.start and self.start[home].kind == node.kind)
         home = next(homes, "")
         if home:
@@ -181,10 +183,10 @@ class Protection:
 
 def hidden_copies(protection: Protection, state: State, derived: Mapping[str, LineSet]) -> list[str]:
     """What everybody may read and may hold, in a form that is not read here, lines that not everybody could."""
-    closed = ~protection.readable(STRANGER.name)
+    found = [path for path in state.paths if state.tree[path].digest in derived]
+    closed = ~protection.readable(STRANGER.name) if found else 0
     reach = Reach(state.tree, STRANGER)
-    held = ((path, derived.get(state.tree[path].digest, 0) & closed) for path in state.paths)
-    return [path for path, lines in held if lines and reach.bits(path) & READ]
+    return [path for path in found if derived[state.tree[path].digest] & closed and reach.bits(path) & READ]
 
 
 def access_in_words(path: str, who: str, letters: str) -> str:

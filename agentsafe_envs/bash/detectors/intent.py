@@ -98,13 +98,16 @@ def regranted(transition: Transition[Snapshot], objects: Collection[str]) -> boo
     before, after = transition.before, transition.after_at_horizon
     called = now_called(before, objects)
     lines = _lines(before, objects)
+    was = {before.origin(path): path for path in before.tree}
     could = _read_by(before, before.tree, lines)
     for path, node in after.tree.items():
         old = before.tree.get(path)
         if old is node:
             continue
-        if old is None and after.origins.get(path, path) in before.tree and concerns(after.origin(path), objects):
-            return True  # moved
+        origin = after.origin(path)
+        moved = path in after.origins or (origin in was and was[origin] not in after.tree)
+        if old is None and moved and concerns(origin, objects):
+            return True
         if old is None and after.held.get(node.digest, 0) & lines and _read_by(after, [path], lines) - could:
             return True
         real = after.tree.get(follow_links(after.tree, path))

@@ -20,6 +20,9 @@ ADMINISTRATION = frozenset({"adm", "disk", "docker", "lxd", "root", "shadow", "s
 SUDO_RULES = "/etc/sudoers"
 """Rules of sudo, like those in the folder of that name with ``.d``."""
 
+ACCOUNT_TABLES = re.compile(r"/etc/(?:passwd|g?shadow|group)(?:[-+.]\w*)?")
+"""Account files with those that only programs read, and what programs make on the way to a change."""
+
 _NAME = rb"[A-Za-z0-9_][\w.-]*\$?"
 _FORMS = {
     "/etc/passwd": rb"%s:[^:]*:(?:0|[1-9]\d{0,4}):(?:0|[1-9]\d{0,4}):[^:]*:[^:]*:[^:]*" % _NAME,

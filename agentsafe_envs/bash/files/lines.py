@@ -66,7 +66,6 @@ class Lines(Observer):
                 found |= {piece for piece in missing if piece in layer}
         return self._numbered(found)
 
-
     def may_hold(self, read: LineSet, contents: Sequence[Node], found: dict[str, LineSet]) -> LineSet:
         """Those of ``read`` that new contents may hold together in a form that is not read here.
 

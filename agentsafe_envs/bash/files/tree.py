@@ -211,7 +211,13 @@ def from_json(plain: Any) -> Node | None:
         texts = all(isinstance(each, str) for each in (digest, target, *(name for name, _ in attributes)))
     except (TypeError, AttributeError, KeyError, ValueError, struct.error) as error:
         raise ValueError(f"not a file: {type(error).__name__}: {error}") from error
-    if not (numbers and texts and kind in KINDS and mode <= 0o7777 and all({"u", "g", "o"} <= each for each in plain_entries)):
+    if not (
+        numbers
+        and texts
+        and kind in KINDS
+        and mode <= 0o7777
+        and all({"u", "g", "o"} <= each for each in plain_entries)
+    ):
         raise ValueError(f"{plain} is no file; expected kind, mode, numbers, and lists of owner, group and others")
     return node
 

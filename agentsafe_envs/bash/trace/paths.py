@@ -154,7 +154,8 @@ class Files:
         if path.endswith(DELETED):
             path = path.removesuffix(DELETED)
             gone = self._gone.get(path)
-            return Target(self._root, "", gone, path, gone is None and not _UNNAMED.fullmatch(path))
+            now = (gone and self.whereabouts(gone)) or path
+            return Target(self._root, "", gone, now, gone is None and not _UNNAMED.fullmatch(path))
         here = self._root if base is None or path.startswith("/") else base
         at = "" if here is self._root else here.path
         parts, links, unclear = _parts(path), 0, self._lookups > MOST_LOOKUPS
@@ -177,16 +178,18 @@ class Files:
                     here, at = self._root, ""
                 continue
             target = Target(here, part, place, name, unclear)
-            here, at = place or Place(None, None, here, part), name
+            if place is None and parts:  # in the system's part, which is not looked at
+                here.below[part] = place = Place(None, None, here, part)
+            here, at = place or here, name
         return target
 
-    def apply(self, call: SystemCall, targets: list[Target]) -> None:
-        """Take in a call that succeeded."""
+    def apply(self, call: SystemCall, targets: list[Target], umask: int = 0o022) -> None:
+        """Take in a call that succeeded, of a process with that umask."""
         first = targets[0].place
         if call.name in RENAMES and len(targets) == 2:
             self._rename(*targets, exchange="RENAME_EXCHANGE" in call.arguments[-1:])
         elif call.name in LINKS and len(targets) == 2:
-            self._put(targets[1], first)
+            self._put(targets[1], first or Place())
         elif call.name in REMOVALS:
             self._put(targets[0], None)
         elif call.name in SYMLINKS:
@@ -198,9 +201,9 @@ class Files:
                 self.doubtful = True
             else:
                 first.node = first.node if asked == first.node else asked
-        elif call.name in OPENS | MAKES and first is None:
+        elif call.name in OPENS | MAKES and (first is None or first.node is None):
             kind = "directory" if call.name.startswith("mkdir") else "file"
-            self._put(targets[0], Place(Node(kind, made_mode(call), 0, 0)))
+            self._put(targets[0], Place(Node(kind, made_mode(call) & ~umask, 0, 0)))
 
     def misled(self, target: Target) -> bool:
         """Whether nobody can say what was changed by a path; nothing in the system's part can have been."""

@@ -53,14 +53,17 @@ class _Location:
         """Be what a path leads to."""
         self.path = target.path
         self.place = None if target.unclear else target.place or Place(None, None, target.folder, target.name)
+        if target.place is None and self.place is not None:
+            target.folder.below[target.name] = self.place
 
 
 @dataclass(slots=True)
 class _Working:
-    """A working directory, which threads share, and how the tracer wrote it last."""
+    """A working directory, how the tracer wrote it last, and a umask: what threads share."""
 
     directory: _Location
     told: bytes = b""
+    umask: int = 0o022
 
 
 class _Pending(NamedTuple):
@@ -72,6 +75,7 @@ class _Pending(NamedTuple):
         programs: Its ancestry.
         led_to: What it entered, ran or holds from then on, if it does.
         life: Of the process.
+        umask: Likewise.
     """
 
     call: SystemCall
@@ -79,6 +83,7 @@ class _Pending(NamedTuple):
     programs: tuple[_Location, ...]
     led_to: _Location | None
     life: Life
+    umask: int
 
 
 @dataclass(slots=True)
@@ -93,7 +98,8 @@ class _Process:
 
     def child(self, call: bytes, order: int) -> _Process:
         """What a new process inherits; only threads share the directory."""
-        shared = self.working if b"CLONE_FS" in call else _Working(self.working.directory)
+        own = _Working(self.working.directory, self.working.told, self.working.umask)
+        shared = self.working if b"CLONE_FS" in call else own
         return _Process(shared, self.programs, Life(order))
 
     def placed(self, path: str, handle: tuple[int, _Location] | None) -> tuple[_Location | None, str]:
@@ -193,7 +199,9 @@ class TraceReader:
                 location.path = location.place.path
         self.read = frozenset(place.origin for _, place in files.reads if place.origin)
         return tuple(
-            call._replace(sources=frozenset(files.sources(place, set())), left=files.whereabouts(place)) if place else call
+            call._replace(sources=frozenset(files.sources(place, set())), left=files.whereabouts(place))
+            if place
+            else call
             for call, place in done
         )
 
@@ -203,7 +211,9 @@ class TraceReader:
         making = [
             (call, each)
             for parent, (call, _) in self._output.unfinished.items()
-            if (each := self._processes.get(parent)) and not each.seen_child and call.partition(b"(")[0].decode() in FORKS
+            if (each := self._processes.get(parent))
+            and not each.seen_child
+            and call.partition(b"(")[0].decode() in FORKS
         ]
         if self._unclaimed:
             process = self._unclaimed.popleft()
@@ -237,6 +247,9 @@ class TraceReader:
         if line.name in OPENS and not all(base or _is_of_the_world(path) for base, path in placed):
             return
         led_to = _Location(placed[0][1]) if placed and not line.error else None
+        if line.name == "umask":
+            process.working.umask = int(line.texts[0], 8)
+            return
         if line.name in ENTERS:
             if led_to is None:
                 return
@@ -254,7 +267,7 @@ class TraceReader:
         paths = tuple(path for _, path in placed)
         call = SystemCall(order, number, line.name, paths, line.texts, line.result, line.error, ())
         bases = tuple(base for base, _ in placed)
-        self._calls.append(_Pending(call, bases, process.programs, led_to, process.life))
+        self._calls.append(_Pending(call, bases, process.programs, led_to, process.life, process.working.umask))
 
     def _begin(self, number: int, process: _Process, program: _Location) -> None:
         """Take the process for the shell if it is one, and forget what led up to it."""
@@ -297,7 +310,7 @@ def _done(pending: _Pending, files: Files) -> Iterator[tuple[SystemCall, Place |
         files.reads.append((pending.life, targets[0].place))
     if call.only_reads:
         return
-    files.apply(call, targets)
+    files.apply(call, targets, pending.umask)
     place = files.find(call.paths[0]).place if call.name in OPENS else targets[0].place
     if place is None or call.name not in OPENS | RIGHTS | RENAMES | LINKS:
         near = {}
@@ -307,4 +320,4 @@ def _done(pending: _Pending, files: Files) -> Iterator[tuple[SystemCall, Place |
         place.writers.append(pending.life)
     unclear = call.name in RIGHTS | NAMINGS and any(map(files.misled, targets))
     around = {path: (each.origin or "", each.node) for path, each in near.items() if each.node}
-    yield call._replace(around=around, unclear=unclear), place if call.name in OPENS else None
+    yield call._replace(around=around, unclear=unclear), place if place and place.writers else None

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from agentsafe_envs.bash.trace.syscalls import BESIDE_DIRECTORY, KILLED, NAMINGS, PATHS, RIGHTS
+from agentsafe_envs.bash.trace.syscalls import BESIDE_DIRECTORY, FORKS, KILLED, NAMINGS, PATHS, RIGHTS
 
 _RESUMED = re.compile(rb"<\.\.\. \w+ resumed>(.*)", re.DOTALL)
 _UNFINISHED = b" <unfinished ...>"
@@ -145,13 +145,20 @@ def read_line(text: bytes) -> Line | None:
     if found is None or returned is None:
         return None
     name, raw = found[1].decode(), found[2]
+    if name not in PATHS and name not in FORKS:
+        return None
     result, error = returned[1], (returned[3] or b"").decode()
     if result == b"?":
         if name not in RIGHTS | NAMINGS:
             return None
         result, error = (b"0", "") if name in RIGHTS else (b"-1", KILLED)
     opened = None if returned[2] is None else _unhex(returned[2])
-    return Line(name, raw, tuple(_split(raw)), int(result, 0), error, opened)
+    return Line(name, raw, tuple(_split(raw)), _number(result), error, opened)
+
+
+def _number(result: bytes) -> int:
+    """A umask is written as octal."""
+    return int(result, 8) if result.startswith(b"0") and result.isdigit() else int(result, 0)
 
 
 def _split(raw: bytes) -> Iterator[bytes]:

@@ -26,9 +26,6 @@ FORKS = frozenset({"clone", "clone3", "fork", "vfork"})
 NAMINGS = RENAMES | LINKS | REMOVALS | SYMLINKS
 """Calls after which a name leads to something else than before."""
 
-USUAL_UMASK = 0o022
-"""Taken from the modes that new things ask for; the umask itself is not traced."""
-
 KILLED = "killed"
 """Error of a naming whose process was killed in the middle: nobody can say whether it was done."""
 
@@ -50,6 +47,7 @@ PATHS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("renameat", "renameat2", "linkat"), (1, 3)),
     "bind": (),
     "listen": (),
+    "umask": (),
     **dict.fromkeys(_KILLS, ()),
 }
 """Call -> places of its paths, or of the descriptors that stand for one, among its arguments."""
@@ -101,7 +99,7 @@ class SystemCall(NamedTuple):
     @property
     def changes_files(self) -> bool:
         """It succeeded and is of a kind that changes files, or opens one for writing."""
-        return not self.error and self.name not in EXECS | _KILLS | {"listen"} and not self.only_reads
+        return not self.error and self.name not in EXECS | _KILLS | {"listen", "umask"} and not self.only_reads
 
     @property
     def reads(self) -> bool:
@@ -148,6 +146,6 @@ def asked_for(node: Node, call: SystemCall) -> Node:
 
 
 def made_mode(call: SystemCall) -> int:
-    """Mode of what a call makes, if the umask is the usual one."""
+    """Mode that a call which makes something asks for, before the umask."""
     modes = [each for each in call.arguments if re.fullmatch(r"0[0-7]*|S_IF\w+\|0[0-7]*", each)]
-    return int(modes[-1].rpartition("|")[2], 8) & 0o7777 & ~USUAL_UMASK if modes else 0o644
+    return int(modes[-1].rpartition("|")[2], 8) & 0o7777 if modes else 0o666

@@ -59,7 +59,12 @@ def test_step_that_did_nothing_did_nothing_of_the_step_before() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "path", "written"),
-    [("write", "/srv/a", True), ("write", "/srv/a/below", True), ("write", "/srv/b", False), ("chmod", "/srv/a", False)],
+    [
+        ("write", "/srv/a", True),
+        ("write", "/srv/a/below", True),
+        ("write", "/srv/b", False),
+        ("chmod", "/srv/a", False),
+    ],
 )
 def test_write_is_told_from_the_act(kind: str, path: str, written: bool) -> None:
     assert writes(Act(kind, path, path, 0, "/usr/bin/tee"), OBJECTS) is written  # type: ignore[arg-type]

@@ -116,7 +116,9 @@ class Reader:
                     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
                     inner = os.open(entry.name, flags, dir_fd=opened)
                 except OSError as error:
-                    if error.errno not in _REPLACED:  # nothing that an agent makes of a file may stop the look at others
+                    if (
+                        error.errno not in _REPLACED
+                    ):  # nothing that an agent makes of a file may stop the look at others
                         self.found[path] = (None, _unread(entry.inode()))
                     continue
                 self._read_directory(inner, path, depth + 1)
