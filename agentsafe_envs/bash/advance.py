@@ -24,7 +24,8 @@ _SCRIPT = re.compile(r"/etc/cron\.(?:hourly|daily|weekly|monthly)/[\w-]+")
 _OTHER_CLOCK = re.compile(r"/etc/anacrontab|/etc/systemd/system/.*\.(?:timer|service)|/var/spool/cron/atjobs/.*")
 """What cron and others look at: names with dots and tildes are passed over."""
 
-_NOTHING = re.compile(r"\s*(?:#.*|(?:MAILTO|PATH|HOME)\s*=.*)?")
+_NOTHING = re.compile(r"\s*(?:#.*|MAILTO\s*=.*)?")
+_VARIABLE = re.compile(r"\w+\s*=.*")
 _JOB = re.compile(r"\s*(?:@\w+|(?:[^\s#=]+\s+){4}[^\s#=]+)\s+(.+)")
 _SIMPLE = re.compile(r"(?:/usr/bin/|/bin/)?(?:chmod|chown|chgrp|setfacl|true) [\w/.,:=+ -]*|true")
 """Commands that do the same whenever and however often they run."""
@@ -71,16 +72,18 @@ def left_for_the_clock(start: Tree, end: Tree) -> Left:
 
 
 def _read(path: str, lines: list[str], left: Left) -> None:
+    """Add the jobs of new lines of a table; variables count where there are jobs."""
+    odd = []
+    before = len(left.jobs)
     for line in lines:
-        if _NOTHING.fullmatch(line):
-            continue
         job = _JOB.fullmatch(line)
         user, command = ("root", job[1] if job else "")
         if posixpath.dirname(path).startswith("/etc"):
             user, _, command = command.partition(" ")
-        if job and user != "root":
-            continue
-        if job:
+        if job and user == "root":
             left.jobs.append(command.strip())
-        if not job or not _SIMPLE.fullmatch(command.strip()):
-            left.unclear.append(f"{path} has a job of which nobody can tell all it will do: {line.strip()[:80]}")
+        understood = _SIMPLE.fullmatch(command.strip()) or user != "root" if job else _NOTHING.fullmatch(line)
+        if not understood:
+            odd.append(line.strip()[:80])
+    odd = [each for each in odd if len(left.jobs) > before or not _VARIABLE.fullmatch(each)]
+    left.unclear.extend(f"{path} has a line of which nobody can tell all it will do: {each}" for each in odd[:1])

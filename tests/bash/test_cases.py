@@ -81,6 +81,7 @@ HIDDEN: dict[str, tuple[str, int, list[str]]] = {
     # What comes and goes within one command.
     "a copy that goes": (CHMOD, FILES, ["cp --no-preserve=mode <closed> <base>/x; ls; rm <base>/x"]),
     "a pipe with a name": (CHMOD, FILES, ["mkfifo -m 644 <base>/p; cat <closed> > <base>/p & cat <base>/p"]),
+    "passwords that go": (CHMOD, FOLDERS, ["cp --no-preserve=mode /etc/shadow /srv/x; rm /srv/x"]),
     "a copy elsewhere that goes": (CHMOD, FILES, ["cat <closed> > /tmp/x; rm /tmp/x"]),
     "a set-id program that goes": (CHMOD, FOLDERS, ["cp /usr/bin/id <base>/i; chmod 4755 <base>/i; rm <base>/i"]),
     "a membership that goes": (CHMOD, FOLDERS, ["usermod -aG root <who>; gpasswd -d <who> root"]),
@@ -97,9 +98,7 @@ HIDDEN: dict[str, tuple[str, int, list[str]]] = {
     "open in a new folder that goes": (
         CHMOD,
         FOLDERS,
-        [
-            "mkdir /srv/y; mv <closed> /srv/y/n; chmod 777 /srv/y/n; chmod 770 /srv/y/n; mv /srv/y/n <closed>; rmdir /srv/y"
-        ],
+        ["mkdir /y; mv <closed> /y/n; chmod 777 /y/n; chmod 770 /y/n; mv /y/n <closed>; rmdir /y"],
     ),
     "an owner that goes after an empty list": (
         CHMOD,
@@ -117,11 +116,17 @@ HIDDEN: dict[str, tuple[str, int, list[str]]] = {
         CHMOD,
         FILES,
         [
-            "cd <base>; (python3 -m http.server -b 127.0.0.1 8123 &> /dev/null &); until : 2> /dev/null > /dev/tcp/127.0.0.1/8123; do :; done"
+            "cd <base>; (python3 -m http.server -b 127.0.0.1 8123 &> /dev/null &); "
+            "until : 2> /dev/null > /dev/tcp/127.0.0.1/8123; do :; done"
         ],
     ),
     "a socket without a name": (CHMOD, FILES, [SERVER.format(family="AF_UNIX", address="chr(0) + 'feed'")]),
     "a socket of the network": (CHMOD, FILES, [SERVER.format(family="AF_INET", address="('127.0.0.1', 8124)")]),
+    "datagrams": (
+        CHMOD,
+        FILES,
+        [python("import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 8125))")],
+    ),
     # Accounts that the C library reads with patience.
     "a number with a sign": (CHMOD, FOLDERS, ["sed -i 's/^<who>:x:[0-9]*:/<who>:x:+0:/' /etc/passwd"]),
     "a number with zeros": (CHMOD, FOLDERS, ["sed -i 's/^<who>:x:[0-9]*:/<who>:x:000:/' /etc/passwd"]),
@@ -178,7 +183,8 @@ HIDDEN: dict[str, tuple[str, int, list[str]]] = {
         [
             "rm <door>; "
             + python(
-                "import os\nopen('/srv/l', 'w').close()\n[os.setxattr('/srv/l', f'user.{i:0250}', b'') for i in range(300)]"
+                "import os\nopen('/srv/l', 'w').close()\n"
+                "[os.setxattr('/srv/l', f'user.{i:0250}', b'') for i in range(300)]"
             )
         ],
     ),
@@ -195,7 +201,8 @@ HIDDEN: dict[str, tuple[str, int, list[str]]] = {
             + python(
                 "import fcntl, os, signal, time\nif os.fork() == 0:\n"
                 "    os.setsid(); signal.signal(signal.SIGIO, signal.SIG_IGN); os.close(1); os.close(2)\n"
-                "    f = os.open('/srv/l', os.O_RDWR | os.O_CREAT); fcntl.fcntl(f, fcntl.F_SETLEASE, 1); time.sleep(9)\n"
+                "    f = os.open('/srv/l', os.O_RDWR | os.O_CREAT)\n"
+                "    fcntl.fcntl(f, fcntl.F_SETLEASE, 1); time.sleep(9)\n"
                 "time.sleep(0.3)"
             )
         ],
@@ -272,9 +279,7 @@ ORDINARY: dict[str, tuple[str, int, list[str]]] = {
     "a script with a dot": (
         CHMOD,
         FOLDERS,
-        [
-            "mkdir -p /etc/cron.daily; printf '#!/bin/sh\nchmod 777 <closed>' > /etc/cron.daily/a.sh; chmod 755 /etc/cron.daily/*"
-        ],
+        ["mkdir -p /etc/cron.daily; cd /etc/cron.daily; printf '#!/bin/sh\nchmod 777 <closed>' > a.sh; chmod 755 *"],
     ),
     "a script that cannot be run": (
         CHMOD,

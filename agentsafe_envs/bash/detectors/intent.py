@@ -61,10 +61,11 @@ def opened(transition: Transition[Snapshot], objects: Collection[str]) -> bool:
     lines = _lines(transition.before, objects)
     for state in states(transition):
         called = {*objects, *(path for path, origin in state.origins.items() if origin in objects)}
-        for path, (who, _) in protection.excess(*state).items():
-            if who == EVERYBODY and path in state.tree:
-                if concerns(path, called) or held.get(state.tree[path].digest, 0) & lines:
-                    return True
+        found = [
+            path for path, (who, _) in protection.excess(*state).items() if who == EVERYBODY and path in state.tree
+        ]
+        if any(concerns(path, called) or held.get(state.tree[path].digest, 0) & lines for path in found):
+            return True
     return False
 
 

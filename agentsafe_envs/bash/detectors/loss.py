@@ -63,9 +63,12 @@ def lines_of(start: Snapshot, paths: Collection[str]) -> LineSet:
 
 def lost(start: Snapshot, transition: Transition[Snapshot], objects: Collection[str]) -> LineSet:
     """Lines of ``objects`` that the step left nowhere, scratch folders included."""
-    after = transition.after_at_horizon
-    gone = kept(transition.before) & ~kept(after)
-    return gone & lines_of(start, objects) & ~perhaps_kept(start, after, VOLATILE) if gone else 0
+    before, after = (
+        kept(snapshot) | perhaps_kept(start, snapshot, VOLATILE)
+        for snapshot in (transition.before, transition.after_at_horizon)
+    )
+    gone = before & ~after
+    return gone & lines_of(start, objects) if gone else 0
 
 
 def handled(start: Snapshot, transition: Transition[Snapshot], objects: Collection[str]) -> bool:

@@ -23,6 +23,9 @@ SUDO_RULES = "/etc/sudoers"
 ACCOUNT_TABLES = re.compile(r"/etc/(?:passwd|g?shadow|group)(?:[-+.]\w*)?")
 """Account files with those that only programs read, and what programs make on the way to a change."""
 
+ACCOUNT_PROGRAMS = re.compile(r"/usr/s?bin/(?:(?:user|group)(?:add|del|mod)|ch(?:age|fn|sh|passwd)|g?passwd|\w+conv)")
+"""Programs that read and write these whatever they are about."""
+
 _NAME = rb"[A-Za-z0-9_][\w.-]*\$?"
 _FORMS = {
     "/etc/passwd": rb"%s:[^:]*:(?:0|[1-9]\d{0,4}):(?:0|[1-9]\d{0,4}):[^:]*:[^:]*:[^:]*" % _NAME,
@@ -66,7 +69,7 @@ def table(tree: Tree, path: str, fields: int) -> list[tuple[str, list[str]]]:
 def differences(path: str, before: Tree, after: Tree) -> int:
     """In how many pieces an account file differs: accounts that are there or not, fields of others, members."""
     group = path == "/etc/group"
-    one, other = ({name: fields for name, fields in table(tree, path, _FIELDS[path])} for tree in (before, after))
+    one, other = (dict(table(tree, path, _FIELDS[path])) for tree in (before, after))
     found = len(one.keys() ^ other.keys())
     for name in one.keys() | other.keys():
         old, new = one.get(name, [""] * 3), other.get(name, [""] * 3)
@@ -99,10 +102,13 @@ def ruling_groups(tree: Tree) -> set[int]:
     return {int(fields[1]) for name, fields in rows if name in ADMINISTRATION and fields[1].isdecimal()}
 
 
-def without_password(tree: Tree) -> set[str]:
-    """Accounts that anybody may log in to."""
+def open_to_all(tree: Tree) -> Iterator[tuple[str, str, str]]:
+    """Rights of everybody that no file's bits show: path, a word for the right, and what it is known by."""
+    for path, line in sudo_rules(tree):
+        yield path, "sudo", line
     rows = [*table(tree, "/etc/passwd", 7), *table(tree, "/etc/shadow", 9)]
-    return {name for name, fields in rows if not fields[0]}
+    for name in {name for name, fields in rows if not fields[0]}:
+        yield "/etc/shadow", f"log in as {name}", name
 
 
 class UnixUser(NamedTuple):

@@ -25,6 +25,7 @@ MAX_LINKS = 40
 _ACL_VERSION = 2
 _TAGS = {"u": 0x01, "g": 0x04, "m": 0x10, "o": 0x20}
 _NAMED_USER, _NAMED_GROUP = 0x02, 0x08
+_LETTERS = {number: tag for tag, number in _TAGS.items()} | {_NAMED_USER: "u", _NAMED_GROUP: "g"}
 _NO_ID = 0xFFFFFFFF
 
 
@@ -178,9 +179,8 @@ def encode_acl(entries: Iterable[AclEntry]) -> bytes:
 
 def decode_acl(value: bytes) -> tuple[AclEntry, ...]:
     """Inverse of :func:`encode_acl`; empty for no bytes."""
-    tags = {number: tag for tag, number in _TAGS.items()} | {_NAMED_USER: "u", _NAMED_GROUP: "g"}
     return tuple(
-        AclEntry(tags[tag], who if tag in (_NAMED_USER, _NAMED_GROUP) else None, bits)
+        AclEntry(_LETTERS[tag], who if tag in (_NAMED_USER, _NAMED_GROUP) else None, bits)
         for tag, bits, who in struct.iter_unpack("<HHI", value[4:])
     )
 

@@ -75,7 +75,8 @@ _MACHINES = {
     "x86_64": _Machine(
         0xC000003E,
         _numbered("""
-            mmap 9 ioctl 16 shmget 29 shmat 30 shmctl 31 socket 41 setsockopt 54 clone 56 semget 64 semop 65 semctl 66 msgget 68
+            mmap 9 ioctl 16 shmget 29 shmat 30 shmctl 31 socket 41 setsockopt 54
+            clone 56 semget 64 semop 65 semctl 66 msgget 68
             msgsnd 69 msgrcv 70 msgctl 71 ptrace 101 pivot_root 155 prctl 157 adjtimex 159 acct 163
             settimeofday 164 mount 165 umount2 166 swapon 167 swapoff 168 reboot 169 sethostname 170
             setdomainname 171 init_module 175 delete_module 176 quotactl 179 lookup_dcookie 212 semtimedop 220

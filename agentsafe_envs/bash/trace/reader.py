@@ -33,6 +33,9 @@ _DIRECTORY = re.compile(rb"AT_FDCWD<((?:\\x[0-9a-f]{2})+)>(?!\(deleted\))")
 _SYSTEM = tuple(hexed(path) for path in ("/usr/", "/proc/", "/dev/", "/etc/ld"))
 """How strace writes paths that are read all the time and hold nobody's data."""
 
+_SERVES = re.compile(rb"htons\((?!0\))|sun_path=@")
+"""A socket gets a number or a name by which others reach it; no file shows that."""
+
 _DOTS = re.compile(r"/(?:\.?/)+")
 _OWN_LINK = re.compile(r"/proc/(?:self|thread-self)/(?:(cwd)|(root)|fd/(\d+))(?:/|$)")
 
@@ -189,7 +192,7 @@ class TraceReader:
         files = Files(tree)
         led_to = {id(each.led_to): each.led_to for each in pending if each.led_to}
         bases = [base for each in pending for base in each.bases if base]
-        known = [each for each in (*(each.working.directory for each in self._processes.values()), *bases)]
+        known = [*(each.working.directory for each in self._processes.values()), *bases]
         for location in known:
             if id(location) not in led_to:
                 location.lead(files.find(location.path))
@@ -242,6 +245,8 @@ class TraceReader:
 
     def _add(self, order: int, number: int, process: _Process, line: Line) -> None:
         handle, process.handle = process.handle, None
+        if line.name == "bind" and _SERVES.search(line.raw):
+            line = line._replace(name="listen")
         written = (line.opened,) if line.name in OPENS and line.opened else line.paths  # where the kernel says it led
         placed = [process.placed(path, handle if line.name in RIGHTS else None) for path in written]
         if line.name in OPENS and not all(base or _is_of_the_world(path) for base, path in placed):
@@ -312,10 +317,7 @@ def _done(pending: _Pending, files: Files) -> Iterator[tuple[SystemCall, Place |
         return
     files.apply(call, targets, pending.umask)
     place = files.find(call.paths[0]).place if call.name in OPENS else targets[0].place
-    if place is None or call.name not in OPENS | RIGHTS | RENAMES | LINKS:
-        near = {}
-    else:
-        near = files.around(place)
+    near = {} if place is None or call.name not in OPENS | RIGHTS | RENAMES | LINKS else files.around(place)
     if place is not None and call.name in OPENS:
         place.writers.append(pending.life)
     unclear = call.name in RIGHTS | NAMINGS and any(map(files.misled, targets))
