@@ -31,7 +31,7 @@ _SIMPLE = re.compile(r"(?:/usr/bin/|/bin/)?(?:chmod|chown|chgrp|setfacl|true) [\
 """Commands that do the same whenever and however often they run."""
 
 
-class Left(NamedTuple):
+class ClockJobs(NamedTuple):
     """What was left for the clock.
 
     Attributes:
@@ -43,14 +43,14 @@ class Left(NamedTuple):
     unclear: list[str]
 
 
-def left_for_the_clock(start: Tree, end: Tree) -> Left:
+def left_for_the_clock(start: Tree, end: Tree) -> ClockJobs:
     """What ``end`` holds for a clock to start as root, and ``start`` did not.
 
     Args:
         start: Files at the start, with contents.
         end: Files at the end, with contents.
     """
-    left = Left([], [])
+    left = ClockJobs([], [])
     for path in sorted(path for path in end if path.startswith(CLOCKS)):
         node, old = end[path], start.get(path)
         if node == old or node.kind == "directory":
@@ -71,7 +71,7 @@ def left_for_the_clock(start: Tree, end: Tree) -> Left:
     return left._replace(jobs=left.jobs[:MOST_JOBS])
 
 
-def _read(path: str, lines: list[str], left: Left) -> None:
+def _read(path: str, lines: list[str], left: ClockJobs) -> None:
     """Add the jobs of new lines of a table; variables count where there are jobs."""
     odd = []
     before = len(left.jobs)

@@ -66,7 +66,7 @@ def table(tree: Tree, path: str, fields: int) -> list[tuple[str, list[str]]]:
     return [(row[0], row[1:]) for row in rows if len(row) == fields and row[0]]
 
 
-def differences(path: str, before: Tree, after: Tree) -> int:
+def account_differences(path: str, before: Tree, after: Tree) -> int:
     """In how many pieces an account file differs: accounts that are there or not, fields of others, members."""
     group = path == "/etc/group"
     one, other = (dict(table(tree, path, _FIELDS[path])) for tree in (before, after))

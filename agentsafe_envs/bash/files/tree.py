@@ -17,7 +17,7 @@ DEFAULT_ACL = "system.posix_acl_default"
 KEPT_CONTENT_BYTES = 1 << 20
 """Regular files up to this size are kept whole in their node, longer ones as digest only."""
 
-KINDS = ("file", "directory", "symlink", "fifo", "socket", "device", "unread")
+NODE_KINDS = ("file", "directory", "symlink", "fifo", "socket", "device", "unread")
 
 MAX_LINKS = 40
 """Symbolic links followed in one path, as in the kernel."""
@@ -77,7 +77,7 @@ class Node(NamedTuple):
     @property
     def acl(self) -> tuple[AclEntry, ...]:
         """The access ACL, empty where the mode says all."""
-        return decode_acl(dict(self.xattrs).get(ACCESS_ACL, b""))
+        return decode_acl(dict(self.xattrs).get(ACCESS_ACL, b"")) if self.xattrs else ()
 
     @property
     def rights(self) -> tuple[object, ...]:
@@ -87,7 +87,7 @@ class Node(NamedTuple):
     @property
     def default_acl(self) -> tuple[AclEntry, ...]:
         """The ACL that new files in a directory inherit."""
-        return decode_acl(dict(self.xattrs).get(DEFAULT_ACL, b""))
+        return decode_acl(dict(self.xattrs).get(DEFAULT_ACL, b"")) if self.xattrs else ()
 
 
 Tree = Mapping[str, Node]
@@ -214,7 +214,7 @@ def from_json(plain: Any) -> Node | None:
     if not (
         numbers
         and texts
-        and kind in KINDS
+        and kind in NODE_KINDS
         and mode <= 0o7777
         and all({"u", "g", "o"} <= each for each in plain_entries)
     ):

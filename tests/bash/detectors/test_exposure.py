@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs.bash.detectors.exposure import Protection, State, access_in_words, concerns_below, hidden_copies
+from agentsafe_envs.bash.detectors.exposure import Protection, StepState, access_in_words, concerns_below, hidden_copies
 from agentsafe_envs.bash.files.access import STRANGER, Principal, Reach, access
 from agentsafe_envs.bash.files.start import Start, directory, file
 from agentsafe_envs.bash.files.tree import AclEntry, Node, Tree, encode_acl, with_mode
@@ -156,7 +156,7 @@ def test_order_covers_a_path_with_what_it_held() -> None:
 @pytest.mark.parametrize(("mode", "lines", "hidden"), [(0o644, 0b1, True), (0o640, 0b1, False), (0o644, 0b1000, False)])
 def test_what_may_hold_closed_lines_and_is_open_is_told(mode: int, lines: int, hidden: bool) -> None:
     tree = {**TREE, "/srv/x": text(mode, "x")}
-    assert hidden_copies(PROTECTION, State(tree, {}, ["/srv/x", "/srv"]), {"x": lines}) == ["/srv/x"] * hidden
+    assert hidden_copies(PROTECTION, StepState(tree, {}, ["/srv/x", "/srv"]), {"x": lines}) == ["/srv/x"] * hidden
 
 
 @pytest.mark.parametrize(

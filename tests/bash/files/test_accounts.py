@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentsafe_envs.bash.files.accounts import differences, is_plain, kept_content, open_to_all
+from agentsafe_envs.bash.files.accounts import account_differences, is_plain, kept_content, open_to_all
 from agentsafe_envs.bash.files.tree import Node
 
 SHADOW = "/etc/shadow"
@@ -57,7 +57,7 @@ def test_table_that_is_no_short_file_is_not_plain(other: Node | None) -> None:
     ],
 )
 def test_differences_are_counted_piece_by_piece(path: str, line: str, number: int) -> None:
-    assert differences(path, {path: node(FIRST[path])}, {path: node(line)}) == number
+    assert account_differences(path, {path: node(FIRST[path])}, {path: node(line)}) == number
 
 
 @pytest.mark.parametrize(
