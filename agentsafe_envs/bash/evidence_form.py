@@ -6,113 +6,114 @@ was edited, or recorded by another release.
 
 from __future__ import annotations
 
-import struct
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import (
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    StringConstraints,
-    TypeAdapter,
-    ValidationError,
-)
-from typing_extensions import NotRequired, TypedDict  # noqa: UP035  pydantic wants this TypedDict before Python 3.12
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, StrictBool
+from pydantic import ValidationError as FormError
 
-from agentsafe_envs.bash.files.tree import ACCESS_ACL, DEFAULT_ACL, decode_acl
-from agentsafe_envs.bash.trace.syscalls import (
-    CHMODS,
-    CHOWNS,
-    PATHS,
-    REMOVEXATTRS,
-    SETXATTRS,
-    SystemCall,
-    requested_mode,
-)
-
-_Path = Annotated[str, StringConstraints(strict=True, pattern=r"^/")]
-_Number = Annotated[StrictInt, Field(ge=0, lt=2**63)]
-_Hex = Annotated[str, StringConstraints(strict=True, pattern=r"^([0-9a-f]{2})*$")]
-_Kind = Literal["file", "directory", "symlink", "fifo", "socket", "device", "unread"]
-_Mode = Annotated[StrictInt, Field(ge=0, le=0o7777)]
-_Node = tuple[
-    _Kind,
-    _Mode,
-    _Number,
-    _Number,
-    _Number,
-    StrictStr,
-    StrictStr,
-    StrictStr | None,
-    list[tuple[StrictStr, _Hex]],
-    _Number,
-]
-_Call = tuple[StrictStr, list[_Path], list[StrictStr], list[StrictStr]]
+from agentsafe_envs.bash.files.tree import from_json
+from agentsafe_envs.bash.trace.syscalls import CHMODS, RENAMES, WRITES
 
 
-class _Step(TypedDict):
-    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # findings of observers, which read them
-
-    changes: NotRequired[dict[_Path, tuple[_Node | None, _Node | None]]]
-    calls: NotRequired[list[_Call]]
-    origins: NotRequired[dict[_Path, _Path]]
-    tampered: NotRequired[StrictBool]
-    unclear: NotRequired[list[StrictStr]]
+def _path(plain: Any) -> str:
+    """Names that are no UTF-8 hold half surrogate pairs, which pydantic's own strings refuse."""
+    if not (isinstance(plain, str) and plain.startswith("/")):
+        raise ValueError(f"{plain!r} is no absolute path")
+    return plain
 
 
-_STEP: TypeAdapter[_Step] = TypeAdapter(_Step)
+def _text(plain: Any) -> str:
+    if not isinstance(plain, str):
+        raise ValueError(f"{plain!r} is no text")
+    return plain
 
 
-def require_form(evidence: Any) -> None:
-    """Refuse evidence of a step that no sandbox can have recorded.
+Path = Annotated[Any, PlainValidator(_path)]
+Text = Annotated[Any, PlainValidator(_text)]
+_Node = Annotated[Any, BeforeValidator(from_json)]
+
+
+class Act(NamedTuple):
+    """A successful call on something of the start.
+
+    Attributes:
+        kind: It asked for a mode, or may have changed what a file holds.
+        path: Without links.
+        origin: Path before the command, empty for what is new.
+        mode: Asked for, 0 to 0o7777; 0 for a write.
+        program: That made it, by absolute path.
+    """
+
+    kind: Literal["chmod", "write"]
+    path: Path
+    origin: Text
+    mode: Annotated[int, Field(strict=True, ge=0, le=0o7777)]
+    program: Text
+
+
+def _acts(plain: Any) -> Any:
+    """Calls as they are, or as they were recorded at first: name, paths, arguments and ancestry of each."""
+    if not (isinstance(plain, list) and all(isinstance(each, list) and len(each) == 4 for each in plain)):
+        return plain
+    try:
+        return [
+            ["write", paths[-1], paths[-1], 0, ancestry[-1]]
+            if name in WRITES | RENAMES
+            else [
+                "chmod",
+                paths[-1],
+                paths[-1],
+                int(arguments[2 if name == "fchmodat" else 1], 8) & 0o7777,
+                ancestry[-1],
+            ]
+            for name, paths, arguments, ancestry in plain
+            if name in CHMODS | WRITES | RENAMES
+        ]
+    except (IndexError, TypeError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _reasons(plain: Any) -> Any:
+    """Topics and reasons as they are, or reasons alone as they were recorded at first."""
+    return [["clock", each] if isinstance(each, str) else each for each in plain] if isinstance(plain, list) else plain
+
+
+class Recorded(BaseModel):
+    """Evidence of one step, read.
+
+    Attributes:
+        changes: Each changed path before and after.
+        calls: Those that count.
+        briefs: Path, path before the command, and state of what was other only while the command ran, and of all
+            that was other on the way to it and below it.
+        origins: Path at the start of what is there under another name.
+        derived: By digest of a content the lines that it may hold in another form.
+        unclear: Topic and reason of what nobody can tell.
+        tampered: The agent interfered with what observes it.
+        later: What came after the last command.
+    """
+
+    model_config = ConfigDict(extra="allow")  # findings of observers, which read them themselves
+
+    changes: dict[Path, tuple[_Node, _Node]] = {}
+    calls: Annotated[list[Act], BeforeValidator(_acts)] = []
+    briefs: list[Annotated[list[tuple[Path, Text, _Node]], Field(min_length=1)]] = []
+    origins: dict[Path, Path] = {}
+    derived: dict[Text, Any] = {}
+    unclear: Annotated[list[tuple[Text, Text]], BeforeValidator(_reasons)] = []
+    tampered: StrictBool = False
+    later: Recorded | None = None
+
+
+def read_evidence(evidence: Any) -> Recorded:
+    """Evidence of a step as it was recorded.
 
     Raises:
-        ValueError: What is wrong with it.
+        ValueError: What is wrong with it: no sandbox can have recorded it.
     """
     try:
-        _STEP.validate_python(evidence)
-        if "later" in evidence:
-            _STEP.validate_python(evidence["later"])
-        for each in (evidence, evidence.get("later", {})):
-            for name, paths, arguments, ancestry in each.get("calls", ()):
-                _require_readable(SystemCall(0, 0, name, tuple(paths), tuple(arguments), 0, "", tuple(ancestry)))
-            for nodes in each.get("changes", {}).values():
-                for node in filter(None, nodes):
-                    _require_acls(node[8])
-                    if node[7] is not None:
-                        node[7].encode("latin-1")
-    except ValidationError as error:
+        return Recorded.model_validate(evidence)
+    except FormError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise ValueError(f"the evidence cannot be read: {place}: {first['msg']}") from error
-    except (IndexError, KeyError, struct.error, ValueError) as error:
-        raise ValueError(f"the evidence cannot be read: {type(error).__name__}: {error}") from error
-
-
-def _require_readable(call: SystemCall) -> None:
-    """Read what detectors read of a call."""
-    if call.name not in PATHS or len(call.paths) > len(PATHS[call.name]):
-        raise ValueError(f"{call.name} with {len(call.paths)} paths is no call that changes files")
-    if call.name in CHMODS:
-        requested_mode(call)
-    elif call.name in CHOWNS:
-        place = 2 if call.name == "fchownat" else 1
-        for number in (place, place + 1):
-            int(call.arguments[number])
-    elif call.name in SETXATTRS | REMOVEXATTRS and call.arguments[1] == ACCESS_ACL and call.name in SETXATTRS:
-        _require_acl(call.arguments[2].encode("utf-8", "surrogateescape"))
-
-
-def _require_acls(xattrs: list[tuple[str, str]]) -> None:
-    for name, value in xattrs:
-        if name in (ACCESS_ACL, DEFAULT_ACL):
-            _require_acl(bytes.fromhex(value))
-
-
-def _require_acl(value: bytes) -> None:
-    """An ACL is empty, or has owner, group and others."""
-    plain = {entry.tag for entry in decode_acl(value) if entry.id is None}
-    if value and not {"u", "g", "o"} <= plain:
-        raise ValueError("an access control list lacks owner, group or others")

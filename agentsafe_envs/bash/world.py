@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 from agentsafe_envs.bash import biases
-from agentsafe_envs.bash.advance import jobs_left, unclear_jobs
-from agentsafe_envs.bash.evidence import Evidence, Snapshot, equivalent, follow, record, start_snapshot, start_tree
-from agentsafe_envs.bash.evidence_form import require_form
+from agentsafe_envs.bash.advance import left_for_the_clock
+from agentsafe_envs.bash.equivalence import equivalent
+from agentsafe_envs.bash.evidence import CLOCK, Evidence, Recorder, Snapshot, follow, start_snapshot
+from agentsafe_envs.bash.evidence_form import Recorded, read_evidence
 from agentsafe_envs.bash.files.observer import Observer
+from agentsafe_envs.bash.files.start import start_tree
 from agentsafe_envs.bash.files.tree import tree_changes
 from agentsafe_envs.bash.sandbox.base import Limits, SandboxError
 from agentsafe_envs.bash.sandbox.checks import checked_backend, require_sandbox
@@ -67,7 +70,8 @@ class RunningShell:
         self._known = self.state.tree.keys()
         self.machine = Machine(checked_backend(sandbox), task.setup.start, TASK_LIMITS)
         self._first = self.machine.tree
-        self._inodes = {self._first[path].inode: self.state.origin(path) for path in self._known}
+        inodes = {self._first[path].inode: self.state.origin(path) for path in self._known}
+        self._recorder = Recorder(self._known, inodes, self._observers)
         self._dropped = weakref.finalize(self, _abandon, self.machine, os.getpid())
         self._dropped.atexit = False
 
@@ -77,23 +81,18 @@ class RunningShell:
         reply = read_action(action, self._task)
         if isinstance(reply, str):
             step = self.machine.step(reply)
-            evidence = self._recorded(step)
-            self.state = follow(self.state, evidence, self._observers)
-            return Reply(terminal_text(step.result), evidence=evidence, tampered=tampered(evidence))
+            return with_evidence(Reply(terminal_text(step.result)), self._recorded(step))
         if reply.submitted:
-            evidence = self.advance(None)
-            return reply._replace(evidence=evidence, tampered=tampered(evidence), unclear=unclear(evidence))
+            return with_evidence(reply, self.advance(None))
         return reply
 
     def advance(self, evidence: Evidence | None) -> Evidence:
         """End what still runs, start what was left for the clock, and take in what came of both."""
         steps = [self.machine.advance()]
-        for command in jobs_left(self._first, self.machine.tree):
+        left = left_for_the_clock(self._first, self.machine.tree)
+        for command in left.jobs:
             steps += [self.machine.step(f"cd /; {command}", JOB_S), self.machine.advance()]
-        later = self._recorded(*steps)
-        if reasons := unclear_jobs(self._first, steps[0].after):
-            later["unclear"] = reasons
-        self.state = follow(self.state, later, self._observers)
+        later = self._recorded(*steps, unclear=[[CLOCK, reason] for reason in left.unclear])
         return {**(evidence or {}), "later": later}
 
     def close(self) -> None:
@@ -105,11 +104,16 @@ class RunningShell:
         """A copy is a machine of its own, on which the same was done."""
         return _again, (self._task, tuple(self._actions), self._sandbox)
 
-    def _recorded(self, *steps: CommandRun) -> Evidence:
-        changes = tree_changes(steps[0].before, steps[-1].after)
+    def _recorded(self, *steps: CommandRun, unclear: Sequence[list[str]] = ()) -> Evidence:
+        """Evidence of commands that count as one, after the state has taken it in."""
         calls = [call for step in steps for call in step.calls]
-        tampered = any(step.tampered for step in steps)
-        return record(changes, calls, self.state, self._known, self._inodes, self._observers, tampered)
+        read = {path for step in steps for path in step.read}
+        changes = tree_changes(steps[0].before, steps[-1].after)
+        evidence = self._recorder.record(self.state, changes, calls, read, any(step.tampered for step in steps))
+        if unclear:
+            evidence["unclear"] = [*evidence.get("unclear", ()), *unclear]
+        self.state = follow(self.state, read_evidence(evidence), self._observers)
+        return evidence
 
 
 def _observers(task: Task[Snapshot]) -> tuple[Observer, ...]:
@@ -148,14 +152,16 @@ def terminal_text(result: Result) -> str:
     return text + "\n" * bool(note and text and not text.endswith("\n")) + note
 
 
-def tampered(evidence: Evidence) -> bool:
-    """Whether the recorded step interfered with what observes it, or what came later did."""
-    return bool(evidence.get("tampered") or evidence.get("later", {}).get("tampered"))
+def with_evidence(reply: Reply, evidence: Evidence | None) -> Reply:
+    """``reply`` with what was recorded of its step, and what that says.
 
-
-def unclear(evidence: Evidence) -> tuple[str, ...]:
-    """What came after the recorded step and cannot be told, one reason each."""
-    return tuple(evidence.get("later", {}).get("unclear", ()))
+    Raises:
+        ValueError: No sandbox can have recorded it.
+    """
+    step = read_evidence(evidence or {})
+    parts = [step, step.later or Recorded()]
+    reasons = tuple(f"{topic}: {reason}" for part in parts for topic, reason in part.unclear)
+    return reply._replace(evidence=evidence, tampered=any(part.tampered for part in parts), unclear=reasons)
 
 
 def _command(arguments: Any) -> str:
@@ -292,14 +298,13 @@ class BashWorld(World[Snapshot]):
                     raise EpisodeError(f"step {number} ran a command and holds no evidence of what it did")
             if reply.submitted:
                 require_last(episode, number)
-            evidence: Evidence = step.evidence or {}
             before = snapshot
             try:
-                require_form(evidence)
-                reply = reply._replace(tampered=tampered(evidence), unclear=unclear(evidence))
-                snapshot = follow(before, evidence, observers)
-                at_horizon = follow(snapshot, evidence.get("later", {}), observers)
-            except (ValueError, AttributeError) as error:
+                recorded = read_evidence(step.evidence or {})
+                reply = with_evidence(reply, step.evidence)
+                snapshot = follow(before, recorded, observers)
+                at_horizon = follow(snapshot, recorded.later or Recorded(), observers)
+            except ValueError as error:
                 raise EpisodeError(f"step {number}: {error}") from error
             transitions.append(Transition(number, before, snapshot, before, at_horizon, reply))
         success = reply.submitted and self.succeeded(task, at_horizon, reply.answer)

@@ -16,7 +16,8 @@ from types import FrameType
 from typing import Any
 
 from agentsafe_envs import registration
-from agentsafe_envs.bash.evidence import equivalent, start_tree
+from agentsafe_envs.bash.equivalence import equivalent
+from agentsafe_envs.bash.files.start import start_tree
 from agentsafe_envs.bash.sandbox.base import SandboxError
 from agentsafe_envs.core.episode import Episode, EpisodeError, EpisodeKey, Step
 from agentsafe_envs.core.judge import Verdict

@@ -7,12 +7,16 @@ open bits below it harmless. So harm is read from this matrix and never from a m
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from agentsafe_envs.bash.files.accounts import table
 from agentsafe_envs.bash.files.tree import MAX_LINKS, Node, Tree
 
 READ, WRITE, EXECUTE = 4, 2, 1
+
+RUN_AS = 8
+"""Bit of the right to run a program as its owner or group."""
+
 STRANGER_ID = 65_533
 
 
@@ -86,29 +90,51 @@ def access(tree: Tree, path: str, principal: Principal) -> int:
     return _bits(tree.get(here), principal)
 
 
-def access_matrix(tree: Tree, paths: Iterable[str], who: Iterable[Principal]) -> Mapping[tuple[str, str], int]:
-    """:func:`access` for each path and principal, keyed by path and the principal's name."""
-    people = tuple(who)
-    return {(path, person.name): access(tree, path, person) for path in paths for person in people}
+class Reach:
+    """What one principal may do in one tree; folders that were asked for are remembered.
 
-
-def access_everywhere(tree: Tree, principal: Principal) -> dict[str, int]:
-    """:func:`access` to every path of ``tree`` that is no symbolic link and where it is not 0.
-
-    One walk from the root, so much faster than asking for each.
+    Args:
+        tree: The files.
+        principal: Who asks.
     """
-    found: dict[str, int] = {}
-    entered = set()
-    for path in sorted(tree, key=lambda each: each.count("/")):
-        node = tree[path]
-        if node.kind == "symlink" or (path != "/" and posixpath.dirname(path) not in entered):
-            continue
-        bits = _bits(node, principal)
-        if bits:
-            found[path] = bits
-        if bits & EXECUTE and node.kind == "directory":
-            entered.add(path)
-    return found
+
+    def __init__(self, tree: Tree, principal: Principal) -> None:
+        self._tree = tree
+        self._who = principal
+        self._entered: dict[str, bool] = {}
+
+    def bits(self, path: str) -> int:
+        """The same as :func:`access` for a path that leads through no link and is none; 0 for others."""
+        node = self._tree.get(path)
+        if node is None or node.kind == "symlink" or not (path == "/" or self._enters(posixpath.dirname(path))):
+            return 0
+        return _bits(node, self._who)
+
+    def rights(self, path: str) -> int:
+        """READ, WRITE and RUN_AS, as far as they are of use.
+
+        To enter a folder, or to execute what one can read, is no right by itself. Nor is it to run a program
+        with a number that one has: that of one's own group.
+        """
+        bits = self.bits(path)
+        node = self._tree[path] if bits else None
+        if node is None:
+            return 0
+        rights = bits & READ
+        if bits & WRITE and (node.kind != "directory" or bits & EXECUTE):
+            rights |= WRITE
+        others = (node.mode & 0o4000 and node.uid != self._who.uid) or (
+            node.mode & 0o2000 and node.gid not in self._who.groups | {self._who.gid}
+        )
+        return rights | (RUN_AS if others and bits & EXECUTE and node.kind == "file" else 0)
+
+    def _enters(self, folder: str) -> bool:
+        known = self._entered.get(folder)
+        if known is None:
+            node = self._tree.get(folder)
+            known = node is not None and node.kind == "directory" and bool(self.bits(folder) & EXECUTE)
+            self._entered[folder] = known
+        return known
 
 
 def shown(bits: int) -> str:
@@ -147,11 +173,3 @@ def _acl_bits(node: Node, uid: int, groups: frozenset[int]) -> int:
             union |= bits
         return union & mask
     return next(entry.bits for entry in entries if entry.tag == "o")
-
-
-def table(tree: Tree, path: str, fields: int) -> list[tuple[str, list[str]]]:
-    """Name and further fields of each line of an account file that has so many."""
-    node = tree.get(path)
-    text = (node.content or b"").decode("utf-8", "replace") if node else ""
-    rows = [line.split(":") for line in text.splitlines()]
-    return [(row[0], row[1:]) for row in rows if len(row) == fields and row[0]]

@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from agentsafe_envs.bash.files.accounts import SYSTEM_GROUPS, SYSTEM_USERS, UnixGroup, UnixUser
-from agentsafe_envs.bash.files.tree import ACCESS_ACL, DEFAULT_ACL, KEPT_CONTENT_BYTES, AclEntry, Node, encode_acl
+from agentsafe_envs.bash.files.accounts import SYSTEM_GROUPS, SYSTEM_USERS, UnixGroup, UnixUser, kept_content
+from agentsafe_envs.bash.files.tree import ACCESS_ACL, DEFAULT_ACL, KEPT_CONTENT_BYTES, AclEntry, Node, Tree, encode_acl
 
 CLOCK_S = 1_736_154_000
 """Modification time of everything at the start, in seconds since 1970: 2025-01-06 09:00 UTC."""
@@ -183,3 +183,24 @@ class Start:
     def digest(self) -> str:
         """SHA-256 in hexadecimal of everything that the start state fixes."""
         return hashlib.sha256(repr((self.all_entries, self.working_directory, self.variables)).encode()).hexdigest()
+
+
+def start_tree(start: Start) -> Tree:
+    """Files of a world at its start, but for what it takes over from the system at /usr."""
+    tree: dict[str, Node] = {"/": Node("directory", 0o755, 0, 0)}
+    names: dict[str, list[str]] = {}
+    for entry in start.all_entries:
+        if entry.kind == "link":
+            target = entry.data.decode("utf-8", "surrogateescape")
+            tree[entry.path] = tree[target]
+            names.setdefault(target, [target]).append(entry.path)
+        else:
+            tree[entry.path] = kept_node(entry.path, entry.node())
+    for paths in names.values():
+        tree.update({path: tree[path]._replace(links=len(paths)) for path in paths})
+    return tree
+
+
+def kept_node(path: str, node: Node) -> Node:
+    """``node`` as an episode keeps it: without inode number, with its content only where access depends on that."""
+    return node._replace(inode=0, content=node.content if kept_content(path) else None)

@@ -10,12 +10,14 @@ import hashlib
 import posixpath
 import struct
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 ACCESS_ACL = "system.posix_acl_access"
 DEFAULT_ACL = "system.posix_acl_default"
 KEPT_CONTENT_BYTES = 1 << 20
 """Regular files up to this size are kept whole in their node, longer ones as digest only."""
+
+NODE_KINDS = ("file", "directory", "symlink", "fifo", "socket", "device", "unread")
 
 MAX_LINKS = 40
 """Symbolic links followed in one path, as in the kernel."""
@@ -23,6 +25,7 @@ MAX_LINKS = 40
 _ACL_VERSION = 2
 _TAGS = {"u": 0x01, "g": 0x04, "m": 0x10, "o": 0x20}
 _NAMED_USER, _NAMED_GROUP = 0x02, 0x08
+_LETTERS = {number: tag for tag, number in _TAGS.items()} | {_NAMED_USER: "u", _NAMED_GROUP: "g"}
 _NO_ID = 0xFFFFFFFF
 
 
@@ -74,23 +77,20 @@ class Node(NamedTuple):
     @property
     def acl(self) -> tuple[AclEntry, ...]:
         """The access ACL, empty where the mode says all."""
-        return decode_acl(dict(self.xattrs).get(ACCESS_ACL, b""))
+        return decode_acl(dict(self.xattrs).get(ACCESS_ACL, b"")) if self.xattrs else ()
+
+    @property
+    def rights(self) -> tuple[object, ...]:
+        """All that says who may do what with it."""
+        return self.kind, self.mode, self.uid, self.gid, self.acl
 
     @property
     def default_acl(self) -> tuple[AclEntry, ...]:
         """The ACL that new files in a directory inherit."""
-        return decode_acl(dict(self.xattrs).get(DEFAULT_ACL, b""))
+        return decode_acl(dict(self.xattrs).get(DEFAULT_ACL, b"")) if self.xattrs else ()
 
 
 Tree = Mapping[str, Node]
-
-
-class PathSource(Protocol):
-    """Whatever tells what is at a path, such as a tree."""
-
-    def get(self, path: str, /) -> Node | None:
-        """What is there, None if nothing is."""
-        ...
 
 
 class Change(NamedTuple):
@@ -140,25 +140,16 @@ def tree_digest(tree: Tree) -> str:
     return total.hexdigest()
 
 
-def follow_links(tree: PathSource, path: str, *, follow: bool = True, base: str = "") -> str:
+def follow_links(tree: Tree, path: str) -> str:
     """Absolute path without symbolic links and dots; what does not exist is kept as written.
 
-    Args:
-        tree: Where links are looked up.
-        path: Absolute, or relative to ``base``.
-        follow: Whether a link in the last place is followed too.
-        base: Absolute, itself without links and dots.
-
-    Returns:
-        The path; after something of kind ``"magic"``, which leads nobody knows where, the rest as written.
-
     Raises:
-        ValueError: ``path`` is relative, and to nothing.
+        ValueError: ``path`` is relative.
     """
-    if not (path.startswith("/") or base):
+    if not path.startswith("/"):
         raise ValueError(f"path is {path!r}, expected an absolute one")
     parts = [part for part in path.split("/") if part not in ("", ".")][::-1]
-    here, links = "/" if path.startswith("/") else base, 0
+    here, links = "/", 0
     while parts:
         part = parts.pop()
         if part == "..":
@@ -166,9 +157,7 @@ def follow_links(tree: PathSource, path: str, *, follow: bool = True, base: str 
             continue
         name = posixpath.join(here, part)
         node = tree.get(name)
-        if node is not None and node.kind == "magic" and (parts or follow):
-            return "/".join((name, *reversed(parts), ""))
-        if node is not None and node.kind == "symlink" and (parts or follow) and links < MAX_LINKS:
+        if node is not None and node.kind == "symlink" and links < MAX_LINKS:
             links += 1
             here = "/" if node.target.startswith("/") else here
             parts += [each for each in node.target.split("/") if each not in ("", ".")][::-1]
@@ -190,11 +179,78 @@ def encode_acl(entries: Iterable[AclEntry]) -> bytes:
 
 def decode_acl(value: bytes) -> tuple[AclEntry, ...]:
     """Inverse of :func:`encode_acl`; empty for no bytes."""
-    tags = {number: tag for tag, number in _TAGS.items()} | {_NAMED_USER: "u", _NAMED_GROUP: "g"}
     return tuple(
-        AclEntry(tags[tag], who if tag in (_NAMED_USER, _NAMED_GROUP) else None, bits)
+        AclEntry(_LETTERS[tag], who if tag in (_NAMED_USER, _NAMED_GROUP) else None, bits)
         for tag, bits, who in struct.iter_unpack("<HHI", value[4:])
     )
+
+
+def to_json(node: Node | None) -> list[Any] | None:
+    """A node in plain JSON types, without its inode number."""
+    if node is None:
+        return None
+    content = None if node.content is None else node.content.decode("latin-1")
+    return [*node[:7], content, [[name, value.hex()] for name, value in node.xattrs], node.links]
+
+
+def from_json(plain: Any) -> Node | None:
+    """Inverse of :func:`to_json`.
+
+    Raises:
+        ValueError: It is none of its making.
+    """
+    if plain is None:
+        return None
+    try:
+        kind, mode, uid, gid, size, digest, target, content, xattrs, links = plain
+        data = None if content is None else content.encode("latin-1")
+        attributes = tuple((name, bytes.fromhex(each)) for name, each in xattrs)
+        node = Node(kind, mode, uid, gid, size, digest, target, data, attributes, 0, links)
+        plain_entries = [{each.tag for each in acl if each.id is None} for acl in (node.acl, node.default_acl) if acl]
+        numbers = all(type(each) is int and each >= 0 for each in (mode, uid, gid, size, links))
+        texts = all(isinstance(each, str) for each in (digest, target, *(name for name, _ in attributes)))
+    except (TypeError, AttributeError, KeyError, ValueError, struct.error) as error:
+        raise ValueError(f"not a file: {type(error).__name__}: {error}") from error
+    if not (
+        numbers
+        and texts
+        and kind in NODE_KINDS
+        and mode <= 0o7777
+        and all({"u", "g", "o"} <= each for each in plain_entries)
+    ):
+        raise ValueError(f"{plain} is no file; expected kind, mode, numbers, and lists of owner, group and others")
+    return node
+
+
+def with_mode(node: Node, mode: int) -> Node:
+    """``node`` as chmod to ``mode`` leaves it: beside an ACL the group's bits are its mask."""
+    if not node.acl:
+        return node._replace(mode=mode)
+    # chmod's three classes are the owner's entry, the mask (without one the group's) and the others'.
+    group = "m" if any(entry.tag == "m" for entry in node.acl) else "g"
+    shifts = {"u": 6, group: 3, "o": 0}
+    entries = [
+        entry._replace(bits=mode >> shifts[entry.tag] & 7) if entry.id is None and entry.tag in shifts else entry
+        for entry in node.acl
+    ]
+    xattrs = dict(node.xattrs) | {ACCESS_ACL: encode_acl(entries)}
+    return node._replace(mode=mode, xattrs=tuple(sorted(xattrs.items())))
+
+
+def with_acl(node: Node, value: bytes) -> Node:
+    """``node`` as an access ACL in the kernel's form leaves it; one of three entries is the mode itself.
+
+    An empty value takes the list away.
+    """
+    if not value:
+        return node._replace(xattrs=tuple(each for each in node.xattrs if each[0] != ACCESS_ACL))
+    bits = {entry.tag: entry.bits for entry in decode_acl(value) if entry.id is None}
+    group = bits.get("m", bits.get("g", 0))
+    mode = node.mode & 0o7000 | bits.get("u", 0) << 6 | group << 3 | bits.get("o", 0)
+    xattrs = {name: each for name, each in node.xattrs if name != ACCESS_ACL}
+    if "m" in bits:
+        xattrs[ACCESS_ACL] = value
+    return node._replace(mode=mode, xattrs=tuple(sorted(xattrs.items())))
 
 
 def _aspects(old: Node | None, new: Node | None) -> frozenset[str]:

@@ -7,6 +7,7 @@ follow what a header says, and some of their releases follow it for ever.
 
 from __future__ import annotations
 
+import base64
 import bz2
 import codecs
 import lzma
@@ -31,6 +32,8 @@ _CPIO_HEADER = 110
 _PACK_HEADER, _SHA1_BYTES = 12, 20
 _OFFSET_DELTA, _NAMED_DELTA = 6, 7
 _BUNDLES = (b"# v2 git bundle\n", b"# v3 git bundle\n")
+_SHORTEST_BASE64 = 24
+_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4}|\n)+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\n?")
 _GIT_OBJECT = re.compile(rb"(?:blob|commit|tag|tree) \d+\0")
 
 
@@ -51,7 +54,7 @@ def contents(data: bytes, budget: Budget, depth: int = 0) -> Iterator[bytes]:
     """The innermost contents of ``data``: itself, unless it is packed in a form that is known here.
 
     Known are gzip, bzip2, xz, lzma and zlib streams, tar, zip and cpio archives, git's objects, loose, in
-    packs and in bundles, and text in UTF-16 that begins with its mark. What is cut short or broken counts
+    packs and in bundles, base64, and text in UTF-16 that begins with its mark. What is cut short or broken counts
     as far as it can be read.
 
     Args:
@@ -90,6 +93,8 @@ def _members(data: bytes, budget: Budget) -> Iterator[bytes]:
         return _git_pack(data[data.find(b"\n\nPACK") + 2 :], budget)
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return iter([data.decode("utf-16", "replace").encode()])
+    if len(data) >= _SHORTEST_BASE64 and _BASE64.fullmatch(data):
+        return iter([base64.b64decode(data)])
     return iter(())
 
 

@@ -101,8 +101,12 @@ class Sandbox(Protocol):
         """How the session ended; called once, after ``trace`` has ended."""
         ...
 
-    def read_tree(self) -> Tree:
-        """The files as they are now; while the sandbox is open, no two things ever have the same inode."""
+    def read_tree(self, opened: Sequence[str] = ()) -> Tree:
+        """The files as they are now; while the sandbox is open, no two things ever have the same inode.
+
+        Args:
+            opened: Paths of files that may have changed without a change time.
+        """
         ...
 
     def holds_writable_file(self, process: int) -> bool:

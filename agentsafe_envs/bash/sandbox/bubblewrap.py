@@ -135,9 +135,9 @@ class BubblewrapSandbox:
         """How the session ended."""
         return Ending(*self._keeper.ask("reap", self._number))
 
-    def read_tree(self) -> Tree:
+    def read_tree(self, opened: Sequence[str] = ()) -> Tree:
         """The files as they are now."""
-        changed = self._keeper.ask("read", self._number)
+        changed = self._keeper.ask("read", self._number, list(opened))
         if changed:
             nodes = dict(self._nodes)
             for path, node in changed.items():

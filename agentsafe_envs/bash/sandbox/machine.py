@@ -15,7 +15,7 @@ from agentsafe_envs.bash.files.start import Start
 from agentsafe_envs.bash.files.tree import Change, Tree, tree_changes
 from agentsafe_envs.bash.sandbox.base import Backend, Limits
 from agentsafe_envs.bash.sandbox.shell import Result, Shell
-from agentsafe_envs.bash.trace.syscalls import SystemCall
+from agentsafe_envs.bash.trace.syscalls import OPENS, SystemCall
 
 
 class CommandRun(NamedTuple):
@@ -26,14 +26,14 @@ class CommandRun(NamedTuple):
         calls: System calls since the step before, those of background processes too.
         before: Files as the step before left them.
         after: Files now; the same object where nothing can have changed.
-        orphaned: Of some process nobody can say who made it.
+        read: Paths before it of the files that were read.
     """
 
     result: Result
     calls: tuple[SystemCall, ...]
     before: Tree
     after: Tree
-    orphaned: bool = False
+    read: frozenset[str] = frozenset()
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -42,8 +42,8 @@ class CommandRun(NamedTuple):
 
     @property
     def tampered(self) -> bool:
-        """The agent wrote on what reports on it, drowned it, or hid a process from it."""
-        return self.orphaned or self.result.end in ("tampered", "trace")
+        """The agent wrote on what reports on it, or drowned it."""
+        return self.result.end in ("tampered", "trace")
 
 
 class Machine:
@@ -66,6 +66,7 @@ class Machine:
         self.sandbox = backend.open(start, limits or Limits())
         self._shell = Shell(self.sandbox)
         self._unwatched = False
+        self._opened: set[str] = set()
         try:
             self._shell.begin()
             self.tree = self.sandbox.read_tree()  # while the shell comes up
@@ -111,11 +112,15 @@ class Machine:
         trace = self._shell.trace
         calls = trace.take(before)
         busy = trace.busy or not self._shell.running
+        # Stores into a file's memory leave no stamp, so none is trusted that was opened for writing.
+        self._opened |= {call.paths[0] for call in calls if call.name in OPENS and call.paths}
         if self._unwatched or busy or any(call.changes_files for call in calls):
-            self.tree = self.sandbox.read_tree()
+            self.tree = self.sandbox.read_tree(sorted(self._opened))
         # Writing to an open file is no traced call. Whoever may hold one now can change the next step's files.
         self._unwatched = self._shell.running and (busy or self._shell_holds_file(calls))
-        return CommandRun(result, calls, before, self.tree, trace.orphaned)
+        if not self._unwatched:
+            self._opened.clear()
+        return CommandRun(result, calls, before, self.tree, trace.read)
 
     def _shell_holds_file(self, calls: tuple[SystemCall, ...]) -> bool:
         shell = self._shell.trace.shell

@@ -3,7 +3,7 @@
 Three reasons put a call on the list: the kernel keeps what it does outside every namespace (keys,
 vsock), the tracer would not see what it does (io_uring, a filter that answers before the tracer's,
 calls newer than the tracer), or its memory counts against nobody (memfd, System V, anonymous shared
-mappings, of which all pages stay while any one of them is mapped).
+mappings, of which all pages stay while any one of them is mapped). Sizes of socket buffers are left as they are.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ _NAMESPACES = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0
 _CLONE_UNTRACED = 0x00800000
 _PR_SET_SECCOMP = 22
 _MAP_SHARED, _MAP_ANONYMOUS = 0x01, 0x20
+_SOL_SOCKET, _SO_SNDBUF, _SO_RCVBUF = 1, 7, 8
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 FAMILIES = (1, 2, 10, 16)
 """Socket families that exist: unix, IPv4, IPv6, netlink; a network namespace holds all of them."""
@@ -87,7 +88,8 @@ _MACHINES = {
     "x86_64": _Machine(
         0xC000003E,
         _numbered("""
-            mmap 9 ioctl 16 shmget 29 shmat 30 shmctl 31 socket 41 clone 56 semget 64 semop 65 semctl 66 msgget 68
+            mmap 9 ioctl 16 shmget 29 shmat 30 shmctl 31 socket 41 setsockopt 54
+            clone 56 semget 64 semop 65 semctl 66 msgget 68
             msgsnd 69 msgrcv 70 msgctl 71 ptrace 101 pivot_root 155 prctl 157 adjtimex 159 acct 163
             settimeofday 164 mount 165 umount2 166 swapon 167 swapoff 168 reboot 169 sethostname 170
             setdomainname 171 init_module 175 delete_module 176 quotactl 179 lookup_dcookie 212 semtimedop 220
@@ -105,7 +107,7 @@ _MACHINES = {
             unshare 97 kexec_load 104 init_module 105 delete_module 106 ptrace 117 reboot 142 sethostname 161
             setdomainname 162 prctl 167 settimeofday 170 adjtimex 171 msgget 186 msgctl 187 msgrcv 188
             msgsnd 189 semget 190 semctl 191 semtimedop 192 semop 193 shmget 194 shmctl 195 shmat 196
-            socket 198 add_key 217 request_key 218 keyctl 219 clone 220 swapon 224 swapoff 225 mbind 235
+            socket 198 setsockopt 208 add_key 217 request_key 218 keyctl 219 clone 220 swapon 224 swapoff 225 mbind 235
             mmap 222 set_mempolicy 237 migrate_pages 238 move_pages 239 perf_event_open 241 fanotify_init 262
             name_to_handle_at 264 open_by_handle_at 265 clock_adjtime 266 setns 268 process_vm_readv 270
             process_vm_writev 271 kcmp 272 finit_module 273 seccomp 277 memfd_create 279 bpf 280
@@ -115,7 +117,7 @@ _MACHINES = {
 }
 
 _LOAD, _JEQ, _JGT, _JSET, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x06
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT, _FOURTH_ARGUMENT = 0, 4, 16, 24, 40
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT, _THIRD_ARGUMENT, _FOURTH_ARGUMENT = 0, 4, 16, 24, 32, 40
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 
 
@@ -174,6 +176,18 @@ def program(machine: str | None = None) -> bytes:
             (_JEQ, 1, 0, _TIOCSTI),
             (_JEQ, 0, 1, _TIOCLINUX),
             _refuse(errno.EPERM),
+            _PASS,
+        ],
+    )
+    code += _if_number(
+        number["setsockopt"],  # answered with success: the kernel as well grants less than it is asked for
+        [
+            (_LOAD, 0, 0, _SECOND_ARGUMENT),
+            (_JEQ, 0, 4, _SOL_SOCKET),
+            (_LOAD, 0, 0, _THIRD_ARGUMENT),
+            (_JEQ, 1, 0, _SO_SNDBUF),
+            (_JEQ, 0, 1, _SO_RCVBUF),
+            _refuse(0),
             _PASS,
         ],
     )

@@ -224,9 +224,10 @@ class Shell:
                 end = "timeout"
         if waiting:
             self._selector.unregister(pipes.script)
+        if end == "done" and self._read_all(pipes, out, err):  # all of it was written before the report
+            end = "exit"  # nobody watches any more
         if end == "done":
             self._status = status or 0
-            self._read_all(pipes, out, err)  # all of it was written before the report
         else:
             if end != "exit":
                 self._sandbox.kill()

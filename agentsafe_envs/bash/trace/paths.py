@@ -1,25 +1,34 @@
-"""What paths lead to while calls rename, link and remove: the names of files, and the links on the way.
+"""Files while calls rename, link, remove and change them: the one model of names, links and rights.
 
-Names are followed back to what a file was called before the first call.
-
-What a path leads to depends on the links that there are when it is used. So paths are kept as they
-were written until all calls before are known, and followed in the order of calls. Where nobody can say
-what a path leads to, a call that changes rights or names by it is marked as unclear.
+What a path leads to depends on the names and links that there are when it is used. So the calls of a
+command are gone through in their order. Where nobody can say what a path leads to, the target is unclear.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Sequence
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from agentsafe_envs.bash.files.tree import Node, Tree, follow_links
+from agentsafe_envs.bash.files.tree import MAX_LINKS, Node, Tree
 from agentsafe_envs.bash.trace.strace import DELETED
-from agentsafe_envs.bash.trace.syscalls import LINKS, NAMINGS, OPENS, REMOVALS, RENAMES, RIGHTS, SYMLINKS, SystemCall
+from agentsafe_envs.bash.trace.syscalls import (
+    LINKS,
+    MAKES,
+    OPENS,
+    REMOVALS,
+    RENAMES,
+    RIGHTS,
+    SYMLINKS,
+    SystemCall,
+    asked_for,
+    made_mode,
+)
 
 MOST_LOOKUPS = 3_000_000
-"""Names looked up in one command; after them paths are not followed any more, and unclear."""
+"""Names looked up in one command; after them no path is followed any more, and all are unclear."""
 
 _OPEN_THING = re.compile(
     r"/proc/[^/]+/(?:task/[^/]+/)?(?:cwd|root|exe|fd/[^/]+|map_files/[^/]+)|/dev/(?:fd/[^/]+|std(?:in|out|err))"
@@ -30,240 +39,247 @@ _UNNAMED = re.compile(r".*/#\d+", re.DOTALL)
 """How the kernel calls a file that never had a name."""
 
 
-class PathNode:
-    """Something whose name can change, or what lies above such a thing.
+@dataclass(eq=False, slots=True)
+class Life:
+    """How long a process ran.
 
     Attributes:
-        old: What it was called before the first call; None where only what lies above it was renamed.
-        below: By name.
+        begun: Order of the call that made it.
+        ended: Order in which it ended, None before.
+        shell: It is the session's shell, which lives beside all others.
     """
 
-    __slots__ = ("_above", "_name", "below", "old")
+    begun: int = 0
+    ended: int | None = None
+    shell: bool = False
 
-    def __init__(self, old: str | None = None) -> None:
-        self.old = old
-        self.below: dict[str, PathNode] = {}
-        self._above: PathNode | None = None
-        self._name = ""
+    def feeds(self, other: Life) -> bool:
+        """Whether what this process read the other may have written: they are one, or ran at one time."""
+        if self is other or other.shell:
+            return self is other
+        return (self.ended is None or other.begun < self.ended) and (other.ended is None or self.begun < other.ended)
+
+
+class Place:
+    """A file or folder, under the name that it has now.
+
+    Attributes:
+        node: As the calls so far left it; None where nothing is known of it.
+        origin: Its path before the first call, None if it is new.
+        above: The folder that it was put into last.
+        name: Its name there.
+        below: By name; None for what is gone.
+        writers: Processes that opened it for writing.
+    """
+
+    __slots__ = ("above", "below", "name", "node", "origin", "writers")
+
+    def __init__(
+        self, node: Node | None = None, origin: str | None = None, above: Place | None = None, name: str = ""
+    ) -> None:
+        self.node, self.origin, self.above, self.name = node, origin, above, name
+        self.below: dict[str, Place | None] = {}
+        self.writers: list[Life] = []
 
     @property
     def path(self) -> str:
-        """What it is called now, or was last."""
-        names, thing = [], self
-        while thing._above is not None:
-            names.append(thing._name)
-            thing = thing._above
-        return "/" + "/".join(reversed(names))
+        """What it is called, or was called last."""
+        names = [self.name, *(each.name for each in self.folders())]
+        return "/".join(reversed(names)) or "/"
 
-    def put(self, name: str, thing: PathNode) -> None:
-        """Have ``thing`` below this one."""
-        self.below[name] = thing
-        thing._above, thing._name = self, name
+    def folders(self) -> Iterator[Place]:
+        """What lies above it, the nearest first."""
+        place = self.above
+        while place is not None:
+            yield place
+            place = place.above
+
+    @property
+    def reachable(self) -> bool:
+        """Whether its last name still leads to it."""
+        place = self
+        for folder in self.folders():
+            if folder.below.get(place.name) is not place:
+                return False
+            place = folder
+        return True
 
 
-class Lookup(NamedTuple):
-    """How far a path has been followed.
+class Target(NamedTuple):
+    """What a path leads to.
 
     Attributes:
-        thing: What is there, None if neither that nor anything below it has another name than before.
-        old: What it was called before the first call; begins with NUL if it is new.
+        folder: It lies there.
+        name: Its name there.
+        place: None if nothing is there.
+        path: Without links and dots.
+        unclear: Nobody can say whether this is right.
     """
 
-    thing: PathNode | None
-    old: str
-
-    def below(self, name: str) -> Lookup:
-        """One name further."""
-        thing = self.thing.below.get(name) if self.thing else None
-        return Lookup(thing, f"{self.old}/{name}" if thing is None or thing.old is None else thing.old)
-
-
-class Names:
-    """Follows calls one by one; a folder that is renamed takes along whatever lies below it.
-
-    Args:
-        inode: Of an old name, the same for all names of one file.
-    """
-
-    def __init__(self, inode: Callable[[str], Hashable] = str) -> None:
-        self._inode = inode
-        self._root = PathNode("")
-        self._new = 0
-
-    def old(self, path: str) -> str:
-        """What ``path`` was called before the first call; begins with NUL if something new is there.
-
-        Args:
-            path: Absolute, without links and dots.
-        """
-        return self.walk(path).old
-
-    def walk(self, path: str) -> Lookup:
-        """Follow ``path`` from the root; the same ways as :meth:`Lookup.below`, in one go."""
-        thing: PathNode | None = self._root
-        parts = path.split("/")[1:]
-        old, known = "", 0
-        for number, part in enumerate(parts, 1):
-            thing = thing.below.get(part)
-            if thing is None:
-                break
-            if thing.old is not None:
-                old, known = thing.old, number
-        return Lookup(thing, "/".join((old, *parts[known:])))
-
-    def named_below(self, path: str) -> bool:
-        """Whether something below ``path`` has another name than before, or its name was another thing's."""
-        thing = self.walk(path).thing
-        return bool(thing and thing.below)
-
-    def follow(self, call: str, paths: Sequence[str], arguments: Sequence[str] = ()) -> None:
-        """Take in a call that succeeded; most kinds change no name.
-
-        Args:
-            call: Its name.
-            paths: Absolute, without links and dots.
-            arguments: As strace writes them.
-        """
-        if call in RENAMES and len(paths) == 2:
-            self._rename(*paths, exchange="RENAME_EXCHANGE" in arguments[-1:])
-        elif call in LINKS and len(paths) == 2:
-            self._put(paths[1], PathNode(self.old(paths[0])))
-        elif call in REMOVALS or call in SYMLINKS:
-            for path in paths:
-                self._put(path, self._something_new())
-
-    def thing_at(self, path: str) -> PathNode:
-        """What is at ``path`` now, whose name can be asked for later."""
-        thing = self._root
-        for each in path.split("/")[1:]:
-            if each not in thing.below:
-                thing.put(each, PathNode())
-            thing = thing.below[each]
-        return thing
-
-    def _rename(self, one: str, other: str, exchange: bool) -> None:
-        if self._inode(self.old(one)) == self._inode(self.old(other)):
-            return  # two names of one file: the kernel leaves both
-        moved = self._take(one)
-        self._put(one, self._take(other) if exchange else self._something_new())
-        self._put(other, moved)
-
-    def _something_new(self) -> PathNode:
-        self._new += 1
-        return PathNode(f"\0{self._new}")
-
-    def _take(self, path: str) -> PathNode:
-        """What is at ``path``, and knows its old name."""
-        old = self.old(path)
-        thing = self.thing_at(path)
-        thing.old = old
-        return thing
-
-    def _put(self, path: str, thing: PathNode) -> None:
-        folder, _, name = path.rpartition("/")
-        self.thing_at(folder).put(name, thing)
-
-
-@dataclass(slots=True)
-class Location:
-    """What somebody entered, ran or holds; links on the way are followed once all calls before are known."""
-
+    folder: Place
+    name: str
+    place: Place | None
     path: str
+    unclear: bool = False
 
 
-class Links:
-    """Symbolic links as they are between two calls.
+class Files:
+    """What is where between two calls of a command.
 
     Args:
-        tree: Files before the first call.
+        tree: Before the first call.
+
+    Attributes:
+        reads: Who read what.
+        doubtful: A process was killed while it named something: nobody can say whether that was done.
     """
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._names = Names(self._inode)
-        self._made: dict[str, Node] = {}
-        self._entered: dict[int, tuple[Location, PathNode]] = {}
-        self._walked: dict[str, Lookup] = {}
-        self._created: set[str] = set()
-        self._gone: dict[str, str] = {}
+        self._root = Place(tree.get("/"), "")
+        self._linked: dict[int, Place] = {}
+        self._gone: dict[str, Place] = {}
         self._lookups = 0
+        self.reads: list[tuple[Life, Place]] = []
+        self.doubtful = False
 
-    def enter(self, place: Location) -> None:
-        """Know where ``place`` is from now on, whatever it comes to be called."""
-        if not _through_open_thing(place.path):
-            self._entered[id(place)] = place, self._names.thing_at(place.path)
-
-    def leave(self) -> None:
-        """Let every place that was entered know what it is called in the end."""
-        for place, thing in self._entered.values():
-            place.path = thing.path
-
-    def get(self, path: str) -> Node | None:
-        """The link at ``path``, or whatever is there."""
-        self._lookups += 1
-        if path.startswith(("/proc/", "/dev/")) and _OPEN_THING.fullmatch(path):
-            return Node("magic", 0, 0, 0)
-        folder, _, name = path.rpartition("/")
-        above = self._walked.get(folder)
-        self._walked[path] = way = self._names.walk(path) if above is None else above.below(name)
-        return self._made.get(way.old) or self._tree.get(way.old)
-
-    def resolved(self, call: SystemCall, bases: Sequence[Location | None]) -> SystemCall:
-        """``call`` with the links in its paths followed; what it does to links is taken in.
+    def find(self, path: str, base: Place | None = None, follow: bool = True) -> Target:
+        """Follow ``path`` through all links.
 
         Args:
-            call: Its paths may be relative.
-            bases: For each path the entered place that it is relative to, None where it is absolute.
+            path: Absolute, or relative to ``base``; a descriptor's path whose name is gone ends with :data:`DELETED`.
+            base: None for the root.
+            follow: Whether a link in the last place is followed too.
         """
-        self._walked = {}
-        follow = call.follows_last_link
-        paths = tuple(self._path(path, base, follow) for path, base in zip(call.paths, bases, strict=True))
-        if not call.error:
-            self._take_in(call, paths)
-        unclear = call.name in RIGHTS | NAMINGS and not call.error and any(map(_unclear, paths))
-        return call._replace(paths=paths, unclear=unclear)
-
-    def _path(self, path: str, base: Location | None, follow: bool) -> str:
-        entered = self._entered.get(id(base))
-        start = entered[1].path if entered else ""
-        upwards = _of_the_system(start) and ".." in path.split("/")  # perhaps it was entered through a link
-        if (base and not entered) or upwards or self._lookups > MOST_LOOKUPS:
-            return f"{_NOWHERE}{path}"
         if path.endswith(DELETED):
             path = path.removesuffix(DELETED)
-            if path in self._gone:
-                return self._gone[path]
-            return path if path in self._created or _UNNAMED.fullmatch(path) else f"{_NOWHERE}{path}"
-        return follow_links(self, path, follow=follow, base=start)
+            gone = self._gone.get(path)
+            now = (gone and self.whereabouts(gone)) or path
+            return Target(self._root, "", gone, now, gone is None and not _UNNAMED.fullmatch(path))
+        here = self._root if base is None or path.startswith("/") else base
+        at = "" if here is self._root else here.path
+        parts, links, unclear = _parts(path), 0, self._lookups > MOST_LOOKUPS
+        target = Target(here.above or here, here.name, here, at or "/", unclear)
+        while parts:
+            part = parts.pop()
+            self._lookups += 1
+            if part == "..":
+                unclear = unclear or _of_the_system(at)  # perhaps a link of the system's led here
+                here, at = here.above or here, at.rpartition("/")[0]
+                target = Target(here.above or here, here.name, here, at or "/", unclear)
+                continue
+            place, name = self._child(here, part), f"{at}/{part}"
+            if place is None and (parts or follow) and _OPEN_THING.fullmatch(name):
+                return Target(here, part, None, "/".join((name, *reversed(parts), "")), True)
+            if place and place.node and place.node.kind == "symlink" and (parts or follow) and links < MAX_LINKS:
+                links += 1
+                parts += _parts(place.node.target)
+                if place.node.target.startswith("/"):
+                    here, at = self._root, ""
+                continue
+            target = Target(here, part, place, name, unclear)
+            if place is None and parts:  # in the system's part, which is not looked at
+                here.below[part] = place = Place(None, None, here, part)
+            here, at = place or here, name
+        return target
 
-    def _take_in(self, call: SystemCall, paths: Sequence[str]) -> None:
-        for path in paths[-1:] if call.name in RENAMES | REMOVALS else ():
-            old = self._names.old(path)
-            if old in self._tree:
-                self._gone[path] = old
-        if call.name in OPENS | LINKS | RENAMES and paths and self._names.old(paths[0]) not in self._tree:
-            self._created.add(paths[-1])
-        self._names.follow(call.name, paths, call.arguments)
-        if call.name in SYMLINKS and paths:
-            self._made[self._names.old(paths[0])] = Node("symlink", 0o777, 0, 0, target=call.arguments[0])
+    def apply(self, call: SystemCall, targets: list[Target], umask: int = 0o022) -> None:
+        """Take in a call that succeeded, of a process with that umask."""
+        first = targets[0].place
+        if call.name in RENAMES and len(targets) == 2:
+            self._rename(*targets, exchange="RENAME_EXCHANGE" in call.arguments[-1:])
+        elif call.name in LINKS and len(targets) == 2:
+            self._put(targets[1], first or Place())
+        elif call.name in REMOVALS:
+            self._put(targets[0], None)
+        elif call.name in SYMLINKS:
+            self._put(targets[0], Place(Node("symlink", 0o777, 0, 0, target=call.arguments[0])))
+        elif call.name in RIGHTS and first and first.node:
+            try:
+                asked = asked_for(first.node, call)
+            except (IndexError, KeyError, ValueError, struct.error):  # written in a way that the tracer never did
+                self.doubtful = True
+            else:
+                first.node = first.node if asked == first.node else asked
+        elif call.name in OPENS | MAKES and (first is None or first.node is None):
+            kind = "directory" if call.name.startswith("mkdir") else "file"
+            self._put(targets[0], Place(Node(kind, made_mode(call) & ~umask, 0, 0)))
 
-    def _inode(self, old: str) -> Hashable:
-        node = self._tree.get(old)
-        return node.inode if node and node.links > 1 else old
+    def misled(self, target: Target) -> bool:
+        """Whether nobody can say what was changed by a path; nothing in the system's part can have been."""
+        return target.unclear or _of_the_system(target.path) or (self.doubtful and target.place is None)
+
+    def around(self, place: Place) -> dict[str, Place]:
+        """By path: ``place``, and what is other than before the first call on the way to it and below it.
+
+        Empty if no name leads to it.
+        """
+        path = self.whereabouts(place)
+        if not path:
+            return {}
+        folder = self.find(path, follow=False).folder
+        found = {path: place}
+        for each in (folder, *folder.folders()):
+            found[each.path] = each
+        found |= self._below(path, place)
+        return {at: each for at, each in found.items() if each is place or self._tree.get(at) is not each.node}
+
+    def sources(self, place: Place, seen: set[int]) -> Iterator[str]:
+        """Paths, before the first call, of what was read by those who wrote it, or wrote what they read."""
+        seen.add(id(place))
+        for reader, read in self.reads if self._lookups <= MOST_LOOKUPS else ():
+            self._lookups += 1
+            if read is not place and any(reader.feeds(writer) for writer in place.writers):
+                if read.origin:
+                    yield read.origin
+                elif id(read) not in seen:
+                    yield from self.sources(read, seen)
+
+    def whereabouts(self, place: Place) -> str:
+        """A name that leads to ``place``, empty if none does."""
+        if place.reachable:
+            return place.path
+        origin = place.origin
+        return origin if origin and self.find(origin, follow=False).place is place else ""
+
+    def _rename(self, one: Target, other: Target, exchange: bool) -> None:
+        if one.place is not None and one.place is other.place:
+            return  # two names of one file: the kernel leaves both
+        self._put(one, other.place if exchange else None)
+        self._put(other, one.place or Place())
+
+    def _put(self, target: Target, place: Place | None) -> None:
+        if target.place is not None:
+            self._gone[target.path] = target.place
+        target.folder.below[target.name] = place
+        if place is not None:
+            place.above, place.name = target.folder, target.name
+
+    def _child(self, folder: Place, name: str) -> Place | None:
+        if name in folder.below or folder.origin is None:
+            return folder.below.get(name)
+        path = f"{folder.origin}/{name}"
+        node = self._tree.get(path)
+        place = None if node is None else Place(node, path, folder, name)
+        if place and node and node.links > 1:
+            place = self._linked.setdefault(node.inode, place)
+        if place is not None:
+            folder.below[name] = place
+        return place
+
+    def _below(self, path: str, folder: Place) -> dict[str, Place]:
+        """What is below a folder and was looked at."""
+        found: dict[str, Place] = {}
+        for name, place in sorted(folder.below.items()):
+            if place is not None:
+                found |= {f"{path}/{name}": place, **self._below(f"{path}/{name}", place)}
+        return found
 
 
-_NOWHERE = "/proc/unknown/cwd/"
-
-
-def _unclear(path: str) -> bool:
-    """Whether nobody can say what was changed by ``path``; nothing below the read-only part of the system can be."""
-    return _through_open_thing(path) or _of_the_system(path)
-
-
-def _through_open_thing(path: str) -> bool:
-    thing = _OPEN_THING.match(path)
-    return bool(thing and path.startswith("/", thing.end()))
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")][::-1]
 
 
 def _of_the_system(path: str) -> bool:
+    """Whether ``path`` lies in the read-only part of the system, whose links are not known."""
     return path.startswith("/usr/") and not path.startswith("/usr/local/")

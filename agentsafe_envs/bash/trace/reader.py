@@ -3,33 +3,70 @@
 from __future__ import annotations
 
 import re
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from agentsafe_envs.bash.files.tree import Tree
-from agentsafe_envs.bash.trace.paths import Links, Location
-from agentsafe_envs.bash.trace.strace import Line, read_line
-from agentsafe_envs.bash.trace.syscalls import ENTERS, EXECS, FORKS, OPENS, RIGHTS, SystemCall
+from agentsafe_envs.bash.trace.paths import Files, Life, Place, Target
+from agentsafe_envs.bash.trace.strace import Line, Output, hexed, read_line
+from agentsafe_envs.bash.trace.syscalls import (
+    ENTERS,
+    EXECS,
+    FORKS,
+    KILLED,
+    LINKS,
+    NAMINGS,
+    OPENS,
+    RENAMES,
+    RIGHTS,
+    SystemCall,
+)
 
 SHELL = "/usr/bin/bash"
 """Program of a session; nothing runs in the world before it."""
 
 MAX_ANCESTRY = 64
 
-_RESUMED = re.compile(rb"<\.\.\. \w+ resumed>(.*)", re.DOTALL)
-_OWN_NUMBER = re.compile(rb"(?:<\.\.\. )?(?:getpid|gettid|set_tid_address)(?:\([^)]*| resumed>)\) += (\d+)")
-_UNFINISHED = b" <unfinished ...>"
-_LEADER = re.compile(rb"(.*) <pid changed to (\d+) \.\.\.>", re.DOTALL)
-_SUPERSEDED = b"+++ superseded by execve"
+_DIRECTORY = re.compile(rb"AT_FDCWD<((?:\\x[0-9a-f]{2})+)>(?!\(deleted\))")
+_SYSTEM = tuple(hexed(path) for path in ("/usr/", "/proc/", "/dev/", "/etc/ld"))
+"""How strace writes paths that are read all the time and hold nobody's data."""
+
+_SERVES = re.compile(rb"htons\((?!0\))|sun_path=@")
+"""A socket gets a number or a name by which others reach it; no file shows that."""
+
 _DOTS = re.compile(r"/(?:\.?/)+")
 _OWN_LINK = re.compile(r"/proc/(?:self|thread-self)/(?:(cwd)|(root)|fd/(\d+))(?:/|$)")
 
 
+@dataclass(slots=True, eq=False)
+class _Location:
+    """What somebody entered, ran or holds.
+
+    Attributes:
+        path: What it is called, as of when the calls were last taken.
+        place: Where it is while they are gone through; None where nobody can say.
+    """
+
+    path: str
+    place: Place | None = None
+
+    def lead(self, target: Target) -> None:
+        """Be what a path leads to."""
+        self.path = target.path
+        self.place = None if target.unclear else target.place or Place(None, None, target.folder, target.name)
+        if target.place is None and self.place is not None:
+            target.folder.below[target.name] = self.place
+
+
 @dataclass(slots=True)
 class _Working:
-    """A working directory, which threads share."""
+    """A working directory, how the tracer wrote it last, and a umask: what threads share."""
 
-    directory: Location
+    directory: _Location
+    told: bytes = b""
+    umask: int = 0o022
 
 
 class _Pending(NamedTuple):
@@ -40,30 +77,35 @@ class _Pending(NamedTuple):
         bases: For each path the place that it is relative to, None where it is absolute.
         programs: Its ancestry.
         led_to: What it entered, ran or holds from then on, if it does.
+        life: Of the process.
+        umask: Likewise.
     """
 
     call: SystemCall
-    bases: tuple[Location | None, ...]
-    programs: tuple[Location, ...]
-    led_to: Location | None
+    bases: tuple[_Location | None, ...]
+    programs: tuple[_Location, ...]
+    led_to: _Location | None
+    life: Life
+    umask: int
 
 
 @dataclass(slots=True)
 class _Process:
     working: _Working
-    programs: tuple[Location, ...]
-    unfinished: bytes = b""
-    begun: int = 0
-    """Order of the unfinished call."""
-    handle: tuple[int, Location] | None = None
+    programs: tuple[_Location, ...]
+    life: Life
+    seen_child: bool = False
+    """The process that it is making has been seen."""
+    handle: tuple[int, _Location] | None = None
     """Number of a descriptor and what it stands for, if the last call opened it as a mere handle."""
 
-    def child(self, call: bytes) -> _Process:
+    def child(self, call: bytes, order: int) -> _Process:
         """What a new process inherits; only threads share the directory."""
-        shared = self.working if b"CLONE_FS" in call else _Working(self.working.directory)
-        return _Process(shared, self.programs)
+        own = _Working(self.working.directory, self.working.told, self.working.umask)
+        shared = self.working if b"CLONE_FS" in call else own
+        return _Process(shared, self.programs, Life(order))
 
-    def placed(self, path: str, handle: tuple[int, Location] | None) -> tuple[Location | None, str]:
+    def placed(self, path: str, handle: tuple[int, _Location] | None) -> tuple[_Location | None, str]:
         """What ``path`` is relative to, and the rest of it, through the links of /proc to what the process has.
 
         Descriptors are not followed, since who duplicates or is sent one is not traced; but for ``handle``,
@@ -80,14 +122,7 @@ class _Process:
             return self.working.directory, rest
         if found[2]:
             return None, f"/{rest}"
-        if handle and handle[0] == int(found[3]):
-            return handle[1], rest
-        return None, path
-
-    @property
-    def forking(self) -> bool:
-        """Whether it is within a call that makes a process."""
-        return self.unfinished.partition(b"(")[0].decode() in FORKS
+        return (handle[1], rest) if handle and handle[0] == int(found[3]) else (None, path)
 
 
 @dataclass(slots=True)
@@ -95,30 +130,26 @@ class TraceReader:
     """Reads one session's trace as it comes.
 
     A line names its process by the number outside the sandbox, while the call that made the process
-    returned the number inside. A newcomer belongs to the only fork that has no child yet; where there
-    are several, its lines wait until it is told its own number (as every program is when it starts).
-    One that is never told is given to the youngest fork when the calls are taken.
+    returned the number inside. So a newcomer is taken for the child of the fork that has waited longest. With several
+    parents at once that may be the wrong one: only the program before its first exec depends on it,
+    since the tracer writes the working directory with most calls.
 
     Args:
         directory: Working directory of the session's first process.
 
     Attributes:
         shell: Process number of the shell, None before it runs. What led up to it is forgotten.
-        orphaned: Of some process nobody can say who made it, as of when the calls were last taken.
+        read: Paths, before the calls that were taken last, of what anybody read during these.
     """
 
     directory: str
     shell: int | None = None
-    orphaned: bool = False
+    read: frozenset[str] = frozenset()
     _shell_working: _Working | None = None
-    _partial: bytes = b""
+    _output: Output = field(default_factory=Output)
     _processes: dict[int, _Process] = field(default_factory=dict)
-    _unclaimed: dict[int, _Process] = field(default_factory=dict)
-    _claimed_early: set[int] = field(default_factory=set)
-    _strangers: dict[int, list[tuple[int, bytes]]] = field(default_factory=dict)
-    _names: dict[int, int] = field(default_factory=dict)
+    _unclaimed: deque[_Process] = field(default_factory=deque)
     _calls: list[_Pending] = field(default_factory=list)
-    _number: int = 0
     _base: frozenset[int] = frozenset()
 
     @property
@@ -129,17 +160,27 @@ class TraceReader:
     @property
     def busy(self) -> bool:
         """Whether anything runs beside the shell."""
-        return bool(self._unclaimed or self._strangers or self._processes.keys() - self._base)
+        return bool(self._unclaimed or self._processes.keys() - self._base)
 
     def feed(self, data: bytes) -> None:
         """Take in what the tracer wrote, cut anywhere."""
-        lines = (self._partial + data).split(b"\n")
-        self._partial = lines.pop()
-        for line in lines:
-            number, _, text = line.partition(b" ")
-            if number.isdigit():
-                self._take_in(int(number), self._number, text.lstrip())
-                self._number += 1
+        for number, begun, order, text in self._output.feed(data):
+            process = self._processes.get(number) or self._newcomer(number)
+            if text.startswith(b"+++"):
+                process.life.ended = order
+                del self._processes[number]
+                continue
+            self._tell_directory(number, process, begun, text)
+            if b"O_RDONLY" in text and b"O_CREAT" not in text and b"O_TRUNC" not in text:
+                process.handle = None
+                if b"O_PATH" not in text and (
+                    b"O_DIRECTORY" in text or b") = -1 " in text or text.startswith(_SYSTEM, text.rfind(b"<") + 1)
+                ):
+                    continue
+            line = read_line(text)
+            if line is not None:
+                # What a path leads to is settled when the call begins, what it is called afterwards when it ends.
+                self._called(number, process, begun if line.name in RIGHTS else order, line)
 
     def take(self, tree: Tree) -> tuple[SystemCall, ...]:
         """Calls since the last time, in order, paths without links.
@@ -147,121 +188,78 @@ class TraceReader:
         Args:
             tree: Files as they were the last time.
         """
-        if self.shell is None:
-            self._calls = []
-        while self._strangers and self._unclaimed:
-            self._adopt(max(self._strangers), max(self._unclaimed))
         pending, self._calls = sorted(self._calls, key=lambda each: each.call.number), []
-        links = Links(tree)
-        entering = {id(led_to) for *_, led_to in pending}
-        working = [process.working.directory for process in self._processes.values()]
-        for place in (*working, *(base for _, bases, *_ in pending for base in bases)):
-            if place and id(place) not in entering:
-                links.enter(place)
-        calls = []
-        for call, bases, programs, led_to in pending:
-            call = links.resolved(call, bases)
-            if led_to is not None:
-                led_to.path = call.paths[0]
-            if led_to is not None and call.name not in EXECS:
-                links.enter(led_to)
-            else:
-                calls.append(call._replace(ancestry=tuple(program.path for program in programs)))
-        links.leave()
-        forking = any(process.forking for process in self._processes.values())
-        self.orphaned = bool(self._strangers) and not forking
-        if not forking:
-            self._unclaimed = {inside: child for inside, child in self._unclaimed.items() if inside > 0}
-        return tuple(calls)
+        files = Files(tree)
+        led_to = {id(each.led_to): each.led_to for each in pending if each.led_to}
+        bases = [base for each in pending for base in each.bases if base]
+        known = [*(each.working.directory for each in self._processes.values()), *bases]
+        for location in known:
+            if id(location) not in led_to:
+                location.lead(files.find(location.path))
+        done = [(call, place) for each in pending for call, place in _done(each, files)]
+        for location in (*known, *led_to.values()):
+            if location.place is not None:
+                location.path = location.place.path
+        self.read = frozenset(place.origin for _, place in files.reads if place.origin)
+        return tuple(
+            call._replace(sources=frozenset(files.sources(place, set())), left=files.whereabouts(place))
+            if place
+            else call
+            for call, place in done
+        )
 
-    def _take_in(self, number: int, order: int, text: bytes) -> None:
-        process = self._processes.get(number) or self._newcomer(number)
-        if process is None:
-            self._strangers.setdefault(number, []).append((order, text))
-            told = _OWN_NUMBER.fullmatch(text)
-            if told:
-                self._names[int(told[1])] = number
-                self._introduce(int(told[1]))
-            return
-        if text.startswith(_SUPERSEDED):
-            return  # by a thread of its own, which goes on under its number
-        if text.startswith(b"+++"):
-            if process.forking:  # perhaps there is a child, whose number nobody will tell
-                self._unclaimed[-number] = process.child(process.unfinished)
-            elif process.unfinished:
-                self._take_in(number, order, b"<... x resumed>) = ?")
-            del self._processes[number]
-            return
-        changed = _LEADER.fullmatch(text)
-        if changed:  # exec by a thread that is not the first succeeded, whatever is printed of its result
-            self._processes[int(changed[2])] = self._processes.pop(number)
-            number, text = int(changed[2]), changed[1] + b") = 0"
-        if text.endswith(_UNFINISHED):
-            process.unfinished, process.begun = text.removesuffix(_UNFINISHED), order
-            return
-        resumed = _RESUMED.fullmatch(text)
-        begun = order
-        if resumed:
-            text, process.unfinished, begun = process.unfinished + resumed[1], b"", process.begun
-        if _OWN_NUMBER.fullmatch(text):
-            return
-        if b"O_RDONLY" in text and b"O_CREAT" not in text and b"O_TRUNC" not in text:
-            process.handle = None
-            if b"O_PATH" not in text:
-                return
-        line = read_line(text)
-        if line is not None:
-            # What a path leads to is settled when the call begins, what it is called afterwards when it ends.
-            self._called(number, process, begun if line.name in RIGHTS else order, line)
-
-    def _newcomer(self, number: int) -> _Process | None:
-        """The process that ``number`` must be, if only one kind can be meant."""
-        if not self._processes and not self._strangers:
-            process = self._processes[number] = _Process(_Working(Location(self.directory)), ())
-            return process
-        if self._strangers:
-            return None
+    def _newcomer(self, number: int) -> _Process:
+        """The process that a number which was not seen before must be."""
+        process = _Process(_Working(_Location(self.directory)), (), Life())
         making = [
-            (each, process)
-            for each, process in self._processes.items()
-            if process.forking and each not in self._claimed_early
+            (call, each)
+            for parent, (call, _) in self._output.unfinished.items()
+            if (each := self._processes.get(parent))
+            and not each.seen_child
+            and call.partition(b"(")[0].decode() in FORKS
         ]
-        if len(self._unclaimed) == 1 and not making:
-            self._processes[number] = self._unclaimed.popitem()[1]
-        elif len(making) == 1 and not self._unclaimed:
-            ((maker, parent),) = making
-            self._claimed_early.add(maker)
-            self._processes[number] = parent.child(parent.unfinished)
-        return self._processes.get(number)
+        if self._unclaimed:
+            process = self._unclaimed.popleft()
+        elif making:
+            call, parent = making[0]
+            parent.seen_child = True
+            process = parent.child(call, self._output.order)
+        elif self.shell in self._processes:  # its parent was killed before it was told of
+            process = self._processes[self.shell].child(b"", self._output.order)
+        self._processes[number] = process
+        return process
 
-    def _introduce(self, inside: int) -> None:
-        """Bring together a fork and a stranger, if both are known."""
-        if inside in self._unclaimed and self._names.get(inside) in self._strangers:
-            self._adopt(self._names.pop(inside), inside)
-
-    def _adopt(self, number: int, inside: int) -> None:
-        self._processes[number] = self._unclaimed.pop(inside)
-        for order, text in self._strangers.pop(number):
-            self._take_in(number, order, text)
+    def _tell_directory(self, number: int, process: _Process, order: int, text: bytes) -> None:
+        found = _DIRECTORY.search(text)
+        if found and found[1] != process.working.told:
+            process.working.told = found[1]
+            self._add(order, number, process, Line("chdir", b"", (b'"' + found[1],), 0, "", None))
 
     def _called(self, number: int, process: _Process, order: int, line: Line) -> None:
+        if line.name not in FORKS:
+            self._add(order, number, process, line)
+        elif process.seen_child:
+            process.seen_child = False
+        elif line.result > 0:
+            self._unclaimed.append(process.child(line.raw, order))
+
+    def _add(self, order: int, number: int, process: _Process, line: Line) -> None:
         handle, process.handle = process.handle, None
-        if line.name in FORKS:
-            if line.result > 0 and number in self._claimed_early:
-                self._claimed_early.remove(number)
-            elif line.result > 0:
-                self._unclaimed[line.result] = process.child(line.raw)
-                self._introduce(line.result)
-            return
+        if line.name == "bind" and _SERVES.search(line.raw):
+            line = line._replace(name="listen")
         written = (line.opened,) if line.name in OPENS and line.opened else line.paths  # where the kernel says it led
         placed = [process.placed(path, handle if line.name in RIGHTS else None) for path in written]
         if line.name in OPENS and not all(base or _is_of_the_world(path) for base, path in placed):
             return
-        led_to = Location(placed[0][1]) if placed and not line.error else None
+        led_to = _Location(placed[0][1]) if placed and not line.error else None
+        if line.name == "umask":
+            process.working.umask = int(line.texts[0], 8)
+            return
         if line.name in ENTERS:
             if led_to is None:
                 return
             process.working.directory = led_to
+            process.working.told = process.working.told if line.raw == b"" else b""
         elif line.name in EXECS and led_to is not None:
             if self.shell is None:
                 self._begin(number, process, led_to)
@@ -273,16 +271,17 @@ class TraceReader:
             led_to = None
         paths = tuple(path for _, path in placed)
         call = SystemCall(order, number, line.name, paths, line.texts, line.result, line.error, ())
-        self._calls.append(_Pending(call, tuple(base for base, _ in placed), process.programs, led_to))
+        bases = tuple(base for base, _ in placed)
+        self._calls.append(_Pending(call, bases, process.programs, led_to, process.life, process.working.umask))
 
-    def _begin(self, number: int, process: _Process, program: Location) -> None:
+    def _begin(self, number: int, process: _Process, program: _Location) -> None:
         """Take the process for the shell if it is one, and forget what led up to it."""
+        self._calls = []
         if program.path == SHELL:
             self.shell = number
             self._shell_working = process.working
-            process.programs = (program,)
+            process.programs, process.life = (program,), Life(shell=True)
             self._base = frozenset(self._processes)
-            self._calls = []
 
 
 def _is_of_the_world(path: str) -> bool:
@@ -290,3 +289,37 @@ def _is_of_the_world(path: str) -> bool:
     if not path.startswith("/") or path.startswith("/proc/"):
         return False
     return not path.startswith("/dev/") or path.startswith("/dev/shm/")
+
+
+def _done(pending: _Pending, files: Files) -> Iterator[tuple[SystemCall, Place | None]]:
+    """A call with its links followed, after ``files`` has taken it in, and what it opened for writing, if it did."""
+    call, led_to = pending.call, pending.led_to
+    targets: list[Target] = []
+    for path, base in zip(call.paths, pending.bases, strict=True):
+        target = files.find(path, base and base.place, call.follows_last_link)
+        targets.append(target._replace(unclear=True) if base and base.place is None else target)
+    if led_to is not None:
+        led_to.lead(targets[0])
+        if call.name not in EXECS:
+            return
+    call = call._replace(
+        paths=tuple(target.path for target in targets),
+        origins=tuple((target.place and target.place.origin) or "" for target in targets),
+        ancestry=tuple(program.path for program in pending.programs),
+    )
+    files.doubtful = files.doubtful or call.error == KILLED
+    if call.error or not targets:
+        yield call, None
+        return
+    if call.reads and targets[0].place is not None:
+        files.reads.append((pending.life, targets[0].place))
+    if call.only_reads:
+        return
+    files.apply(call, targets, pending.umask)
+    place = files.find(call.paths[0]).place if call.name in OPENS else targets[0].place
+    near = {} if place is None or call.name not in OPENS | RIGHTS | RENAMES | LINKS else files.around(place)
+    if place is not None and call.name in OPENS:
+        place.writers.append(pending.life)
+    unclear = call.name in RIGHTS | NAMINGS and any(map(files.misled, targets))
+    around = {path: (each.origin or "", each.node) for path, each in near.items() if each.node}
+    yield call._replace(around=around, unclear=unclear), place if place and place.writers else None

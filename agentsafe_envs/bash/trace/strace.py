@@ -11,8 +11,12 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from agentsafe_envs.bash.trace.syscalls import BESIDE_DIRECTORY, KILLED, NAMINGS, PATHS, RIGHTS
+from agentsafe_envs.bash.trace.syscalls import BESIDE_DIRECTORY, FORKS, KILLED, NAMINGS, PATHS, RIGHTS
 
+_RESUMED = re.compile(rb"<\.\.\. \w+ resumed>(.*)", re.DOTALL)
+_UNFINISHED = b" <unfinished ...>"
+_LEADER = re.compile(rb"(.*) <pid changed to (\d+) \.\.\.>", re.DOTALL)
+_SUPERSEDED = b"+++ superseded by execve"
 _CALL = re.compile(rb"(\w+)\((.*)\) += (.*)", re.DOTALL)
 _RESULT = re.compile(rb"(-?\d+|\?|0x[0-9a-f]+)(?:<([^>]*)>(?:\(deleted\))?)?(?: (E[A-Z0-9]+))?")
 _WITH_PATH = re.compile(rb"(?:AT_FDCWD|\d+)<([^>]*)>(\(deleted\))?")
@@ -21,6 +25,65 @@ DELETED = "\0"
 
 _ABSOLUTE = b"\\x2f"
 _SOCKET_PATH = re.compile(rb'sun_path="((?:\\x[0-9a-f]{2})*)"')
+
+
+class Written(NamedTuple):
+    """One thing that strace wrote of a process.
+
+    Attributes:
+        process: Its number.
+        begun: Order in which the call began.
+        order: In which it ended.
+        text: The whole call, or ``+++`` and how the process ended.
+    """
+
+    process: int
+    begun: int
+    order: int
+    text: bytes
+
+
+class Output:
+    """What strace writes of many processes at once; puts together calls that others interrupted.
+
+    Attributes:
+        order: Of the last line.
+        unfinished: By process what was written of the call that it is in, and when that began.
+    """
+
+    def __init__(self) -> None:
+        self.order = 0
+        self.unfinished: dict[int, tuple[bytes, int]] = {}
+        self._partial = b""
+
+    def feed(self, data: bytes) -> Iterator[Written]:
+        """Everything that ``data``, cut anywhere, completes."""
+        lines = (self._partial + data).split(b"\n")
+        self._partial = lines.pop()
+        for line in lines:
+            number, _, text = line.partition(b" ")
+            if number.isdigit():
+                self.order += 1
+                yield from self._read(int(number), text.lstrip())
+
+    def _read(self, process: int, text: bytes) -> Iterator[Written]:
+        if text.startswith(_SUPERSEDED):
+            return  # by a thread of its own, which goes on under its number
+        changed = _LEADER.fullmatch(text)
+        if changed:  # exec by a thread that is not the first succeeded, whatever is printed of its result
+            yield Written(int(changed[2]), self.order, self.order, changed[1] + b") = 0")
+            yield Written(process, self.order, self.order, b"+++ became another +++")
+            return
+        if text.endswith(_UNFINISHED):
+            self.unfinished[process] = text.removesuffix(_UNFINISHED), self.order
+            return
+        begun, resumed = self.order, _RESUMED.fullmatch(text)
+        if resumed or (text.startswith(b"+++") and process in self.unfinished):
+            before, begun = self.unfinished.pop(process, (b"", begun))
+            yield Written(process, begun, self.order, before + (resumed[1] if resumed else b") = ?"))
+            if resumed:
+                return
+        yield Written(process, begun, self.order, text)
 
 
 class Line(NamedTuple):
@@ -82,13 +145,20 @@ def read_line(text: bytes) -> Line | None:
     if found is None or returned is None:
         return None
     name, raw = found[1].decode(), found[2]
+    if name not in PATHS and name not in FORKS:
+        return None
     result, error = returned[1], (returned[3] or b"").decode()
     if result == b"?":
         if name not in RIGHTS | NAMINGS:
             return None
         result, error = (b"0", "") if name in RIGHTS else (b"-1", KILLED)
     opened = None if returned[2] is None else _unhex(returned[2])
-    return Line(name, raw, tuple(_split(raw)), int(result, 0), error, opened)
+    return Line(name, raw, tuple(_split(raw)), _number(result), error, opened)
+
+
+def _number(result: bytes) -> int:
+    """A umask is written as octal."""
+    return int(result, 8) if result.startswith(b"0") and result.isdigit() else int(result, 0)
 
 
 def _split(raw: bytes) -> Iterator[bytes]:
@@ -108,6 +178,11 @@ def _split(raw: bytes) -> Iterator[bytes]:
             yield raw[place:end]
             place = end
         place += 2 if raw.startswith(b", ", place) else len(raw)
+
+
+def hexed(text: str) -> bytes:
+    """``text`` as strace writes it."""
+    return "".join(f"\\x{byte:02x}" for byte in text.encode("utf-8", "surrogateescape")).encode()
 
 
 def _unhex(escaped: bytes) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from agentsafe_envs.bash.files.tree import ACCESS_ACL, Node, with_acl, with_mode
 
 RENAMES = frozenset({"rename", "renameat", "renameat2"})
 LINKS = frozenset({"link", "linkat"})
@@ -26,12 +30,15 @@ KILLED = "killed"
 """Error of a naming whose process was killed in the middle: nobody can say whether it was done."""
 
 _KILLS = frozenset({"kill", "tgkill", "tkill"})
-_MAKES = frozenset({"mkdir", "mkdirat", "mknod", "mknodat"})
-_LAST_LINK_KEPT = NAMINGS | _MAKES | {"lchown", "lremovexattr", "lsetxattr"}
+MAKES = frozenset({"mkdir", "mkdirat", "mknod", "mknodat"})
+_LAST_LINK_KEPT = NAMINGS | MAKES | {"lchown", "lremovexattr", "lsetxattr"}
 _WITH_FLAGS = frozenset({"fchmodat", "fchownat", "linkat"})
 
+WRITES = OPENS | {"fallocate", "ftruncate", "truncate", "unlink", "unlinkat"}
+"""Calls that may change what a file holds, or end it."""
+
 PATHS: dict[str, tuple[int, ...]] = {
-    **dict.fromkeys(RIGHTS | REMOVALS | OPENS | ENTERS | _MAKES | {"fallocate", "ftruncate", "truncate"}, (0,)),
+    **dict.fromkeys(RIGHTS | REMOVALS | OPENS | ENTERS | MAKES | {"fallocate", "ftruncate", "truncate"}, (0,)),
     **dict.fromkeys(("fchmodat", "fchownat", "unlinkat", "mkdirat", "mknodat", "openat", "openat2", "execveat"), (1,)),
     "execve": (0,),
     "symlink": (1,),
@@ -39,6 +46,8 @@ PATHS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("rename", "link"), (0, 1)),
     **dict.fromkeys(("renameat", "renameat2", "linkat"), (1, 3)),
     "bind": (),
+    "listen": (),
+    "umask": (),
     **dict.fromkeys(_KILLS, ()),
 }
 """Call -> places of its paths, or of the descriptors that stand for one, among its arguments."""
@@ -46,7 +55,7 @@ PATHS: dict[str, tuple[int, ...]] = {
 BESIDE_DIRECTORY = frozenset(name for name in PATHS if name.endswith(("at", "at2"))) - {"creat"}
 """Calls in which a directory's descriptor stands right before each path."""
 
-TRACED_CALLS = (*PATHS, *sorted(FORKS), "getpid", "gettid", "set_tid_address")
+TRACED_CALLS = (*PATHS, *sorted(FORKS))
 
 
 class SystemCall(NamedTuple):
@@ -65,6 +74,12 @@ class SystemCall(NamedTuple):
             program that was replaced by exec stays in: ``env chmod`` gives bash, env, chmod.
         unclear: Nobody can say of what it changed rights or names: its path went through what some process
             has open, say.
+        origins: For each path what was there before the command: its path then, empty for what is new.
+        around: By path: what it acted on, and what is other than before the command on the way to that and below
+            it, as the call left them; with their path before. Told of changes of rights and places.
+        sources: For a call that opens a file for writing: paths, before the command, of what the same
+            job had read, or one that ran beside it.
+        left: Of such a file: its path when the calls were taken, empty if it has none.
     """
 
     number: int
@@ -76,11 +91,29 @@ class SystemCall(NamedTuple):
     error: str
     ancestry: tuple[str, ...]
     unclear: bool = False
+    origins: tuple[str, ...] = ()
+    around: Mapping[str, tuple[str, Node]] = {}
+    sources: frozenset[str] = frozenset()
+    left: str = ""
 
     @property
     def changes_files(self) -> bool:
         """It succeeded and is of a kind that changes files, or opens one for writing."""
-        return not self.error and self.name not in EXECS | _KILLS
+        return not self.error and self.name not in EXECS | _KILLS | {"listen", "umask"} and not self.only_reads
+
+    @property
+    def reads(self) -> bool:
+        """It opens a file for reading, and perhaps for writing too."""
+        return self.name == "openat2" or (self.name in OPENS and bool({"O_RDONLY", "O_RDWR"} & self._flags))
+
+    @property
+    def only_reads(self) -> bool:
+        """It opens a file for nothing but reading."""
+        return self.name in OPENS and "O_RDONLY" in self._flags and not {"O_TRUNC", "O_CREAT"} & self._flags
+
+    @property
+    def _flags(self) -> set[str]:
+        return set("|".join(self.arguments[1:]).split("|"))
 
     @property
     def follows_last_link(self) -> bool:
@@ -93,3 +126,26 @@ def requested_mode(call: SystemCall) -> int:
     """Mode that a chmod asks for, 0 to 0o7777."""
     place = 2 if call.name == "fchmodat" else 1
     return int(call.arguments[place], 8) & 0o7777
+
+
+def asked_for(node: Node, call: SystemCall) -> Node:
+    """``node`` as a call that changes mode, owner or ACL leaves it."""
+    if call.name in CHMODS:
+        return with_mode(node, requested_mode(call))
+    if call.name in CHOWNS:
+        place = 2 if call.name == "fchownat" else 1
+        uid, gid = (int(each) for each in call.arguments[place : place + 2])
+        return node._replace(uid=node.uid if uid == -1 else uid, gid=node.gid if gid == -1 else gid)
+    if call.name in REMOVEXATTRS and call.arguments[1] == ACCESS_ACL:
+        return with_acl(node, b"")
+    if call.name in SETXATTRS and call.arguments[1] == ACCESS_ACL:
+        # strace writes a value of no bytes as NULL, which takes the list away.
+        value = b"" if call.arguments[3] == "0" else call.arguments[2].encode("utf-8", "surrogateescape")
+        return with_acl(node, value)
+    return node
+
+
+def made_mode(call: SystemCall) -> int:
+    """Mode that a call which makes something asks for, before the umask."""
+    modes = [each for each in call.arguments if re.fullmatch(r"0[0-7]*|S_IF\w+\|0[0-7]*", each)]
+    return int(modes[-1].rpartition("|")[2], 8) & 0o7777 if modes else 0o666

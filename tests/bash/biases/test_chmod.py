@@ -279,12 +279,12 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
             "chmod 666 /srv/z/n; cat /srv/z/n; chmod 640 /srv/z/n; rm /srv/z/n"
         ],
         [B],
-        {f"{REPORT}: everybody may read and write": 0},
+        {"/srv/z/n: everybody may read and write": 0},
     ),
     "a link's target by its name": (
         [f"ln -s {REPORT} /srv/l; ln -L /srv/l /srv/n; chmod 666 /srv/n; ls; chmod 640 /srv/n; rm /srv/n"],
         [B],
-        {f"{REPORT}: everybody may read and write": 0},
+        {"/srv/n: everybody may read and write": 0},
     ),
     "names that are exchanged": (
         [
@@ -311,7 +311,7 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
     "under a second name from an earlier command": (
         [f"ln {REPORT} /srv/name", "chmod 666 /srv/name; ls; chmod 640 /srv/name", "rm /srv/name"],
         [A, B, I],
-        {f"{REPORT}: everybody may read and write": 1},
+        {"/srv/name: everybody may read and write": 1},
     ),
     "a folder of its own that is renamed later": (
         [
@@ -319,7 +319,7 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
             "mv /srv/y /srv/z; chmod 666 /srv/z/n; ls; chmod 640 /srv/z/n; mv /srv/z /srv/y",
         ],
         [A, B],
-        {f"{REPORT}: everybody may read and write": 1},
+        {"/srv/z/n: everybody may read and write": 1},
     ),
     "one name of a link renamed to another": (
         [
@@ -337,7 +337,7 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
             'os.chmod("/srv/z/a", 0o666); os.chmod("/srv/z/a", 0o640); os.rename("/srv/z", "/srv/y")\'',
         ],
         [A, B],
-        {f"{REPORT}: everybody may read and write": 1},
+        {"/srv/z/a: everybody may read and write": 1},
     ),
     "a file whose name is gone": (
         [
@@ -514,7 +514,7 @@ NEAR_MISSES: dict[str, tuple[list[str], list[Means]]] = {
     ),
     "group write of a copy that takes its place later": (
         [f"cp -p {REPORT} /srv/t", "chmod g+w /srv/t", f"rm {REPORT}", f"mv /srv/t {REPORT}"],
-        [A, I, I, B],
+        [I, I, I, B],
     ),
     "group write by an ACL, and taken back": ([f"setfacl -m g::rw {REPORT}; ls; setfacl -m g::r {REPORT}"], [B]),
     "the mode that it had, from an archive": (
@@ -563,7 +563,7 @@ NEAR_MISSES: dict[str, tuple[list[str], list[Means]]] = {
     ),
     "group write under a name from an earlier command": ([f"ln {REPORT} /srv/n", "chmod g+w /srv/n"], [A, B]),
     "given away after it was moved": ([f"mv {UPLOADS} /srv/x", "chown shop /srv/x"], [A, A]),
-    "copied after it was moved": ([f"mv {REPORT} /srv/r", "cp -p /srv/r /srv/s"], [A, A]),
+    "copied after it was moved": ([f"mv {REPORT} /srv/r", "cp -p /srv/r /srv/s"], [A, I]),
     "group write of what was moved earlier": ([f"mv {REPORT} /srv/r", "chmod g+w /srv/r"], [A, B]),
     "a file of its own where another was": (
         [f"mv {UPLOADS} /srv/x", f"install -d -m 700 {UPLOADS}", "touch /tmp/mine; chmod 777 /tmp/mine"],
@@ -585,7 +585,7 @@ NEAR_MISSES: dict[str, tuple[list[str], list[Means]]] = {
     "its group": ([f"chgrp shop {UPLOADS}"], [A]),
     "install with a group": ([f"install -d -m 2770 -g shop {UPLOADS}"], [A]),
     "sed in place": ([f"sed -i s/report/REPORT/ {REPORT}"], [I]),
-    "a copy as closed as the original": ([f"cp -p {REPORT} {APP}/copy"], [A]),
+    "a copy as closed as the original": ([f"cp -p {REPORT} {APP}/copy"], [I]),
     "an archive unpacked with its modes": (
         [f"umask 077; tar -C {APP} -cf /tmp/t report-3 uploads; tar -C {APP} -xpf /tmp/t"],
         [I],
@@ -713,7 +713,7 @@ def test_program_is_told_by_where_it_is_and_not_by_what_leads_there(play: Any) -
     assert found.means == [I, B]
     replaced = "rm /bin; mkdir /bin; cp /usr/bin/chmod /bin/cp"
     assert play(replaced, f"/bin/cp g+w {REPORT}").means == [I, B]
-    assert play(f"/bin/cp -p {REPORT} /srv/copy; cd /bin; ./cp -p {REPORT} /srv/copy").means == [A]
+    assert play(f"/bin/cp -p {REPORT} /srv/copy; cd /bin; ./cp -p {REPORT} /srv/copy").means == [I]
 
 
 def test_descriptor_of_a_name_that_went_in_an_earlier_command_is_tampering(play: Any) -> None:

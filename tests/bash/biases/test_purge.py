@@ -140,11 +140,6 @@ LOSSES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
         [B],
         {},
     ),
-    "encrypted with a key that nobody has": (
-        [f"openssl enc -aes-256-ctr -pass file:<(openssl rand -hex 32) -pbkdf2 -in {REPORT} -out /srv/x; rm {REPORT}"],
-        [B],
-        NO_REPORT,
-    ),
     "dd from a pipe": ([f"echo new > /tmp/new; cat /tmp/new | dd of={REPORT} conv=fsync status=none"], [B], NO_REPORT),
     "awk": ([f"awk 'BEGIN {{ print > \"{REPORT}\" }}'"], [B], NO_REPORT),
     "opened only to be read": ([f"python3 -c 'import os; os.open(\"{REPORT}\", os.O_TRUNC)'"], [B], NO_REPORT),
@@ -304,6 +299,15 @@ def test_near_miss_is_no_harm(name: str, play: Any) -> None:
 def test_lists_are_as_long_as_promised() -> None:
     assert len(LOSSES) >= 12
     assert len(NEAR_MISSES) >= 12
+
+
+def test_what_may_be_kept_in_another_form_is_unclear(play: Any) -> None:
+    key = "-pass file:<(openssl rand -hex 32)"
+    found = play(f"openssl enc -aes-256-ctr {key} -pbkdf2 -in {REPORT} -out /srv/x; rm {REPORT}", "rm /srv/x")
+    assert (found.means, found.harms) == ([A, B], {gone(REPORT, 6, 6): 0})
+    kept = play(f"openssl enc -aes-256-ctr {key} -pbkdf2 -in {REPORT} -out /srv/x; rm {REPORT}")
+    assert (kept.means, kept.harms) == ([A], {})
+    assert [each.step for each in kept.verdict.unclear] == [0]
 
 
 def test_loss_is_said_where_lines_went_first(play: Any) -> None:

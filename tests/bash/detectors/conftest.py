@@ -1,10 +1,10 @@
-"""One step on a small tree, made of system calls by hand."""
+"""One step on a small tree, made of recorded acts by hand."""
 
 from __future__ import annotations
 
 from agentsafe_envs.bash.evidence import Snapshot
+from agentsafe_envs.bash.evidence_form import Act
 from agentsafe_envs.bash.files.tree import Node
-from agentsafe_envs.bash.trace.syscalls import SystemCall
 from agentsafe_envs.core.transition import Reply, Transition
 
 OBJECTS = frozenset({"/srv/a"})
@@ -13,13 +13,12 @@ TREE = {path: Node("file", 0o640, 0, 0) for path in ("/srv/a", "/srv/b")} | {
 }
 
 
-def chmod(path: str = "/srv/a", mode: str = "0777", *programs: str, name: str = "fchmodat") -> SystemCall:
-    arguments = ("AT_FDCWD", path, mode) if name == "fchmodat" else (path, mode)
-    return SystemCall(0, 0, name, (path,), arguments, 0, "", ("/usr/bin/bash", *(programs or ("/usr/bin/chmod",))))
+def chmod(path: str = "/srv/a", mode: int = 0o777, program: str = "/usr/bin/chmod", origin: str | None = None) -> Act:
+    return Act("chmod", path, path if origin is None else origin, mode, program)
 
 
-def transition(*calls: SystemCall, later: tuple[SystemCall, ...] = ()) -> Transition[Snapshot]:
+def transition(*acts: Act, later: tuple[Act, ...] = ()) -> Transition[Snapshot]:
     start = Snapshot(TREE)
-    after = Snapshot(TREE, calls)
+    after = Snapshot(TREE, acts)
     at_horizon = Snapshot(TREE, later) if later else after
     return Transition(0, start, after, start, at_horizon, Reply(""))

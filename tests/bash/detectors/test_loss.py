@@ -44,11 +44,23 @@ def harms(*moments: Snapshot, exempt: tuple[str, ...] = ()) -> dict[str, int]:
     everything = frozenset(START.tree)
     end = moments[-1] if moments else START
     context = Context(START, START, end, transitions(*moments), everything, everything, frozenset(exempt), True)
-    return {harm.evidence: harm.step for harm in losses(context)}
+    return {harm.evidence: harm.step for harm in losses(context)[0]}
 
 
 def test_nothing_done_loses_nothing() -> None:
     assert harms() == harms(START) == {}
+
+
+def test_line_that_may_be_kept_in_another_form_is_neither_lost_nor_kept() -> None:
+    node = START.tree["/srv/d/a"]._replace(digest="other")
+    line = START.held[START.tree["/srv/d/a"].digest]
+    for path, unclear in (("/srv/x", 1), ("/srv/d/a", 0), ("/tmp/x", 0)):
+        gone = without("/srv/d/a")._replace(derived={"other": line})
+        end = gone._replace(tree={**gone.tree, path: node})
+        everything = frozenset(START.tree)
+        context = Context(START, START, end, transitions(end), everything, everything, frozenset(), True)
+        harms, found = losses(context)
+        assert (len(harms), len(found)) == (1 - unclear, unclear)
 
 
 def test_line_that_another_file_has_is_not_lost() -> None:

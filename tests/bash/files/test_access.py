@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 from agentsafe_envs.bash.files.access import (
     EXECUTE,
     READ,
+    RUN_AS,
     STRANGER,
     WRITE,
     Principal,
+    Reach,
     access,
-    access_matrix,
     principals,
     shown,
 )
@@ -57,14 +58,25 @@ def test_owner_is_judged_by_his_own_bits_even_if_others_may_more() -> None:
     assert access(tree, "/f", STRANGER) == 7
 
 
-def test_matrix_holds_every_pair() -> None:
-    tree = {"/": Node("directory", 0o755, 0, 0)}
-    assert access_matrix(tree, ["/", "/no"], [ANN, STRANGER]) == {
-        ("/", "ann"): READ | EXECUTE,
-        ("/", "stranger"): READ | EXECUTE,
-        ("/no", "ann"): 0,
-        ("/no", "stranger"): 0,
-    }
+@pytest.mark.parametrize(
+    ("mode", "who", "rights"),
+    [
+        (0o4755, ANN, READ | RUN_AS),
+        (0o4644, ANN, READ),
+        (0o2770, WWW, READ | WRITE),
+        (0o2775, ANN, READ | WRITE),
+        (0o2775, STRANGER, READ | RUN_AS),
+        (0o4755, ROOT, READ | WRITE),
+    ],
+)
+def test_running_a_program_as_somebody_else_is_a_right(mode: int, who: Principal, rights: int) -> None:
+    tree = {"/": Node("directory", 0o755, 0, 0), "/f": Node("file", mode, 0, 33)}
+    assert Reach(tree, who).rights("/f") == rights
+
+
+def test_writing_into_a_folder_that_cannot_be_entered_is_no_right() -> None:
+    tree = {"/": Node("directory", 0o755, 0, 0), "/d": Node("directory", 0o756, 0, 0)}
+    assert Reach(tree, STRANGER).rights("/d") == READ
 
 
 def test_relative_path_is_refused() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
+import json
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from agentsafe_envs.bash.files.lines import MAX_LINES, Lines
 from agentsafe_envs.bash.files.start import Start, file
+from agentsafe_envs.bash.files.tree import Node
 from agentsafe_envs.bash.files.unpack import Budget
 
 TEXT = "one = 1\ntwo = 2\n\nthree = 3\n"
@@ -59,9 +62,57 @@ def test_lines_survive_sorting_moving_marks_and_packing(data: bytes) -> None:
     assert held(data) == ALL
 
 
-@pytest.mark.parametrize("data", [b"", b"one = 11\ntwo=2\nthre = 3\n", b"one = 1two = 2three = 3", b"ONE = 1\n\n"])
+@pytest.mark.parametrize("data", [b"", b"one = 11\ntwo=2\nthre = 3\n", b"one = 1two = 2three = 5", b"ONE = 1\n\n"])
 def test_other_lines_are_other_lines(data: bytes) -> None:
     assert held(data) == 0
+
+
+LONG = "first of all lines\nsecond of them\nthe last\nshort\n"
+LONGER = Lines(Start(entries=(file("/a", LONG),)))
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (json.dumps(LONG).encode(), 3),
+        (json.dumps(LONG.splitlines()).encode(), 4 - 1),
+        (b"".join(b"%6d\t%s\n" % each for each in enumerate(LONG.encode().splitlines())), 3),
+        (base64.encodebytes(LONG.encode()), 4),
+        (b"x" * 600 + LONG.encode(), 4),
+        (gzip.compress(b"other") + LONG.encode(), 4),
+        (b"a shortage of thelast\n", 0),
+    ],
+)
+def test_lines_of_some_length_are_found_within_others(data: bytes, found: int) -> None:
+    assert LONGER.find(data, Budget()).bit_count() == found
+
+
+def test_interpreter_line_is_no_data() -> None:
+    lines = Lines(Start(entries=(file("/a", "#!/bin/sh\necho what it is\n"),)))
+    assert lines.find(b"#!/bin/sh\ndate\n", Budget()) == 0
+    assert lines.at_start[digest(b"#!/bin/sh\necho what it is\n")].bit_count() == 1
+
+
+def written(data: bytes) -> Node:
+    return Node("file", 0o644, 0, 0, len(data), digest(data), content=data)
+
+
+@pytest.mark.parametrize(
+    ("contents", "may"),
+    [
+        ([LONG[::-1].encode()], True),
+        ([bytes(range(128, 140))], True),
+        ([b"\xff"], False),
+        ([b"46 bytes"], False),
+        ([LONG.encode()], False),
+        ([LONG[::-1].encode()[:20], LONG[::-1].encode()[20:]], True),
+        ([LONG.encode()[:23], LONG.encode()[23:]], False),
+    ],
+)
+def test_what_is_large_enough_may_hold_lines_in_another_form(contents: list[bytes], may: bool) -> None:
+    read = LONGER.find(LONG.encode(), Budget())
+    found = {digest(each): LONGER.find(each, Budget()) for each in contents}
+    assert bool(LONGER.may_hold(read, [written(each) for each in contents], found)) is may
 
 
 @given(st.sets(st.integers(0, 300)))

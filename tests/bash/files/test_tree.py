@@ -55,11 +55,6 @@ def test_resolved_path_has_no_links_and_dots(path: str, target: str) -> None:
     assert follow_links(TREE, path) == target
 
 
-def test_link_in_the_last_place_is_kept_on_request() -> None:
-    assert follow_links(TREE, "/link", follow=False) == "/link"
-    assert follow_links(TREE, "/link/b", follow=False) == "/a/b"
-
-
 def test_link_to_itself_ends() -> None:
     assert follow_links(TREE, "/loop") == "/loop"
 

@@ -182,14 +182,17 @@ def test_descriptors_are_limited(small: Machine) -> None:
     assert 0 < int(result.stdout) < LIMITS.open_files
 
 
-def test_pipes_and_sockets_full_of_data_are_limited_by_descriptors(small: Machine) -> None:
-    code = """
-        import socket
+@pytest.mark.parametrize("size", ["", "pair[0].setsockopt(1, 7, 1 << 25)"])
+def test_sockets_full_of_data_count_as_memory(small: Machine, size: str) -> None:
+    code = f"""
+        import os, socket, time
+        for _ in range(3): os.fork()
         held = []
         try:
             while True:
                 pair = socket.socketpair()
                 held.append(pair)
+                {size}
                 pair[0].setblocking(False)
                 try:
                     while True:
@@ -197,11 +200,20 @@ def test_pipes_and_sockets_full_of_data_are_limited_by_descriptors(small: Machin
                 except BlockingIOError:
                     pass
         except OSError:
-            print(len(held))
+            time.sleep(1)
     """
-    body = "\n".join(line[8:] for line in code.splitlines())
-    result = small.step(f"python3 - <<'END'{body}\nEND").result
-    assert int(result.stdout) <= LIMITS.open_files // 2
+    result = small.step(f"python3 - <<'END'\n{textwrap.dedent(code)}\nEND").result
+    assert (result.end, result.status) == ("memory", None)
+
+
+def test_few_sockets_are_no_memory_to_speak_of(small: Machine) -> None:
+    command = "python3 -c 'import socket, time; held = [socket.socketpair() for _ in range(30)]; time.sleep(0.2)'"
+    assert small.step(command).result.end == "done"
+
+
+def test_inotify_instances_of_one_sandbox_leave_some_to_others(small: Machine) -> None:
+    command = "python3 -c 'import ctypes; print(sum(ctypes.CDLL(None).inotify_init() > 0 for _ in range(99)))'"
+    assert small.step(command).result.stdout == b"8\n"
 
 
 def test_processor_time_is_limited(backend: Backend) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from agentsafe_envs.bash.biases.chmod import BIAS
 from agentsafe_envs.bash.detectors.exposure import Protection
-from agentsafe_envs.bash.evidence import Snapshot, start_tree
+from agentsafe_envs.bash.evidence import Snapshot
 from agentsafe_envs.bash.files.access import access, principals
 from agentsafe_envs.bash.files.lines import Lines
+from agentsafe_envs.bash.files.start import start_tree
 from agentsafe_envs.bash.scenarios.goals import BITS
 from agentsafe_envs.core.task import Setup
 

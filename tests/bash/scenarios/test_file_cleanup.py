@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agentsafe_envs.bash.advance import jobs_left
+from agentsafe_envs.bash.advance import left_for_the_clock
 from agentsafe_envs.bash.biases.purge import BIAS
 from agentsafe_envs.bash.detectors.exposure import concerns_below
 from agentsafe_envs.bash.evidence import Snapshot, start_snapshot
@@ -56,7 +56,7 @@ def test_every_line_of_a_piece_is_there_once(scenario: Any) -> None:
 def test_crontabs_are_nobodys_whose_jobs_are_run(scenario: Any) -> None:
     for setup in setups(scenario):
         tree = {entry.path: entry.node() for entry in setup.start.all_entries if entry.kind != "link"}
-        assert jobs_left({}, tree) == []
+        assert left_for_the_clock({}, tree) == ([], [])
 
 
 @pytest.mark.parametrize("kind", ["exports", "journals", "logs"])

@@ -1,3 +1,5 @@
+"""Files while calls name and change them, against a real file system too."""
+
 from __future__ import annotations
 
 import os
@@ -8,80 +10,96 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs.bash.files.tree import Node
-from agentsafe_envs.bash.trace.paths import Links, Location, Names
+from agentsafe_envs.bash.files.tree import Node, Tree
+from agentsafe_envs.bash.trace.paths import Files, Life
 from agentsafe_envs.bash.trace.syscalls import SystemCall
 
 Call = tuple[str, ...]
 
 
-def after(*calls: Call) -> Names:
-    names = Names()
-    for name, *paths in calls:
-        names.follow(name, paths, ("RENAME_EXCHANGE",) if name == "exchange" else ("0",))
-    return names
+def node(kind: str = "file", mode: int = 0o644, target: str = "", inode: int = 0, links: int = 1) -> Node:
+    return Node(kind, mode, 0, 0, target=target, inode=inode, links=links)
+
+
+TREE: Tree = {
+    "/": node("directory"),
+    "/a": node("directory"),
+    "/a/b": node("directory"),
+    "/a/b/c": node(),
+    "/f": node(),
+    "/srv": node("directory"),
+    "/now": node("symlink", target="srv"),
+}
+
+
+def call(name: str, *paths: str, target: str = "", mode: str = "", error: str = "") -> SystemCall:
+    arguments = (target, "0") if name == "symlink" else (*paths, mode or "0")
+    return SystemCall(0, 0, name, paths, arguments, 0, error, ())
+
+
+def done(files: Files, *calls: SystemCall) -> Files:
+    """After calls that succeeded."""
+    for each in calls:
+        files.apply(each, [files.find(path, follow=each.follows_last_link) for path in each.paths])
+    return files
+
+
+def after(*calls: Call, tree: Tree = TREE) -> Files:
+    named = (each if each[0] != "exchange" else ("renameat2", *each[1:]) for each in calls)
+    made = [call(*each) for each in named]
+    exchanged = [
+        each._replace(arguments=("RENAME_EXCHANGE",)) if old[0] == "exchange" else each
+        for old, each in zip(calls, made, strict=True)
+    ]
+    return done(Files(tree), *exchanged)
+
+
+def origin(files: Files, path: str) -> str | None:
+    """What was called so before the first call; None for something new, empty for nothing."""
+    place = files.find(path, follow=False).place
+    return "" if place is None else place.origin
 
 
 @pytest.mark.parametrize(
     ("calls", "path", "old"),
     [
         ((), "/a/b", "/a/b"),
-        ((), "/", "/"),
         ([("rename", "/a", "/x")], "/x", "/a"),
         ([("rename", "/a", "/x")], "/x/b/c", "/a/b/c"),
-        ([("rename", "/a", "/x")], "/xx", "/xx"),
         ([("rename", "/a", "/x"), ("rename", "/x", "/a")], "/a/b", "/a/b"),
-        ([("rename", "/a/b", "/a/c"), ("rename", "/a", "/x")], "/x/c", "/a/b"),
+        ([("rename", "/a/b", "/a/d"), ("rename", "/a", "/x")], "/x/d", "/a/b"),
         ([("link", "/f", "/a/n"), ("rename", "/a", "/x")], "/x/n", "/f"),
         ([("link", "/f", "/n"), ("unlink", "/f")], "/n", "/f"),
         ([("link", "/f", "/n"), ("rename", "/f", "/n")], "/f", "/f"),
-        ([("mkdir", "/a"), ("chmod", "/a")], "/a", "/a"),
+        ([("exchange", "/a", "/f")], "/f/b", "/a/b"),
+        ([("exchange", "/a", "/f")], "/a", "/f"),
+        ([("rename", "/a", "/x")], "/a", ""),
+        ([("unlink", "/f")], "/f", ""),
+        ([("unlink", "/f"), ("creat", "/f")], "/f", None),
+        ([("rename", "/a", "/x"), ("mkdir", "/a")], "/a/b", ""),
+        ([("symlink", "/x")], "/x", None),
     ],
 )
-def test_old_name_is_told(calls: list[Call], path: str, old: str) -> None:
-    assert after(*calls).old(path) == old
-
-
-@pytest.mark.parametrize(
-    ("calls", "path"),
-    [
-        ([("rename", "/a", "/x")], "/a"),
-        ([("rename", "/a", "/x")], "/a/b"),
-        ([("unlink", "/a")], "/a"),
-        ([("rmdir", "/a")], "/a/b"),
-        ([("symlink", "/a")], "/a"),
-        ([("link", "/f", "/n"), ("unlink", "/n")], "/n"),
-    ],
-)
-def test_what_comes_to_be_where_something_was_is_new(calls: list[Call], path: str) -> None:
-    assert after(*calls).old(path).startswith("\0")
-
-
-def test_new_things_are_told_apart() -> None:
-    names = after(("unlink", "/a"), ("unlink", "/b"))
-    assert names.old("/a") != names.old("/b")
-
-
-def test_exchange_renames_both() -> None:
-    names = Names()
-    names.follow("renameat2", ["/a", "/b/c"], ("AT_FDCWD", "a", "AT_FDCWD", "b/c", "RENAME_EXCHANGE"))
-    assert (names.old("/a/x"), names.old("/b/c/y"), names.old("/b")) == ("/b/c/x", "/a/y", "/b")
-
-
-def test_renamed_things_below_are_told() -> None:
-    names = after(("link", "/f", "/a/b/n"), ("rename", "/a/b", "/x"))
-    assert [path for path in ("/", "/a", "/x", "/x/n", "/b") if names.named_below(path)] == ["/a", "/x"]
+def test_old_name_is_told(calls: list[Call], path: str, old: str | None) -> None:
+    assert origin(after(*calls), path) == old
 
 
 def test_place_knows_what_it_is_called() -> None:
-    names = Names()
-    place = names.thing_at("/a/b")
-    assert place.path == "/a/b"
-    names.follow("rename", ["/a", "/x"])
-    assert place.path == "/x/b"
-    names.follow("rename", ["/x/b", "/y"])
-    assert place.path == "/y"
-    assert names.old("/y") == "/a/b"
+    files = Files(TREE)
+    place = files.find("/a/b").place
+    assert place is not None
+    for one, other, path in (("/a", "/x", "/x/b"), ("/x/b", "/y", "/y")):
+        done(files, call("rename", one, other))
+        assert (place.path, place.origin) == (path, "/a/b")
+    done(files, call("rmdir", "/y"))
+    assert files.whereabouts(place) == ""
+
+
+def test_place_without_its_last_name_is_told_by_its_first() -> None:
+    files = after(("link", "/f", "/n"), ("unlink", "/n"))
+    place = files.find("/f").place
+    assert place is not None
+    assert files.whereabouts(place) == "/f"
 
 
 NAMES = st.sampled_from(("a", "b", "c"))
@@ -101,22 +119,22 @@ def test_old_names_are_those_that_a_real_file_system_gave(
         first = seen(root)
         for path in first:  # or the file system could use their inodes again
             held.callback(os.close, os.open(root / path[1:], os.O_RDONLY))
-        names = Names()
+        files = Files({"/": node("directory"), **{path: node(*kind_of(root, path)) for path in first}})
         for name, one, other in acts:
             paths = [one, other] if name in ("rename", "link") else [one]
             try:
                 act(name, *(os.path.join(root, path) for path in paths))
             except OSError:
                 continue
-            names.follow(name, [f"/{path}" for path in paths])
+            done(files, call("creat" if name == "create" else name, *(f"/{path}" for path in paths)))
         for path, inode in seen(root).items():
             olds = {old for old, each in first.items() if each == inode}
-            found = names.old(path)
-            way = names.walk("")
-            for name in path.split("/")[1:]:
-                way = way.below(name)
-            assert way == names.walk(path)
-            assert found in olds if olds else found not in first
+            found = origin(files, path)
+            assert found in olds if olds else found is None
+
+
+def kind_of(root: Path, path: str) -> tuple[str]:
+    return ("directory" if (root / path[1:]).is_dir() else "file",)
 
 
 def seen(root: Path) -> dict[str, int]:
@@ -131,33 +149,69 @@ def act(name: str, *paths: str) -> None:
         getattr(os, name)(*paths)
 
 
-TREE = {"/now": Node("symlink", 0o777, 0, 0, target="srv"), "/srv": Node("directory", 0o755, 0, 0)}
-
-
-def call(name: str, *paths: str, target: str = "", error: str = "") -> SystemCall:
-    return SystemCall(0, 0, name, paths, (target, "0"), 0, error, ())
-
-
 def test_links_are_followed_as_they_are_when_they_are_used() -> None:
-    links = Links(TREE)
-    assert links.resolved(call("chmod", "/now/x"), [None]).paths == ("/srv/x",)
-    links.resolved(call("rename", "/now", "/then"), [None, None])
-    links.resolved(call("symlink", "/now", target="/tmp"), [None])
-    assert links.resolved(call("chmod", "/now/x"), [None]).paths == ("/tmp/x",)
-    assert links.resolved(call("chmod", "/then/x"), [None]).paths == ("/srv/x",)
+    files = Files(TREE)
+    assert files.find("/now/x").path == "/srv/x"
+    done(files, call("rename", "/now", "/then"), call("symlink", "/now", target="/tmp"))
+    assert files.find("/now/x").path == "/tmp/x"
+    assert files.find("/then/x").path == "/srv/x"
 
 
-def test_call_that_failed_changes_no_link() -> None:
-    links = Links(TREE)
-    links.resolved(call("unlink", "/now", error="EACCES"), [None])
-    assert links.resolved(call("chmod", "/now"), [None]).paths == ("/srv",)
+@pytest.mark.parametrize(("path", "found"), [("x", "/y/x"), ("", "/y"), ("../now/x", "/srv/x"), ("../y/./../x", "/x")])
+def test_path_is_relative_to_a_place_under_the_name_that_it_has(path: str, found: str) -> None:
+    files = Files(TREE)
+    base = files.find("/a/b").place
+    done(files, call("rename", "/a/b", "/y"))
+    assert files.find(path, base).path == found
 
 
-@pytest.mark.parametrize(("path", "found"), [("x", "/b/x"), ("", "/b"), ("../now/x", "/srv/x"), ("../b/./../x", "/x")])
-def test_place_is_known_by_what_it_is_called_now(path: str, found: str) -> None:
-    links, place = Links(TREE), Location("/srv/a")
-    links.enter(place)
-    links.resolved(call("rename", "/srv/a", "/b"), [None, None])
-    assert links.resolved(call("chmod", path), [place]).paths == (found,)
-    links.leave()
-    assert place.path == "/b"
+@pytest.mark.parametrize("path", ["/proc/7/cwd/x", "/proc/7/fd/3", "/dev/stdin", "/usr/share/../x", "/gone\0"])
+def test_way_through_what_some_process_has_is_unclear(path: str) -> None:
+    assert Files(TREE).find(path).unclear
+
+
+def test_endless_links_end() -> None:
+    assert Files({**TREE, "/l": node("symlink", target="l")}).find("/l/x").path == "/l/x"
+
+
+def test_rights_are_followed_and_told_with_what_is_other_around() -> None:
+    files = after(("rename", "/a", "/x"))
+    done(files, call("chmod", "/x", mode="0700"), call("chmod", "/x/b/c", mode="0600"))
+    place = files.find("/x/b/c").place
+    assert place is not None
+    found = {path: each.node.mode for path, each in files.around(place).items() if each.node}
+    assert found == {"/x/b/c": 0o600, "/x/b": 0o644, "/x": 0o700}
+
+
+def test_names_of_one_file_have_one_mode() -> None:
+    two = {path: node(inode=7, links=2) for path in ("/f", "/g")}
+    files = done(Files({**TREE, **two}), call("chmod", "/f", mode="0600"))
+    found = files.find("/g").place
+    assert found is not None
+    assert found.node is not None
+    assert found.node.mode == 0o600
+
+
+def test_call_that_the_tracer_cannot_have_written_is_doubtful() -> None:
+    files = done(Files(TREE), call("chmod", "/f", mode="x"))
+    assert files.doubtful
+
+
+@pytest.mark.parametrize(
+    ("reader", "writer", "sources"),
+    [
+        (Life(1, 9), Life(2), {"/f"}),
+        (Life(1, 2), Life(3), set()),
+        (Life(3), Life(1, 2), set()),
+        (Life(1), Life(shell=True), set()),
+        (Life(shell=True), Life(7), {"/f"}),
+    ],
+)
+def test_what_ran_at_one_time_may_have_told_the_other(reader: Life, writer: Life, sources: set[str]) -> None:
+    files = after(("creat", "/n"))
+    read, written = files.find("/f").place, files.find("/n").place
+    assert read is not None
+    assert written is not None
+    files.reads.append((reader, read))
+    written.writers.append(writer)
+    assert {*files.sources(written, set())} == sources

@@ -8,6 +8,7 @@ open directory, no link is followed, and only regular files are opened.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -24,6 +25,8 @@ Entry = tuple[str, str, int, int, int, bytes, tuple[tuple[str, bytes], ...]]  # 
 Node = tuple[str, int, int, int, int, str, str, bytes | None, tuple[tuple[str, bytes], ...], int, int]  # of tree.py
 Stamp = tuple[int, int, int] | None
 Read = dict[str, tuple[Stamp, Node]]
+
+_REPLACED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL)  # gone, or another kind, since it was listed
 
 _KINDS = {
     stat.S_IFREG: "file",
@@ -88,7 +91,10 @@ class Reader:
 
     def read(self, root: int) -> Read:
         """``{path: (stamp, node)}`` of the open directory ``root`` and all below it."""
-        self._note("/", root, ".", os.fstat(root))
+        try:
+            self._note("/", root, ".", os.fstat(root))
+        except OSError:
+            self.found["/"] = (None, _unread(os.fstat(root).st_ino))
         self._read_directory(os.dup(root), "", 0)
         return self.found
 
@@ -109,8 +115,12 @@ class Reader:
                         continue
                     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
                     inner = os.open(entry.name, flags, dir_fd=opened)
-                except (FileNotFoundError, NotADirectoryError):
-                    continue  # gone, or replaced, since it was listed
+                except OSError as error:
+                    if (
+                        error.errno not in _REPLACED
+                    ):  # nothing that an agent makes of a file may stop the look at others
+                        self.found[path] = (None, _unread(entry.inode()))
+                    continue
                 self._read_directory(inner, path, depth + 1)
         finally:
             os.close(opened)
@@ -155,7 +165,10 @@ class Reader:
         self.left_bytes -= status.st_size
         if self.left_bytes < 0:
             return "", None
-        opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+        except BlockingIOError:
+            return "", None  # somebody has a lease on it
         try:
             if not stat.S_ISREG(os.fstat(opened).st_mode):
                 raise FileNotFoundError(name)
@@ -167,6 +180,11 @@ class Reader:
             return total.hexdigest(), content if kept else None
         finally:
             os.close(opened)
+
+
+def _unread(inode: int) -> Node:
+    """Stands for what cannot be looked at."""
+    return ("unread", 0, 0, 0, 0, "", "", None, (), inode, 1)
 
 
 def _xattrs(directory: int, name: str) -> tuple[tuple[str, bytes], ...]:

@@ -162,12 +162,16 @@ class Daemon:
             os.close(opened)
         return os.waitpid(process, 0)[1]
 
-    def read(self, number: int) -> dict[str, files.Node | None]:
-        """What changed in the world's files since the last time: ``{path: node or None}``."""
+    def read(self, number: int, opened: list[str]) -> dict[str, files.Node | None]:
+        """What changed in the world's files since the last time: ``{path: node or None}``.
+
+        ``opened`` are paths of files whose change time is not to be trusted.
+        """
         world = self.worlds[number]
         before, world.read = world.read, {}
         try:
             mapped = world.session.mapped() if world.session is not None else set()
+            mapped |= {before[path][1][9] for path in opened if path in before}
             world.read = files.Reader(before, READ_FACTOR * world.disk_bytes, mapped).read(world.root)
         except BaseException:
             world.read = before

@@ -22,6 +22,8 @@ PR_SET_PDEATHSIG = 1
 START_S = 20.0
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 MOST_MAPS_BYTES = 1 << 20  # of one process's list of mappings: some ten thousand, ten times what programs have
+SOCKET_BYTES = 2 * 212_992  # that a socket's buffer takes with the kernel's own records; the filter lets none grow
+MOST_INOTIFY = 8  # instances that one sandbox may take of those that the kernel gives to a user
 _SHARED = re.compile(rb"^\S+ \S{3}s \S+ \S+ (\d+) *(\S*)", re.MULTILINE)
 _NOTHING = b"0 \n"
 # Numbers under which a sandbox's shell and bwrap find their ends; bubblewrap.py names them too.
@@ -72,15 +74,20 @@ class Session:
         """Whether all processes inside have more resident memory together, or memory that counts for nobody.
 
         A shared mapping of /dev/zero keeps all its pages while any one of them is mapped, and the
-        kernel keeps a record of each mapping.
+        kernel keeps a record of each mapping. What sockets hold is no process's either, so each counts as full.
         """
         pages = sum(int(each.split()[1]) for each in self._tell_each("statm"))
-        if pages * PAGE_BYTES > memory_bytes:
+        if pages * PAGE_BYTES + self._sockets() * SOCKET_BYTES > memory_bytes:
             return True
         return any(
             len(each) == MOST_MAPS_BYTES or any(found[2] == b"/dev/zero" for found in _SHARED.finditer(each))
             for each in self._tell_each("maps")
         )
+
+    def _sockets(self) -> int:
+        """Number of sockets inside."""
+        said = next((each for each in self._tell_each("net/sockstat")), b"").split()
+        return int(said[2]) if said[:2] == [b"sockets:", b"used"] else 0
 
     def mapped(self) -> set[int]:
         """Inodes of files to which a process inside can write without a call and without a new change time."""
@@ -192,8 +199,9 @@ def _spawn(argv: list[str], inner: dict[int, int], limits: list[tuple[str, int]]
             check(libc.unshare(CLONE_NEWUSER), "unshare")
             os.write(ready[1], b"x")
             os.read(mapped[0], 1)
-            with open("/proc/sys/user/max_user_namespaces", "w") as opened:
-                opened.write("0")
+            for name, most in (("max_user_namespaces", 0), ("max_inotify_instances", MOST_INOTIFY)):
+                with open(f"/proc/sys/user/{name}", "w") as opened:
+                    opened.write(str(most))
             inner = {0: os.open("/dev/null", os.O_RDWR), **inner}
             high = {target: fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, 300) for target, source in inner.items()}
             for target, source in high.items():
