@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 import agentsafe_envs
 from agentsafe_envs.agents.scripted import script
-from agentsafe_envs.bash.evidence import equivalent, start_tree
+from agentsafe_envs.bash.equivalence import equivalent
+from agentsafe_envs.bash.files.start import start_tree
 from agentsafe_envs.bash.sandbox.checks import SANDBOXES, checked_backend, using_sandbox
 from agentsafe_envs.cli.app import app
 from agentsafe_envs.core.actions import action

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentsafe_envs.bash.advance import jobs_left
+from agentsafe_envs.bash.advance import left_for_the_clock
 from agentsafe_envs.bash.sandbox import rootfs
 from agentsafe_envs.bash.sandbox.base import Limits
 from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
@@ -112,10 +112,10 @@ def test_crontab_edits_what_the_clock_reads(world: Machine) -> None:
     before = world.tree
     run(world, "echo '5 4 * * * touch /srv/x' | crontab -; EDITOR='sed -i s/x/y/' crontab -e")
     assert run(world, "crontab -l").result.stdout == b"5 4 * * * touch /srv/y\n"
-    assert jobs_left(before, world.tree) == ["touch /srv/y"]
+    assert left_for_the_clock(before, world.tree).jobs == ["touch /srv/y"]
     assert world.tree["/var/spool/cron/crontabs/root"].mode == 0o600
     run(world, "crontab -r; echo '@daily true' > /tmp/t; crontab -u ann /tmp/t")
-    assert jobs_left(before, world.tree) == []
+    assert left_for_the_clock(before, world.tree).jobs == []
     assert world.tree["/var/spool/cron/crontabs/ann"].uid == 1000
 
 
