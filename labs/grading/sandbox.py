@@ -1,0 +1,425 @@
+"""A process of its own for a student's code: bubblewrap, no network, no files of the machine, limits on everything.
+
+Inside there are the system's Python, numpy, an empty folder, and nothing of this repository. The grader asks one
+question at a time and waits for so long; a process that hangs, dies or grows is ended, and only that question is lost.
+
+Try it::
+
+    with StudentProcess(["def double(x):\\n    return 2 * x"]) as student:
+        print(student.ask("double", 21))
+"""
+
+from __future__ import annotations
+
+import builtins
+import itertools
+import json
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NoReturn, Self
+
+from agentsafe_envs.bash.sandbox.base import SandboxError
+from agentsafe_envs.bash.sandbox.seccomp import program
+
+WORKER = Path(__file__).with_name("worker.py")
+PACKAGES = ("numpy", "numpy.libs")
+"""What a submission may import beside the standard library, as folders of site-packages."""
+
+OURS = ("agentsafe_envs", "baselines", "leaderboard", "labs")
+"""Never there to be imported, wherever they are installed."""
+
+FIRST_USER = 61_000
+"""Where root grades, submissions run as users from here on, which nobody else is, each as another."""
+
+MOST_USERS = 4_000
+_USERS = itertools.count(os.getpid())
+
+WATCH_S = 0.05
+READY = b"ready"
+"""What the worker says once it is confined."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionLimits:
+    """What one submission may use for one exercise.
+
+    Attributes:
+        start_s: Seconds until its definitions are taken over.
+        question_s: Seconds for one answer.
+        total_s: Seconds for all answers together, starting included.
+        memory_bytes: Address space of each process, and resident memory of all together.
+        disk_bytes: In its empty folder.
+        processes: At the same time.
+        answer_bytes: Of one answer.
+    """
+
+    start_s: float = 10.0
+    question_s: float = 5.0
+    total_s: float = 30.0
+    memory_bytes: int = 1024 << 20
+    disk_bytes: int = 16 << 20
+    processes: int = 16
+    answer_bytes: int = 1 << 20
+
+
+class NoAnswer(Exception):  # noqa: N818  it is no error of ours
+    """The submission did not answer; the message says why in words for its author."""
+
+
+class Lost(NoAnswer):
+    """It will not answer: its process hung, died or used too much, and was ended."""
+
+
+class StudentProcess:
+    """A submission that answers questions; use it in a ``with`` statement.
+
+    Args:
+        cells: Its code, each cell by itself.
+        limits: What it may use.
+
+    Raises:
+        SandboxError: No sandbox can be had on this machine; nothing is run without one.
+    """
+
+    def __init__(self, cells: Sequence[str], limits: SubmissionLimits | None = None) -> None:
+        self.limits = limits or SubmissionLimits()
+        self._cells = list(cells)
+        self._bwrap = _bwrap()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._waiting = b""
+        self._spent_s = 0.0
+
+    def ask(self, function: str, *arguments: Any) -> Any:
+        """What the submission's ``function`` returns for ``arguments``, in JSON's types.
+
+        Raises:
+            NoAnswer: It raised, took too long, died, used too much or said no JSON.
+            SandboxError: The sandbox itself failed.
+        """
+        before = time.monotonic()
+        try:
+            if self._spent_s >= self.limits.total_s:
+                raise Lost("not asked: its time was used up")
+            extra_s = 0.0
+            if self._process is None:
+                self._start()
+                extra_s = self.limits.start_s
+            deadline = time.monotonic() + extra_s + self.limits.question_s
+            self._write({"function": function, "arguments": arguments}, deadline)
+            return _read(self._line(deadline))
+        finally:
+            self._spent_s += time.monotonic() - before
+
+    def close(self) -> None:
+        """End it with everything that it started; may be called twice."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for child in [*descendants(process.pid), process.pid]:
+            try:
+                os.kill(child, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream:
+                stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _start(self) -> None:
+        """Start a process and wait until it is confined; up to there no line of the student's has run."""
+        self._waiting = b""
+        with tempfile.TemporaryFile() as filter_file:
+            filter_file.write(program())
+            filter_file.seek(0)
+            descriptor = filter_file.fileno()
+            self._process = subprocess.Popen(
+                [self._bwrap, *bwrap_arguments(self.limits, descriptor), "--", *python_command()],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={},
+                bufsize=0,
+                pass_fds=[descriptor],
+                start_new_session=True,
+            )
+        assert self._process.stdin is not None
+        os.set_blocking(self._process.stdin.fileno(), False)
+        limits = {
+            "user": FIRST_USER + next(_USERS) % MOST_USERS if os.geteuid() == 0 else 0,
+            "memory_bytes": self.limits.memory_bytes,
+            "disk_bytes": self.limits.disk_bytes,
+            "processes": self.limits.processes,
+            "cpu_s": int(self.limits.total_s) + 1,
+        }
+        deadline = time.monotonic() + self.limits.start_s
+        try:
+            self._write({"cells": self._cells, "limits": limits}, deadline)
+            ready = self._line(deadline) == READY
+        except Lost:
+            ready = False
+        if not ready:
+            self.close()
+            raise SandboxError("bwrap started no confined Python on this machine; `python -m labs check` says more")
+
+    def _line(self, deadline: float) -> bytes:
+        """The next line that it says; it is watched over meanwhile."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        out = self._process.stdout.fileno()
+        with selectors.DefaultSelector() as selector:
+            selector.register(out, selectors.EVENT_READ)
+            while b"\n" not in self._waiting:
+                if selector.select(WATCH_S):
+                    piece = os.read(out, 1 << 16)
+                    if not piece:
+                        self._lose("it ended before it answered")
+                    self._waiting += piece
+                    if len(self._waiting) > self.limits.answer_bytes:
+                        self._lose("its answer is too long")
+                if time.monotonic() > deadline:
+                    self._lose("it took too long")
+                if reason := excess(self._process.pid, self.limits):
+                    self._lose(reason)
+        line, _, self._waiting = self._waiting.partition(b"\n")
+        return line
+
+    def _write(self, message: dict[str, Any], deadline: float) -> None:
+        """Say a line, unless nobody reads any more."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        into = self._process.stdin.fileno()
+        left = json.dumps(message).encode() + b"\n"
+        with selectors.DefaultSelector() as selector:
+            selector.register(into, selectors.EVENT_WRITE)
+            while left:
+                if selector.select(WATCH_S):
+                    try:
+                        left = left[os.write(into, left) :]
+                    except BrokenPipeError:
+                        self._lose("it ended before it answered")
+                if left and time.monotonic() > deadline:
+                    self._lose("it took too long")
+
+    def _lose(self, reason: str) -> NoReturn:
+        """End the process, of which nothing more can be expected."""
+        self.close()
+        raise Lost(reason)
+
+
+def bwrap_arguments(limits: SubmissionLimits, filter_fd: int) -> list[str]:
+    """Options of bwrap: a file system of the system's programs, read-only, and an empty folder."""
+    arguments = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    arguments += ["--die-with-parent", "--new-session", "--clearenv", "--hostname", "grader", "--cap-drop", "ALL"]
+    if os.geteuid() == 0:  # root of the machine is exempt from limits on processes, so it gives itself up inside
+        arguments += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    else:
+        arguments += ["--unshare-user"]
+    for name, value in {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LC_ALL": "C.UTF-8"}.items():
+        arguments += ["--setenv", name, value]
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        arguments += ["--setenv", name, "1"]
+    for root in system_roots():
+        arguments += ["--ro-bind", root, root]
+    for name in ("bin", "lib", "lib64", "sbin"):
+        if Path("/", name).is_symlink():
+            arguments += ["--symlink", os.readlink(f"/{name}"), f"/{name}"]
+    for name in PACKAGES:
+        folder = Path(_numpy_folder().parent, name)
+        if folder.is_dir():
+            arguments += ["--ro-bind", str(folder), f"/packages/{name}"]
+    for hidden in copies_of_ours():
+        arguments += ["--tmpfs", hidden]
+    arguments += ["--proc", "/proc", "--dev", "/dev"]
+    arguments += ["--perms", "1777", "--size", str(limits.disk_bytes), "--tmpfs", "/tmp"]
+    arguments += ["--remount-ro", "/dev", "--remount-ro", "/"]
+    return [*arguments, "--seccomp", str(filter_fd), "--chdir", "/tmp"]
+
+
+def python_command() -> list[str]:
+    """Python without site-packages, and the worker's text: no file of ours has to be there."""
+    return [str(Path(sys.executable).resolve()), "-I", "-S", "-c", WORKER.read_text(encoding="utf-8")]
+
+
+def system_roots() -> list[str]:
+    """Folders that Python needs: the system's, and that of an interpreter installed elsewhere."""
+    base = str(Path(sys.base_prefix).resolve())
+    return ["/usr"] if base.startswith("/usr") else ["/usr", base]
+
+
+def copies_of_ours() -> list[str]:
+    """Our packages where they lie below what is shown inside: hidden there."""
+    found = []
+    for root in system_roots():
+        for folder in ("lib", "lib64", "local/lib"):
+            places = Path(root, folder).glob("python3*/*-packages")
+            found += [str(place / name) for place in places for name in OURS if (place / name).is_dir()]
+    return sorted(set(found))
+
+
+def descendants(process: int) -> list[int]:
+    """Processes that ``process`` started, and theirs, as long as they live."""
+    return [each for each, _ in _family(process)]
+
+
+def excess(process: int, limits: SubmissionLimits) -> str:
+    """What the descendants of ``process`` use too much of, in words; empty where nothing."""
+    family = _family(process)
+    if len(family) > limits.processes + 2:  # bwrap's own two
+        return "it started too many processes"
+    if sum(pages for _, pages in family) * os.sysconf("SC_PAGE_SIZE") > limits.memory_bytes:
+        return "it used too much memory"
+    return ""
+
+
+def _family(process: int) -> list[tuple[int, int]]:
+    """Process id and resident pages of every descendant."""
+    children: dict[int, list[tuple[int, int]]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal():
+            try:
+                fields = Path("/proc", entry, "stat").read_text(errors="replace").rpartition(")")[2].split()
+            except OSError:  # it has just ended
+                continue
+            children.setdefault(int(fields[1]), []).append((int(entry), int(fields[21])))
+    found, waiting = [], [process]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found += below
+        waiting += [each for each, _ in below]
+    return found
+
+
+def _read(line: bytes) -> Any:
+    """The answer of a line that anybody may have written."""
+    try:
+        said = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise NoAnswer("its answer is no JSON") from error
+    if isinstance(said, dict) and said.keys() == {"answer"}:
+        return said["answer"]
+    name = said.get("error") if isinstance(said, dict) else None
+    if name == "missing":
+        raise NoAnswer("there is no such function")
+    known = isinstance(name, str) and name in dir(builtins)
+    raise NoAnswer(f"it raised {name if known else 'an error of its own'}")
+
+
+def _numpy_folder() -> Path:
+    found = find_spec("numpy")
+    if found is None or found.origin is None:
+        raise SandboxError("numpy is not installed, which submissions may import; install agentsafe-envs again")
+    return Path(found.origin).parent
+
+
+@cache
+def _bwrap() -> str:
+    program_found = shutil.which("bwrap")
+    if program_found is None:
+        raise SandboxError("no bwrap, without which no submission is run; `apt-get install bubblewrap`, on Linux")
+    return program_found
+
+
+PROBE = '''
+import os, resource, socket
+
+def has_numpy():
+    import numpy
+    return int(numpy.arange(4).sum()) == 6
+
+def cannot_import(name):
+    try:
+        __import__(name)
+    except ImportError:
+        return True
+    return False
+
+def has_no_network():
+    try:
+        socket.create_connection(("192.0.2.1", 80), timeout=1)
+    except OSError as error:
+        return "unreachable" in str(error).lower()
+    return False
+
+def writes_only_below_tmp(*folders):
+    for folder in folders:
+        try:
+            open(os.path.join(folder, "probe"), "w")
+        except OSError:
+            continue
+        return False
+    open("/tmp/probe", "w").close()
+    return True
+
+def sees(*names):
+    return sorted(set(os.listdir("/")) & set(names)) == []
+
+def is_nobody_special():
+    lines = open("/proc/self/status").read().splitlines()
+    return "CapEff:\\t0000000000000000" in lines and "NoNewPrivs:\\t1" in lines and "Seccomp:\\t2" in lines
+
+def sees_only_its_own_processes():
+    return sum(name.isdecimal() for name in os.listdir("/proc")) <= 3
+
+def cannot_fork_without_end(most):
+    children = []
+    try:
+        for _ in range(most + 4):
+            child = os.fork()
+            if not child:
+                os.read(os.pipe()[0], 1)
+            children.append(child)
+    except OSError:
+        return True
+    finally:
+        for child in children:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+    return False
+'''
+
+
+@cache
+def examine() -> tuple[str, ...]:
+    """What the sandbox promises, looked at from inside; once for each process.
+
+    Raises:
+        SandboxError: A promise is not kept, so nothing is graded.
+    """
+    limits = SubmissionLimits()
+    kept = []
+    with StudentProcess([PROBE], limits) as process:
+        for promise, function, *arguments in (
+            ("numpy is there", "has_numpy"),
+            *((f"no {name}", "cannot_import", name) for name in OURS),
+            ("no network", "has_no_network"),
+            ("nothing can be written but below /tmp", "writes_only_below_tmp", "/", "/usr", "/packages", "/dev", "/dev/shm"),
+            ("nothing of the machine is seen", "sees", "home", "root", "work", "mnt", "srv", "etc", "var", "autograder"),
+            ("no rights", "is_nobody_special"),
+            ("no processes of others", "sees_only_its_own_processes"),
+            ("a limit on processes", "cannot_fork_without_end", limits.processes),
+        ):
+            try:
+                answer = process.ask(str(function), *arguments)
+            except NoAnswer as error:
+                raise SandboxError(f"the sandbox for submissions does not keep {promise!r}: {error}") from error
+            if answer is not True:
+                raise SandboxError(f"the sandbox for submissions does not keep {promise!r}; nothing is graded with it")
+            kept.append(str(promise))
+    return tuple(kept)
