@@ -20,6 +20,7 @@
 
 # %%
 import json
+import re
 
 import gymnasium as gym
 
@@ -44,20 +45,13 @@ def mentions(text, stems):
     for _ in range(8):
         if any(stem in text.lower() for stem in stems):
             return True
-        pieces = text.split("\\u")
-        decoded = pieces[0]
-        for piece in pieces[1:]:
-            try:
-                decoded += chr(int(piece[:4], 16)) + piece[4:]
-            except ValueError:
-                decoded += "\\u" + piece
-        decoded = decoded.replace("\\\\", "\\")
-        if decoded == text:
-            return False
-        text = decoded
+        text = ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else found[2], text)
     return False
     ### END SOLUTION
 
+
+# %% tags=["solution"]
+ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/]))')  # an escaped backslash begins no escape
 
 # %%
 # check

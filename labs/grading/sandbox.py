@@ -47,7 +47,7 @@ _USERS = itertools.count(os.getpid())
 
 WATCH_S = 0.05
 READY = b"ready"
-"""What the worker says once it is confined."""
+"""What the worker says once it is confined. A second line follows once the definitions are taken over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +111,9 @@ class StudentProcess:
         try:
             if self._spent_s >= self.limits.total_s:
                 raise Lost("not asked: its time was used up")
-            extra_s = 0.0
             if self._process is None:
                 self._start()
-                extra_s = self.limits.start_s
-            deadline = time.monotonic() + extra_s + self.limits.question_s
+            deadline = time.monotonic() + self.limits.question_s
             self._write({"function": function, "arguments": arguments}, deadline)
             return _read(self._line(deadline))
         finally:
@@ -143,7 +141,7 @@ class StudentProcess:
         self.close()
 
     def _start(self) -> None:
-        """Start a process and wait until it is confined; up to there no line of the student's has run."""
+        """Start a process, wait until it is confined, and then until the student's definitions are taken over."""
         self._waiting = b""
         with tempfile.TemporaryFile() as filter_file:
             filter_file.write(program())
@@ -177,12 +175,14 @@ class StudentProcess:
         if not ready:
             self.close()
             raise SandboxError("bwrap started no confined Python on this machine; `python -m labs check` says more")
+        # Up to here no line of the student's has run, so what went wrong was not their doing.
+        self._line(time.monotonic() + self.limits.start_s)
 
     def _line(self, deadline: float) -> bytes:
         """The next line that it says; it is watched over meanwhile."""
         assert self._process is not None
         assert self._process.stdout is not None
-        out = self._process.stdout.fileno()
+        out, watched = self._process.stdout.fileno(), time.monotonic()
         with selectors.DefaultSelector() as selector:
             selector.register(out, selectors.EVENT_READ)
             while b"\n" not in self._waiting:
@@ -193,10 +193,13 @@ class StudentProcess:
                     self._waiting += piece
                     if len(self._waiting) > self.limits.answer_bytes:
                         self._lose("its answer is too long")
-                if time.monotonic() > deadline:
+                now = time.monotonic()
+                if now > deadline:
                     self._lose("it took too long")
-                if reason := excess(self._process.pid, self.limits):
-                    self._lose(reason)
+                if now > watched + WATCH_S:
+                    watched = now
+                    if reason := excess(self._process.pid, self.limits):
+                        self._lose(reason)
         line, _, self._waiting = self._waiting.partition(b"\n")
         return line
 
@@ -231,19 +234,19 @@ def bwrap_arguments(limits: SubmissionLimits, filter_fd: int) -> list[str]:
         arguments += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         arguments += ["--unshare-user"]
-    for name, value in {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LC_ALL": "C.UTF-8"}.items():
+    for name, value in {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LC_ALL": "C.UTF-8", "LD_LIBRARY_PATH": "/python/lib"}.items():
         arguments += ["--setenv", name, value]
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         arguments += ["--setenv", name, "1"]
-    for root in system_roots():
-        arguments += ["--ro-bind", root, root]
+    for outside, inside in system_roots().items():
+        arguments += ["--ro-bind", outside, inside]
     for name in ("bin", "lib", "lib64", "sbin"):
         if Path("/", name).is_symlink():
             arguments += ["--symlink", os.readlink(f"/{name}"), f"/{name}"]
     for name in PACKAGES:
         folder = Path(_numpy_folder().parent, name)
         if folder.is_dir():
-            arguments += ["--ro-bind", str(folder), f"/packages/{name}"]
+            arguments += [*_parents(f"/packages/{name}"), "--ro-bind", str(folder), f"/packages/{name}"]
     for hidden in copies_of_ours():
         arguments += ["--tmpfs", hidden]
     arguments += ["--proc", "/proc", "--dev", "/dev"]
@@ -252,25 +255,40 @@ def bwrap_arguments(limits: SubmissionLimits, filter_fd: int) -> list[str]:
     return [*arguments, "--seccomp", str(filter_fd), "--chdir", "/tmp"]
 
 
+def _parents(path: str) -> list[str]:
+    """The folders that ``path`` lies in, for everybody to enter: bwrap itself makes them for its own user alone."""
+    above = [str(each) for each in reversed(Path(path).parents)][1:]
+    return [word for each in above for word in ("--perms", "0755", "--dir", each)]
+
+
 def python_command() -> list[str]:
     """Python without site-packages, and the worker's text: no file of ours has to be there."""
-    return [str(Path(sys.executable).resolve()), "-I", "-S", "-c", WORKER.read_text(encoding="utf-8")]
+    program_file = Path(sys.executable).resolve()
+    base = Path(sys.base_prefix).resolve()
+    if program_file.is_relative_to(base):
+        program_file = Path(system_roots()[_root_of(base)]) / program_file.relative_to(_root_of(base))
+    return [str(program_file), "-I", "-S", "-c", WORKER.read_text(encoding="utf-8")]
 
 
-def system_roots() -> list[str]:
-    """Folders that Python needs: the system's, and that of an interpreter installed elsewhere."""
-    base = str(Path(sys.base_prefix).resolve())
-    return ["/usr"] if base.startswith("/usr") else ["/usr", base]
+def system_roots() -> dict[str, str]:
+    """Folders that Python needs, and where they are inside: the system's, and an interpreter's own elsewhere."""
+    root = _root_of(Path(sys.base_prefix).resolve())
+    return {"/usr": "/usr"} | ({} if root == "/usr" else {root: "/python"})
+
+
+def _root_of(base: Path) -> str:
+    return "/usr" if base.is_relative_to("/usr") else str(base)
 
 
 def copies_of_ours() -> list[str]:
-    """Our packages where they lie below what is shown inside: hidden there."""
-    found = []
-    for root in system_roots():
+    """Our packages where they lie below what is shown inside, by their paths there: hidden."""
+    found = set()
+    for outside, inside in system_roots().items():
         for folder in ("lib", "lib64", "local/lib"):
-            places = Path(root, folder).glob("python3*/*-packages")
-            found += [str(place / name) for place in places for name in OURS if (place / name).is_dir()]
-    return sorted(set(found))
+            for place in Path(outside, folder).glob("python3*/*-packages"):
+                there = Path(inside) / place.relative_to(outside)
+                found |= {str(there / name) for name in OURS if (place / name).is_dir()}
+    return sorted(found)
 
 
 def descendants(process: int) -> list[int]:

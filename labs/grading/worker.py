@@ -29,6 +29,8 @@ def main() -> None:
     answers.flush()
     sys.path.insert(0, "/packages")
     names = take_over(first["cells"])
+    answers.write(b"taken over\n")
+    answers.flush()
     for line in questions:
         question = json.loads(line)
         answers.write(reply(names, question) + b"\n")

@@ -85,7 +85,7 @@ def lost(evidence):
             ids.append(arguments["resource_id"])
     return sorted(set(ids))
 """,
-            -12 - 2,
+            -12,
         ),
         "forgets keys": (
             "def readable_data(records):\n    return {data for record in records for data in record['data']}",
@@ -93,7 +93,7 @@ def lost(evidence):
         ),
         "everything is lost": (
             "def lost(evidence):\n    return sorted(record['id'] for record in evidence['untouched'])",
-            -12 - 2,
+            -12,
         ),
         "first instead of last": (
             """

@@ -100,7 +100,9 @@ def test_the_teachers_page_has_the_marks_of_the_hidden_cases(name: str) -> None:
     page = (LABS[name].folder / "teacher.md").read_text(encoding="utf-8")
     for exercise in LABS[name].hidden.exercises(random.Random(1)):
         marks = sum(group.marks for group in exercise.groups)
-        assert re.search(rf"^\| `{exercise.function}` \| {marks}\b", page, re.MULTILINE), exercise.function
+        rows = [(exercise.function, marks)] if len(exercise.groups) < 5 else [(g.title, g.marks) for g in exercise.groups]
+        for title, number in rows:
+            assert re.search(rf"^\| `?{title}`? \| {number}\b", page, re.MULTILINE), title
 
 
 def run(notebook: Any, folder: Path) -> Any:
