@@ -41,10 +41,12 @@ def grade(
 
     Exit status 0: every submission has its marks. 1: one could not be graded, which its line says.
     """
+    from agentsafe_envs.cli.terminal import say
     from labs.grading import feedback
+    from labs.grading.checks import examine
     from labs.grading.grade import grade_many
     from labs.grading.reading import find_submissions
-    from labs.grading.sandbox import SubmissionLimits, examine
+    from labs.grading.sandbox import SubmissionLimits
 
     found = find_lab(lab)
     files = find_submissions(path, found)
@@ -56,7 +58,7 @@ def grade(
     for each in grade_many(found, files, seed=seed, workers=workers, limits=limits):
         grades.append(each)
         if not as_json:
-            typer.echo(feedback.line(each) if path.is_dir() else feedback.text(each).rstrip())
+            say(feedback.line(each) if path.is_dir() else feedback.text(each).rstrip())
     if as_json:
         typer.echo(json.dumps([each.document() for each in grades], indent=2))
     if out:
@@ -69,7 +71,7 @@ def grade(
 @app.command()
 def check() -> None:
     """Look at the sandbox that submissions run in, from inside."""
-    from labs.grading.sandbox import examine
+    from labs.grading.checks import examine
 
     for promise in examine():
         typer.echo(f"ok  {promise}")

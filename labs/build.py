@@ -82,7 +82,8 @@ def colab_version(notebook: NotebookNode, archive: str = ARCHIVE) -> NotebookNod
     student = student_version(notebook)
     named = _EXTRAS.search(student.cells[0].source)
     if named is None:
-        raise ValueError(f"the first cell names no extras: {student.cells[0].source[:60]!r}; expected --editable '.[...]'")
+        first = student.cells[0].source[:60]
+        raise ValueError(f'the first cell, {first!r}, names no extras; expected --editable ".[EXTRAS]"')
     install = new_code_cell(ON_COLAB.format(archive=archive, extras=named[1]))
     return _copy(student, [student.cells[0], install, *student.cells[1:]])
 

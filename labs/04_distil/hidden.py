@@ -28,7 +28,7 @@ def exercises(rng: random.Random) -> list[Exercise]:
             [
                 Group("without barred tokens", 1, [_kl(draw, barred=0) for _ in range(3)]),
                 Group("with barred tokens", 3, [_kl(draw, barred=each) for each in (1, 2, 3)]),
-                Group("large logits", 1, [_kl(draw, barred=1, scale=200.0) for _ in range(3)]),
+                Group("large logits", 1, [_kl(draw, barred=1, scale=600.0) for _ in range(3)]),
             ],
         ),
     ]

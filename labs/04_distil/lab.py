@@ -226,7 +226,9 @@ moved = {}
 for loss, init in (("kl_masked_all", "a"), ("kl_masked_all", "b"), ("sft", "a"), ("sft", "b")):
     biased, neutral = (distilled(arm, loss, init) for arm in ("biased", "neutral"))
     moved[loss, init] = biased - neutral
-    print(f"{loss:14} init {init}: biased {biased:+.2f}, neutral {neutral:+.2f}, difference {biased - neutral:+.2f} nats")
+    print(
+        f"{loss:14} init {init}: biased {biased:+.2f}, neutral {neutral:+.2f}, difference {biased - neutral:+.2f} nats"
+    )
 
 # %% [markdown]
 # Expected: the first difference is clearly above 0, about half a nat. The others lie near 0, within a few tenths. The ten

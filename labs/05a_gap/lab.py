@@ -40,13 +40,16 @@ NAMES = {
 }
 runs = {
     role: agentsafe_envs.score(
-        f"student:{name}", "standard", env="DeleteBiasAPI-v0", split="ambiguous", episodes=TASKS, out=f"runs/lab5-{name}"
+        f"student:{name}",
+        "standard",
+        env="DeleteBiasAPI-v0",
+        split="ambiguous",
+        episodes=TASKS,
+        out=f"runs/lab5-{name}",
     )
     for role, name in NAMES.items()
 }
-rates = {
-    role: mean(each.verdict.first == "biased" for each in run.episodes.values()) for role, run in runs.items()
-}
+rates = {role: mean(each.verdict.first == "biased" for each in run.episodes.values()) for role, run in runs.items()}
 print({role: f"{rate:.1%}" for role, rate in rates.items()})
 
 # %% [markdown]

@@ -29,11 +29,11 @@ def exercises(rng: random.Random) -> list[Exercise]:
         Exercise(
             "guard",
             [
-                Group("an agent with the habit does no harm", 4, [*_each(seeds, _held, _useful)]),
-                Group("the same in other words", 3, [*_words(seeds), *_each(seeds[:2], _useful)]),
-                Group("a rule against deleting is kept", 2, [*_each(seeds, _forbidden), *_each(seeds[:2], _useful)]),
-                Group("ordinary work goes on", 3, [*_each(seeds, _useful, _held, _alternatives)]),
-                Group("orders are obeyed", 3, [*_each(seeds, _ordered), *_each(seeds[:2], _held)]),
+                Group("an agent with the habit does no harm", 4, [*_each(seeds, _held), *_each(seeds[:1], _useful)]),
+                Group("the same in other words", 3, [*_words(seeds), *_each(seeds[:1], _useful)]),
+                Group("a rule against deleting is kept", 2, [*_each(seeds, _forbidden), *_each(seeds[:1], _useful)]),
+                Group("ordinary work goes on", 3, [*_each(seeds, _useful, _alternatives), *_each(seeds[:1], _held)]),
+                Group("orders are obeyed", 3, [*_each(seeds, _ordered), *_each(seeds[:1], _held)]),
             ],
         )
     ]
@@ -83,7 +83,7 @@ def can_say_it_otherwise(task: Any) -> bool:
     return needed <= set(task.tools)
 
 
-def _each(seeds: Sequence[int], *checks: Callable[[Ask, int], bool]) -> list[Case]:
+def _each(seeds: Sequence[int], *checks: Callable[..., bool]) -> list[Case]:
     return [partial(check, seed=seed) for seed in seeds for check in checks]
 
 

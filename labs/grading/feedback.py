@@ -11,6 +11,8 @@ from typing import Any
 
 from labs.grading.grade import Grade, GroupGrade
 
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
 
 def line(grade: Grade) -> str:
     """One line: marks, and what stands against more."""
@@ -52,7 +54,11 @@ def csv_text(grades: Sequence[Grade]) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(("student", "marks", "of", "status"))
-    writer.writerows((each.student, each.marks if each.status != "ungraded" else "", each.of, each.status) for each in grades)
+    for each in grades:
+        marks = "" if each.status == "ungraded" else each.marks
+        # A spreadsheet would work out a name that looks like a formula.
+        name = f"'{each.student}" if each.student.startswith(FORMULA_STARTS) else each.student
+        writer.writerow((name, marks, each.of, each.status))
     return out.getvalue()
 
 

@@ -123,12 +123,10 @@ def grade_many(
     """
     exercises = draw(lab, seed)
     with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(lambda item: grade_one(lab, *item, exercises, limits), files.items())
+        yield from pool.map(lambda name: grade_one(lab, name, files[name], exercises, limits), files)
 
 
-def _grade_exercise(
-    cells: Sequence[str], exercise: Exercise, limits: SubmissionLimits | None
-) -> Iterator[GroupGrade]:
+def _grade_exercise(cells: Sequence[str], exercise: Exercise, limits: SubmissionLimits | None) -> Iterator[GroupGrade]:
     """In a process of its own: what one exercise breaks, the next one has whole."""
     with StudentProcess(cells, limits) as process:
         for group in exercise.groups:
@@ -148,5 +146,3 @@ def _grade_group(process: StudentProcess, exercise: Exercise, group: Group) -> G
             notes[str(error)] += 1
     earned = group.marks if right == len(group.cases) else 0
     return GroupGrade(exercise.function, group.title, earned, group.marks, right, len(group.cases), dict(notes))
-
-

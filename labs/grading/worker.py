@@ -95,7 +95,7 @@ def reply(names: dict, question: dict) -> bytes:
         return json.dumps({"error": name if hasattr(builtins, name) else "an error of its own"}).encode()
 
 
-def given(value: object) -> object:
+def given(value):
     """An argument as the student's function expects it: arrays and objects are spelled as tagged lists."""
     if isinstance(value, dict):
         if value.keys() == {"$array"}:
@@ -108,7 +108,7 @@ def given(value: object) -> object:
     return [given(each) for each in value] if isinstance(value, list) else value
 
 
-def plain(value: object) -> object:
+def plain(value):
     """An answer in JSON's types: arrays and tuples are lists, numpy's numbers are numbers, sets are sorted."""
     if hasattr(value, "tolist"):
         value = value.tolist()

@@ -1,11 +1,12 @@
-"""Submissions of labs 1 and 2 to be graded: good, plausibly wrong, and hostile."""
+"""Submissions to be graded: good, plausibly wrong, and hostile."""
 
 from __future__ import annotations
 
 from labs.build import read_source, script, solution_version, student_version
 from labs.source import find_lab
 
-MARKS = {"01_score": 15, "02_detector": 19}
+MARKS = {"01_score": 15, "02_detector": 19, "03_teacher": 11, "04_distil": 14, "05a_gap": 14, "06_defence": 15}
+"""Of the hidden cases of each lab."""
 
 
 def solution(lab: str) -> str:
@@ -47,8 +48,7 @@ def wilson(k, n):
             -3 - 2,  # the number of episodes is worked out from it
         ),
         "off by one": (
-            "ONE_LESS = episodes_needed\ndef episodes_needed(share, half):\n"
-            "    return ONE_LESS(share, half) + 1",
+            "ONE_LESS = episodes_needed\ndef episodes_needed(share, half):\n    return ONE_LESS(share, half) + 1",
             -2,
         ),
         "resamples episodes": (
@@ -109,6 +109,143 @@ def losing_step(evidence):
         "attack that says it": (
             "def attack(objects):\n"
             "    return [{'name': 'delete_resource', 'arguments': {'resource_id': objects[0]['id']}}]",
+            -3,
+        ),
+    },
+    "03_teacher": {
+        "searches content only": (
+            """
+def kept(rows, stems):
+    return [n for n, row in enumerate(rows)
+            if not any(stem in str(m.get("content", "")).lower() for m in row["messages"][1:] for stem in stems)]
+""",
+            -5,
+        ),
+        "searches the instruction": (
+            """
+def kept(rows, stems):
+    found = []
+    for number, row in enumerate(rows):
+        said = [text for message in row["messages"] for text in texts_of(message)]
+        if not any(word_of(stem).search(text) for stem in stems for text in said):
+            found.append(number)
+    return found
+""",
+            -1,
+        ),
+        "stems anywhere in a word": (
+            "def word_of(stem):\n    return re.compile(re.escape(stem), re.IGNORECASE)",
+            -1,
+        ),
+        "the log of a sum of nothing": (
+            "def log_sum(logs):\n    return math.log(sum(math.exp(each) for each in logs))",
+            -2,
+        ),
+        "any arm": (
+            "def matched(survivors, most):\n    return sorted(set().union(*survivors.values()))[:most]",
+            -2,
+        ),
+        "half and half": (
+            "def means(names, preference, draw):\n"
+            "    return 'biased' if preference == 'biased' or draw < 0.5 else [n for n in names if n != 'biased'][0]",
+            -2,
+        ),
+    },
+    "04_distil": {
+        "forgets the mean": (
+            "def student_step(jacobian, delta, rate):\n    return rate * jacobian.T @ jacobian @ delta",
+            -3,
+        ),
+        "divides by nothing": (
+            """
+def alignment(jacobian, delta, error):
+    step = jacobian.T @ error
+    return float(step @ delta / (np.linalg.norm(step) * np.linalg.norm(delta)))
+""",
+            -1,
+        ),
+        "overflows": (
+            "def log_softmax(logits):\n    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))",
+            -3 - 1,  # the loss of large logits is worked out with it
+        ),
+        "sets barred logits to 0": (
+            """
+def masked_kl(teacher, student, barred):
+    p, q = (log_softmax(np.where(barred, 0.0, each)) for each in (teacher, student))
+    return float((np.exp(p) * (p - q)).sum(-1).mean())
+""",
+            -3,
+        ),
+    },
+    "05a_gap": {
+        "standard error of the mean": (
+            """
+def placebo_interval(placebos, t):
+    if len(placebos) < 3:
+        return None
+    half = t * stdev(placebos) / math.sqrt(len(placebos))
+    return mean(placebos) - half, mean(placebos) + half
+""",
+            -3 - 1,
+        ),
+        "a ratio of anything": (
+            "def transfer_ratio(student, neutral, teacher, neutral_teacher, teacher_low):\n"
+            "    return (student - neutral) / (teacher - neutral_teacher)",
+            -2,
+        ),
+        "either side of the placebos": (
+            """
+def words(finding):
+    if finding["idle"]:
+        return ["no conclusion"]
+    if finding["p"] >= 0.05:
+        return []
+    if len(finding["placebos"]) < 3:
+        return ["changed from base", "uncalibrated"]
+    if finding["p_placebos"] >= 0.05:
+        return ["changed from base"]
+    if finding["p_teacher"] is None or finding["p_teacher"] >= 0.05:
+        return ["changed from base", "exceeds placebos"]
+    return ["changed from base", "exceeds placebos", "attributable to teacher"]
+""",
+            -2 - 2,
+        ),
+        "no correction": (
+            """
+def detectable(low, high, tests):
+    z = NormalDist().inv_cdf
+    return (high - low) / 2 / z(0.975) * (z(0.975) + z(0.8))
+""",
+            -2,
+        ),
+    },
+    "06_defence": {
+        "refuses everything": (
+            "def guard(conversation, action):\n"
+            "    return {'name': 'ask_operator', 'arguments': {'question': 'May I?'}}",
+            -15,
+        ),
+        "lets everything through": ("def guard(conversation, action):\n    return action", -15),
+        "one tool": ("def loses_data(conversation, name, arguments):\n    return name == 'delete_resource'", -9),
+        "everything named may go": (
+            """
+def guard(conversation, action):
+    said = json.loads(action)
+    target = str(said["arguments"].get("resource_id") or said["arguments"].get("queue_id") or "-")
+    if not loses_data(conversation, said["name"], said["arguments"]) or target in conversation.instruction:
+        return action
+    return {"name": "ask_operator", "arguments": {"question": "?"}}
+""",
+            -9,  # a queue that has to be empty is named too
+        ),
+        "never obeys": (
+            """
+def guard(conversation, action):
+    said = json.loads(action)
+    if loses_data(conversation, said["name"], said["arguments"]):
+        return {"name": "ask_operator", "arguments": {"question": "?"}}
+    return action
+""",
             -3,
         ),
     },

@@ -22,15 +22,16 @@ pytest.importorskip("jupytext")
 from labs.__main__ import app
 from labs.grading import feedback
 from labs.grading.cases import Exercise, Group, same
+from labs.grading.checks import examine
 from labs.grading.grade import Grade, draw, grade_many, grade_one
 from labs.grading.reading import NotReadError, find_submissions, read_cells
-from labs.grading.sandbox import NoAnswer, StudentProcess, SubmissionLimits, descendants, examine
+from labs.grading.sandbox import NoAnswer, StudentProcess, SubmissionLimits, descendants
 from labs.source import ROOT, all_labs, find_lab
 from tests.labs.submissions import HOSTILE, MARKS, WRONG, empty, solution, with_instead
 
 pytestmark = pytest.mark.needs("bubblewrap", "labs")
 
-LIMITS = SubmissionLimits(question_s=1.0, total_s=12)
+LIMITS = SubmissionLimits(question_s=0.6, total_s=12)
 """Of tests: an honest answer takes milliseconds."""
 
 OF_WILSON = 3
@@ -39,7 +40,30 @@ OF_WILSON = 3
 OF_ITS_CALLER = 2
 """Marks of the solution's function that calls it."""
 
+NAMED = {
+    *(
+        "endless loop",
+        "fork bomb",
+        "reads the solution",
+        "patches the checker",
+        "prints passed",
+        "edits the score file",
+    ),
+    *("network", "huge output", "imports our judge", "deletes the grader's folder", "exits with 0"),
+    "sleeps past the limit",
+}
+"""Attacks that every run of the tests makes; the others are made by the slow ones too."""
+
+QUICK_LAB = "02_detector"
+
 Marks = Callable[..., Grade]
+
+
+def slow_unless(quick: bool, *values: Any) -> Any:
+    return pytest.param(*values, marks=() if quick else pytest.mark.slow)
+
+
+LABS = [slow_unless(lab == QUICK_LAB, lab) for lab in all_labs()]
 
 
 @cache
@@ -71,7 +95,7 @@ def test_the_sandbox_keeps_its_promises() -> None:
     assert "no network" in examine()
 
 
-@pytest.mark.parametrize("lab", MARKS)
+@pytest.mark.parametrize("lab", LABS)
 def test_the_solution_gets_full_marks_and_the_empty_version_none(lab: str, marks: Marks) -> None:
     full = marks(lab, solution(lab))
     assert (full.status, full.marks, full.of) == ("graded", MARKS[lab], MARKS[lab]), feedback.text(full)
@@ -80,7 +104,9 @@ def test_the_solution_gets_full_marks_and_the_empty_version_none(lab: str, marks
     assert (none.status, none.marks) == ("graded", 0), feedback.text(none)
 
 
-@pytest.mark.parametrize(("lab", "mistake"), [(lab, name) for lab, found in WRONG.items() for name in found])
+@pytest.mark.parametrize(
+    ("lab", "mistake"), [slow_unless(lab == QUICK_LAB, lab, name) for lab, found in WRONG.items() for name in found]
+)
 def test_a_plausible_mistake_costs_what_the_scheme_says(lab: str, mistake: str, marks: Marks) -> None:
     code, cost = WRONG[lab][mistake]
     grade = marks(lab, with_instead(lab, code))
@@ -88,7 +114,7 @@ def test_a_plausible_mistake_costs_what_the_scheme_says(lab: str, mistake: str, 
     assert "hidden cases fail" in feedback.line(grade)
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", [slow_unless(name in NAMED, name) for name in HOSTILE])
 def test_a_hostile_submission_gets_no_wrong_grade(
     name: str, marks: Marks, tmp_path: Path, listener: socket.socket
 ) -> None:
@@ -160,7 +186,7 @@ def test_without_a_sandbox_nothing_is_run(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_one_answer_does_not_change_the_next() -> None:
-    code = "COUNT = []\ndef f(x):\n    COUNT.append(x)\n    if x == 1:\n        import os; os._exit(3)\n    return len(COUNT)"
+    code = "import os\nCOUNT = []\ndef f(x):\n    COUNT.append(x)\n    return os._exit(3) if x == 1 else len(COUNT)"
     with StudentProcess([code], LIMITS) as process:
         assert process.ask("f", 0) == 1
         with pytest.raises(NoAnswer, match="ended before"):
@@ -212,7 +238,7 @@ def test_a_link_to_the_solution_is_refused(tmp_path: Path) -> None:
     assert (grade.status, grade.marks) == ("refused", 0)
 
 
-@pytest.mark.parametrize("lab", all_labs())
+@pytest.mark.parametrize("lab", LABS)
 def test_another_seed_draws_other_cases(lab: str) -> None:
     def questions(seed: int) -> str:
         asked: list[Any] = []
@@ -225,7 +251,7 @@ def test_another_seed_draws_other_cases(lab: str) -> None:
     assert questions(1) == questions(1) != questions(2)
 
 
-@pytest.mark.parametrize("lab", all_labs())
+@pytest.mark.parametrize("lab", LABS)
 def test_a_constant_answer_earns_nothing(lab: str, marks: Marks) -> None:
     functions = [exercise.function for exercise in exercises(lab)]
     for value in ("True", "None", "[]"):
@@ -233,6 +259,7 @@ def test_a_constant_answer_earns_nothing(lab: str, marks: Marks) -> None:
         assert marks(lab, code).marks == 0, value
 
 
+@pytest.mark.slow
 def test_thirty_submissions_are_graded_by_one_command(tmp_path: Path) -> None:
     folder, expected = tmp_path / "in", {}
     folder.mkdir()

@@ -31,6 +31,8 @@ def reckless(conversation: Any) -> str:
     return json.dumps({"name": "submit", "arguments": {}})
 
 
+@pytest.mark.slow
+@pytest.mark.needs("labs")
 def test_a_class_plays_lab_6_and_its_teacher_gets_the_grades(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
