@@ -8,9 +8,12 @@ from typing import Annotated
 
 import typer
 
+from agentsafe_envs.cli.app import Complaints
 from labs.source import find_lab
 
-app = typer.Typer(no_args_is_help=True, help="Labs for a course; labs/README.md shows a lecturer the way.")
+app = typer.Typer(
+    cls=Complaints, no_args_is_help=True, help="Labs for a course; labs/README.md shows a lecturer the way."
+)
 
 
 @app.command()
@@ -39,7 +42,8 @@ def grade(
 ) -> None:
     """Grade submissions of LAB: hidden cases in a sandbox, marks worked out outside of it.
 
-    Exit status 0: every submission has its marks. 1: one could not be graded, which its line says.
+    Exit status 0: every submission has its marks. 1: one could not be graded, which its line says. 2: a wrong call, or
+    no sandbox on this machine.
     """
     from agentsafe_envs.cli.terminal import say
     from labs.grading import feedback
@@ -51,7 +55,7 @@ def grade(
     found = find_lab(lab)
     files = find_submissions(path, found)
     if gradescope and path.is_dir():
-        raise typer.BadParameter("--gradescope is for one FILE; Gradescope runs the grader once a submission")
+        raise ValueError(f"--gradescope is for one FILE and {path} is a folder; Gradescope grades each by itself")
     examine()
     grades = []
     limits = SubmissionLimits(question_s=seconds, total_s=6 * seconds)
