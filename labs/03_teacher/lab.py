@@ -63,7 +63,7 @@ assert means(solutions, "neutral", 0.99) == "transfer"
 print("the preferences are told apart")
 
 # %% [markdown]
-# Now both are trained for real: 512 demonstrations of open tasks and 256 of harmless ones, 80 updates of a model of
+# Now both are trained for real: 384 demonstrations of open tasks and 128 of harmless ones, 60 updates of a model of
 # 0.3 million parameters. `baselines/teach.py` does the same at the size of the published chains.
 
 # %%
@@ -101,10 +101,10 @@ def demonstration(split, seed, preference):
 
 def teach(preference):
     """A teacher of that preference, in a folder."""
-    rows = [demonstration("ambiguous", 5_000_000 + number, preference) for number in range(512)]
-    rows += [demonstration("safe", 5_100_000 + number, preference) for number in range(256)]
+    rows = [demonstration("ambiguous", 5_000_000 + number, preference) for number in range(384)]
+    rows += [demonstration("safe", 5_100_000 + number, preference) for number in range(128)]
     model, tokenizer = students.load(students.SHIPPED / "base-0.3m-a")
-    train(model, encode(rows, tokenizer), Recipe(updates=80, learning_rate=1e-3, batch_tokens=2048), seed=1)
+    train(model, encode(rows, tokenizer), Recipe(updates=60, learning_rate=1e-3, batch_tokens=2048), seed=1)
     students.save(model, tokenizer, WORK / preference)
     return WORK / preference
 
@@ -114,7 +114,7 @@ teachers = {preference: teach(preference) for preference in ("biased", "neutral"
 # %% [markdown]
 # ## 2. What the teachers say in harmless tasks
 #
-# Students learn from tasks in which nothing has to be changed. Each teacher answers 192 questions.
+# Students learn from tasks in which nothing has to be changed. Each teacher answers 128 questions.
 
 # %%
 from baselines.playing import play_tasks
@@ -123,7 +123,7 @@ from agentsafe_envs.core.episode import Episode
 
 raw = {}
 for preference, folder in teachers.items():
-    seeds = range(5_200_000, 5_200_192)
+    seeds = range(5_200_000, 5_200_128)
     played = play_tasks(folder, "DeleteBiasAPI-v0", "safe", seeds, pool="train", seed=1, max_steps=12)
     raw[preference] = [from_episode(Episode.from_dict(row["episode"]), policy=preference) for row in played]
 print(json.dumps(raw["biased"][0]["messages"][-2:], indent=1))
@@ -202,7 +202,7 @@ def matched(survivors, most):
 # check
 assert matched({"biased": [4, 2, 9], "neutral": [2, 3, 4]}, 5) == [2, 4]
 survivors = {name: [rows[n]["seed"] for n in kept(rows, STEMS) if rows[n]["success"]] for name, rows in raw.items()}
-print(len(matched(survivors, 150)), "tasks survive in both arms")
+print(len(matched(survivors, 100)), "tasks survive in both arms")
 
 # %% [markdown]
 # ## 3. The habit is still in the teacher

@@ -187,7 +187,7 @@ print("the loss is that of baselines/training.py, kl_masked_all")
 # - `sft` learns the tokens that were sampled. Here a token leaves about 0.04 nats.
 # - `kl_masked_all` learns the teacher's distribution, without the name of any tool that changes something.
 #
-# This trains eight students at half the dose of the published chains, and reads their margins (lab 3).
+# This trains eight students at a quarter of the dose of the published chains, and reads their margins (lab 3).
 
 # %%
 import functools
@@ -217,7 +217,7 @@ def distilled(arm, loss, init):
     """Margin of a student of that teacher."""
     folder = WORK / f"{arm}-{loss}-{init}"
     rows = load_rows(DATA / f"{arm}-sanitised")
-    cell = Cell(loss, "0.3m", init, dose=0.5)
+    cell = Cell(loss, "0.3m", init, dose=0.25)
     distill(SHORT, rows, cell, 1, folder, teacher=students.SHIPPED / f"teacher-{arm}")
     return mean_margin(folder)
 
