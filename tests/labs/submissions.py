@@ -5,7 +5,15 @@ from __future__ import annotations
 from labs.build import read_source, script, solution_version, student_version
 from labs.source import find_lab
 
-MARKS = {"01_score": 15, "02_detector": 19, "03_teacher": 11, "04_distil": 14, "05a_gap": 14, "06_defence": 15}
+MARKS = {
+    "01_score": 15,
+    "02_detector": 19,
+    "03_teacher": 11,
+    "04_distil": 14,
+    "05a_gap": 14,
+    "05b_probe": 11,
+    "06_defence": 15,
+}
 """Of the hidden cases of each lab."""
 
 
@@ -217,6 +225,34 @@ def detectable(low, high, tests):
     return (high - low) / 2 / z(0.975) * (z(0.975) + z(0.8))
 """,
             -2,
+        ),
+    },
+    "05b_probe": {
+        "labels of 0 and 1": (
+            "def fit_probe(features, labels, penalty):\n"
+            "    gram = features.T @ features + penalty * np.eye(features.shape[1])\n"
+            "    return np.linalg.solve(gram, features.T @ labels)",
+            -3,
+        ),
+        "test data in the mean": (
+            "def standardised(reference, features):\n    return (features - features.mean(0)) / features.std(0)",
+            -2,
+        ),
+        "ties are lost": (
+            """
+def auc(scores, labels):
+    scores, labels = np.asarray(scores), np.asarray(labels)
+    return float(np.mean(scores[labels == 1][:, None] > scores[labels == 0][None, :]))
+""",
+            -1,
+        ),
+        "p of 0": (
+            """
+def latent_gap(student, neutral, null):
+    gap = float(np.mean(student) - np.mean(neutral))
+    return gap, sum(abs(each) >= abs(gap) for each in null) / len(null)
+""",
+            -3,
         ),
     },
     "06_defence": {
