@@ -276,7 +276,7 @@ def test_thirty_submissions_are_graded_by_one_command(tmp_path: Path) -> None:
     expected["broken"] = ("def wilson(:\n", 0)
     for name, (code, _) in expected.items():
         (folder / f"{name}.py").write_text(code)
-    done = CliRunner().invoke(app, ["grade", "1", str(folder), "--seconds", "1", "--out", str(tmp_path / "out")])
+    done = CliRunner().invoke(app, ["grade", "1", str(folder), "--seconds", "3", "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     assert len(expected) == len(done.output.splitlines()) == 30
     rows = {row["student"]: row for row in csv.DictReader((tmp_path / "out" / "grades.csv").read_text().splitlines())}
