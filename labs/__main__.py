@@ -35,7 +35,7 @@ def grade(
     path: Annotated[Path, typer.Argument(metavar="FILE|FOLDER", help="A script or notebook, or a folder of them.")],
     seed: Annotated[int, typer.Option(help="Draws the hidden cases; keep the one of your course to yourself.")] = 0,
     workers: Annotated[int, typer.Option(help="Submissions at the same time.", min=1)] = 2,
-    seconds: Annotated[float, typer.Option(help="For one answer; six times as many for an exercise.", min=0.1)] = 5.0,
+    seconds: Annotated[float, typer.Option(help="Of processor time for one answer.", min=0.1)] = 5.0,
     out: Annotated[Path | None, typer.Option(help="Folder for grades.csv, and JSON and feedback by student.")] = None,
     gradescope: Annotated[Path | None, typer.Option(help="Gradescope's results.json, of one FILE.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
@@ -58,7 +58,7 @@ def grade(
         raise ValueError(f"--gradescope is for one FILE and {path} is a folder; Gradescope grades each by itself")
     examine()
     grades = []
-    limits = SubmissionLimits(question_s=seconds, total_s=6 * seconds)
+    limits = SubmissionLimits(question_s=seconds)
     for each in grade_many(found, files, seed=seed, workers=workers, limits=limits):
         grades.append(each)
         if not as_json:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import builtins
 import itertools
 import json
+import math
 import os
 import selectors
 import shutil
@@ -27,7 +28,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any, NamedTuple, NoReturn, Self
 
 from agentsafe_envs.bash.sandbox.base import SandboxError
 from agentsafe_envs.bash.sandbox.seccomp import program
@@ -55,6 +56,7 @@ VARIABLES = {
 }
 """The whole environment of a submission."""
 
+PATIENCE = 4
 WATCH_S = 0.05
 READY = b"ready"
 """What the worker says once it is confined. A second line follows once the definitions are taken over."""
@@ -66,8 +68,9 @@ class SubmissionLimits:
 
     Attributes:
         start_s: Seconds until its definitions are taken over.
-        question_s: Seconds for one answer.
-        total_s: Seconds for all answers together, starting included.
+        question_s: Seconds of processor time for one answer, and :data:`PATIENCE` times as many to wait for it: on a
+            busy machine honest answers take long too.
+        total_s: Seconds to wait for all answers together, starting included.
         memory_bytes: Address space of each process, and resident memory of all together.
         disk_bytes: In its empty folder.
         processes: At the same time.
@@ -76,7 +79,7 @@ class SubmissionLimits:
 
     start_s: float = 10.0
     question_s: float = 5.0
-    total_s: float = 30.0
+    total_s: float = 120.0
     memory_bytes: int = 1024 << 20
     disk_bytes: int = 16 << 20
     processes: int = 16
@@ -123,9 +126,9 @@ class StudentProcess:
                 raise Lost("not asked: its time was used up")
             if self._process is None:
                 self._start()
-            deadline = time.monotonic() + self.limits.question_s
+            deadline = time.monotonic() + PATIENCE * self.limits.question_s
             self._write({"function": function, "arguments": arguments}, deadline)
-            return _read(self._line(deadline))
+            return _read(self._line(deadline, self.limits.question_s))
         finally:
             self._spent_s += time.monotonic() - before
 
@@ -188,11 +191,12 @@ class StudentProcess:
         # Up to here no line of the student's has run, so what went wrong was not their doing.
         self._line(time.monotonic() + self.limits.start_s)
 
-    def _line(self, deadline: float) -> bytes:
+    def _line(self, deadline: float, processor_s: float = math.inf) -> bytes:
         """The next line that it says; it is watched over meanwhile."""
         assert self._process is not None
         assert self._process.stdout is not None
         out, watched = self._process.stdout.fileno(), time.monotonic()
+        used_s = None
         with selectors.DefaultSelector() as selector:
             selector.register(out, selectors.EVENT_READ)
             while b"\n" not in self._waiting:
@@ -208,8 +212,13 @@ class StudentProcess:
                     self._lose("it took too long")
                 if now > watched + WATCH_S:
                     watched = now
-                    if reason := excess(self._process.pid, self.limits):
+                    family = _family(self._process.pid)
+                    if reason := excess(family, self.limits):
                         self._lose(reason)
+                    spent_s = sum(each.processor_s for each in family)
+                    used_s = spent_s if used_s is None else used_s
+                    if spent_s - used_s > processor_s:
+                        self._lose("it took too long")
         line, _, self._waiting = self._waiting.partition(b"\n")
         return line
 
@@ -299,36 +308,45 @@ def copies_of_ours() -> list[str]:
     return sorted(found)
 
 
+class RunningProcess(NamedTuple):
+    """A process, its resident memory in pages, and the processor time that it and its ended children took."""
+
+    id: int
+    pages: int
+    processor_s: float
+
+
 def descendants(process: int) -> list[int]:
     """Processes that ``process`` started, and theirs, as long as they live."""
-    return [each for each, _ in _family(process)]
+    return [each.id for each in _family(process)]
 
 
-def excess(process: int, limits: SubmissionLimits) -> str:
-    """What the descendants of ``process`` use too much of, in words; empty where nothing."""
-    family = _family(process)
+def excess(family: Sequence[RunningProcess], limits: SubmissionLimits) -> str:
+    """What processes use too much of, in words; empty where nothing."""
     if len(family) > limits.processes + 2:  # bwrap's own two
         return "it started too many processes"
-    if sum(pages for _, pages in family) * os.sysconf("SC_PAGE_SIZE") > limits.memory_bytes:
+    if sum(each.pages for each in family) * os.sysconf("SC_PAGE_SIZE") > limits.memory_bytes:
         return "it used too much memory"
     return ""
 
 
-def _family(process: int) -> list[tuple[int, int]]:
-    """Process id and resident pages of every descendant."""
-    children: dict[int, list[tuple[int, int]]] = {}
+def _family(process: int) -> list[RunningProcess]:
+    """Every descendant of a process."""
+    children: dict[int, list[RunningProcess]] = {}
+    ticks = os.sysconf("SC_CLK_TCK")
     for entry in os.listdir("/proc"):
         if entry.isdecimal():
             try:
                 fields = Path("/proc", entry, "stat").read_text(errors="replace").rpartition(")")[2].split()
             except OSError:  # it has just ended
                 continue
-            children.setdefault(int(fields[1]), []).append((int(entry), int(fields[21])))
+            processor_s = sum(map(int, fields[11:15])) / ticks
+            children.setdefault(int(fields[1]), []).append(RunningProcess(int(entry), int(fields[21]), processor_s))
     found, waiting = [], [process]
     while waiting:
         below = children.get(waiting.pop(), [])
         found += below
-        waiting += [each for each, _ in below]
+        waiting += [each.id for each in below]
     return found
 
 
