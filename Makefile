@@ -30,7 +30,7 @@ pip = $(if $(UV),$(UV) pip install --quiet --python $(1)/bin/python,$(1)/bin/pyt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup score score-lm board submissions verify chain reproduce test test-full lint format bench docs docs-check results results-check screenshots clean system python rootfs
+.PHONY: help setup score score-lm board submissions verify chain reproduce labs test test-full lint format bench docs docs-check results results-check screenshots clean system python rootfs
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ results: $(VENV)/.with-dev  ## rebuild every table from the committed rows
 results-check: $(VENV)/.with-dev  ## fail where such a table is stale
 	$(BIN)/python docs/build.py --results --check
 	$(BIN)/python -m baselines.results --check
+
+labs: $(VENV)/.with-dev  ## build the course labs: notebooks for students, for Colab, and the solutions
+	$(BIN)/python -m labs build
 
 screenshots: $(VENV)/.with-dev  ## take the pictures of a report for docs/episodes.md, with Chromium
 	$(BIN)/python docs/screenshots.py

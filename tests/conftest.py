@@ -49,6 +49,8 @@ PARTS = {
     "serving": ("openai", "fastapi", "uvicorn", "bin/transformers"),
     "train": ("torch", "transformers", "trl", "datasets"),
     "baselines": ("torch", "transformers", "scipy", "matplotlib", "tqdm"),
+    "labs": ("jupytext", "nbformat"),
+    "notebooks": ("jupytext", "nbclient", "ipykernel"),
     "bubblewrap": ("bin/bwrap", "bin/strace"),
     "docker": ("docker", "psutil", "image:agentsafe/bash"),
     "mmdebstrap": ("bin/mmdebstrap",),

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 import agentsafe_envs
-from agentsafe_envs.cli import episodes, scoring, submissions
+from agentsafe_envs.cli import episodes, labs, scoring, submissions
 from agentsafe_envs.cli.audit import audit
 from agentsafe_envs.cli.data import data
 from agentsafe_envs.cli.options import AsJson, EnvironmentArgument, PoolOption, SeedOption, SplitOption
@@ -125,6 +125,7 @@ app.command()(episodes.episodes)
 app.command()(audit)
 app.command()(submissions.submit)
 app.command()(submissions.verify)
+app.command(context_settings=labs.FORWARDED)(labs.grade)
 
 
 @app.command()

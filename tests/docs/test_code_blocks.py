@@ -47,6 +47,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "baselines/README.md")),
     *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "labs").rglob("*.md")),
 ]
 RUNNABLE = {"python", "sh", "console", "json", "toml"}
 COMMAND_TIMEOUT_S = 900

@@ -39,6 +39,7 @@ def written_pages() -> list[Path]:
     """Those whose prose is written by hand and held to the style."""
     pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
     pages += sorted((ROOT / "docs").glob("*.md")) + sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    pages += sorted((ROOT / "labs").rglob("*.md"))
     return [page for page in pages if str(page.relative_to(ROOT)) not in GENERATED]
 
 

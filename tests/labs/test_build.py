@@ -1,0 +1,141 @@
+"""What is handed out comes from one source and holds no solution; every notebook runs, and stops where work begins."""
+
+from __future__ import annotations
+
+import ast
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("jupytext")
+
+import jupytext
+
+from labs.build import BEGIN, END, build, colab_version, read_source, script, solution_version, student_version
+from labs.source import Lab, all_labs, definitions, find_lab
+
+LABS = all_labs()
+SHORTEST_SECRET = 20
+"""Characters from which on a line of a solution is one that nobody writes by chance."""
+
+QUICK_LAB = "02_detector"
+
+CELL_TIMEOUT_S = 480
+"""The whole run of a lab is to take no longer on two idle cores."""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("labs")
+    build(out)
+    return out
+
+
+def secrets(lab: Lab) -> set[str]:
+    """Lines that only the solution has, comments and short ones left out."""
+    regions = re.findall(rf"{BEGIN}\n(.*?){END}", lab.source, re.DOTALL)
+    cells = [cell.source for cell in read_source(lab).cells if "solution" in cell.metadata.get("tags", [])]
+    lines = {line.strip() for text in (*regions, *cells) for line in text.splitlines()}
+    return {line for line in lines if len(line) >= SHORTEST_SECRET and not line.startswith(('"""', BEGIN, END))}
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_nothing_of_a_solution_is_handed_out(name: str, built: Path) -> None:
+    hidden = secrets(LABS[name])
+    assert hidden
+    for file in (*built.glob(f"student/{name}.*"), built / "colab" / f"{name}.ipynb"):
+        handed_out = "\n".join(cell.source for cell in jupytext.read(file).cells)
+        assert [line for line in hidden if line in handed_out] == []
+        assert BEGIN not in handed_out
+    assert "SOLUTION" not in (built / "solution" / f"{name}.py").read_text()
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_every_version_is_python_and_has_the_same_exercises(name: str) -> None:
+    source = read_source(LABS[name])
+    functions = {exercise.function for exercise in LABS[name].hidden.exercises(random.Random(1))}
+    for version in (student_version(source), solution_version(source)):
+        code = "\n".join(cell.source for cell in version.cells if cell.cell_type == "code")
+        named = {node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)}
+        assert functions <= named
+    student = script(student_version(source))
+    for node in definitions("\n".join(c.source for c in student_version(source).cells if c.cell_type == "code")).body:
+        if isinstance(node, ast.FunctionDef) and node.name in functions:
+            assert isinstance(node.body[-1], ast.Raise), f"{name}: {node.name} is not empty"
+    assert student.count("NotImplementedError(") >= len(functions)
+
+
+def test_equal_sources_give_equal_bytes(built: Path, tmp_path: Path) -> None:
+    files = build(tmp_path)
+    assert len(files) == 5 * len(LABS)
+    assert all(file.read_bytes() == (built / file.relative_to(tmp_path)).read_bytes() for file in files)
+
+
+def test_colab_installs_what_the_lab_names() -> None:
+    cells = colab_version(read_source(find_lab("3")), "https://course.example/a.tar.gz").cells
+    assert "https://course.example/a.tar.gz" in cells[1].source
+    assert '".[baselines]"' in cells[1].source
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("1", "01_score"), ("01", "01_score"), ("5a", "05a_gap"), ("6", "06_defence")]
+)
+def test_a_lab_is_found_by_its_number(name: str, found: str) -> None:
+    assert find_lab(name).name == found
+    assert find_lab(found).name == found
+
+
+def test_an_unknown_lab_is_told() -> None:
+    with pytest.raises(ValueError, match="01_score"):
+        find_lab("9")
+
+
+def test_marks_that_do_not_pair_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "lab.py").write_text(f"# %%\n{BEGIN}\nx = 1\n")
+    with pytest.raises(ValueError, match="expected pairs"):
+        read_source(Lab("made", tmp_path))
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_the_teachers_page_has_the_marks_of_the_hidden_cases(name: str) -> None:
+    page = (LABS[name].folder / "teacher.md").read_text(encoding="utf-8")
+    drawn = LABS[name].hidden.exercises(random.Random(1))
+    for exercise in drawn:
+        marks = sum(group.marks for group in exercise.groups)
+        rows = [(exercise.function, marks)]
+        if len(drawn) == 1:  # a line for each group then
+            rows = [(group.title, group.marks) for group in exercise.groups]
+        for title, number in rows:
+            assert re.search(rf"^\| `?{title}`? \| {number}\b", page, re.MULTILINE), title
+
+
+def run(notebook: Any, folder: Path) -> Any:
+    from nbclient import NotebookClient
+
+    NotebookClient(notebook, timeout=CELL_TIMEOUT_S, resources={"metadata": {"path": str(folder)}}).execute()
+    return notebook
+
+
+@pytest.mark.needs("notebooks", "students")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "name", [name if name == QUICK_LAB else pytest.param(name, marks=pytest.mark.slow) for name in LABS]
+)
+def test_the_solutions_notebook_runs(name: str, tmp_path: Path) -> None:
+    done = run(solution_version(read_source(LABS[name])), tmp_path)
+    printed = "".join(out.get("text", "") for cell in done.cells for out in cell.get("outputs", ()))
+    assert "the visible checks pass; hidden cases decide the marks" in printed
+    assert "all passed" not in printed.lower()
+
+
+@pytest.mark.needs("notebooks", "students")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
+def test_the_students_notebook_stops_where_the_work_begins(tmp_path: Path) -> None:
+    from nbclient.exceptions import CellExecutionError
+
+    with pytest.raises(CellExecutionError, match="NotImplementedError: your code"):
+        run(student_version(read_source(find_lab("2"))), tmp_path)

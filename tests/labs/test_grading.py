@@ -1,0 +1,303 @@
+"""Marks are right whatever a submission does: good, wrong and hostile ones, alone and thirty in a folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+pytest.importorskip("jupytext")
+
+from labs.__main__ import app
+from labs.grading import feedback
+from labs.grading.cases import Exercise, Group, same
+from labs.grading.checks import examine
+from labs.grading.grade import Grade, draw, grade_many, grade_one
+from labs.grading.reading import NotReadError, find_submissions, read_cells
+from labs.grading.sandbox import NoAnswer, StudentProcess, SubmissionLimits, descendants
+from labs.source import ROOT, all_labs, find_lab
+from tests.labs.submissions import HOSTILE, MARKS, WRONG, empty, solution, with_instead
+
+pytestmark = pytest.mark.needs("bubblewrap", "labs")
+
+LIMITS = SubmissionLimits(question_s=0.7, total_s=20)
+"""Of attacks. An honest answer takes milliseconds of processor time."""
+
+OF_WILSON = 3
+"""Marks of the function that the attacks are in, two of them in its first group."""
+
+OF_ITS_CALLER = 2
+"""Marks of the solution's function that calls it."""
+
+NAMED = {
+    *(
+        "endless loop",
+        "fork bomb",
+        "reads the solution",
+        "patches the checker",
+        "prints passed",
+        "edits the score file",
+    ),
+    *("network", "huge output", "imports our judge", "deletes the grader's folder", "exits with 0"),
+    "sleeps past the limit",
+}
+"""Attacks that every run of the tests makes; the others are made by the slow ones too."""
+
+QUICK_LAB = "02_detector"
+
+Marks = Callable[..., Grade]
+
+
+def slow_unless(quick: bool, *values: Any) -> Any:
+    return pytest.param(*values, marks=() if quick else pytest.mark.slow)
+
+
+LABS = [slow_unless(lab == QUICK_LAB, lab) for lab in all_labs()]
+
+
+@cache
+def exercises(lab: str, *functions: str) -> list[Exercise]:
+    """The first group of those exercises of a lab; or all of them, whole."""
+    drawn = draw(find_lab(lab), 1)
+    return [each._replace(groups=each.groups[:1]) for each in drawn if each.function in functions] or drawn
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Marks:
+    """``marks(lab, code, function, ...)``: the grade of a script in those exercises, or in all."""
+
+    def marks(lab: str, code: str, *functions: str, limits: SubmissionLimits | None = None) -> Grade:
+        file = tmp_path / "student.py"
+        file.write_text(code, encoding="utf-8")
+        return grade_one(find_lab(lab), "student", file, exercises(lab, *functions), limits)
+
+    return marks
+
+
+@pytest.fixture(scope="module")
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.05)
+        yield server
+
+
+def test_the_sandbox_keeps_its_promises() -> None:
+    assert "no network" in examine()
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_the_solution_gets_full_marks_and_the_empty_version_none(lab: str, marks: Marks) -> None:
+    full = marks(lab, solution(lab))
+    assert (full.status, full.marks, full.of) == ("graded", MARKS[lab], MARKS[lab]), feedback.text(full)
+    assert "every hidden case is right" in feedback.line(full)
+    none = marks(lab, empty(lab))
+    assert (none.status, none.marks) == ("graded", 0), feedback.text(none)
+
+
+@pytest.mark.parametrize(
+    ("lab", "mistake"), [slow_unless(lab == QUICK_LAB, lab, name) for lab, found in WRONG.items() for name in found]
+)
+def test_a_plausible_mistake_costs_what_the_scheme_says(lab: str, mistake: str, marks: Marks) -> None:
+    code, cost = WRONG[lab][mistake]
+    grade = marks(lab, with_instead(lab, code))
+    assert (grade.status, grade.marks) == ("graded", MARKS[lab] + cost), feedback.text(grade)
+    assert "hidden cases fail" in feedback.line(grade)
+
+
+@pytest.mark.parametrize("name", [slow_unless(name in NAMED, name) for name in HOSTILE])
+def test_a_hostile_submission_gets_no_wrong_grade(
+    name: str, marks: Marks, tmp_path: Path, listener: socket.socket
+) -> None:
+    here = f"ROOT_HERE, OUT_HERE = {str(ROOT.parent)!r}, {str(tmp_path)!r}\nPORT_HERE = {listener.getsockname()[1]}\n"
+    (tmp_path / "results.json").write_text("{}")
+    before = time.monotonic()
+    grade = marks("01_score", with_instead("01_score", here, HOSTILE[name]), "wilson", "sign_flip_p", limits=LIMITS)
+    assert grade.status == "graded", feedback.text(grade)
+    assert (grade.marks, grade.of) == (3, 5), feedback.text(grade)
+    assert all(group.marks == 0 for group in grade.groups if group.exercise == "wilson")
+    assert "hidden cases fail" in feedback.line(grade)
+    assert "passed" not in feedback.text(grade)
+    assert time.monotonic() - before < 2 * LIMITS.total_s
+    assert (tmp_path / "results.json").read_text() == "{}", "the submission wrote outside of its sandbox"
+    assert (ROOT / "source.py").exists()
+    with pytest.raises(TimeoutError):
+        listener.accept()
+
+
+def test_nothing_of_a_submission_lives_on(marks: Marks) -> None:
+    for name in ("leaves processes behind", "fork bomb"):
+        marks("01_score", with_instead("01_score", HOSTILE[name]), "wilson", limits=LIMITS)
+    assert [each for each in descendants(os.getpid()) if b"bwrap" in _command(each)] == []
+
+
+def test_feedback_tells_no_case(marks: Marks) -> None:
+    grade = marks("01_score", with_instead("01_score", HOSTILE["tells what it was asked"]), "wilson")
+    assert "Asked" not in json.dumps(grade.document())
+    assert "an error of its own" in feedback.text(grade)
+
+
+def test_code_that_fails_while_it_is_taken_over_costs_only_itself(marks: Marks) -> None:
+    grade = marks("01_score", "import nothing_like_this\nclass Bad(1): pass\n" + solution("01_score"), "wilson")
+    assert grade.marks == grade.of
+
+
+def test_a_hang_while_it_is_taken_over_gets_no_marks_and_ends(marks: Marks) -> None:
+    limits = SubmissionLimits(start_s=0.5, question_s=0.5, total_s=2)
+    code = solution("01_score") + "\ndef f(x=[0 for _ in iter(int, 1)]): pass\n"
+    grade = marks("01_score", code, "wilson", limits=limits)
+    assert (grade.status, grade.marks) == ("graded", 0)
+
+
+def test_a_fault_of_ours_is_no_mark(tmp_path: Path) -> None:
+    file = tmp_path / "student.py"
+    file.write_text("def f():\n    return 1\n")
+
+    def broken(ask: Any) -> bool:
+        raise KeyError("a slip in hidden.py")
+
+    grade = grade_one(find_lab("1"), "student", file, [Exercise("f", [Group("g", 2, [broken])])], LIMITS)
+    assert (grade.status, grade.marks, grade.of) == ("ungraded", 0, 2)
+    with pytest.raises(ValueError, match="could not be graded"):
+        feedback.gradescope(grade)
+
+
+def test_without_a_sandbox_nothing_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from labs.grading import sandbox
+
+    sandbox._bwrap.cache_clear()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    file = tmp_path / "student.py"
+    file.write_text(f"from pathlib import Path\nFOUND = Path({str(tmp_path)!r}, 'ran').write_text('x')\n")
+    grade = grade_one(find_lab("1"), "student", file, exercises("1"), LIMITS)
+    sandbox._bwrap.cache_clear()
+    assert grade.status == "ungraded"
+    assert "bubblewrap" in grade.reason
+    assert not (tmp_path / "ran").exists()
+
+
+def test_one_answer_does_not_change_the_next() -> None:
+    code = "import os\nCOUNT = []\ndef f(x):\n    COUNT.append(x)\n    return os._exit(3) if x == 1 else len(COUNT)"
+    with StudentProcess([code], LIMITS) as process:
+        assert process.ask("f", 0) == 1
+        with pytest.raises(NoAnswer, match="ended before"):
+            process.ask("f", 1)
+        assert process.ask("f", 2) == 1, "a new process"
+        with pytest.raises(NoAnswer, match="no such function"):
+            process.ask("g")
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=6))
+def test_comparing_never_raises(value: Any) -> None:
+    for expected in (0.5, [0.5, 1], {"a": 1}, True, None, "x"):
+        assert same(value, expected, 1e-6) in (True, False)
+
+
+def test_true_is_no_number() -> None:
+    assert not same(True, 1)
+    assert not same(1, True)
+    assert not same(float("nan"), 0.5, 1e9)
+    assert not same(10**400, 0.5, 1e9)
+
+
+def test_notebooks_and_folders_are_read(tmp_path: Path) -> None:
+    lab = find_lab("1")
+    cells = [{"cell_type": "code", "source": ["%pip install x\n", "!ls\n", "A = 1"]}, {"cell_type": "markdown"}]
+    (tmp_path / "ann").mkdir()
+    (tmp_path / "ann" / "any.ipynb").write_text(json.dumps({"cells": cells}))
+    (tmp_path / "bob.py").write_text("B = 2\n")
+    (tmp_path / "notes.txt").write_text("")
+    (tmp_path / "none").mkdir()
+    found = find_submissions(tmp_path, lab)
+    assert [*found] == ["ann", "bob", "none"]
+    assert read_cells(found["ann"]) == ["\n\nA = 1"]
+    with pytest.raises(NotReadError, match="no plain file"):
+        read_cells(found["none"])
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"{", b"[]", b'{"cells": [1]}', b"[" * 100_000, b'{"cells": null}'])
+def test_what_is_no_notebook_is_refused(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "a.ipynb"
+    file.write_bytes(content)
+    grade = grade_one(find_lab("1"), "a", file, exercises("1"), LIMITS)
+    assert (grade.status, grade.marks) == ("refused", 0)
+
+
+def test_a_link_to_the_solution_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "eve.py").symlink_to(ROOT / "01_score" / "lab.py")
+    (grade,) = grade_many(find_lab("1"), find_submissions(tmp_path, find_lab("1")), limits=LIMITS)
+    assert (grade.status, grade.marks) == ("refused", 0)
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_another_seed_draws_other_cases(lab: str) -> None:
+    def questions(seed: int) -> str:
+        asked: list[Any] = []
+        for exercise in draw(find_lab(lab), seed):
+            for group in exercise.groups:
+                for case in group.cases:
+                    assert case(lambda *question: asked.append(question)) in (True, False)
+        return json.dumps(asked)
+
+    assert questions(1) == questions(1) != questions(2)
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_a_constant_answer_earns_nothing(lab: str, marks: Marks) -> None:
+    functions = [exercise.function for exercise in exercises(lab)]
+    for value in ("True", "None", "[]"):
+        code = "\n".join(f"def {name}(*_):\n    return {value}" for name in functions)
+        assert marks(lab, code).marks == 0, value
+
+
+@pytest.mark.slow
+def test_thirty_submissions_are_graded_by_one_command(tmp_path: Path) -> None:
+    folder, expected = tmp_path / "in", {}
+    folder.mkdir()
+    for number in range(6):
+        expected[f"good-{number}"] = (solution("01_score"), 15)
+    expected["empty"] = (empty("01_score"), 0)
+    for name, (code, cost) in WRONG["01_score"].items():
+        expected[f"wrong-{name}"] = (with_instead("01_score", code), 15 + cost)
+    for name in [*HOSTILE][: 30 - len(expected) - 1]:
+        here = f"ROOT_HERE, OUT_HERE, PORT_HERE = {str(ROOT.parent)!r}, {str(tmp_path)!r}, 9\n"
+        costs = OF_WILSON + OF_ITS_CALLER
+        expected[f"hostile-{name}"] = (with_instead("01_score", here, HOSTILE[name]), 15 - costs)
+    expected["broken"] = ("def wilson(:\n", 0)
+    for name, (code, _) in expected.items():
+        (folder / f"{name}.py").write_text(code)
+    done = CliRunner().invoke(app, ["grade", "1", str(folder), "--seconds", "1", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert len(expected) == len(done.output.splitlines()) == 30
+    rows = {row["student"]: row for row in csv.DictReader((tmp_path / "out" / "grades.csv").read_text().splitlines())}
+    assert {name: int(row["marks"]) for name, row in rows.items()} == {
+        name: earned for name, (_, earned) in expected.items()
+    }
+    assert json.loads((tmp_path / "out" / "empty.json").read_text())["status"] == "graded"
+
+
+def test_gradescope_gets_its_file(tmp_path: Path) -> None:
+    file, results = tmp_path / "a.py", tmp_path / "results.json"
+    file.write_text(solution("01_score"))
+    done = CliRunner().invoke(app, ["grade", "01_score", str(file), "--gradescope", str(results)])
+    assert done.exit_code == 0, done.output
+    found = json.loads(results.read_text())
+    assert found["score"] == sum(test["score"] for test in found["tests"]) == 15
+    assert {"name", "score", "max_score", "output"} == found["tests"][0].keys()
+
+
+def _command(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
