@@ -153,7 +153,7 @@ def test_code_that_fails_while_it_is_taken_over_costs_only_itself(marks: Marks) 
 
 
 def test_a_hang_while_it_is_taken_over_gets_no_marks_and_ends(marks: Marks) -> None:
-    limits = SubmissionLimits(start_s=0.5, question_s=0.5, total_s=2)
+    limits = SubmissionLimits(start_s=3, question_s=0.5, total_s=6)
     code = solution("01_score") + "\ndef f(x=[0 for _ in iter(int, 1)]): pass\n"
     grade = marks("01_score", code, "wilson", limits=limits)
     assert (grade.status, grade.marks) == ("graded", 0)
