@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow, pytest.mark.needs("docs", "browser", "axe")]
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("index.html", "docs/metrics.html", "docs/environments/DeleteBiasAPI-v0.html", "docs/api.html")
+PAGES = ("index.html", "docs/metrics.html", "docs/environments/DeleteBiasAPI-v0.html", "docs/neighbours.html")
 
 
 @pytest.fixture(scope="module")
