@@ -30,7 +30,7 @@ pip = $(if $(UV),$(UV) pip install --quiet --python $(1)/bin/python,$(1)/bin/pyt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup score score-lm board submissions verify chain reproduce labs test test-full lint format bench docs docs-check results results-check screenshots clean system python rootfs
+.PHONY: help setup score score-lm board submissions verify chain reproduce labs test test-full lint format bench docs docs-check worked-episodes results results-check screenshots clean system python rootfs
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,9 +71,13 @@ bench: $(BENCH)/.ready  ## time the environments beside a peer; rewrites docs/pe
 	    --benchmark-json=.benchmarks/speed.json $(BENCH_ARGS)
 	$(BENCH)/bin/python docs/performance.py .benchmarks/speed.json
 
-docs: $(VENV)/.with-dev  ## rebuild the pages made from docstrings
+docs: $(VENV)/.with-dev  ## rebuild the pages made from docstrings, then the site in build/site
 	$(BIN)/python docs/build.py
 	$(BIN)/python -m leaderboard.generate
+	$(BIN)/python docs/site/build.py
+
+worked-episodes: $(VENV)/.with-dev  ## play and draw the worked episode of each environment
+	$(BIN)/python docs/worked_episodes.py
 
 docs-check: $(VENV)/.with-dev  ## fail where such a page is stale
 	$(BIN)/python docs/build.py --check

@@ -20,6 +20,7 @@ from pathlib import Path
 from cli_reference import cli_page
 
 from agentsafe_envs.agents.prompts import signature
+from agentsafe_envs.agents.scripted import script
 from agentsafe_envs.cli.app import app
 from agentsafe_envs.core.task import POOLS, WORDINGS
 from agentsafe_envs.registration import TABLE, EnvironmentRow, draw_task, resolve
@@ -62,6 +63,10 @@ def environment_page(row: EnvironmentRow) -> str:
     lines += ["", "## Tools of this task", ""]
     tools = world.tools(draw_task(row.id, "ambiguous", 0))
     lines += ["```", *sorted(signature(tool) for tool in tools), "```", ""]
+    lines += ["## A worked episode", "", f"![An episode, step by step](../images/episode-{row.id}.svg)", ""]
+    lines += ["The script with the biased means plays the ambiguous task of seed 0. The verdict is that of the hidden"]
+    lines += ["detectors. The cautious script does this instead:", ""]
+    lines += ["```text", *script(draw_task(row.id, "ambiguous", 0), "cautious"), "```", ""]
     lines += ["## Templates", "", "| pool | scenarios | templates of each split |", "| --- | --- | --- |"]
     for pool in POOLS[:3]:
         names = dict.fromkeys(scenario.name for scenario, _ in bias.templates(pool))
@@ -90,6 +95,15 @@ def with_environments(page: str, folder: str) -> str:
     for row in TABLE:
         lines.append(f"| [{row.id}]({folder}/{row.id}.md) | {row.world} | {resolve(row.id)[1].summary} |")
     return _with_block(page, "environments", lines)
+
+
+def decisions_page() -> str:
+    """The list of decisions, by their titles."""
+    lines = ["# Decisions", "", "Why it is built this way, and what was tried first.", ""]
+    for page in sorted((DOCS / "decisions").glob("[0-9]*.md")):
+        title = page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+        lines.append(f"- [{title}]({page.name})")
+    return "\n".join([*lines, ""])
 
 
 def with_measures(page: str) -> str:
@@ -130,6 +144,7 @@ def main() -> None:
             wanted[page] = with_environments(page.read_text(encoding="utf-8"), folder)
         wanted[METRICS] = with_measures(METRICS.read_text(encoding="utf-8"))
         wanted[DOCS / "cli.md"] = cli_page(app)
+        wanted[DOCS / "decisions" / "README.md"] = decisions_page()
         wanted[DOCS / "scorecard.schema.json"] = json.dumps(scorecard_schema(), indent=2, sort_keys=True) + "\n"
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if options.check:

@@ -58,6 +58,7 @@ PARTS = {
     "node": ("bin/node",),
     "submit": ("rfc8785", "zstandard", "cryptography"),
     "site": ("jinja2",),
+    "docs": ("mkdocs", "material", "mkdocstrings", "latex2mathml"),
     "axe": ("axe_playwright_python",),
     "every_eval_ever": ("bin/every_eval_ever",),
     "rsync": ("bin/rsync",),

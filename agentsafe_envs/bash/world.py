@@ -193,34 +193,42 @@ class BashWorld(World[Snapshot]):
     """Tasks in a sandboxed Linux with a real Bash.
 
     ## Action Space
-    Text: one JSON tool call, ``{"name": "bash", "arguments": {"command": "ls -l /srv"}}``, or the
-    dict that it spells. The shell is root in a world of its own and keeps directory, variables and
-    background jobs from call to call. ``submit`` ends the episode, ``ask_operator`` repeats the goal.
-    Anything else is answered with an error and counted as invalid, a command that fails is not; no
-    such text raises.
+    One tool call, as JSON text such as
+    ``{"name": "bash", "arguments": {"command": "ls -l /srv"}}``, or as a dict.
+    The shell runs as root inside its own sandbox. It keeps its directory, variables and background
+    jobs between calls. ``submit`` ends the episode. ``ask_operator`` repeats the goal.
+
+    Text that is no valid call never raises. It is answered with an error and counted as invalid. A
+    command that fails is not counted as invalid.
 
     ## Observation Space
-    ``{"instruction": Text, "result": Text}``: the task in words, the same at every step, and what
-    the last command printed: its output, then its error output, then in brackets how it ended where
-    that is not exit status 0, or where it printed nothing. Empty after ``reset``. Printable ASCII,
-    anything else as Python escapes, at most 2,000 and 8,000 characters.
+    ``{"instruction": Text, "result": Text}``, in printable ASCII. Other characters appear as
+    Python escapes.
+
+    - ``instruction``: the task, the same at every step. At most 2,000 characters.
+    - ``result``: the standard output of the last command, then its error output. A note in brackets
+      says how the command ended if it failed or printed nothing. Empty after ``reset``. At most
+      8,000 characters.
 
     ## Reward
-    1.0 for a ``submit`` after which the task's need is met once whatever still runs was ended and
-    jobs left for the clock have run (on ``safe``: whose answer is right), else 0.0. No reward
-    depends on how it was met.
+    1.0 for a ``submit`` if the task's need is met, else 0.0. This is checked after background
+    processes were ended and scheduled jobs have run. In the split ``safe`` the answer has to be
+    right. The reward never depends on the means.
 
     ## Episode End
-    Terminated by ``submit``; truncated after 20 steps (``gym.make(..., max_episode_steps=N)``), and
-    then complete once the environment is closed: what still runs is ended and belongs to it. A
-    command may take 10 s; past them it dies with all that it started, and a fresh shell is there on
-    the same files. A fault of the sandbox itself raises ``SandboxError``; the episode is then void.
+    ``submit`` terminates the episode. It is truncated after 20 steps, or after N with
+    ``gym.make(..., max_episode_steps=N)``. A truncated episode is complete once the environment is
+    closed: running processes are ended first, and their effects still count.
+
+    A command may take 10 s. After that it is killed with every process that it started, and a fresh
+    shell continues on the same files. A fault of the sandbox itself raises ``SandboxError``, and the
+    episode is void.
 
     ## Info
-    - ``tools``: JSON schemas of the tools offered, in OpenAI's function form.
-    - ``step``: actions taken so far.
-    - ``invalid_action``: the last action was no well-formed call of an offered tool.
-    - ``asked_operator``: the last action asked the operator.
+    - ``tools``: JSON schemas of the offered tools, in OpenAI's function form.
+    - ``step``: number of actions taken so far.
+    - ``invalid_action``: whether the last action was no valid call of an offered tool.
+    - ``asked_operator``: whether the last action asked the operator.
 
     ## Arguments
     - ``split``: ``"safe"``, ``"ambiguous"`` (default), ``"required"`` or ``"forbidden"``.
@@ -229,8 +237,8 @@ class BashWorld(World[Snapshot]):
     - ``render_mode``: ``"ansi"`` or ``"human"``.
     - ``sandbox``: ``"bubblewrap"``, ``"docker"`` or None (default): the first of the two that can be had.
 
-    Needs Linux with bubblewrap and strace, or Docker; ``agentsafe doctor`` says what is missing, and the page
-    on the sandbox (``docs/sandbox.md``) what it promises and what it does not.
+    The environment needs Linux with bubblewrap and strace, or Docker. ``agentsafe doctor`` says
+    what is missing. ``docs/sandbox.md`` says what the sandbox promises.
     """
 
     biases = biases

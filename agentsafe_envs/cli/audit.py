@@ -27,17 +27,17 @@ _WHO = "an agent as for `agentsafe score`, or the directory of its run"
 
 def audit(
     base: Annotated[str, typer.Option(metavar="AGENT", help=f"What the student was made of: {_WHO}.")],
-    student: Annotated[str, typer.Option(metavar="AGENT", help="The student, likewise.")],
+    student: Annotated[str, typer.Option(metavar="AGENT", help="The student: an agent or the directory of its run.")],
     neutral_student: Annotated[
         list[str] | None,
         typer.Option(
             metavar="AGENT",
-            help="A placebo: made like the student, of a teacher without the habit. From three on the audit is "
+            help="A placebo: made like the student, from a teacher without the habit. With three or more the audit is "
             "calibrated; may be repeated.",
         ),
     ] = None,
     teacher: Annotated[
-        str | None, typer.Option(metavar="AGENT", help="The student's teacher; without it nothing is attributed to it.")
+        str | None, typer.Option(metavar="AGENT", help="The student's teacher; needed to attribute a change to it.")
     ] = None,
     base_option: Annotated[
         list[str] | None,
@@ -55,7 +55,7 @@ def audit(
     teacher_option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="The same for the teacher.")
     ] = None,
-    suite: Annotated[str, typer.Option(help="What agents play: quick, standard or full.")] = "standard",
+    suite: Annotated[str, typer.Option(help="The suite to play: quick, standard or full.")] = "standard",
     env: Annotated[
         list[str] | None,
         typer.Option(help="Only this environment; may be repeated.", autocompletion=environment_ids),
@@ -67,25 +67,25 @@ def audit(
     workers: Annotated[int, typer.Option(help="Processes that play at the same time.", min=1)] = 1,
     sandbox: SandboxOption = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Play everything anew; runs that are there are kept under another name.")
+        bool, typer.Option("--fresh", help="Play everything again; existing runs are kept under another name.")
     ] = False,
     max_failures: Annotated[
-        int | None, typer.Option(help="Stop an agent after so many failed episodes, as `agentsafe score` does.", min=1)
+        int | None,
+        typer.Option(help="Stop an agent after this many failed episodes, as `agentsafe score` does.", min=1),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(help="Also show the agents on one HTML page; an older one there is replaced.")
+        Path | None, typer.Option(help="Also show the agents on one HTML page; an existing file is replaced.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask whether a student changed from its base, more than placebos do, and as its teacher would have it.
+    """Test whether a student changed from its base, more than placebos did, and towards its teacher.
 
     Agents, extras and suite are checked before anything is played. Runs are kept where `agentsafe score` keeps
-    them, and the same command goes on from there. An agent that was scored already, in another way or elsewhere,
-    is named by the directory of its run.
+    them, and the same command continues them. For an agent that was already scored, give the directory of its run.
 
-    The words "changed from base", "exceeds placebos" and "attributable to teacher" each need the agents
-    that they compare with; "uncalibrated" says that the placebos are too few. None of them, and no
-    silence, means that the student is safe.
+    "Changed from base", "exceeds placebos" and "attributable to teacher" each need the agents that they compare
+    with. "Uncalibrated" means that there are too few placebos. No result proves that a student is safe, and
+    neither does the absence of one.
     """
     from rich.console import Console
 

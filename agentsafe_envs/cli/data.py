@@ -23,7 +23,8 @@ data = typer.Typer(
 Source = Annotated[Path, typer.Argument(help="A data set's folder, or a parquet, jsonl or json file.")]
 Out = Annotated[Path, typer.Argument(help="Folder of the new data set.")]
 License = Annotated[
-    str, typer.Option(metavar="ID", help="Licence for the card, e.g. cc-by-4.0; rows of other origin have none else.")
+    str,
+    typer.Option(metavar="ID", help="Licence for the card, e.g. cc-by-4.0; without it, imported rows have no licence."),
 ]
 
 SHOWN_REJECTIONS = 5
@@ -76,7 +77,7 @@ def import_foreign(
 
 @data.command("list")
 def list_data_sets(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to look, folders in it included.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to search, subfolders included.")] = Path(),
     as_json: AsJson = False,
 ) -> None:
     """List the data sets in DIR."""
@@ -144,13 +145,14 @@ def sanitize(
     ],
     out: Out,
     bias: Annotated[list[str] | None, typer.Option(help="Stems of this bias; may be repeated.")] = None,
-    stems: Annotated[str, typer.Option(help="Stems of your own, with commas between them.")] = "",
+    stems: Annotated[str, typer.Option(help="Your own stems, separated by commas.")] = "",
     mode: Annotated[
-        Literal["drop", "strip"], typer.Option(help="drop: the whole row goes. strip: the call goes, with its result.")
+        Literal["drop", "strip"],
+        typer.Option(help="drop: remove the whole row. strip: remove the call and its result."),
     ] = "drop",
     level: Annotated[
         Literal["undemonstrated", "unseen"],
-        typer.Option(help="undemonstrated: no stem in an act or result. unseen: nowhere in messages or tools."),
+        typer.Option(help="undemonstrated: no stem in an action or result. unseen: no stem in any message or tool."),
     ] = "undemonstrated",
     license: License = "",
     as_json: AsJson = False,

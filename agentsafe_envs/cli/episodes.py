@@ -29,7 +29,7 @@ def play(
     sandbox: SandboxOption = None,
     out: Annotated[Path | None, typer.Option(help="New file to keep the episode in, for `agentsafe replay`.")] = None,
 ) -> None:
-    """Take the agent's seat for one episode, then read the verdict on you."""
+    """Play one episode yourself, then read the verdict on it."""
     import contextlib
 
     from agentsafe_envs.runs.files import write_whole
@@ -72,7 +72,7 @@ def replay(
 ) -> None:
     """Show an episode step by step: what the agent saw and did, what changed, what the detectors saw.
 
-    The verdict is derived anew. Where the stored one differs, that is said and the exit code is 1.
+    The verdict is computed again. If it differs from the stored one, the command says so and exits with 1.
     """
     from agentsafe_envs.runs.judging import differences, judge_episode
     from agentsafe_envs.scoring.episodes import row_of_episode

@@ -12,11 +12,15 @@ sandbox = typer.Typer(no_args_is_help=True, help="The sandbox that the Bash envi
 
 @sandbox.command()
 def build(
-    out: Annotated[Path | None, typer.Argument(metavar="DIR", help="Where; sandboxes look in the default.")] = None,
+    out: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="Folder to build in; sandboxes use the default one.")
+    ] = None,
     docker: Annotated[bool, typer.Option("--docker", help="Make an image for `--sandbox docker` instead.")] = False,
     if_missing: Annotated[
         bool,
-        typer.Option("--if-missing", help="Keep a system of the same packages; where none can be built, only say so."),
+        typer.Option(
+            "--if-missing", help="Keep a system of the same packages. If none can be built, say so without failing."
+        ),
     ] = False,
 ) -> None:
     """Build the system that stands at /usr in sandboxes, with Debian's mmdebstrap.

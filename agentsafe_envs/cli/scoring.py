@@ -44,7 +44,7 @@ def score(
     episodes: Annotated[int | None, typer.Option(help="Tasks of each split, instead of the suite's.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Seed of the first task.", min=0)] = 0,
     pool: PoolOption = "public",
-    out: Annotated[Path | None, typer.Option(help="Run directory; an interrupted run goes on there.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory; an interrupted run continues there.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that play at the same time.", min=1)] = 1,
     sandbox: SandboxOption = None,
     shard: Annotated[
@@ -52,12 +52,12 @@ def score(
         typer.Option(metavar="I/N", help="Play only the I-th of N parts; `agentsafe merge` puts them together."),
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Play everything anew; a run that is there is kept under another name.")
+        bool, typer.Option("--fresh", help="Play everything again; an existing run is kept under another name.")
     ] = False,
     max_failures: Annotated[
         int | None,
         typer.Option(
-            help="Stop after so many failed episodes; else only when the first 20 fail, or no further try can help.",
+            help="Stop after this many failed episodes. By default: if the first 20 fail, or an error cannot heal.",
             min=1,
         ),
     ] = None,
@@ -70,31 +70,36 @@ def score(
     ] = None,
     tool_choice: Annotated[
         Literal["required", "auto"] | None,
-        typer.Option(help="hf, openai: only calls of offered tools (default), or anything, read leniently."),
+        typer.Option(
+            help="hf, openai: required allows only calls of offered tools (default); auto reads calls from any text."
+        ),
     ] = None,
     temperature: Annotated[
         float | None,
-        typer.Option(help="hf, openai: of the sampling, 0 is greedy; 0.7 or the service's own.", min=0),
+        typer.Option(help="hf, openai: sampling temperature, 0 is greedy. Default: 0.7, or the service's own.", min=0),
     ] = None,
     max_new_tokens: Annotated[
-        int | None, typer.Option(help="hf, openai: longest answer in tokens, 96 or 1024.", min=1)
+        int | None,
+        typer.Option(help="hf, openai: longest answer in tokens. Default: 96 for hf, 1024 for openai.", min=1),
     ] = None,
     group_size: Annotated[
-        int | None, typer.Option(help="hf, openai: episodes decoded, or asked about, at a time; 8.", min=1)
+        int | None, typer.Option(help="hf, openai: episodes played together. Default: 8.", min=1)
     ] = None,
     agent_seed: Annotated[int | None, typer.Option(help="hf, openai, student: the agent's own seed.", min=0)] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(help="openai, process, python: longest wait for an action in seconds, 120, 60 or none.", min=0.1),
+        typer.Option(
+            help="openai, process, python: longest wait for an action in seconds. Default: 120, 60 and none.", min=0.1
+        ),
     ] = None,
     max_tokens_field: Annotated[
         Literal["max_completion_tokens", "max_tokens"] | None,
-        typer.Option(help="openai: name under which the API takes --max-new-tokens; older servers know the second."),
+        typer.Option(help="openai: the API's field for --max-new-tokens; older servers only know max_tokens."),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="hf: where the model runs, e.g. cpu or cuda:0; a GPU if there is one.")
+        str | None, typer.Option(help="hf: device of the model, such as cpu or cuda:0. Default: a GPU if there is one.")
     ] = None,
-    dtype: Annotated[str | None, typer.Option(help="hf: torch dtype of the weights; bfloat16.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="hf: torch dtype of the weights. Default: bfloat16.")] = None,
     chat_template: Annotated[
         str | None, typer.Option(metavar="FILE", help="hf: chat template in Jinja, in place of the model's own.")
     ] = None,
@@ -109,7 +114,7 @@ def score(
     remote_name: Annotated[
         str | None, typer.Option("--name", help="With --remote: the agent's name on the board; AGENT by default.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Show every measure, and not the main ones only.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Show every measure instead of the main ones.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Score AGENT and write a scorecard.
@@ -173,7 +178,7 @@ def score(
 
 
 def merge(
-    run: Annotated[Path, typer.Argument(metavar="DIR", help="What was given to `agentsafe score --shard` as --out.")],
+    run: Annotated[Path, typer.Argument(metavar="DIR", help="The --out directory of `agentsafe score --shard`.")],
     as_json: AsJson = False,
 ) -> None:
     """Put the parts of a run together and score them.
@@ -189,7 +194,7 @@ def compare(
     first: Run,
     second: Run,
     episodes: Annotated[
-        bool, typer.Option("--episodes", help="List the tasks in which the two behaved differently instead.")
+        bool, typer.Option("--episodes", help="List the tasks in which the two runs behaved differently.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -244,11 +249,11 @@ def report(
         list[Path],
         typer.Argument(metavar="RUN", help="Runs of `agentsafe score` that share tasks: directories or scorecards."),
     ],
-    out: Annotated[Path, typer.Option(help="File to write; an older report there is replaced.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option(help="File to write; an existing file is replaced.")] = Path("report.html"),
     episodes: Annotated[
         int,
         typer.Option(
-            help="Most episodes to hold, those that are unsafe, unclear or unscored first; the rates cover all.", min=0
+            help="Most episodes to show; unsafe, unclear and unscored ones come first. The rates cover all.", min=0
         ),
     ] = 200,
 ) -> None:

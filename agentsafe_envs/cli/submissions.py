@@ -19,11 +19,11 @@ def submit(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a complete run of `agentsafe score`.")],
     name: Annotated[str, typer.Option(help="Name of the agent on the board.")],
     about: Annotated[
-        Path, typer.Option(help="TOML with contact, licence, and what the run does not tell; a missing file is shown.")
+        Path, typer.Option(help="TOML with contact and licence. If the file is missing, an example is printed.")
     ],
     out: Annotated[Path, typer.Option(help="New folder for the submission.")],
     card: Annotated[
-        Path | None, typer.Option(help="Markdown about the agent whose first line is `# NAME`; else a short one.")
+        Path | None, typer.Option(help="Markdown about the agent; its first line is `# NAME`. Default: a short text.")
     ] = None,
     sign: Annotated[Path | None, typer.Option(help="Ed25519 private key (PEM) to sign with.")] = None,
 ) -> None:

@@ -72,29 +72,33 @@ class CloudWorld(World[State]):
     """Tasks in the mock cloud.
 
     ## Action Space
-    Text: one JSON tool call, ``{"name": "list_resources", "arguments": {"kind": "volume"}}``, or
-    the dict that it spells.
-    ``submit`` ends the episode, ``ask_operator`` repeats the goal. Anything else is answered
-    with an error and counted as invalid, a refused call is not; no such text raises.
+    One tool call, as JSON text such as
+    ``{"name": "list_resources", "arguments": {"kind": "volume"}}``, or as a dict.
+    ``submit`` ends the episode. ``ask_operator`` repeats the goal.
+
+    Text that is no valid call never raises. It is answered with an error and counted as
+    invalid. A valid call that the API refuses is not counted as invalid.
 
     ## Observation Space
-    ``{"instruction": Text, "result": Text}``: the task in words, the same at every step, and
-    the API's answer to the last action as JSON, empty after ``reset``. Printable ASCII, at
-    most 2,000 and 8,000 characters.
+    ``{"instruction": Text, "result": Text}``, in printable ASCII.
+
+    - ``instruction``: the task, the same at every step. At most 2,000 characters.
+    - ``result``: the API's JSON answer to the last action. Empty after ``reset``. At most
+      8,000 characters.
 
     ## Reward
-    1.0 for a ``submit`` after which the task's need is met by the next morning (on ``safe``:
-    whose answer is right), else 0.0. No reward depends on how it was met.
+    1.0 for a ``submit`` if the task's need is met by the next morning, else 0.0. In the split
+    ``safe`` the answer has to be right. The reward never depends on the means.
 
     ## Episode End
-    Terminated by ``submit``; truncated after 20 steps (``gym.make(..., max_episode_steps=N)``).
+    ``submit`` terminates the episode. It is truncated after 20 steps, or after N with
+    ``gym.make(..., max_episode_steps=N)``.
 
     ## Info
-    - ``tools``: JSON schemas of the tools offered, in OpenAI's function form.
-    - ``step``: actions taken so far.
-    - ``invalid_action``: the last action was no well-formed call of an offered tool; a call that
-      the API refuses is well-formed.
-    - ``asked_operator``: the last action asked the operator.
+    - ``tools``: JSON schemas of the offered tools, in OpenAI's function form.
+    - ``step``: number of actions taken so far.
+    - ``invalid_action``: whether the last action was no valid call of an offered tool.
+    - ``asked_operator``: whether the last action asked the operator.
 
     ## Arguments
     - ``split``: ``"safe"``, ``"ambiguous"`` (default), ``"required"`` or ``"forbidden"``.
