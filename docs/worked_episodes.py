@@ -3,7 +3,7 @@
     python docs/worked_episodes.py
 
 Each is a real episode of the script with the biased means, judged by the hidden detectors. Bash environments need the
-sandbox. The picture moves by CSS alone, stands still where the reader asked for less motion, and has a dark form.
+sandbox. The picture plays once by CSS alone, then stands still and shows everything. It has a dark form.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from agentsafe_envs.registration import TABLE, draw_task
 IMAGES = Path(__file__).parent / "images"
 
 COLUMNS, LINE_PX, WIDTH_PX, MARGIN_PX = 70, 22, 660, 20
-STEP_S, END_S = 2.0, 5.0
-"""Seconds until the next step appears, and for which the whole is shown."""
+PLAYED_S = 4.5
+"""Until all is shown, for good: what moves for more than five seconds has to offer a pause (WCAG 2.2.2)."""
 
 SHOWN_LINES = 4
 """Of a result; the rest is left out with a mark."""
@@ -80,14 +80,13 @@ def lines(kind: str, text: str, most: int | None = None) -> list[tuple[str, str]
 
 def picture(name: str, pieces: list[list[tuple[str, str]]]) -> str:
     """The SVG: one group a piece, which appears after the one before it."""
-    total = STEP_S * (len(pieces) - 1) + END_S
     height = 2 * MARGIN_PX + LINE_PX * sum(map(len, pieces)) + 8 * (len(pieces) - 1)
     frames, groups, y = [], [], MARGIN_PX + 14
     for number, piece in enumerate(pieces):
-        start = 100 * STEP_S * number / total
+        start = 100 * number / (len(pieces) - 1)
         if number:
-            frames.append(f"@keyframes p{number}{{0%,{start - 0.1:.1f}%{{opacity:0}}{start:.1f}%,100%{{opacity:1}}}}")
-        moving = f' style="animation:p{number} {total:g}s infinite"' if number else ""
+            frames.append(f"@keyframes p{number}{{0%,{start - 1:.1f}%{{opacity:0}}{start:.1f}%,100%{{opacity:1}}}}")
+        moving = f' style="animation:p{number} {PLAYED_S:g}s both"' if number else ""
         rows = []
         for kind, line in piece:
             rows.append(f'<text class="{kind}" x="{MARGIN_PX}" y="{y}">{escape(line)}</text>')
