@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import cache
 from glob import glob
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import pytest
@@ -28,6 +28,9 @@ from agentsafe_envs.bash.sandbox.docker import docker_client
 from agentsafe_envs.core.episode import Episode
 from agentsafe_envs.registration import NAMESPACE, TABLE
 from agentsafe_envs.trajectories import Trajectory, from_episode
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 BASH_IDS = {f"{prefix}{row.id}" for row in TABLE if row.world == "bash" for prefix in ("", f"{NAMESPACE}/")}
 """Names of environments that need a sandbox."""
@@ -179,3 +182,14 @@ def talk() -> Callable[..., Trajectory]:
         }
 
     return talk
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, to look at pages that we write."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=shutil.which("chromium"))
+        yield started
+        started.close()

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from agentsafe_envs.bash.sandbox.base import Ending, Pipes, Sandbox, SandboxError
+from agentsafe_envs.bash.sandbox.daemon.frames import drain
 from agentsafe_envs.bash.trace.reader import TraceReader
 
 CONTROL_FD, SCRIPT_FD = 198, 199
@@ -37,7 +38,6 @@ FLOOD_FACTOR = 64
 MAX_TRACE_BYTES = 64 << 20
 """A command whose trace is longer is killed: it makes calls for their own sake."""
 
-_READ_BYTES = 1 << 16
 
 _PROLOGUE = f"""exec {SCRIPT_FD}<&-
 BASH_ARGV0=bash
@@ -263,7 +263,7 @@ class Shell:
         return over
 
     def _read(self, descriptor: int) -> tuple[bytes, bool]:
-        data, closed = _drain(descriptor)
+        data, closed = drain(descriptor)
         if closed and descriptor in self._selector.get_map():
             self._selector.unregister(descriptor)  # else it would be ready for ever
         return data, closed
@@ -311,17 +311,3 @@ def _report(number: int) -> bytes:
 def _restore(status: int) -> bytes:
     """Gives ``$?`` the last command's status back; as the first of two, no trap and no ``set -e`` heeds it."""
     return b"{ \\__status %d && \\builtin :; } 2>&-\n" % status if status else b""
-
-
-def _drain(descriptor: int) -> tuple[bytes, bool]:
-    """What can be read without waiting, at most a few chunks, and whether the pipe has ended."""
-    parts = []
-    for _ in range(64):
-        try:
-            data = os.read(descriptor, _READ_BYTES)
-        except BlockingIOError:
-            break
-        if not data:
-            return b"".join(parts), True
-        parts.append(data)
-    return b"".join(parts), False
