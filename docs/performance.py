@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,8 +48,9 @@ INTRODUCTION = """\
 `make bench` writes this page. Every time is per call (reset, episode, turn): the median over rounds, and the best
 round. "Speed-up" is the peer's median divided by ours, both from this one run. Times differ on another machine or a
 busy one. The ratios should hold anywhere. A goal in units of time is for the machine that it was set on. A step of
-CliffWalking-v1 takes 3.67 µs there. On a slower machine the goal is longer in the same ratio. "Pinned" has everything
-on one core, where no process waits for another to wake.
+CliffWalking-v1 takes 3.67 µs there. On a slower machine the goal is longer in the same ratio. A language model's
+goal is 4x where the processor multiplies bfloat16 itself, else 2x: there the product of eight rows takes three times
+as long as that of one. "Pinned" has everything on one core, where no process waits for another to wake.
 
 The two sides do not do quite the same work. Ours is a step through `gym.make`: it parses the call from text, passes
 Gymnasium's wrappers, writes JSON and keeps what a replay needs. AgentDojo's `ToolsExecutor` gets parsed calls and
@@ -117,8 +119,14 @@ def times(report: dict[str, Any]) -> tuple[dict[str, list[Time]], dict[str, Time
     return ours, peers
 
 
-def goals(ours: dict[str, list[Time]], peers: dict[str, Time]) -> list[Goal]:
-    """Every goal that this run measured; the gate is the last."""
+def goals(ours: dict[str, list[Time]], peers: dict[str, Time], flags: Collection[str] = ()) -> list[Goal]:
+    """Every goal that this run measured; the gate is the last.
+
+    Args:
+        ours: Times by benchmark group.
+        peers: Those of the peers.
+        flags: What the processor can do.
+    """
     found = []
     slower = slowdown(peers)
     for group, wanted in (("list", 40_000), ("read", 40_000), ("write", 20_000)):
@@ -133,8 +141,9 @@ def goals(ours: dict[str, list[Time]], peers: dict[str, Time]) -> list[Goal]:
         speedup = _whole(peers["smollm2-first"], peers["smollm2-later"]) / _whole(
             ours["smollm2-first"][0], ours["smollm2-later"][0]
         )
-        what = f"SmolLM2, episodes of {MAX_EPISODE_STEPS} turns (from the rows above): together at least 4x as fast"
-        found.append(Goal(what, f"{speedup:.1f}x", speedup >= 4))
+        wanted = 4 if "avx512_bf16" in flags else 2
+        what = f"SmolLM2, {MAX_EPISODE_STEPS} turns (from the rows above): together at least {wanted}x as fast"
+        found.append(Goal(what, f"{speedup:.1f}x", speedup >= wanted))
     for group, limit_ms in (
         ("bash-builtin", 0.5),
         ("bash-builtin-pinned", 0.5),
@@ -162,7 +171,7 @@ def goals(ours: dict[str, list[Time]], peers: dict[str, Time]) -> list[Goal]:
         found.append(Goal(f"{time.what}: at least {BOARD_STEPS:,} a second", f"{rate:,.0f}", rate >= BOARD_STEPS))
         if p99 is not None:
             what = f"{time.what}: 99 of 100 answered within {BOARD_P99_MS} ms"
-            found.append(Goal(what, f"{p99:.0f} ms", p99 <= BOARD_P99_MS))
+            found.append(Goal(what, f"{p99:.0f} ms", p99 <= BOARD_P99_MS * slower))
     if "training" in ours.keys() & peers.keys():
         speedup = peers["training"].median_s / ours["training"][0].median_s
         goal = f"{ours['training'][0].what}: at least {TRAINING_SPEEDUP} times as fast as the peer"
@@ -183,7 +192,7 @@ def slowdown(peers: dict[str, Time]) -> float:
 def page(report: dict[str, Any]) -> str:
     """The page in Markdown."""
     ours, peers = times(report)
-    reached = goals(ours, peers)
+    reached = goals(ours, peers, _flags(report))
     missed = [goal for goal in reached if not goal.met]
     lines = [INTRODUCTION, _machine(report), "", "## Ours and a peer's", ""]
     lines += ["| what | median | best | per second | peer | peer's median | speed-up |"]
@@ -207,7 +216,7 @@ def main() -> None:
     report = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     PAGE.write_text(page(report), encoding="utf-8")
     print(f"wrote {PAGE}")
-    gate = goals(*times(report))[-1]
+    gate = goals(*times(report), _flags(report))[-1]
     if not gate.met:
         sys.exit(f"{gate.what}: {gate.measured}")
 
@@ -227,6 +236,10 @@ def _scaled(peers: dict[str, Time]) -> list[str]:
     if slower == 1:
         return []
     return [f"This machine is {slower:.1f} times slower than the one that goals in units of time were set on.", ""]
+
+
+def _flags(report: dict[str, Any]) -> list[str]:
+    return report["machine_info"].get("cpu", {}).get("flags", [])
 
 
 def _whole(first: Time, later: Time) -> float:

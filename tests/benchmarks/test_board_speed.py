@@ -27,8 +27,8 @@ TOGETHER = 200
 TEAMS = 4
 """A team may have 64 episodes running."""
 SECONDS = 15.0
-OFFERED = 1_200
-"""Steps a second that agents ask for: each thinks for a sixth of a second."""
+OFFERED = 1_050
+"""Steps a second that agents ask for: each thinks for about a fifth of a second."""
 
 
 @pytest.fixture
