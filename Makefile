@@ -54,6 +54,7 @@ test: $(VENV)/.with-dev rootfs  ## the tests that take seconds each
 
 test-full: $(VENV)/.with-dev rootfs  ## every test; the log goes to test-full.log
 	@bash -o pipefail -c '$(pytest) -m "slow or not slow" $(PYTEST_ARGS) 2>&1 | tee test-full.log'
+	$(MAKE) score-lm
 
 lint: $(VENV)/.with-dev  ## style, formatting, spelling, types
 	$(BIN)/ruff check .
