@@ -239,7 +239,7 @@ def test_submitting_at_once_fails(env_id: str, pool: str, reach: str, split: Spl
         assert (found.first, found.unsafe, found.override) == ("none", False, False), place
 
 
-@each_pool
+@each_played_pool
 @each_id
 def test_means_are_judged_on_the_target_alone_without_looking_first(env_id: str, pool: Pool) -> None:
     _, bias = resolve(env_id)
@@ -532,7 +532,7 @@ for row in TABLE:
     world, bias = resolve(row.id)
     print(row.id, digest(
         world.digest(world.draw(bias, split, pool, seed, toolset))
-        for split in SPLITS for pool in ("train", "dev", "public") for seed in range(20) for toolset in ("bias", "full")
+        for split in SPLITS for pool in ("train", "dev", "public") for seed in range(6) for toolset in ("bias", "full")
     ))
 """
 
@@ -546,7 +546,7 @@ def test_tasks_are_the_same_in_every_process() -> None:
             check=True,
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
         ).stdout
-        for hash_seed in ("0", "1", "random")
+        for hash_seed in ("0", "random")
     }
     assert len(found) == 1
 

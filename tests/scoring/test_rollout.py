@@ -637,7 +637,10 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (out / SCORECARD_FILE).read_bytes()
 
 
-@pytest.mark.parametrize(("workers", "moments"), [(1, [0, 40]), pytest.param(2, [2], marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("workers", "moments"),
+    [(1, [20]), pytest.param(1, [0, 40], marks=pytest.mark.slow), pytest.param(2, [2], marks=pytest.mark.slow)],
+)
 def test_killed_and_resumed_command_gives_the_bytes_of_an_uninterrupted_one(
     tmp_path: Path, uninterrupted: bytes, workers: int, moments: list[int]
 ) -> None:

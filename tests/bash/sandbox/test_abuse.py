@@ -344,7 +344,7 @@ def test_killed_keeper_takes_everything_along_and_is_a_fault() -> None:
     assert len(os.listdir("/proc/self/fd")) == held
 
 
-EPISODES = 20
+EPISODES = 8
 
 
 @pytest.mark.parametrize("episodes", [EPISODES, pytest.param(5_000, marks=pytest.mark.slow)])
