@@ -362,7 +362,7 @@ def test_output_that_nobody_takes_holds_up_no_other_sandbox(backend: DockerBacke
 
 @needs_docker
 def test_long_commands_and_long_outputs_arrive_whole(backend: DockerBackend) -> None:
-    with Machine(backend, Start(), replace(Limits(), output_bytes=32 << 20)) as machine:
+    with Machine(backend, Start(), replace(Limits(), command_s=60, output_bytes=32 << 20)) as machine:
         text = "x" * (5 << 20)
         assert machine.step(f"cat <<'END'\n{text}\nEND").result.stdout == f"{text}\n".encode()
 
