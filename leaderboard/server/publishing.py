@@ -45,7 +45,7 @@ from leaderboard.site.results import Result
 REST_S = 30.0
 """Between two writings while uploads wait to be verified, and after one that failed."""
 
-LINKS = (("Submit", "upload"), ("Seasons", "v1/seasons"), ("API", "docs"))
+LINKS = (("Submit", "upload"), ("Seasons", "seasons"), ("API", "docs"))
 """Where the pages lead next to each other, from the root of the server."""
 
 

@@ -176,17 +176,21 @@ def _require_ours(out: Path) -> None:
         raise FileExistsError(f"{out} is there and is no board; choose another --out, or remove it first")
 
 
-def page(template: str, name: str, *, script: str, links: Sequence[Link], connect: bool) -> bytes:
+def page(
+    template: str, name: str, *, links: Sequence[Link], script: str = "", connect: bool = False, **fields: Any
+) -> bytes:
     """A page of a server that looks like those of its board.
 
     Args:
         template: File of the template.
         name: Of the page, below the root of the server.
-        script: File of its script.
         links: As for :func:`write_site`.
+        script: File of its script; empty for a page without.
         connect: Whether the script may ask the server.
+        fields: What the template shows.
     """
-    return _Pages([], Path(), datetime.now(UTC).date(), links).render(name, template, script=script, connect=connect)
+    pages = _Pages([], Path(), datetime.now(UTC).date(), links)
+    return pages.render(name, template, script=script, connect=connect, **fields)
 
 
 def _put(source: Path, target: Path) -> None:

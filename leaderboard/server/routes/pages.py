@@ -1,4 +1,4 @@
-"""The pages that a worker wrote, as files that are only read; and the page that takes uploads."""
+"""The pages that a worker wrote, as files that are only read; and those on uploads and on seasons."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from html import unescape
 from pathlib import Path
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from leaderboard.server.problems import not_found
 from leaderboard.server.publishing import LINKS, site_folder
 from leaderboard.server.routes.common import TheBoard
+from leaderboard.server.routes.public import view_seasons
 from leaderboard.site.build import page
 
 router = APIRouter(include_in_schema=False)
@@ -48,6 +49,13 @@ async def front(board: TheBoard) -> Response:
 async def upload() -> Response:
     """The page that takes uploads."""
     return _answer("upload.html", _upload_page())
+
+
+@router.get("/seasons")
+async def seasons(request: Request, board: TheBoard) -> Response:
+    """The seasons of the held-out track, and how to play and check them."""
+    found, url = await board.reading(view_seasons), str(request.base_url).rstrip("/")
+    return _answer("seasons.html", page("seasons.html", "seasons", links=LINKS, seasons=found, url=url))
 
 
 @router.api_route("/{path:path}", methods=["GET", "HEAD"])

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from leaderboard.server.problems import not_found
 from leaderboard.server.routes.common import PROBLEMS, AnyCaller, Id, TheBoard
@@ -73,8 +73,7 @@ async def docs(request: Request) -> HTMLResponse:
 @router.get("/v1/seasons", tags=["seasons"])
 async def list_seasons(board: TheBoard) -> list[SeasonView]:
     """Every season, the newest first."""
-    query = select(Season).order_by(Season.opened_at.desc())
-    return [_view(row) for row in await board.reading(lambda each: each.execute(query).all())]
+    return await board.reading(view_seasons)
 
 
 @router.get("/v1/seasons/{name}", tags=["seasons"])
@@ -115,6 +114,11 @@ async def me(caller: AnyCaller, board: TheBoard) -> Me:
         sessions_per_season=limits.sessions_per_season,
         running_episodes=limits.running_per_team,
     )
+
+
+def view_seasons(connection: Connection) -> list[SeasonView]:
+    """Every season, the newest first."""
+    return [_view(row) for row in connection.execute(select(Season).order_by(Season.opened_at.desc())).all()]
 
 
 def _view(row: Any) -> SeasonView:

@@ -95,12 +95,13 @@ def test_from_an_upload_to_the_row(host: Host, address: str, page: Page, tmp_pat
 
 
 @pytest.mark.needs("axe")
+@pytest.mark.parametrize("name", ["upload", "seasons"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_for_uploads_has_no_serious_fault(address: str, page: Page, scheme: Any) -> None:
+def test_pages_of_the_server_have_no_serious_fault(address: str, page: Page, scheme: Any, name: str) -> None:
     from tests.leaderboard.site.test_browser import serious
 
     page.emulate_media(color_scheme=scheme)
-    page.goto(f"{address}/upload")
+    page.goto(f"{address}/{name}")
     assert serious(page) == []
 
 

@@ -32,7 +32,7 @@ def test_before_the_first_writing_the_front_says_so(host: Host) -> None:
 
 def test_pages_come_with_their_own_policy_and_the_headers_of_every_answer(host: Host) -> None:
     publish(host)
-    for path in ("/", "/index.html", "/methods.html", "/compare.html", "/upload"):
+    for path in ("/", "/index.html", "/methods.html", "/compare.html", "/upload", "/seasons"):
         answer = host.http.get(path)
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
         policy = answer.headers["content-security-policy"]
@@ -72,6 +72,14 @@ def test_nothing_but_the_pages_is_read(host: Host) -> None:
         answer = host.http.get(path)
         assert answer.status_code == 404, path
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_seasons_are_listed_with_their_promise_and_nothing_of_their_secret(host: Host) -> None:
+    shown, (season,) = host.http.get("/seasons").text, host.http.get("/v1/seasons").json()
+    assert f'title="{season["seed_sha256"]}"' in shown
+    assert all(each in shown for each in season["environments"])
+    (secret,) = (path.read_text() for path in host.settings.secrets.glob("*/seed"))
+    assert secret.strip() not in shown
 
 
 @pytest.mark.slow
