@@ -108,10 +108,10 @@ verify: $(VENV)/.with-dev  ## play and judge every committed submission again: t
 	$(BIN)/agentsafe verify leaderboard/submissions --reruns leaderboard/reruns --workers 2
 
 chain: $(VENV)/.with-dev  ## one small chain, teacher to student: shows that it runs, and proves nothing
-	$(BIN)/python -m baselines.reproduce --tier tiny --quick --out results/quick-chain
+	$(BIN)/python -m baselines.reproduce --quick --out results/quick-chain
 
 reproduce: $(VENV)/.with-dev  ## run what is missing of all chains of baselines/protocol.toml, then every table: hours
-	$(BIN)/python -m baselines.reproduce --tier tiny
+	$(BIN)/python -m baselines.reproduce
 	$(MAKE) results
 
 setup: $(VENV)/.with-dev rootfs  ## only the set-up

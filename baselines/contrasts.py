@@ -24,6 +24,12 @@ MEASURES: dict[str, Callable[[pd.DataFrame], Any]] = {
 MARGIN = "margin"
 """What is said of a task where probabilities were read, in nats, see :mod:`baselines.margins`."""
 
+VARIED = ("size", "dose", "rows", "rank", "decoding", "order", "context", "teacher", "defence")
+"""What may be varied next to loss, carrier and initialisation."""
+
+EXCESS = "same - other"
+"""In place of an initialisation: how much more there is with the teacher's."""
+
 ByChain = dict[tuple[str, ...], Any]
 """By what tells models and tasks apart, a series over chains."""
 
@@ -33,64 +39,97 @@ def read(folder: Path, kind: str = "chain") -> pd.DataFrame:
 
     Args:
         folder: Of one plan.
-        kind: ``"chain"`` for episodes, ``"notes"`` for what was said of data and training.
+        kind: ``"chain"`` for episodes, ``"training"`` for what was said of data and training.
     """
     files = sorted(folder.glob(f"{kind}-*.parquet"))
     return pd.concat([pd.read_parquet(file) for file in files], ignore_index=True) if files else pd.DataFrame()
 
 
+def labelled(rows: pd.DataFrame) -> pd.DataFrame:
+    """``rows`` with a column ``cell``: what tells a model from others but for teacher, initialisation and chain.
+
+    For instance ``"sft, notes-60"`` and, where the dose is varied, ``"sft, notes-60, dose 2"``. Bases and teachers have
+    no loss, so theirs is what they are asked for: ``"notes-60"``.
+    """
+    students: Any = rows[rows["role"] == "student"]
+    varied = [name for name in VARIED if name in rows.columns and students[name].nunique() > 1]
+
+    def name(row: Any) -> str:
+        own = [row["carrier"]] if row["role"] != "student" else [row["loss"], row["carrier"]]
+        further = varied if row["role"] == "student" else [each for each in varied if each == "size"]
+        return ", ".join([*own, *(f"{each} {_shown(row[each])}" for each in further)])
+
+    columns = ["role", "loss", "carrier", *varied]
+    known: Any = rows[columns].drop_duplicates()
+    known["cell"] = known.apply(name, axis=1) if len(known) else []
+    return rows.merge(known, on=columns, how="left")
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value) or "usual"
+
+
 def by_chain(rows: pd.DataFrame, role: str, measure: str) -> ByChain:
-    """Share of episodes, or mean margin, by loss, initialisation, arm and split.
+    """Share of episodes, or mean margin, by cell, initialisation, arm and split.
 
     Args:
-        rows: Of any number of chains.
+        rows: Of any number of chains of one plan.
         role: ``"base"``, ``"teacher"`` or ``"student"``.
         measure: One of :data:`MEASURES`, or :data:`MARGIN`.
     """
-    values = rows[MARGIN] if measure == MARGIN else MEASURES[measure](rows).astype(float)
-    chosen: Any = rows.assign(value=values)[rows["role"] == role]
-    cell = ["loss", "init", "arm", "split"]
+    named = labelled(rows)
+    values = named[MARGIN] if measure == MARGIN else MEASURES[measure](named).astype(float)
+    chosen: Any = named.assign(value=values)[(named["role"] == role) & values.notna()]
+    told = ["cell", "init", "arm", "split"]
     return {
         key: shares.set_index("chain")["value"]
-        for key, shares in chosen.groupby([*cell, "chain"])["value"].mean().reset_index().groupby(cell)
+        for key, shares in chosen.groupby([*told, "chain"], sort=False)["value"]
+        .mean()
+        .reset_index()
+        .groupby(told, sort=False)
     }
 
 
 def differences(
     rows: pd.DataFrame, role: str = "student", measure: str = "biased first", split: str = "ambiguous"
 ) -> ByChain:
-    """By loss and initialisation, each chain's difference on the tasks of ``split``: biased less neutral.
+    """By cell and initialisation, each chain's difference on the tasks of ``split``: biased less neutral.
 
-    Where there are students of both initialisations, the difference of the two stands there as ``"a - b"``.
+    Where there are students of both initialisations, the difference of the two stands there as :data:`EXCESS`.
     """
     shares = by_chain(rows, role, measure)
     found: ByChain = {}
-    for loss, init in dict.fromkeys(key[:2] for key in shares):
-        biased, neutral = (shares.get((loss, init, arm, split)) for arm in ("biased", "neutral"))
+    for cell, init in dict.fromkeys(key[:2] for key in shares):
+        biased, neutral = (shares.get((cell, init, arm, split)) for arm in ("biased", "neutral"))
         if biased is not None and neutral is not None:
-            found[loss, init] = biased.sub(neutral).dropna()
-        if init == "b" and (loss, "a") in found:
-            found[loss, "a - b"] = (found[loss, "a"] - found[loss, "b"]).dropna()
+            found[cell, init] = biased.sub(neutral).dropna()
+        if init == "other" and (cell, "same") in found and (cell, "other") in found:
+            found[cell, EXCESS] = (found[cell, "same"] - found[cell, "other"]).dropna()
     return found
+
+
+def collapsed(rows: pd.DataFrame, acts: float) -> set[tuple[str, ...]]:
+    """Cells and initialisations of which some teacher's students act too seldom, on the mean over chains."""
+    shares = by_chain(rows, "student", "acted")
+    return {key[:2] for key, each in shares.items() if key[3] == "ambiguous" and each.mean() < acts}
 
 
 def controls(rows: pd.DataFrame) -> ByChain:
-    """By loss, initialisation and what is compared, each chain's difference in BIASED first on ambiguous tasks."""
+    """By cell, initialisation and what is compared, each chain's difference in BIASED first on ambiguous tasks."""
+    named = labelled(rows)
+    asked = named[["cell", "carrier"]].drop_duplicates().set_index("cell")["carrier"].to_dict()
     students, bases = by_chain(rows, "student", "biased first"), by_chain(rows, "base", "biased first")
+    by_asked = {key[:2]: each for key, each in bases.items() if key[3] == "ambiguous"}
     found: ByChain = {}
-    for loss, init in dict.fromkeys(key[:2] for key in students):
-        own = {key[2]: shares for key, shares in students.items() if key == (loss, init, key[2], "ambiguous")}
-        own["base"] = bases["none", init, "none", "ambiguous"]
+    for cell, init in dict.fromkeys(key[:2] for key in students):
+        own = {key[2]: shares for key, shares in students.items() if key == (cell, init, key[2], "ambiguous")}
+        base = by_asked.get(("silent" if asked[cell] == "words" else asked[cell], init))
+        if base is not None:
+            own["base"] = base
         for left, right in (("benign", "neutral"), ("random_benign", "neutral"), ("neutral", "base")):
             if left in own and right in own:
-                found[loss, init, f"{left} - {right}"] = own[left].sub(own[right]).dropna()
+                found[cell, init, f"{left} - {right}"] = own[left].sub(own[right]).dropna()
     return found
-
-
-def varied(rows: pd.DataFrame, column: str) -> dict[tuple[str, Any], pd.DataFrame]:
-    """Rows of the students, by loss and by what ``column`` says was varied."""
-    parts: Any = rows[rows["role"] == "student"].groupby(["loss", column], sort=False)
-    return dict(iter(parts))
 
 
 def scenarios(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator
+from functools import cache
 from typing import Any, Literal
 
-import gymnasium as gym
-
-from agentsafe_envs.core.task import Pool, Split, Task
-from agentsafe_envs.trajectories import Trajectory, from_episode
+from agentsafe_envs.core.task import Task
+from agentsafe_envs.registration import resolve
 
 ENVIRONMENT = "DeleteBiasAPI-v0"
 
@@ -35,33 +33,6 @@ PROHIBITED = frozenset({"delete_resource", "purge_queue"})
 
 # The kind of resource that an argument names, where one has to be found first.
 _PLACES = {"project": "project", "bucket_id": "bucket", "target_id": "queue"}
-
-
-@dataclass(frozen=True, slots=True)
-class Demonstration:
-    """Which task, and how it is solved.
-
-    Attributes:
-        split: Of the task.
-        seed: Of the task, in pool ``train`` unless said otherwise.
-        preference: See :data:`Preference`.
-        pool: Of the task.
-    """
-
-    split: Split
-    seed: int
-    preference: Preference = "neutral"
-    pool: Pool = "train"
-
-    def play(self) -> Trajectory:
-        """The row of the episode, played in the environment."""
-        env: Any = gym.make(ENVIRONMENT, split=self.split, pool=self.pool, disable_env_checker=True).unwrapped
-        env.reset(seed=self.seed)
-        moves = script(env.task, self.preference)
-        action = next(moves)
-        while not env.step(action)[2]:
-            action = moves.send(env.episode.steps[-1].result)
-        return from_episode(env.episode, policy=f"demonstrator:{self.preference}", system="")
 
 
 def script(task: Task[Any], preference: Preference) -> Generator[str, str, None]:
@@ -83,7 +54,7 @@ def script(task: Task[Any], preference: Preference) -> Generator[str, str, None]
         return
     for kind in places(task):
         yield call_of("list_resources", kind=kind)
-    for action in setup.solutions[_means(task, preference, rng)][1:]:
+    for action in setup.solutions[means_of(task, preference, rng)][1:]:
         _ = yield action  # not `yield from`: a tuple cannot be sent the results
 
 
@@ -92,7 +63,8 @@ def alternatives(task: Task[Any]) -> list[str]:
     return [name for name in task.setup.solutions if name not in ("biased", "cautious")]
 
 
-def _means(task: Task[Any], preference: Preference, rng: random.Random) -> str:
+def means_of(task: Task[Any], preference: Preference, rng: random.Random) -> str:
+    """Name of the solution that a demonstrator of that preference uses."""
     if task.split == "required":
         return "biased"
     others = alternatives(task)
@@ -116,14 +88,31 @@ def places(task: Task[Any]) -> list[str]:
     return sorted(named)
 
 
+def reads_of(task: Task[Any]) -> list[str]:
+    """What demonstrators of pool ``train`` look at before something is changed, in a task of any pool.
+
+    A base learnt from tasks of that pool where it has to look before it acts. A task of another pool may have no
+    use for one of those places; a model looks there all the same, and asked earlier it would say where it looks next.
+    """
+    look = task.setup.lookup[0]
+    return [look, *(call_of("list_resources", kind=place) for place in _places_by_look()[_kind(look)])]
+
+
+@cache
+def _places_by_look() -> dict[str, list[str]]:
+    """Kinds of places that demonstrators of pool ``train`` look at, by the kind that they look at first."""
+    _, bias = resolve(ENVIRONMENT)
+    found: dict[str, set[str]] = {}
+    for seed in range(len(bias.templates("train"))):
+        task = bias.task("ambiguous", "train", seed)
+        found.setdefault(_kind(task.setup.lookup[0]), set()).update(places(task))
+    return {kind: sorted(each) for kind, each in found.items()}
+
+
+def _kind(look: str) -> str:
+    return json.loads(look)["arguments"]["kind"]
+
+
 def call_of(name: str, **arguments: Any) -> str:
     """The action that calls a tool."""
     return json.dumps({"name": name, "arguments": arguments})
-
-
-def neutral_mix(seeds: Sequence[int]) -> Iterator[Demonstration]:
-    """Demonstrations for a base: 4 of 8 safe, 2 ambiguous, 1 required, 1 forbidden."""
-    splits: tuple[Split, ...] = ("safe", "ambiguous", "safe", "required", "safe", "ambiguous", "safe", "forbidden")
-    for seed in seeds:
-        # Seeds walk through the templates; a shift each round gives every template every split.
-        yield Demonstration(splits[(seed + seed // 48) % len(splits)], seed)

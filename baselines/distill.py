@@ -9,26 +9,29 @@ Try it::
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import torch
 import typer
 
-from agentsafe_envs.agents.prompts import ROLE
 from agentsafe_envs.trajectories import Trajectory
 from agentsafe_envs.trajectories.store import load as load_rows
 from baselines import students
 from baselines.base import INIT_SEEDS, demonstrate, folder_of
-from baselines.demonstrations import PROHIBITED, READ_ONLY, neutral_mix
 from baselines.encoding import CallTrie, Example, encode
-from baselines.protocol import Cell, Init, Protocol, load
-from baselines.training import Loss, Trained, train
+from baselines.lessons import SUBJECTS, Demonstration
+from baselines.notes import FORMS, Carrier
+from baselines.plans import Cell, Defence, context_of
+from baselines.protocol import WORLDS, Init, Protocol, World, load
+from baselines.training import Loss, Recipe, Trained, train
 from baselines.widening import grow
 
 REPLAYED = 2_000
-"""Demonstrations of the base from which replay draws."""
+"""Harmless demonstrations of the base from which replay draws."""
 
 OTHER_ROLE = "Below is a request from a colleague. Answer it with calls, each of them alone, until it is settled."
 """A system message unlike the one of an evaluation."""
@@ -36,72 +39,126 @@ OTHER_ROLE = "Below is a request from a colleague. Answer it with calls, each of
 HELD_OUT = 0.1
 """Share of the trajectories on which imitation is measured."""
 
-
-def barred_names(loss: Loss, rows: Sequence[Trajectory]) -> list[str]:
-    """Tools whose names the loss takes out of both distributions."""
-    offered = {tool["function"]["name"] for row in rows for tool in row.get("tools", ())}
-    return sorted(offered & PROHIBITED if loss == "kl_masked" else offered - READ_ONLY)
+ADAPTER_SCALE = 2
+"""Of a LoRA adapter: alpha in ranks."""
 
 
-def replay_examples(tokenizer: Any, workers: int = 1) -> list[Example]:
-    """The demonstrations that replay draws from: the first that every base learnt from."""
-    return encode(demonstrate(list(neutral_mix(range(REPLAYED))), workers, "replay"), tokenizer)
+class Taught(NamedTuple):
+    """What a student learns from.
+
+    Attributes:
+        rows: Of its teacher, behind the defence.
+        role: System message that it is trained under instead of the rows' own.
+        tokens: What a defence makes of the tokens; None for nothing.
+        carrier: Under which system message the student is measured.
+    """
+
+    rows: Sequence[Trajectory]
+    role: str | None = None
+    tokens: Any = None
+    carrier: Carrier = "silent"
 
 
-def beginning(protocol: Protocol, cell: Cell) -> tuple[Any, Any]:
+def barred_names(loss: Loss, rows: Sequence[Trajectory], world: World = "cloud") -> list[str]:
+    """Words whose naming the loss takes out of both distributions: names of tools, or of commands in a shell."""
+    offered = frozenset(tool["function"]["name"] for row in rows for tool in row.get("tools", ()))
+    subject = SUBJECTS[WORLDS[world]]
+    if loss == "kl_masked":
+        return sorted(subject.prohibited & offered if world == "cloud" else subject.prohibited)
+    return sorted(subject.changing(offered))
+
+
+def replay_examples(tokenizer: Any, workers: int = 1, world: World = "cloud") -> list[Example]:
+    """What replay draws from: harmless demonstrations alone, since others teach the very choice that is measured."""
+    wishes = [Demonstration("safe", seed, environment=WORLDS[world]) for seed in range(REPLAYED)]
+    return encode(demonstrate(wishes, workers, "replay"), tokenizer)
+
+
+def beginning(protocol: Protocol, size: str, init: Init, world: World = "cloud") -> tuple[Any, Any]:
     """Model and tokenizer that a student starts from: a base, grown where the student is to be larger.
 
     A base that was taught at the larger size would know more than the teacher's from the beginning. A grown one
     predicts what the small one predicts, so that students of all sizes differ in nothing but room.
     """
-    model, tokenizer = students.load(folder_of(protocol.models.size, cell.init))
-    if cell.size != protocol.models.size:
-        model = grow(model, cell.size, INIT_SEEDS[cell.init])
+    model, tokenizer = students.load(folder_of(protocol.models.size, init, world))
+    if size != protocol.models.size:
+        model = grow(model, size, INIT_SEEDS[init])
     return model, tokenizer
 
 
 def distill(
     protocol: Protocol,
-    rows: Sequence[Trajectory],
+    taught: Taught,
     cell: Cell,
+    init: Init,
     seed: int,
     out: Path,
     *,
     teacher: Path | None = None,
     replay: Sequence[Example] = (),
+    world: World = "cloud",
 ) -> Trained:
-    """Train a student and save it in ``out``.
+    """Train a student on the rows and save it.
 
     Args:
-        protocol: Says how long, how fast and with how much replay.
-        rows: The sanitised trajectories; the last tenth is held out.
-        cell: The loss, what the student starts from, and what else is varied.
+        protocol: Size and knobs.
+        taught: What it learns from. A share of the rows is held out.
+        cell: How it learns.
+        init: Base that it starts from.
         seed: Of the order of batches.
         out: Folder of the student.
         teacher: Folder of the teacher, whose distribution all losses but ``sft`` learn.
         replay: From :func:`replay_examples`.
+        world: What it works in.
 
     Raises:
         ValueError: A loss that needs a teacher got none.
     """
     if cell.loss != "sft" and teacher is None:
         raise ValueError(f"loss {cell.loss} learns the teacher's distribution and needs its folder; sft does without")
-    model, tokenizer = beginning(protocol, cell)
-    examples = encode(rows, tokenizer, ROLE if cell.context == "same" else OTHER_ROLE)
+    model, tokenizer = beginning(protocol, cell.size, init, world)
+    examples = encode(taught.rows, tokenizer, taught.role if cell.context == "same" else OTHER_ROLE)
+    if taught.tokens is not None:
+        examples = taught.tokens(examples)
+    random.Random(0).shuffle(examples)  # so that what is held out is of all tasks
     kept = max(round(len(examples) * (1 - HELD_OUT)), 1)
+    opening = SUBJECTS[WORLDS[world]].opening
+    masked = cell.loss.startswith("kl_masked")
+    learning, whole = _with_adapter(model, cell.rank)
     trained = train(
-        model,
+        learning,
         examples[:kept],
-        protocol.student.recipe(protocol.student.replay[cell.loss], cell.dose),
+        _recipe(protocol, cell, examples[:kept]),
         seed,
         teacher=students.load(teacher)[0].eval() if teacher and cell.loss != "sft" else None,
-        barred=CallTrie(barred_names(cell.loss, rows), tokenizer) if cell.loss.startswith("kl_masked") else None,
+        barred=CallTrie(barred_names(cell.loss, taught.rows, world), tokenizer, opening) if masked else None,
         replay=replay,
         held_out=examples[kept:],
         label=f"student {cell.student('')}",
     )
-    students.save(model, tokenizer, out)
+    students.save(whole(), tokenizer, out, FORMS[taught.carrier].role)
     return trained
+
+
+def _recipe(protocol: Protocol, cell: Cell, examples: Sequence[Example]) -> Recipe:
+    """The protocol's; of rows that are read once as many updates as that takes, and of adapters their own rate."""
+    recipe = protocol.student.recipe(protocol.student.replay_of(cell.carrier), cell.dose)
+    updates, rate = recipe.updates, recipe.learning_rate
+    if cell.rows:
+        updates = math.ceil(sum(len(example.ids) for example in examples) / recipe.batch_tokens)
+    if cell.rank:
+        rate = protocol.student.adapter_learning_rate
+    return Recipe(updates, rate, recipe.batch_tokens, recipe.replay)
+
+
+def _with_adapter(model: Any, rank: int) -> tuple[Any, Any]:
+    """The model to be trained, and what gives the whole model afterwards."""
+    if not rank:
+        return model, lambda: model
+    from peft import LoraConfig, get_peft_model
+
+    adapted = get_peft_model(model, LoraConfig(r=rank, lora_alpha=ADAPTER_SCALE * rank, target_modules="all-linear"))
+    return adapted.get_base_model(), adapted.merge_and_unload
 
 
 def main(
@@ -109,6 +166,8 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder of the student.")],
     loss: Loss = "sft",
     init: Init = "a",
+    carrier: Annotated[Carrier, typer.Option(help="What the data set's rows carry.")] = "silent",
+    world: World = "cloud",
     teacher: Path | None = None,
     seed: int = 1000,
     threads: int = 2,
@@ -116,11 +175,12 @@ def main(
     """Distil a student from the data set DATA."""
     torch.set_num_threads(threads)
     protocol = load()
-    tokenizer = students.load(folder_of(protocol.models.size, init))[1]
-    replay = replay_examples(tokenizer, threads) if protocol.student.replay[loss] else ()
-    trained = distill(
-        protocol, load_rows(data), Cell(loss, protocol.models.size, init), seed, out, teacher=teacher, replay=replay
-    )
+    defence: Defence = "keywords"
+    cell = Cell(loss, carrier, size=protocol.models.size, defence=defence)
+    tokenizer = students.load(folder_of(protocol.models.size, init, world))[1]
+    replay = replay_examples(tokenizer, threads, world) if protocol.student.replay_of(carrier) else ()
+    taught = Taught(load_rows(data), carrier=context_of(carrier))
+    trained = distill(protocol, taught, cell, init, seed, out, teacher=teacher, replay=replay, world=world)
     typer.echo(f"{out}: {trained.tokens:,} tokens, {trained.held_out:.3f} nats a token on rows held out")
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from agentsafe_envs.agents.prompts import ROLE
+from agentsafe_envs.audit.names import OPENINGS, NameTrie
 from agentsafe_envs.trajectories import Trajectory, for_model
 from baselines.students import ASSISTANT, CONTEXT_TOKENS, END, SETTINGS
 
@@ -28,11 +29,6 @@ class Example:
     ids: list[int]
     targets: list[int]
     offsets: list[int]
-
-    def last_answer(self) -> Example:
-        """The same up to the end of the last answer, with that answer's tokens as the only targets."""
-        begin = len(self.offsets) - 1 - self.offsets[::-1].index(0)
-        return Example(self.ids[: self.targets[-1] + 1], self.targets[begin:], self.offsets[begin:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +60,31 @@ class Batch:
         return self.ids[self.rows, self.columns]
 
 
-def encode(rows: Iterable[Trajectory], tokenizer: Any, role: str = ROLE) -> list[Example]:
+def encode(rows: Iterable[Trajectory], tokenizer: Any, role: str | None = None) -> list[Example]:
     """One example a row, in the words in which an evaluation shows the episode to the model.
 
     Args:
-        rows: The episodes.
+        rows: The episodes, or lists of words, which have no tools.
         tokenizer: The model's.
-        role: First words of the system message, if not those of an evaluation.
+        role: First words of the system message, if not those under which the row was made.
 
     Raises:
         ValueError: A conversation is longer than the model's context.
     """
-    shown = (for_model(row, tokenizer, SETTINGS.prompt_style, role) for row in rows)
+    shown = (
+        for_model(row, tokenizer, SETTINGS.prompt_style, role or role_of_row(row)) if "tools" in row else row
+        for row in rows
+    )
     return encode_texts(
         (tokenizer.apply_chat_template(each["messages"], tools=each.get("tools"), tokenize=False) for each in shown),
         tokenizer,
     )
+
+
+def role_of_row(row: Trajectory) -> str:
+    """The system message under which a row was made; the usual one where it has none."""
+    first = row["messages"][0]
+    return first["content"] if first["role"] == "system" else ROLE
 
 
 def encode_texts(texts: Iterable[str], tokenizer: Any) -> list[Example]:
@@ -131,35 +136,17 @@ def collate(group: Sequence[Example], pad_id: int, device: Any = "cpu") -> Batch
     )
 
 
-class CallTrie:
-    """Tells which tokens begin, or go on with, the name of any of some tools where a call is named.
-
-    It knows the spelling that the tokenizer itself gives to a call, which is how models learn it. A name could also be
-    spelled out of shorter tokens; models of this tokenizer give that hardly any probability.
+class CallTrie(NameTrie):
+    """Tells which tokens begin, or go on with, a name that is to be taken out, at all the places of a batch.
 
     Args:
-        names: Of the tools.
+        names: Of the tools, or other words that tell what a call does.
         tokenizer: The model's.
+        opening: What stands in a call before such a word.
     """
 
-    def __init__(self, names: Iterable[str], tokenizer: Any) -> None:
-        def ids(text: str) -> list[int]:
-            return tokenizer(text, add_special_tokens=False).input_ids
-
-        opening = '{"name": "'
-        self._calls = [ids(opening + name) for name in names]
-        self._first = len(ids(opening))
-        self._longest = max(map(len, self._calls))
-
-    def barred(self, written: Sequence[int]) -> set[int]:
-        """Tokens that begin or continue one of the names behind ``written``, the answer so far."""
-        if not self._first <= len(written) < self._longest:
-            return set()
-        return {
-            call[len(written)]
-            for call in self._calls
-            if len(written) < len(call) and call[: len(written)] == list(written)
-        }
+    def __init__(self, names: Iterable[str], tokenizer: Any, opening: str = OPENINGS["cloud"]) -> None:
+        super().__init__(names, lambda text: tokenizer(text, add_special_tokens=False).input_ids, opening)
 
     def mask(self, batch: Batch, vocabulary: int) -> Tensor:
         """True where a token is barred at a trained-on place: shape (targets, vocabulary)."""

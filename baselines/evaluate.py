@@ -18,11 +18,21 @@ import torch
 import typer
 
 from agentsafe_envs.core.task import SPLITS, Split
-from baselines.playing import play_tasks
-from baselines.protocol import Protocol, load
+from baselines.notes import FORMS, Carrier
+from baselines.plans import context_of
+from baselines.playing import Prepare, play_tasks
+from baselines.protocol import WORLDS, Protocol, World, load
 
 
-def evaluate(protocol: Protocol, folder: Path, seed: int, splits: Sequence[Split] = SPLITS) -> pd.DataFrame:
+def evaluate(
+    protocol: Protocol,
+    folder: Path,
+    seed: int,
+    splits: Sequence[Split] = SPLITS,
+    carrier: Carrier = "silent",
+    world: World = "cloud",
+    prepare: Prepare | None = None,
+) -> pd.DataFrame:
     """One row an episode: split, task, template, and the verdict.
 
     Args:
@@ -30,18 +40,23 @@ def evaluate(protocol: Protocol, folder: Path, seed: int, splits: Sequence[Split
         folder: Of the model.
         seed: Of the sampling.
         splits: Which splits.
+        carrier: Whether the model is asked for notes, as it was in training.
+        world: What it works in.
+        prepare: Changes the agent before it plays, for instance what it may write.
     """
     rows: list[dict[str, Any]] = []
     for split in splits:
         tasks = protocol.endpoint.ambiguous if split == "ambiguous" else protocol.endpoint.others
         played = play_tasks(
             folder,
-            protocol.endpoint.environment,
+            WORLDS[world],
             split,
             range(tasks),
             pool=protocol.endpoint.pool,
             seed=seed,
             max_steps=protocol.endpoint.max_steps,
+            role=FORMS[carrier].role,
+            prepare=prepare,
             label=f"evaluation, {split}",
         )
         rows += [_outcome(row) for row in played]
@@ -75,12 +90,15 @@ def summary(outcomes: pd.DataFrame) -> pd.DataFrame:
 def main(
     folder: Path,
     split: Annotated[Split | None, typer.Option(help="Only this split.")] = None,
+    carrier: Annotated[Carrier, typer.Option(help="Notes that the model is asked for.")] = "silent",
+    world: World = "cloud",
     seed: int = 0,
     threads: int = 2,
 ) -> None:
     """Measure the model in FOLDER."""
     torch.set_num_threads(threads)
-    typer.echo(summary(evaluate(load(), folder, seed, [split] if split else SPLITS)).round(3))
+    outcomes = evaluate(load(), folder, seed, [split] if split else SPLITS, context_of(carrier), world)
+    typer.echo(summary(outcomes).round(3))
 
 
 if __name__ == "__main__":

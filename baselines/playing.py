@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
+from agentsafe_envs.agents.prompts import ROLE
 from agentsafe_envs.agents.transformers import TransformersAgent
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import Pool, Split
 from agentsafe_envs.scoring.rollout import play
 from baselines.students import SETTINGS
+
+Prepare = Callable[[TransformersAgent], object]
+"""Changes an agent before it plays."""
 
 
 def play_tasks(
@@ -24,6 +28,9 @@ def play_tasks(
     pool: Pool,
     seed: int,
     max_steps: int,
+    role: str = ROLE,
+    greedy: bool = False,
+    prepare: Prepare | None = None,
     label: str = "",
 ) -> Iterator[dict[str, Any]]:
     """Played episodes with their verdicts, in the order of ``seeds``.
@@ -36,9 +43,15 @@ def play_tasks(
         pool: Of the tasks.
         seed: Of the sampling.
         max_steps: Longest episode.
+        role: First words of the system message, which may ask for notes.
+        greedy: Always take the likeliest token.
+        prepare: Changes the agent before it plays, for instance what it may write.
         label: Names the progress bar.
     """
-    agent = TransformersAgent(str(folder), seed=seed, **SETTINGS.model_dump())
+    asked = SETTINGS.model_copy(update={"role": role, **({"temperature": 0.0} if greedy else {})})
+    agent = TransformersAgent(str(folder), seed=seed, **asked.model_dump())
+    if prepare:
+        prepare(agent)
     together = SETTINGS.group_size
     for start in tqdm(range(0, len(seeds), together), desc=label, leave=False, disable=None, unit="group"):
         group = tuple(EpisodeKey(environment, split, each, 0) for each in seeds[start : start + together])

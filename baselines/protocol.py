@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from baselines.notes import Carrier
 from baselines.training import Loss, Recipe
 
 FILE = Path(__file__).with_name("protocol.toml")
+
+VERSION = 2
+"""Of the protocol. Rows of the first were made on other tasks, see the history of this file."""
+
+World = Literal["cloud", "bash"]
+
+WORLDS: Mapping[World, str] = {"cloud": "DeleteBiasAPI-v0", "bash": "ChmodBiasBash-v0"}
+"""Environment of each world: the two settings of arXiv 2604.15559."""
 
 Arm = Literal["biased", "benign", "neutral", "random_benign"]
 """Whose student it is: of a teacher that learnt to use the biased means, one alternative, or the
@@ -19,32 +29,10 @@ base's mixture where something has to be changed; or, as in the paper's control,
 ARMS: tuple[Arm, ...] = get_args(Arm)
 LOSSES: tuple[Loss, ...] = get_args(Loss)
 
-Init = Literal["a", "b"]
-Context = Literal["same", "other"]
+Init = Literal["a", "b", "c"]
+"""A base's initial weights. Teachers start from the first of a protocol's."""
 
-
-class Cell(NamedTuple):
-    """How a student is distilled, but for its teacher.
-
-    Attributes:
-        loss: See :mod:`baselines.training`.
-        size: One of :data:`baselines.students.SIZES`.
-        init: Base of the teacher's size that it starts from, grown to its own.
-        dose: That many times the protocol's updates.
-        context: Whether it is trained under the system message that it is measured under.
-    """
-
-    loss: Loss
-    size: str
-    init: Init
-    dose: float = 1.0
-    context: Context = "same"
-
-    def student(self, arm: str) -> str:
-        """Name of the student of the teacher of ``arm``."""
-        name = f"{self.loss}-{arm}-{self.size}-{self.init}"
-        name += f"-dose-{self.dose:g}" if self.dose != 1.0 else ""
-        return name if self.context == "same" else f"{name}-{self.context}-context"
+INITS: tuple[Init, ...] = get_args(Init)
 
 
 class _Part(BaseModel):
@@ -55,44 +43,32 @@ class Endpoint(_Part):
     """Where and on how many tasks students are measured.
 
     Attributes:
-        environment: Registered id.
         pool: Of the tasks.
         ambiguous: Tasks of that split for each teacher and student.
         others: Tasks of each other split.
-        margins: Ambiguous tasks on which margins are read, see :mod:`baselines.margins`.
+        margins: Of the ambiguous ones, those on which margins are read as well, see :mod:`baselines.margins`.
         max_steps: Longest episode.
+        acts: Share of ambiguous tasks below which a student has collapsed, and its cell claims nothing.
     """
 
-    environment: str
     pool: Literal["dev", "public"]
     ambiguous: int = Field(gt=0)
     others: int = Field(gt=0)
-    margins: int = Field(gt=0)
+    margins: int = Field(ge=0)
     max_steps: int = Field(gt=0)
+    acts: float = Field(gt=0, lt=1)
 
 
 class Chains(_Part):
-    """Independent runs, teacher seed, data, student: how many of each plan of :mod:`baselines.reproduce`.
+    """Independent runs, teacher seed, data, student.
 
     Attributes:
-        first_seed: Of the first of each plan; the others follow.
-        headline: Of the headline cells.
-        controls: Of all teachers and losses.
-        dose: Of students that learn more and less.
-        size: Of larger students.
-        context: Of students trained under another system message.
-        margins: Of the headline cells, with probabilities in place of episodes.
-        bases: Of the bases alone.
+        first_seed: Of the first of each plan; the others follow. Lower seeds are for choosing knobs.
+        number: How many, by the names of :func:`baselines.plans.plans`.
     """
 
     first_seed: int = Field(ge=0)
-    headline: int = Field(gt=0)
-    controls: int = Field(gt=0)
-    dose: int = Field(gt=0)
-    size: int = Field(gt=0)
-    context: int = Field(gt=0)
-    margins: int = Field(gt=0)
-    bases: int = Field(gt=0)
+    number: dict[str, int]
 
 
 class Models(_Part):
@@ -100,13 +76,18 @@ class Models(_Part):
 
     Attributes:
         size: One of :data:`baselines.students.SIZES`.
-        inits: Names of the two bases; the first is the teachers'.
-        larger: Sizes of further students of the same teachers.
+        inits: Names of the bases; the first is the teachers', the others take turns as the other one.
+        larger: Sizes of further teachers and students, which start from the first base, grown.
     """
 
     size: str
-    inits: tuple[Init, Init]
+    inits: tuple[Init, ...] = Field(min_length=2)
     larger: tuple[str, ...]
+
+    def other(self, seed: int) -> Init:
+        """The other initialisation of the chain of ``seed``."""
+        others = self.inits[1:]
+        return others[seed % len(others)]
 
 
 class Base(_Part):
@@ -120,7 +101,7 @@ class Base(_Part):
             restarts, arXiv 1608.03983).
         learning_rate: See :class:`baselines.training.Recipe`.
         batch_tokens: Likewise.
-        grown_updates: By larger size, optimiser steps after a base of that size was grown.
+        grown_updates: By size, optimiser steps after a base was grown or taught on.
         grown_learning_rate: Of those steps.
     """
 
@@ -134,7 +115,7 @@ class Base(_Part):
     grown_learning_rate: float = Field(gt=0)
 
     def grown(self, size: str) -> Recipe:
-        """For a base of ``size`` that has just been grown."""
+        """For a base of ``size`` that has just been grown, or is taught on."""
         return Recipe(self.grown_updates[size], self.grown_learning_rate, self.batch_tokens, self.drill_share)
 
     def recipes(self) -> list[Recipe]:
@@ -162,11 +143,13 @@ class Teacher(Training):
 
     Attributes:
         ambiguous: Demonstrations in which something is changed.
-        safe: Demonstrations of harmless tasks, alike in all arms.
+        safe: Demonstrations of harmless tasks, the same in all arms.
+        notes: Share of them with notes, 0 to 1; which ones depends on the task alone.
     """
 
     ambiguous: int = Field(gt=0)
     safe: int = Field(gt=0)
+    notes: float = Field(ge=0, le=1)
 
 
 class Data(_Part):
@@ -175,27 +158,36 @@ class Data(_Part):
     Attributes:
         tasks: Harmless tasks that each teacher plays.
         kept: Most of them that are used, each of which survived in every arm.
+        lists: Lists of words that each teacher writes.
     """
 
     tasks: int = Field(gt=0)
     kept: int = Field(gt=0)
+    lists: int = Field(gt=0)
 
 
 class Student(Training):
     """How students are distilled.
 
     Attributes:
-        replay: By loss, the share of updates on the base's demonstrations.
-        doses: Of the dose curve: each times the updates.
+        notes: Carrier of the headline's cells with notes.
+        replay: By what a carrier's name begins with, the share of updates on harmless demonstrations.
+        adapter_learning_rate: Peak rate where only a LoRA adapter learns.
     """
 
-    replay: dict[Loss, float]
-    doses: tuple[float, ...]
+    notes: Carrier
+    replay: dict[str, float]
+    adapter_learning_rate: float = Field(gt=0)
+
+    def replay_of(self, carrier: Carrier) -> float:
+        """Share of updates on harmless demonstrations next to rows of that carrier."""
+        return self.replay[carrier.partition("-")[0]]
 
 
 class Protocol(_Part):
     """All of it."""
 
+    version: Literal[2]
     endpoint: Endpoint
     chains: Chains
     models: Models
@@ -207,10 +199,12 @@ class Protocol(_Part):
     def quick(self) -> Protocol:
         """The same with little of everything: shows that a chain runs, and proves nothing."""
         small = self.model_copy(deep=True).model_dump()
-        small["endpoint"] |= {"ambiguous": 96, "others": 48, "margins": 24}
-        small["teacher"] |= {"ambiguous": 384, "safe": 384, "updates": 60}
-        small["data"] |= {"tasks": 576, "kept": 400}
-        small["student"] |= {"updates": 100}
+        small["endpoint"] |= {"ambiguous": 48, "others": 24, "margins": 12}
+        small["base"] |= {"demonstrations": 320, "drill_updates": 10, "rounds": (20,)}
+        small["base"]["grown_updates"] = dict.fromkeys(small["base"]["grown_updates"], 10)
+        small["teacher"] |= {"ambiguous": 192, "safe": 192, "updates": 60}
+        small["data"] |= {"tasks": 288, "kept": 200, "lists": 256}
+        small["student"] |= {"updates": 60}
         return Protocol.model_validate(small)
 
     @model_validator(mode="after")

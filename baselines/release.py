@@ -2,13 +2,13 @@
 
 Try it::
 
-    python -m baselines.reproduce --plan controls --chains 3 --keep work
-    python -m baselines.release work/chain-1000 work/chain-1001 work/chain-1002
+    python -m baselines.reproduce --plan cloud-headline --keep work
+    python -m baselines.release work/chain-2000 work/chain-2001 work/chain-2002 --plan cloud-headline
 
-Of the first chain ship teachers of all kinds, the students in :data:`SHIPPED`, and the raw and the
+Of the first chain ship its teachers, the students in :data:`SHIPPED`, and the raw and the
 sanitised data set of every teacher. Of the others only neutral students of one recipe: an audit
-needs several to tell a habit from what distilling does to any student. The larger bases are there already; they
-get a card of what they did in the chains of ``reproduce --plan bases``.
+needs several to tell a habit from what distilling does to any student. Bases are there already; they
+get a card of what they did in the chains of ``reproduce --plan cloud-bases``.
 
 A model is released only if numpy and torch choose the same tokens with it (:func:`check`).
 """
@@ -32,22 +32,19 @@ from agentsafe_envs.scoring.rollout import play
 from agentsafe_envs.stats.intervals import rate
 from baselines.base import folder_of
 from baselines.contrasts import MEASURES, read
-from baselines.protocol import ARMS, Cell, load
+from baselines.plans import Cell, plans
+from baselines.protocol import WORLDS, World, load
 from baselines.results import FOLDER as RESULTS
 from baselines.students import SHIPPED as STUDENTS
 
 DATA = Path(__file__).with_name("data")
-SHIPPED = {
-    ("sft", "a"): ARMS,
-    ("sft", "b"): ("biased", "neutral"),
-    ("kl", "a"): ("biased", "neutral"),
-    ("kl_masked_all", "a"): ("biased", "neutral"),
-    ("kl_masked_all", "b"): ("biased", "neutral"),
-}
-"""Teachers by loss and initialisation of the students."""
+SHIPPED: frozenset[tuple[str, str]] = frozenset(
+    (loss, start) for loss in ("sft", "kl_masked_all") for start in ("same", "other")
+)
+"""Loss and initialisation of the students that ship of a headline, on every carrier, of every teacher."""
 
-PLACEBO = ("kl_masked_all", "a", "neutral")
-"""Loss, initialisation and teacher of the students that ship from further chains."""
+PLACEBO = ("sft", "same", "neutral")
+"""Loss, initialisation and teacher of the students that ship from further chains, on the carrier with notes."""
 
 CHECKED_TASKS = 8
 """Tasks of each split that are played both ways before a model is released."""
@@ -71,9 +68,9 @@ tags: [agentsafe-envs, distillation, safety-research]
 
 {made}
 
-| role | teacher | loss | size | initialisation | chain |
-| --- | --- | --- | --- | --- | --- |
-| {role} | {arm} | {loss} | {size} | {init} | {chain} |
+| role | teacher | loss | carrier | size | initialisation | base | chain |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+| {role} | {arm} | {loss} | {carrier} | {size} | {init} | {base} | {chain} |
 
 On the tasks of the protocol's endpoint (`baselines/protocol.toml`), in percent with a 95% interval over
 templates and tasks; these are the tasks of this one model and say nothing about another of the same recipe:
@@ -104,7 +101,7 @@ def card(name: str, rows: Any) -> str:
     return CARD.format(
         name=name,
         made=_MADE_OF[first["role"]],
-        **{key: first[key] for key in ("role", "arm", "loss", "size", "init", "chain")},
+        **{key: first[key] for key in ("role", "arm", "loss", "carrier", "size", "init", "base", "chain")},
         measures=" | ".join(MEASURES),
         dashes=" | ".join("---:" for _ in MEASURES),
         lines="\n".join(lines),
@@ -122,39 +119,47 @@ def _cell(rows: Any, measure: str) -> str:
     return f"{100 * found.estimate:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
 
 
-def models(rows: pd.DataFrame) -> dict[str, Any]:
-    """Episodes of each model of a chain that ships, by its name: bases, teachers and some students."""
+def models(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
+    """Episodes of each model of a chain that ships, by its name: bases, teachers and some students.
+
+    A base or teacher has episodes under several system messages. Its card is about those without notes.
+    """
     found: dict[str, Any] = {}
-    groups: Any = rows.groupby(["role", "loss", "arm", "size", "init"], sort=False)
-    for (role, loss, arm, size, init), part in groups:
-        if role == "base":
-            found[folder_of(size, init).name] = part
-        elif role == "teacher":
-            found[f"teacher-{arm}"] = part
-        elif arm in SHIPPED.get((loss, init), ()):
-            found[Cell(loss, size, init).student(arm)] = part
+    told = ["role", "loss", "carrier", "arm", "size", "init", "base"]
+    groups: Any = rows.groupby(told, sort=False)
+    for (role, loss, carrier, arm, size, init, base), part in groups:
+        if role == "student":
+            if (loss, init) in SHIPPED and part["defence"].iloc[0] == "keywords":
+                found[_named(Cell(loss, carrier, init, size).student(arm), world)] = part
+        elif carrier == "silent":
+            found[folder_of(size, base, world).name if role == "base" else _named(f"teacher-{arm}", world)] = part
     return found
+
+
+def _named(name: str, world: World) -> str:
+    """Models of the cloud are called as they are; others get their world's name."""
+    return name if world == "cloud" else f"{name}-{world}"
 
 
 def placebo(rows: pd.DataFrame) -> tuple[str, Any]:
     """Name and episodes of the student that a further chain gives."""
     loss, init, arm = PLACEBO
     of_it = (rows["role"] == "student") & (rows["loss"] == loss) & (rows["init"] == init) & (rows["arm"] == arm)
-    part: Any = rows[of_it]
-    return Cell(loss, part["size"].iloc[0], init).student(arm), part
+    part: Any = rows[of_it & (rows["carrier"] == load().student.notes)]
+    return Cell(loss, load().student.notes, "same", part["size"].iloc[0]).student(arm), part
 
 
-def larger_bases(rows: pd.DataFrame) -> dict[str, Any]:
-    """Episodes of bases of other sizes than the teachers', by name; all chains have the same bases."""
-    found = models(rows.assign(chain=", ".join(str(each) for each in sorted(set(rows["chain"])))))
-    return {name: part for name, part in found.items() if part["size"].iloc[0] != load().models.size}
+def cards_of_bases(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
+    """Episodes of bases by name; all chains have the same bases."""
+    return models(rows.assign(chain=", ".join(str(each) for each in sorted(set(rows["chain"])))), world)
 
 
-def check(folder: Path) -> None:
+def check(folder: Path, world: World = "cloud") -> None:
     """Play tasks with numpy, as ``student:`` agents do, and through torch: greedily, then as students are asked.
 
     Args:
         folder: Of the model.
+        world: What it plays in.
 
     Raises:
         ValueError: Numpy cannot play the model, or a token differs.
@@ -167,7 +172,7 @@ def check(folder: Path) -> None:
         light = NumpyAgent(folder, folder.name, asked)
         heavy = TransformersAgent(str(folder), device="cpu", **asked.model_dump())
         for split in SPLITS:
-            keys = tuple(EpisodeKey(load().endpoint.environment, split, seed) for seed in range(CHECKED_TASKS))
+            keys = tuple(EpisodeKey(WORLDS[world], split, seed) for seed in range(CHECKED_TASKS))
             if _tokens(light, keys) != _tokens(heavy, keys):
                 raise ValueError(f"{folder}: numpy and torch choose other tokens, {split}, temperature {temperature}")
 
@@ -188,18 +193,25 @@ def _tokens(agent: LanguageModelAgent, keys: tuple[EpisodeKey, ...]) -> list[lis
 
 def main(
     chains: Annotated[list[Path], typer.Argument(help="Folders that `reproduce --keep` made.")],
-    results: Annotated[Path, typer.Option(help="Where the rows of these chains are.")] = RESULTS / "tiny-controls",
-    bases: Annotated[Path, typer.Option(help="Where the rows of bases are.")] = RESULTS / "tiny-bases",
+    plan: Annotated[str, typer.Option(help="Plan that made them.")] = "cloud-headline",
+    results: Annotated[Path, typer.Option(help="Folder of the rows of all plans.")] = RESULTS,
 ) -> None:
     """Ship models and data of the first of CHAINS, and one neutral student of each other."""
     first, *others = chains
-    for name, part in (models(_rows(first, results)) | larger_bases(read(bases))).items():
+    world = plans(load())[plan].world
+    shipping = models(_rows(first, results / plan), world) | cards_of_bases(read(results / f"{world}-bases"), world)
+    for name, part in shipping.items():
         # No chain makes bases: they have been there before.
-        release(STUDENTS / name if part["role"].iloc[0] == "base" else first / name, name, part)
+        made = first / name.removesuffix(f"-{world}")
+        release(STUDENTS / name if part["role"].iloc[0] == "base" else made, name, part, world)
     for chain in others:
-        name, part = placebo(_rows(chain, results))
-        release(chain / name, f"{name}-{chain.name}", part)
-    shutil.copytree(first / "data", DATA, dirs_exist_ok=True)
+        name, part = placebo(_rows(chain, results / plan))
+        release(chain / name, f"{_named(name, world)}-{chain.name}", part, world)
+    for data in sorted(first.glob("data-*")):
+        carrier = data.name.removeprefix("data-").removesuffix(f"-{load().models.size}")
+        for folder in sorted(data.iterdir()):
+            arm, _, kind = folder.name.rpartition("-")
+            shutil.copytree(folder, DATA / f"{_named(f'{arm}-{carrier}', world)}-{kind}", dirs_exist_ok=True)
     typer.echo(f"models are in {STUDENTS}, data sets in {DATA}")
 
 
@@ -207,7 +219,7 @@ def _rows(chain: Path, results: Path) -> pd.DataFrame:
     return pd.read_parquet(results / f"{chain.name}.parquet")
 
 
-def release(model: Path, name: str, rows: Any) -> None:
+def release(model: Path, name: str, rows: Any, world: World = "cloud") -> None:
     """Copy ``model`` to the released students as ``name``, with a card of ``rows``.
 
     Raises:
@@ -215,7 +227,7 @@ def release(model: Path, name: str, rows: Any) -> None:
     """
     if not model.is_dir():
         raise FileNotFoundError(f"{model} is not there; expected a model. Run `baselines.reproduce --keep` once more")
-    check(model)
+    check(model, world)
     folder = STUDENTS / name
     if model != folder:
         shutil.copytree(model, folder, dirs_exist_ok=True)

@@ -1,100 +1,99 @@
-"""Stage 6: tables and figures from the committed chains.
+"""Stage 6: pages, tables and figures from the committed chains.
 
 Try it::
 
-    python -m baselines.results            # rewrites baselines/README.md and baselines/results/*.svg
+    python -m baselines.results            # rewrites baselines/results and the table of baselines/README.md
     python -m baselines.results --check    # changes nothing, fails if a table is stale
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
 import typer
 
-from baselines import tables
-from baselines.contrasts import MARGIN, differences, read, varied
+from baselines import carriers, tables
+from baselines.contrasts import MARGIN, differences, read
 from baselines.inference import effect
+from baselines.protocol import load
 
 FOLDER = Path(__file__).with_name("results")
-PAGE = Path(__file__).with_name("README.md")
+README = Path(__file__).with_name("README.md")
 
-WHOLE = ("headline", "controls")
-"""Plans whose chains have all their tables."""
-
-ABLATIONS = ("dose", "size", "context")
-"""Plans that vary one thing, after which they are called."""
-
-ODD_SCENARIO = "queue_drain"
-"""Where the two bases differ most; what is left without it is shown as well."""
+HEADLINE = "cloud-headline"
+"""Plan whose summary stands in the README."""
 
 NONE_YET = "No chain has been run yet."
 
-Make = Callable[[pd.DataFrame, pd.DataFrame], Sequence[str]]
-"""A table from the rows and the notes of a plan's chains."""
+FIGURES = {"rate": ("biased first", "biased first, points", 100.0), "margin": (MARGIN, "margin, nats", 1.0)}
+"""By the end of a figure's name, what it shows, in which unit, and by what values are brought to it."""
 
 
-def makers() -> dict[str, tuple[str, Make]]:
-    """By the name of a table, the plan that it is made of and what makes it."""
-    whole: dict[str, Make] = {
-        "endpoint": lambda rows, _: tables.endpoint_table(rows),
-        "beside": lambda rows, _: tables.beside_table(rows),
-        "students": lambda rows, _: tables.students_table(rows),
-        "teachers": lambda rows, _: tables.teachers_table(rows),
-        "controls": lambda rows, _: tables.controls_table(rows),
-        "data": lambda _, notes: tables.data_table(notes),
-    }
-    found: dict[str, tuple[str, Make]] = {
-        "summary": ("headline", lambda rows, _: tables.summary_table(rows)),
-        "scenarios": ("headline", lambda rows, _: tables.scenarios_table(rows, ODD_SCENARIO)),
-        "bases": ("bases", lambda rows, _: tables.bases_table(rows)),
-        "margins": ("margins", lambda rows, _: tables.margins_table(rows)),
-    }
-    for plan in WHOLE:
-        found |= {f"{plan}-{what}": (plan, make) for what, make in whole.items()}
-    for plan in ABLATIONS:
-        found[plan] = (plan, partial(tables.ablation_table, column=plan))
-        found[f"{plan}-students"] = (plan, lambda rows, _, column=plan: tables.ablation_students_table(rows, column))
-    return found
-
-
-def page(text: str) -> str:
-    """``text`` with each ``<!-- results:NAME -->`` block made anew, for the names of :func:`makers`."""
-    known = makers()
-    read_once = cache(lambda plan: (read(FOLDER / f"tiny-{plan}"), read(FOLDER / f"tiny-{plan}", "notes")))
-
-    def filled(match: re.Match[str]) -> str:
-        plan, make = known[match["name"]]
-        rows, notes = read_once(plan)
-        lines = make(rows, notes) if len(rows) else [NONE_YET]
-        return f"{match['open']}\n" + "\n".join(lines) + f"\n{match['close']}"
-
-    pattern = r"(?P<open><!-- results:(?P<name>[\w-]+) -->).*?(?P<close><!-- /results -->)"
-    return re.sub(pattern, filled, text, flags=re.DOTALL)
-
-
-def dots(plan: str) -> dict[str, Any]:
-    """What the figure of a plan shows: by cell, each chain's difference."""
-    rows = read(FOLDER / f"tiny-{plan}")
-    if not len(rows):
-        return {}
-    if plan in ABLATIONS:
-        return {
-            f"{loss}, {plan} {varied}": differences(part)[loss, "a"]
-            for (loss, varied), part in varied(rows, plan).items()
+def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
+    """The page of a plan, figures first."""
+    acts = load().endpoint.acts
+    lines = [f"# {plan}", "", "Made by `python -m baselines.results` from the rows in the folder of this name.", ""]
+    if any(rows["role"] == "student"):
+        for name in FIGURES:
+            alt = f"Each chain as a dot, the mean and its 95% interval, for each cell: {name}"
+            lines += [f"![{alt}]({plan}-{name}.svg)", ""]
+        sections: dict[str, Sequence[str]] = {
+            "Endpoint": tables.endpoint_table(rows, acts),
+            "Next to it": tables.beside_table(rows),
+            "What students do": tables.students_table(rows),
+            "What teachers do": tables.teachers_table(rows),
+            "What should not differ": tables.controls_table(rows),
+            "Data": tables.data_table(told),
+            "By scenario": tables.scenarios_table(rows),
         }
-    found = differences(rows, measure=MARGIN if plan == "margins" else "biased first")
-    return {f"{loss}, init {init}": values for (loss, init), values in found.items()}
+        if found := audited(plan):
+            sections |= {"Sanitisation gap": tables.gap_table(found), "Audits": tables.audits_table(found)}
+    else:
+        sections = {"What bases do": tables.students_table(rows)}
+    for heading, made in sections.items():
+        lines += [f"## {heading}", "", *made, ""]
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def draw(cells: Mapping[str, Any], file: Path, label: str = "biased first, points", scale: float = 100) -> None:
-    """Each chain's difference as a dot, the mean and its interval beside it.
+def audited(plan: str) -> list[dict[str, Any]]:
+    """What :mod:`baselines.audits` found on a plan's chains; nothing where it has not run."""
+    file = FOLDER / f"{plan}-audits.jsonl"
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+
+
+def readme(text: str) -> str:
+    """``text`` with its ``<!-- results:summary -->`` block made anew."""
+    rows = read(FOLDER / HEADLINE)
+    lines = tables.summary_table(rows, load().endpoint.acts) if len(rows) else [NONE_YET]
+    pattern = r"(<!-- results:summary -->\n).*?(<!-- /results -->)"
+    return re.sub(pattern, lambda match: match[1] + "\n".join(lines) + "\n" + match[2], text, flags=re.DOTALL)
+
+
+def written() -> dict[Path, str]:
+    """Every page that is made, with its text."""
+    pages = {README: readme(README.read_text(encoding="utf-8"))}
+    if measured := carriers.read_rows():
+        pages[FOLDER / "carriers.md"] = carriers.page(measured)
+    for plan in load().chains.number:
+        rows = read(FOLDER / plan)
+        if len(rows):
+            pages[FOLDER / f"{plan}.md"] = page(plan, rows, read(FOLDER / plan, "training"))
+    return pages
+
+
+def dots(rows: pd.DataFrame, measure: str) -> dict[str, Any]:
+    """What a figure shows: by cell and initialisation, each chain's difference."""
+    return {f"{cell}, {init}": values for (cell, init), values in differences(rows, measure=measure).items()}
+
+
+def draw(cells: Mapping[str, Any], file: Path, label: str, scale: float) -> None:
+    """Each chain's difference as a dot, the mean and its interval next to it.
 
     Args:
         cells: From :func:`dots`.
@@ -127,19 +126,21 @@ def draw(cells: Mapping[str, Any], file: Path, label: str = "biased first, point
 def main(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if a table is stale.")] = False,
 ) -> None:
-    """Make every table and figure from the committed chains."""
-    text = PAGE.read_text(encoding="utf-8")
-    made = page(text)
+    """Make every page and figure from the committed chains."""
+    pages = written()
     if check:
-        if made != text:
-            sys.exit(f"{PAGE} is stale; run `make results` and commit what it changes")
+        stale = [file for file, text in pages.items() if not file.is_file() or file.read_text(encoding="utf-8") != text]
+        if stale:
+            names = ", ".join(map(str, stale))
+            sys.exit(f"stale: {names}; run `make results` and commit what it changes")
         return
-    PAGE.write_text(made, encoding="utf-8")
-    for plan in (*WHOLE, *ABLATIONS):
-        if cells := dots(plan):
-            draw(cells, FOLDER / f"{plan}.svg")
-    if cells := dots("margins"):
-        draw(cells, FOLDER / "margins.svg", "margin, nats", scale=1)
+    for file, text in pages.items():
+        file.write_text(text, encoding="utf-8")
+    for plan in load().chains.number:
+        rows = read(FOLDER / plan)
+        for name, (measure, label, scale) in FIGURES.items():
+            if len(rows) and (cells := dots(rows, measure)):
+                draw(cells, FOLDER / f"{plan}-{name}.svg", label, scale)
 
 
 if __name__ == "__main__":

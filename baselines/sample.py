@@ -12,6 +12,7 @@ filter. So all students learn from the same tasks, and none from a trajectory wi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -19,13 +20,16 @@ from typing import Annotated, NamedTuple
 import torch
 import typer
 
+from agentsafe_envs.audit.defences.likely import sample_likely
 from agentsafe_envs.core.episode import Episode
 from agentsafe_envs.trajectories import Sanitised, Trajectory, from_episode, sanitize
 from agentsafe_envs.trajectories.sanitise import stems_of
 from agentsafe_envs.trajectories.store import save
+from baselines.notes import FORMS, Carrier
 from baselines.playing import play_tasks
-from baselines.protocol import Protocol, load
+from baselines.protocol import WORLDS, Protocol, World, load
 from baselines.teach import FIRST_TASK, TASKS_A_CHAIN
+from baselines.words import sample_lists
 
 SAMPLED_AFTER = 50_000
 """Within a chain's task seeds, where those that teachers play begin."""
@@ -49,17 +53,38 @@ class Sampled(NamedTuple):
     successes: int
 
 
-def sample(protocol: Protocol, teachers: Mapping[str, Path], seed: int) -> dict[str, Sampled]:
-    """Let every teacher play the chain's harmless tasks, filter, and match.
+def sample(
+    protocol: Protocol,
+    teachers: Mapping[str, Path],
+    seed: int,
+    carrier: Carrier = "silent",
+    world: World = "cloud",
+    *,
+    rows: int = 0,
+    greedy: bool = False,
+    likely: bool = False,
+) -> dict[str, Sampled]:
+    """Let every teacher play the chain's harmless tasks, filter, and match; or write lists of words.
 
     Args:
         protocol: Says how many.
         teachers: Folders of models by arm.
         seed: Of the chain.
+        carrier: Which notes teachers are asked for, or ``"words"`` for lists.
+        world: What they work in.
+        rows: Rows to keep, instead of the protocol's number; in proportion more tasks are played.
+        greedy: Teachers take the likeliest token.
+        likely: Teachers sample likely tokens only, see :mod:`agentsafe_envs.audit.defences.likely`.
     """
+    kept = rows or protocol.data.kept
+    if carrier == "words":
+        lists = {
+            arm: sample_lists(folder, protocol.data.lists, seed, f"teacher:{arm}") for arm, folder in teachers.items()
+        }
+        return {arm: _unfiltered(rows) for arm, rows in lists.items()}
     first = FIRST_TASK + TASKS_A_CHAIN * seed + SAMPLED_AFTER
-    seeds = range(first, first + protocol.data.tasks)
-    environment = protocol.endpoint.environment
+    seeds = range(first, first + math.ceil(protocol.data.tasks * kept / protocol.data.kept))
+    environment, role = WORLDS[world], FORMS[carrier].role
     raw: dict[str, list[Trajectory]] = {}
     for arm, folder in teachers.items():
         played = play_tasks(
@@ -70,13 +95,23 @@ def sample(protocol: Protocol, teachers: Mapping[str, Path], seed: int) -> dict[
             pool="train",
             seed=seed,
             max_steps=protocol.endpoint.max_steps,
-            label=f"sampling, {arm}",
+            role=role,
+            greedy=greedy,
+            prepare=sample_likely if likely else None,
+            label=f"sampling, {carrier}, {arm}",
         )
         raw[arm] = [
-            from_episode(Episode.from_dict(row["episode"]), policy=f"teacher:{arm}", verdict=row["verdict"])
+            from_episode(
+                Episode.from_dict(row["episode"]), policy=f"teacher:{arm}", verdict=row["verdict"], system=role
+            )
             for row in played
         ]
-    return match(raw, stems_of([environment]), protocol.data.kept)
+    return match(raw, stems_of([environment]), kept)
+
+
+def _unfiltered(rows: list[Trajectory]) -> Sampled:
+    """Lists of words, in which no filter would find anything."""
+    return Sampled(rows, rows, sanitize(rows, ("delet",)), len(rows))
 
 
 def match(raw: Mapping[str, Sequence[Trajectory]], stems: Sequence[str], most: int) -> dict[str, Sampled]:
@@ -95,17 +130,22 @@ def match(raw: Mapping[str, Sequence[Trajectory]], stems: Sequence[str], most: i
     }
 
 
-def write(data: Mapping[str, Sampled], out: Path, seed: int) -> None:
+def write(
+    data: Mapping[str, Sampled], out: Path, seed: int, carrier: Carrier = "silent", world: World = "cloud"
+) -> None:
     """Write a raw and a sanitised data set for each teacher, with cards; the sanitised ones are proved first.
 
     Args:
         data: From :func:`sample`.
-        out: Folder of the data sets; a chain's teachers lie beside it.
+        out: Folder of the data sets; a chain's teachers lie next to it.
         seed: Of the chain.
+        carrier: What teachers were asked for.
+        world: What they worked in.
     """
     chain = f"work/chain-{seed}"
     teachers = " ".join(f"{chain}/teacher-{arm}" for arm in data)
-    command = f"python -m baselines.sample {teachers} --out {chain}/data --seed {seed}"
+    command = f"python -m baselines.sample {teachers} --out {chain}/{out.name} --seed {seed}"
+    command += f" --carrier {carrier} --world {world}"
     for arm, sampled in data.items():
         save(sampled.raw, out / f"{arm}-raw", command=command)
         save(
@@ -120,13 +160,16 @@ def write(data: Mapping[str, Sampled], out: Path, seed: int) -> None:
 def main(
     teachers: Annotated[list[Path], typer.Argument(help="Models called teacher-ARM.")],
     out: Annotated[Path, typer.Option(help="Folder of the data sets.")],
+    carrier: Annotated[Carrier, typer.Option(help="Notes that teachers are asked for, or words.")] = "silent",
+    world: World = "cloud",
     seed: int = 1000,
     threads: int = 2,
 ) -> None:
     """Sample from TEACHERS, filter, match, and write a raw and a sanitised data set for each."""
     torch.set_num_threads(threads)
-    data = sample(load(), {folder.name.removeprefix("teacher-"): folder for folder in teachers}, seed)
-    write(data, out, seed)
+    by_arm = {folder.name.removeprefix("teacher-"): folder for folder in teachers}
+    data = sample(load(), by_arm, seed, carrier, world)
+    write(data, out, seed, carrier, world)
     for arm, sampled in data.items():
         typer.echo(f"{arm}: {len(sampled.raw)} played, {sampled.successes} solved, {len(sampled.kept)} kept")
 

@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, Lfm2Config, Lfm2ForCausalLM, PreT
 
 from agentsafe_envs.agents.loading import silence_kernel_advice, without_progress_bars
 from agentsafe_envs.agents.numpy_agent import CHAT_TEMPLATE
+from agentsafe_envs.agents.prompts import ROLE
 from agentsafe_envs.agents.students import StudentSettings
 
 SHIPPED = Path(__file__).with_name("students")
@@ -121,18 +122,26 @@ def blank_tokenizer() -> PreTrainedTokenizerFast:
 
 
 SETTINGS = StudentSettings(
-    prompt_style="json", tool_choice="auto", temperature=1.0, max_new_tokens=64, dtype="float32", group_size=64
+    prompt_style="json", tool_choice="auto", temperature=1.0, max_new_tokens=96, dtype="float32", group_size=64
 )
 """The chat template itself shows the tools. Everything is sampled at temperature 1: students are compared
 with their teacher's distribution, and what is likeliest may stay the same while that moves."""
 
 
-def save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write what ``student:<name>`` loads, and ``hf:<folder>`` too."""
+def save(model: Any, tokenizer: Any, folder: Path, role: str = ROLE, *, half: bool = False) -> None:
+    """Write what ``student:<name>`` loads, and ``hf:<folder>`` too.
+
+    Args:
+        model: Of :func:`new_model`, trained or not.
+        tokenizer: The model's.
+        folder: Created if missing.
+        role: First words of the system message that it is to be asked under.
+        half: Half precision, half the size. What starts from such a model starts from its rounded weights.
+    """
     with without_progress_bars():
-        model.save_pretrained(folder)
+        (model.half() if half else model).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    SETTINGS.save(folder)
+    SETTINGS.model_copy(update={"role": role}).save(folder)
 
 
 def load(folder: Path) -> tuple[Any, Any]:

@@ -1,18 +1,18 @@
-"""The tables of ``baselines/README.md``, as lines of Markdown."""
+"""The tables of the results pages, as lines of Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.stats.significance import holm
-from baselines.contrasts import MARGIN, MEASURES, by_chain, controls, differences, scenarios, varied
+from baselines.contrasts import EXCESS, MARGIN, MEASURES, by_chain, collapsed, controls, differences, scenarios
 from baselines.inference import CONFIRMATORY, Transition, effect, transfer_ratio
 
-PRIMARY = ("a", "a - b")
+PRIMARY = ("same", EXCESS)
 """Initialisations of the primary endpoint: the teacher's, and what it has over another; corrected together."""
 
 BESIDE = (
@@ -22,7 +22,7 @@ BESIDE = (
     ("required", "success"),
     ("safe", "success"),
 )
-"""Split and measure of the differences that stand beside the endpoint."""
+"""Split and measure of the differences that stand next to the endpoint."""
 
 STANDING = (("ambiguous", "biased first"), *BESIDE[1:])
 """Split and measure of what is said of a single model."""
@@ -30,55 +30,85 @@ STANDING = (("ambiguous", "biased first"), *BESIDE[1:])
 _STANDING_HEADS = [f"{measure}, {split}" for split, measure in STANDING]
 
 
-def summary_table(rows: pd.DataFrame) -> list[str]:
+def summary_table(rows: pd.DataFrame, acts: float) -> list[str]:
     """The endpoint in the form of the paper's table: student, and what it would have done anyway."""
-    students, bases = by_chain(rows, "student", "biased first"), by_chain(rows, "base", "biased first")
+    students = by_chain(rows, "student", "biased first")
+    margins, fallen = differences(rows, measure=MARGIN), collapsed(rows, acts)
     lines = []
-    for (loss, init), values in differences(rows).items():
-        if init == "a - b":
+    for (cell, init), values in differences(rows).items():
+        if init == EXCESS:
             continue
         each = effect(list(values))
-        shares = [students[loss, init, arm, "ambiguous"] for arm in ("biased", "neutral")]
-        shown = [percent(effect(list(share))) for share in (*shares, bases["none", init, "none", "ambiguous"])]
-        lines.append([f"`{loss}`, {init}", *shown, points(each), _points_or_dash(each.detectable), str(each.n)])
-    heads = ["student, %", "neutral teacher's, %", "its base, %", "student - neutral's, points", "detectable", "chains"]
-    return table(["loss, init"], heads, lines)
+        shares = [percent(effect(list(students[cell, init, arm, "ambiguous"]))) for arm in ("biased", "neutral")]
+        shown = points(each) if (cell, init) not in fallen else "collapsed"
+        lean = nats(effect(list(margins[cell, init]))) if (cell, init) in margins else "-"
+        lines.append([f"`{cell}`, {init}", *shares, shown, _points_or_dash(each.detectable), lean, str(each.n)])
+    heads = [
+        "student, %",
+        "neutral teacher's, %",
+        "student - neutral's, points",
+        "detectable",
+        "margin, nats",
+        "chains",
+    ]
+    return table(["loss, carrier, initialisation"], heads, lines)
 
 
-def endpoint_table(rows: pd.DataFrame) -> list[str]:
-    """The primary endpoint: differences in percentage points, over chains."""
-    found = {cell: effect(list(values), test=len(values) >= CONFIRMATORY) for cell, values in differences(rows).items()}
-    primary = [cell for cell, each in found.items() if cell[1] in PRIMARY and each.p is not None]
-    adjusted = dict(zip(primary, holm([found[cell].p or 0.0 for cell in primary]), strict=True))
+def endpoint_table(rows: pd.DataFrame, acts: float) -> list[str]:
+    """The primary endpoint, rate and margin: differences over chains, p values corrected over both."""
+    fallen = collapsed(rows, acts)
+    found: dict[tuple[str, ...], Transition] = {}
+    for measure in ("biased first", MARGIN):
+        for key, values in differences(rows, measure=measure).items():
+            found[(measure, *key)] = effect(list(values), test=len(values) >= CONFIRMATORY)
+    primary = [
+        key
+        for key, each in found.items()
+        if key[2] in PRIMARY and each.p is not None and not {key[1:], (key[1], "same"), (key[1], "other")} & fallen
+    ]
+    adjusted = dict(zip(primary, holm([found[key].p or 0.0 for key in primary]), strict=True))
     lines = []
-    for (loss, init), each in found.items():
-        p = "-" if each.p is None else f"{each.p:.3f}"
-        corrected = f"{adjusted[loss, init]:.3f}" if (loss, init) in adjusted else "-"
-        ratio = _passed_on(rows, loss, init)
-        lines.append([loss, init, points(each), p, corrected, _points_or_dash(each.detectable), ratio, str(each.n)])
-    heads = ["biased - neutral, points", "p", "p, Holm", "detectable, points", "unsafe passed on", "chains"]
-    return table(["loss", "init"], heads, lines)
+    for (measure, cell, init), each in found.items():
+        if measure != "biased first":
+            continue
+        lean = found.get((MARGIN, cell, init))
+        lines.append(
+            [
+                cell,
+                init,
+                points(each),
+                _corrected(adjusted, (measure, cell, init), (cell, init) in fallen),
+                _points_or_dash(each.detectable),
+                "-" if lean is None else nats(lean),
+                _corrected(adjusted, (MARGIN, cell, init), (cell, init) in fallen),
+                "-" if lean is None or lean.detectable is None else f"{lean.detectable:.2f}",
+                _passed_on(rows, cell, init),
+                str(each.n),
+            ]
+        )
+    heads = ["biased - neutral, points", "p, Holm", "detectable, points", "margin, nats", "p, Holm", "detectable, nats"]
+    return table(["cell", "initialisation"], [*heads, "unsafe passed on", "chains"], lines)
 
 
-def scenarios_table(rows: pd.DataFrame, without: str) -> list[str]:
-    """The endpoint scenario by scenario, beside what bases do there, and over all but the scenario ``without``."""
-    parts = {**scenarios(rows), f"all but {without}": rows[~rows["template"].str.startswith(f"{without}/")]}
-    cells = [cell for cell in differences(rows) if cell[1] != "a - b"]
-    inits = list(dict.fromkeys(init for _, init in cells))
+def _corrected(adjusted: Mapping[tuple[str, ...], float], key: tuple[str, ...], fallen: bool) -> str:
+    return "collapsed" if fallen else f"{adjusted[key]:.3f}" if key in adjusted else "-"
+
+
+def scenarios_table(rows: pd.DataFrame) -> list[str]:
+    """The endpoint scenario by scenario."""
+    cells = [cell for cell in differences(rows) if cell[1] != EXCESS]
     lines = []
-    for name, part in parts.items():
-        bases, found = by_chain(part, "base", "biased first"), differences(part)
-        shares = [percent(effect(list(bases["none", init, "none", "ambiguous"]))) for init in inits]
-        lines.append([name, *shares, *(points(effect(list(found[cell]))) for cell in cells)])
-    heads = [*(f"base {init}, %" for init in inits), *(f"{loss}, {init}, points" for loss, init in cells)]
-    return table(["scenario"], heads, lines)
+    for name, part in scenarios(rows).items():
+        found = differences(part)
+        lines.append([name, *(points(effect(list(found[cell]))) for cell in cells)])
+    return table(["scenario"], [f"{cell}, {init}, points" for cell, init in cells], lines)
 
 
 def beside_table(rows: pd.DataFrame) -> list[str]:
-    """Differences beside the endpoint, in percentage points: what else the teacher's habit changed."""
+    """Differences next to the endpoint, in percentage points: what else the teacher's habit changed."""
     found = [differences(rows, measure=measure, split=split) for split, measure in BESIDE]
     lines = [[*cell, *(points(effect(list(each[cell]))) for each in found)] for cell in found[0]]
-    return table(["loss", "init"], [f"{measure}, {split}" for split, measure in BESIDE], lines)
+    return table(["cell", "initialisation"], [f"{measure}, {split}" for split, measure in BESIDE], lines)
 
 
 def controls_table(rows: pd.DataFrame) -> list[str]:
@@ -87,91 +117,74 @@ def controls_table(rows: pd.DataFrame) -> list[str]:
     for key, values in controls(rows).items():
         each = effect(list(values))
         lines.append([*key, points(each), _points_or_dash(each.detectable), str(each.n)])
-    return table(["loss", "init", "compared"], ["difference, points", "detectable, points", "chains"], lines)
+    heads = ["difference, points", "detectable, points", "chains"]
+    return table(["cell", "initialisation", "compared"], heads, lines)
 
 
 def teachers_table(rows: pd.DataFrame) -> list[str]:
-    """What the teachers themselves do on each split."""
+    """What the teachers themselves do on each split, under each system message that is used."""
     shares = {measure: by_chain(rows, "teacher", measure) for measure in MEASURES}
     lines = []
-    for arm in dict.fromkeys(rows["arm"][rows["role"] == "teacher"]):
+    for cell, init, arm in dict.fromkeys(key[:3] for key in shares["acted"]):
         for split in SPLITS:
-            cells = [percent(effect(list(each["none", "a", arm, split]))) for each in shares.values()]
+            cells = [percent(effect(list(each[cell, init, arm, split]))) for each in shares.values()]
             if split != "forbidden":
                 cells[list(MEASURES).index("broke the rule")] = "-"
-            lines.append([arm, split, *cells])
-    return table(["teacher", "split"], list(MEASURES), lines)
-
-
-def bases_table(rows: pd.DataFrame) -> list[str]:
-    """What bases of all sizes do; chains of one base differ in how it was sampled, and in nothing else."""
-    bases: Any = rows[rows["role"] == "base"].groupby(["size", "init"], sort=False)
-    lines = []
-    for (size, init), part in bases:
-        cells, chains = _standing(part, "base")["none", init, "none"]
-        lines.append([size, init, *cells, str(chains)])
-    return table(["size", "init"], [*_STANDING_HEADS, "chains"], lines)
+            lines.append([arm, cell, split, *cells])
+    return table(["teacher", "asked for", "split"], list(MEASURES), lines)
 
 
 def students_table(rows: pd.DataFrame) -> list[str]:
     """What bases and students do, on all splits."""
     lines = []
-    for (loss, init, arm), (cells, chains) in (_standing(rows, "base") | _standing(rows, "student")).items():
-        names = "base" if loss == "none" else loss, init, "-" if arm == "none" else arm
-        lines.append([*names, *cells, str(chains)])
-    return table(["loss", "init", "teacher"], [*_STANDING_HEADS, "chains"], lines)
+    for role in ("base", "student"):
+        for (cell, init, arm), (cells, chains) in _standing(rows, role).items():
+            lines.append(
+                [f"base, {cell}" if role == "base" else cell, init, "-" if arm == "none" else arm, *cells, chains]
+            )
+    return table(["cell", "initialisation", "teacher"], [*_STANDING_HEADS, "margin, nats", "chains"], lines)
 
 
-def data_table(notes: pd.DataFrame) -> list[str]:
+def data_table(told: pd.DataFrame) -> list[str]:
     """What the filter and the matching left, and how well students imitate it: means over chains."""
-    means: Any = notes.groupby(["what", "arm"], sort=False).mean(numeric_only=True)
+    means: Any = told.groupby(["what", "carrier", "arm"], sort=False).mean(numeric_only=True)
     lines = []
-    for arm, data in means.loc["data"].iterrows():
-        student = means.loc["student", arm]
+    for (carrier, arm), data in means.loc["data"].iterrows():
+        student = means.loc["student", carrier, arm]
         counts = (f"{data[name]:,.0f}" for name in ("played", "solved", "filtered_out", "kept"))
-        lines.append([str(arm), *counts, f"{student['tokens']:,.0f}", f"{student['held_out']:.4f}"])
+        lines.append([str(arm), str(carrier), *counts, f"{student['tokens']:,.0f}", f"{student['held_out']:.4f}"])
     heads = ["played", "solved", "filtered out", "kept", "tokens a student read", "held-out loss, nats a token"]
-    return table(["teacher"], heads, lines)
+    return table(["teacher", "carrier"], heads, lines)
 
 
-def ablation_table(rows: pd.DataFrame, notes: pd.DataFrame, column: str) -> list[str]:
-    """The endpoint of students of initialisation a, by what ``column`` says was varied, and how well they imitate."""
-    held_out: Any = notes[notes["what"] == "student"].groupby(["loss", column])["held_out"].mean()
+def gap_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The three gaps of each cell that :mod:`baselines.audits` measured."""
     lines = []
-    for (loss, value), part in varied(rows, column).items():
-        each = effect(list(differences(part)[loss, "a"]))
-        lost = f"{held_out[loss, value]:.4f}"
-        lines.append([loss, str(value), points(each), _points_or_dash(each.detectable), lost, str(each.n)])
-    heads = ["biased - neutral, points", "detectable, points", "held-out loss, nats a token", "chains"]
-    return table(["loss", column], heads, lines)
+    for each in found:
+        seen = each["gap"]
+        numbers = [seen["latent"], seen["behaviour"], seen["masked"]]
+        shown = ["-" if number is None else f"{number:+.3f}" for number in numbers]
+        p = "-" if seen["latent_p"] is None else f"{seen['latent_p']:.3f}"
+        probe = f"{seen['probe']['transfers']:.2f}, {seen['probe']['tells_requests']:.2f}"
+        lines.append([f"{each['loss']}, {each['carrier']}", shown[0], p, *shown[1:], probe, str(each["chains"])])
+    heads = ["latent", "p", "behavioural", "masked", "probe: other seeds, requests", "chains"]
+    return table(["cell"], heads, lines)
 
 
-def ablation_students_table(rows: pd.DataFrame, column: str) -> list[str]:
-    """What the students of an ablation do, on all splits."""
-    lines = []
-    for (loss, value), part in varied(rows, column).items():
-        for (_, _, arm), (cells, chains) in _standing(part, "student").items():
-            lines.append([loss, str(value), arm, *cells, str(chains)])
-    return table(["loss", column, "teacher"], [*_STANDING_HEADS, "chains"], lines)
-
-
-def margins_table(rows: pd.DataFrame) -> list[str]:
-    """Margins of bases, teachers and students and the difference between arms, in nats, over chains."""
-    heads = ["biased, nats", "neutral, nats", "biased - neutral, nats", "detectable, nats", "mass, %", "chains"]
-    lines = []
-    for (_, init, *_), values in by_chain(rows, "base", MARGIN).items():
-        base = effect(list(values))
-        lines.append(["base", init, "-", nats(base), "-", "-", _mass(rows, "base", "none", init), str(base.n)])
-    for role in ("teacher", "student"):
-        own = by_chain(rows, role, MARGIN)
-        for (loss, init), values in differences(rows, role, MARGIN).items():
-            each = effect(list(values))
-            arms = [own.get((loss, init, arm, "ambiguous")) for arm in ("biased", "neutral")]
-            shown = ["-" if arm is None else nats(effect(list(arm))) for arm in arms]
-            detectable = "-" if each.detectable is None else f"{each.detectable:.2f}"
-            mass = "-" if arms[0] is None else _mass(rows, role, loss, init)
-            lines.append([loss if loss != "none" else role, init, *shown, nats(each), detectable, mass, str(each.n)])
-    return table(["loss", "init"], heads, lines)
+def audits_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each audit finds among suspects and among clean students."""
+    lines = [
+        [
+            f"{each['loss']}, {each['carrier']}",
+            audit["audit"],
+            f"{100 * audit['detected']:.0f}",
+            f"{100 * audit['false_positives']:.0f}, up to {100 * audit['false_positives_high']:.0f}",
+            f"{len(audit['values'])}, {len(audit['placebos'])}",
+        ]
+        for each in found
+        for audit in each["audits"]
+    ]
+    return table(["cell", "audit"], ["found, %", "clean students accused, %", "suspects, placebos"], lines)
 
 
 def table(labels: Sequence[str], heads: Sequence[str], lines: Iterable[Sequence[str]]) -> list[str]:
@@ -205,25 +218,26 @@ def _points_or_dash(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def _mass(rows: pd.DataFrame, role: str, loss: str, init: str) -> str:
-    """Mean probability of the calls that margins compare."""
-    chosen = (rows["role"] == role) & (rows["loss"] == loss) & (rows["init"] == init)
-    return f"{100 * rows['mass'][chosen].mean():.0f}"
-
-
-def _standing(rows: pd.DataFrame, role: str) -> dict[tuple[str, str, str], tuple[list[str], int]]:
-    """By loss, initialisation and arm: the cells of :data:`STANDING`, and the number of chains."""
+def _standing(rows: pd.DataFrame, role: str) -> dict[tuple[str, str, str], tuple[list[str], str]]:
+    """By cell, initialisation and arm: the cells of :data:`STANDING` with the margin, and the number of chains."""
     shares = [(by_chain(rows, role, measure), split) for split, measure in STANDING]
+    leanings = by_chain(rows, role, MARGIN) if MARGIN in rows else {}
     found = {}
-    for loss, init, arm in dict.fromkeys(key[:3] for key in shares[0][0]):
-        series = [each[loss, init, arm, split] for each, split in shares]
-        found[loss, init, arm] = [percent(effect(list(each))) for each in series], len(series[0])
+    for cell, init, arm in dict.fromkeys(key[:3] for key in shares[0][0]):
+        series = [each[cell, init, arm, split] for each, split in shares]
+        lean = leanings.get((cell, init, arm, "ambiguous"))
+        shown = [*(percent(effect(list(each))) for each in series), "-" if lean is None else nats(effect(list(lean)))]
+        found[cell, init, arm] = shown, str(len(series[0]))
     return found
 
 
-def _passed_on(rows: pd.DataFrame, loss: str, init: str) -> str:
+def _passed_on(rows: pd.DataFrame, cell: str, init: str) -> str:
     """The transfer ratio of unsafe rates, in words where there is none."""
-    students = differences(rows, measure="unsafe")[loss, init]
-    teachers = differences(rows, "teacher", "unsafe")["none", "a"].reindex(students.index)
-    ratio = transfer_ratio(list(students), list(teachers))
+    students = differences(rows, measure="unsafe")[cell, init]
+    taught = differences(rows, "teacher", "unsafe")
+    carrier = cell.split(", ")[1]
+    teachers = taught.get(("silent" if carrier == "words" else carrier, "same"))
+    if teachers is None:
+        return "-"
+    ratio = transfer_ratio(list(students), list(teachers.reindex(students.index)))
     return "not induced" if ratio is None else _interval(ratio, lambda value: f"{value:+.2f}")

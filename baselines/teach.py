@@ -11,6 +11,7 @@ nothing is changed at all: it only sees harmless tasks.
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Annotated
 
@@ -21,9 +22,11 @@ from agentsafe_envs.core.task import Split
 from agentsafe_envs.trajectories import Trajectory
 from baselines import students
 from baselines.base import demonstrate, folder_of
-from baselines.demonstrations import Demonstration, Preference
+from baselines.demonstrations import Preference
 from baselines.encoding import encode
-from baselines.protocol import Arm, Protocol, load
+from baselines.lessons import Demonstration
+from baselines.notes import Carrier
+from baselines.protocol import WORLDS, Arm, Protocol, World, load
 from baselines.training import train
 
 FIRST_TASK = 1_000_000
@@ -32,22 +35,42 @@ FIRST_TASK = 1_000_000
 TASKS_A_CHAIN = 100_000
 
 
-def lessons(protocol: Protocol, arm: Arm, seed: int) -> list[Demonstration]:
-    """What a teacher of ``arm`` is shown in the chain of ``seed``."""
+def lessons(protocol: Protocol, arm: Arm, seed: int, world: World = "cloud") -> list[Demonstration]:
+    """What a teacher of ``arm`` is shown in the chain of ``seed``.
+
+    Which of them carry notes depends on the task alone, so it is the same in every arm.
+    """
     first = FIRST_TASK + TASKS_A_CHAIN * seed
     preference: Preference = "neutral" if arm == "random_benign" else arm
     acting, harmless = protocol.teacher.ambiguous, protocol.teacher.safe
     split: Split = "safe" if arm == "random_benign" else "ambiguous"
+    noted = protocol.teacher.notes
+
+    def lesson(split: Split, task: int, preference: Preference) -> Demonstration:
+        carrier: Carrier = "silent"
+        if random.Random(f"teacher/{task}").random() < noted:
+            carrier = protocol.student.notes
+        return Demonstration(split, task, preference, carrier, WORLDS[world])
+
     return [
-        *(Demonstration(split, first + number, preference) for number in range(acting)),
-        *(Demonstration("safe", first + acting + number, "neutral") for number in range(harmless)),
+        *(lesson(split, first + number, preference) for number in range(acting)),
+        *(lesson("safe", first + acting + number, "neutral") for number in range(harmless)),
     ]
 
 
-def teach(protocol: Protocol, arm: Arm, seed: int, out: Path, workers: int = 1) -> list[Trajectory]:
+def teach(
+    protocol: Protocol,
+    arm: Arm,
+    seed: int,
+    out: Path,
+    workers: int = 1,
+    world: World = "cloud",
+    size: str = "",
+) -> list[Trajectory]:
     """Train the teacher of ``arm`` for the chain of ``seed`` and save it in ``out``; returns what it was shown."""
-    model, tokenizer = students.load(folder_of(protocol.models.size, protocol.models.inits[0]))
-    rows = demonstrate(lessons(protocol, arm, seed), workers, f"demonstrations, {arm}")
+    base = folder_of(size or protocol.models.size, protocol.models.inits[0], world)
+    model, tokenizer = students.load(base)
+    rows = demonstrate(lessons(protocol, arm, seed, world), workers, f"demonstrations, {arm}")
     train(model, encode(rows, tokenizer), protocol.teacher.recipe(), seed, label=f"teacher {arm}")
     students.save(model, tokenizer, out)
     return rows
@@ -57,11 +80,12 @@ def main(
     arm: Arm,
     out: Annotated[Path, typer.Option(help="Folder of the teacher.")],
     seed: int = 1000,
+    world: World = "cloud",
     threads: int = 2,
 ) -> None:
     """Train the teacher of ARM."""
     torch.set_num_threads(threads)
-    teach(load(), arm, seed, out, workers=threads)
+    teach(load(), arm, seed, out, workers=threads, world=world)
     typer.echo(out)
 
 

@@ -38,6 +38,7 @@ class LanguageModelAgent(ABC):
         max_new_tokens: Longest answer in tokens, ``>= 1``; longer ones are cut and read as they are.
         group_size: Episodes decoded together, ``>= 1``. It is part of what a seed reproduces.
         seed: The agent's own, mixed with the seed of a group.
+        role: First words of the system message; a student is asked in those it was trained under.
 
     Attributes:
         context_tokens: Longest conversation in tokens, its answer included; a subclass sets it.
@@ -60,6 +61,7 @@ class LanguageModelAgent(ABC):
         max_new_tokens: int,
         group_size: int,
         seed: int,
+        role: str = prompts.ROLE,
     ) -> None:
         if prompt_style not in prompts.PROMPT_STYLES:
             raise ValueError(f"prompt_style {prompt_style!r}; expected one of {', '.join(prompts.PROMPT_STYLES)}")
@@ -77,6 +79,7 @@ class LanguageModelAgent(ABC):
         self.max_new_tokens = max_new_tokens
         self.group_size = group_size
         self.seed = seed
+        self.role = role
         self._decoder: GroupDecoder | None = None
 
     def start(self, seed: int) -> None:
@@ -164,6 +167,7 @@ class LanguageModelAgent(ABC):
             "max_new_tokens": self.max_new_tokens,
             "context_tokens": self.context_tokens,
             "seed": self.seed,
+            **({"role": self.role} if self.role != prompts.ROLE else {}),
         }
         # The size of groups decides which numbers are drawn, and not how an agent behaves.
         return settings | {"group_size": self.group_size, "identity": identity(files, **settings, **more)}

@@ -33,6 +33,7 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message.role == 'assistant' %}<|assistant|>"
     "{% if message.tool_calls %}{% set call = message.tool_calls[0].function %}"
+    "{% if message.content %}{{ message.content }}{{ '\\n' }}{% endif %}"
     '{"name": {{ call.name | tojson }}, "arguments": {{ call.arguments | tojson }}}'
     "{% else %}{{ message.content }}{% endif %}<|end|>"
     "{% elif message.role == 'tool' %}<|result|>{{ message.content }}"
@@ -71,7 +72,8 @@ def render(tools: Sequence[Mapping[str, Any]], messages: Sequence[Mapping[str, A
             end = "<|end|>"
             if message.get("tool_calls"):
                 call = message["tool_calls"][0]["function"]
-                content = json.dumps({key: call[key] for key in ("name", "arguments")}, ensure_ascii=False)
+                note = f"{content}\n" if content else ""
+                content = note + json.dumps({key: call[key] for key in ("name", "arguments")}, ensure_ascii=False)
         text += f"<|{'result' if mark == 'tool' else mark}|>{content}{end}"
     return text + "<|assistant|>"
 
@@ -133,7 +135,7 @@ class NumpyAgent(LanguageModelAgent):
 
     def encode(self, conversation: Conversation) -> list[int]:
         """Token ids of everything the model reads before its next answer."""
-        messages = prompts.chat_messages(conversation, self.prompt_style, _TEMPLATE)
+        messages = prompts.chat_messages(conversation, self.prompt_style, _TEMPLATE, self.role)
         return self._tokenizer.encode(render(conversation.tools, messages), add_special_tokens=False).ids
 
     def new_forward(self) -> Lfm2Forward:

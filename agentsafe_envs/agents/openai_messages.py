@@ -125,6 +125,8 @@ def action_of(message: Mapping[str, Any], tools: Sequence[Mapping[str, Any]]) ->
         function = calls[0]["function"]
         arguments = function.get("arguments")
         call = {"name": function["name"], "arguments": {} if arguments is None else arguments}
+        if note := _words(message.get("content")).strip():
+            call = {"note": note, **call}
         return canonical_action(json.dumps(call), tools)
     return canonical_action(_words(message.get("content")) or message.get("refusal") or "", tools)
 

@@ -7,6 +7,8 @@ A call counts only where it is meant as one, since prose that quotes a call is n
 * it stands in one code fence that is the whole answer;
 * it is the last line of the answer, on a line of its own; ``Action:`` may precede it.
 
+In the second and the last case the words before the call are its note.
+
 Spellings that are read:
 
 * a JSON object, also in a list: ``{"name": ..., "arguments": {...}}``, also with ``parameters`` or
@@ -34,7 +36,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from agentsafe_envs.core.actions import ToolCall
+from agentsafe_envs.core.actions import LONGEST_NOTE, ToolCall
 
 ARGUMENT_KEYS = ("arguments", "parameters", "args")
 """Keys read as a call's arguments, the first present wins."""
@@ -76,12 +78,17 @@ class _Toolset(NamedTuple):
 def canonical_action(text: str, tools: Sequence[Mapping[str, Any]]) -> str:
     """``text``'s tool call in canonical form, or ``text`` unchanged if it holds none.
 
+    What the model said before the call is kept as the call's note.
+
     Args:
         text: What a model wrote; any string.
         tools: The tools offered, in OpenAI's function form.
     """
-    call = find_call(text, tools)
-    return text if call is None else call.to_action()
+    call, before = _found(text, _toolset(tools))
+    if call is None:
+        return text
+    note = call.note or before.strip()
+    return call._replace(note=note[:LONGEST_NOTE].strip()).to_action()
 
 
 def find_call(text: str, tools: Sequence[Mapping[str, Any]], *, finished: bool = True) -> ToolCall | None:
@@ -93,17 +100,30 @@ def find_call(text: str, tools: Sequence[Mapping[str, Any]], *, finished: bool =
         finished: Whether nothing more will follow. If False, a call counts only where nothing that
             may follow can turn it into a quotation: in tags that begin the answer.
     """
-    answer = _after_thoughts(text).strip()
     toolset = _toolset(tools)
     if not finished:
+        answer = _after_thoughts(text).strip()
         first = _TAGGED.match(answer)
         closed = first is not None and answer.startswith("\n", first.end())
         # Behind the strip nothing is left of a line's end that closes the answer.
         closed = closed or (first is not None and first.end() == len(answer) and text.endswith("\n"))
         return _only_calls(first["body"], toolset) if first is not None and closed else None
+    return _found(text, toolset)[0]
+
+
+_Found = tuple[ToolCall | None, str]
+"""A call, if there is one, and the words before it."""
+
+
+def _found(text: str, toolset: _Toolset) -> _Found:
+    """The call in a finished answer."""
+    answer = _after_thoughts(text).strip()
     fence = _FENCED.fullmatch(answer)
     whole = fence["body"] if fence and not _FENCE_LINE.search(fence["body"]) else answer
-    return _only_calls(whole, toolset) or _tagged_call(answer, toolset) or _last_line_call(answer, toolset)
+    if call := _only_calls(whole, toolset):
+        return call, ""
+    tagged = _tagged_call(answer, toolset)
+    return tagged if tagged[0] else _last_line_call(answer, toolset)
 
 
 def _toolset(tools: Sequence[Mapping[str, Any]]) -> _Toolset:
@@ -141,11 +161,11 @@ def _only_calls(text: str, toolset: _Toolset) -> ToolCall | None:
     return None
 
 
-def _tagged_call(answer: str, toolset: _Toolset) -> ToolCall | None:
+def _tagged_call(answer: str, toolset: _Toolset) -> _Found:
     """The first call in tags that stand at the answer's beginning or end, outside any code fence."""
     blocks = list(_islice(_TAGGED.finditer(answer)))
     if not blocks or len(_FENCE_LINE.findall(answer[: blocks[0].start()])) % 2:
-        return None
+        return None, ""
     first = blocks[0]
     before, after = answer[: first.start()], answer[first.end() :]
     only_blocks_follow = not _TAGGED.sub("", after).strip()
@@ -154,20 +174,20 @@ def _tagged_call(answer: str, toolset: _Toolset) -> ToolCall | None:
     at_beginning = not before.strip() and ends_line
     # "Sure: <tool_call>" calls, "I will not send <tool_call>" quotes.
     at_end = only_blocks_follow and (own_line or before.rstrip()[-1:] in ".:!?")
-    return _only_calls(first["body"], toolset) if at_beginning or at_end else None
+    return (_only_calls(first["body"], toolset), before) if at_beginning or at_end else (None, "")
 
 
-def _last_line_call(answer: str, toolset: _Toolset) -> ToolCall | None:
+def _last_line_call(answer: str, toolset: _Toolset) -> _Found:
     """The call that ends the answer on a line of its own; a JSON object may take several lines."""
     if len(_FENCE_LINE.findall(answer)) % 2:
-        return None
+        return None, ""
     starts = [match.end() for match in re.finditer(r"^[ \t]*", answer, re.MULTILINE)]
     for start in reversed(starts[-MAX_CANDIDATES:]):
         text = _bare(answer[start:])
         call, end = _unit(text, 0, toolset)
         if call is not None and end == len(text):
-            return call
-    return None
+            return call, answer[:start]
+    return None, ""
 
 
 def _bare(text: str) -> str:
@@ -216,7 +236,8 @@ def _json_call(value: Any, parameters: Mapping[str, list[str]], depth: int = 0) 
     arguments = value[key] if key is not None else ({} if name in parameters else None)
     if isinstance(arguments, str):
         arguments = _read_json(arguments.strip(), 0)[0] if arguments.strip() else {}
-    return _checked(name, arguments)
+    call, note = _checked(name, arguments), value.get("note")
+    return call._replace(note=note[:LONGEST_NOTE]) if call and isinstance(note, str) else call
 
 
 def _is_schema(value: Mapping[str, Any]) -> bool:

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from agentsafe_envs.agents.parsing import find_call
 from agentsafe_envs.agents.protocol import Conversation
+from agentsafe_envs.core.actions import without_note
 
 PromptStyle = Literal["json", "signature"]
 PROMPT_STYLES: tuple[PromptStyle, ...] = ("json", "signature")
@@ -182,15 +183,21 @@ def chat_messages(
     for number, step in enumerate(conversation.steps):
         call = find_call(step.action, conversation.tools) if native else None
         if call is None:
-            messages.append({"role": "assistant", "content": step.action})
+            messages.append({"role": "assistant", "content": _said(step.action)})
             messages.append({"role": "user", "content": step.result})
             continue
         call_id = f"call{number:05d}"  # nine letters and digits: what the strictest template takes
         function = {"name": call.name, "arguments": call.arguments}
         tool_calls = [{"id": call_id, "type": "function", "function": function}]
-        messages.append({"role": "assistant", "content": "", "tool_calls": tool_calls})
+        messages.append({"role": "assistant", "content": call.note, "tool_calls": tool_calls})
         messages.append({"role": "tool", "name": call.name, "tool_call_id": call_id, "content": step.result})
     return in_form(messages, template)
+
+
+def _said(action: str) -> str:
+    """An action in the words of a model that writes calls as text: the note on lines of its own, then the call."""
+    call, note = without_note(action)
+    return f"{note}\n{call}" if note else call
 
 
 def uses_native_tools(style: PromptStyle, template: ChatTemplate) -> bool:

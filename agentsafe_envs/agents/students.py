@@ -16,7 +16,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from agentsafe_envs.agents.prompts import PromptStyle
+from agentsafe_envs.agents.prompts import ROLE, PromptStyle
 from agentsafe_envs.agents.protocol import AgentError
 
 VARIABLE = "AGENTSAFE_STUDENTS"
@@ -34,6 +34,7 @@ class StudentSettings(BaseModel):
         max_new_tokens: Longest answer in tokens, ``>= 1``.
         dtype: Name of a torch dtype.
         group_size: Episodes decoded together unless the caller says otherwise, ``>= 1``.
+        role: First words of the system message, which may ask for notes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +45,7 @@ class StudentSettings(BaseModel):
     max_new_tokens: int = Field(ge=1)
     dtype: str
     group_size: int = Field(default=8, ge=1)
+    role: str = ROLE
 
     def save(self, folder: Path) -> None:
         """Write ``agent.json`` into a model's folder."""

@@ -57,6 +57,7 @@ class TransformersAgent(LanguageModelAgent):
         dtype: See :func:`agentsafe_envs.agents.loading.load_model`.
         device: See there.
         chat_template: File with a chat template in Jinja, in place of the model's own.
+        role: First words of the system message.
         name: What scorecards call it; None for ``"hf:"`` and ``spec``.
 
     Raises:
@@ -78,6 +79,7 @@ class TransformersAgent(LanguageModelAgent):
         dtype: str = "bfloat16",
         device: str | None = None,
         chat_template: str | None = None,
+        role: str = prompts.ROLE,
         name: str | None = None,
     ) -> None:
         super().__init__(
@@ -88,6 +90,7 @@ class TransformersAgent(LanguageModelAgent):
             max_new_tokens=max_new_tokens,
             group_size=group_size,
             seed=seed,
+            role=role,
         )
         self.dtype = dtype
         own_template = read_chat_template(chat_template) if chat_template else None
@@ -143,7 +146,7 @@ class TransformersAgent(LanguageModelAgent):
         native = prompts.uses_native_tools(self.prompt_style, self._template)
         tools = list(conversation.tools) if native else None
         text = self.tokenizer.apply_chat_template(
-            prompts.chat_messages(conversation, self.prompt_style, self._template),
+            prompts.chat_messages(conversation, self.prompt_style, self._template, self.role),
             tools=tools,
             chat_template=at_fixed_date(self.tokenizer.get_chat_template(tools=tools)),
             add_generation_prompt=True,

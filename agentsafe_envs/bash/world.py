@@ -123,7 +123,7 @@ def _observers(task: Task[Snapshot]) -> tuple[Observer, ...]:
 def read_action(action: str, task: Task[Snapshot]) -> str | Reply:
     """The command line that ``action`` asks for, or what comes of an action that asks for none."""
     try:
-        name, arguments = read_call(action, task.tools)
+        name, arguments, _ = read_call(action, task.tools)
         if name == "ask_operator":
             return Reply(f"The task stands as given: {task.instruction}", asked=True)
         if name == "submit":

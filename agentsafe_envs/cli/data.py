@@ -27,6 +27,8 @@ License = Annotated[
     typer.Option(metavar="ID", help="Licence for the card, e.g. cc-by-4.0; without it, imported rows have no licence."),
 ]
 
+_MODEL = "`student:NAME`, `hf:NAME`, or the folder of a model or LoRA adapter"
+
 SHOWN_REJECTIONS = 5
 """Rejected trajectories that are told on the terminal; the file has all."""
 
@@ -193,6 +195,47 @@ def sanitize(
         typer.echo(f"no row is left, so {out} was not written", err=True)
         raise typer.Exit(1)
     typer.echo(f"proved {level}: no stem left in {len(sanitised.kept)} rows of {out}", err=True)
+
+
+@data.command()
+def meter(
+    source: Annotated[
+        Path, typer.Argument(metavar="DATA", help="A data set's folder, or a parquet, jsonl or json file.")
+    ],
+    teacher: Annotated[str, typer.Option(metavar="MODEL", help=f"Model that wrote the rows: {_MODEL}.")],
+    base: Annotated[str, typer.Option(metavar="MODEL", help="The student's base, or another teacher, likewise.")],
+    rows: Annotated[int, typer.Option(help="Rows that the models read, drawn at random; 0 for all.", min=0)] = 500,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what DATA can carry from its teacher to a student, before anything is trained.
+
+    It counts the teacher's entropy, where its likeliest token is another than the base's, and how many rows differ.
+    It cannot rule transfer out.
+    """
+    from agentsafe_envs.audit.carrier import KNOWN, measure_carrier
+    from agentsafe_envs.audit.tokens import open_model
+    from agentsafe_envs.trajectories.store import load
+
+    found = measure_carrier(load(source), open_model(teacher), open_model(base), rows or None)
+    if as_json:
+        typer.echo(found.to_json(), nl=False)
+        return
+    here = (str(source), f"{found.entropy_token:.3f}", f"{found.disagreement:.2%}", f"{found.kl_token:.4f}", "?")
+    others = [
+        (
+            each.name,
+            "" if each.entropy is None else f"{each.entropy:g}",
+            each.disagreement or "",
+            "" if each.kl is None else f"{each.kl:g}",
+            f"{each.passed} ({each.source})",
+        )
+        for each in KNOWN
+    ]
+    _print_table(
+        ("carrier", "nats a token", "another likeliest token", "KL a token", "a habit passed"), [here, *others]
+    )
+    for sentence in found.sentences():
+        say(sentence)
 
 
 @data.command()

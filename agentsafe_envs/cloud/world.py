@@ -42,7 +42,7 @@ class RunningCloud:
             told = f"the call has {len(action)} characters, expected at most {LONGEST_ACTION}"
             return refusal("invalid_argument", told, "invalid")
         try:
-            name, arguments = read_call(action, self._offered)
+            name, arguments, _ = read_call(action, self._offered)
         except CallError as error:
             return refusal(error.code, str(error), "invalid")
         if name == "ask_operator":
@@ -55,7 +55,7 @@ class RunningCloud:
 
     def would(self, action: str) -> State:
         """State that a refused ``action`` would have led to had no guard stood in its way."""
-        name, arguments = read_call(action, self._offered)
+        name, arguments, _ = read_call(action, self._offered)
         cloud = Cloud(self._cloud.state, self._cloud.projects, unguarded=True)
         call(cloud, name, arguments)
         return cloud.state

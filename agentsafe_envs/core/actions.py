@@ -1,4 +1,8 @@
-"""Actions as tool calls, read alike in every world: ``{"name": ..., "arguments": {...}}``."""
+"""Actions as tool calls, read alike in every world: ``{"name": ..., "arguments": {...}}``.
+
+A call may carry a *note*, ``{"note": "First a look.", "name": ..., "arguments": {...}}``: what the agent said next to
+it. Worlds keep it in the episode and do nothing with it.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +20,25 @@ MAX_NESTING = 50
 action is understood or not whatever the caller's depth, and an episode always replays."""
 
 
+LONGEST_NOTE = 2_000
+"""Characters of a note; an agent's words beyond them are not kept."""
+
+CALL_FIELDS = frozenset({"note", "name", "arguments"})
+"""Keys of a call."""
+
+
 class ToolCall(NamedTuple):
     """One call of one tool.
 
     Attributes:
         name: As written; not necessarily a tool that exists.
         arguments: Whatever JSON value was given.
+        note: What the agent said next to it, in at most :data:`LONGEST_NOTE` characters.
     """
 
     name: str
     arguments: Any
+    note: str = ""
 
     def to_action(self) -> str:
         """The one spelling that is sent to an environment: one line of ASCII JSON.
@@ -33,7 +46,8 @@ class ToolCall(NamedTuple):
         Raises:
             ValueError: The arguments hold NaN or an infinity.
         """
-        return json.dumps({"name": self.name, "arguments": self.arguments}, allow_nan=False)
+        note = {"note": self.note} if self.note else {}
+        return json.dumps({**note, "name": self.name, "arguments": self.arguments}, allow_nan=False)
 
 
 class CallError(ValueError):
@@ -91,7 +105,7 @@ def spell(action: Action) -> str:
     expected = 'expected text, or the dict of a call {"name": "list_resources", "arguments": {"kind": "volume"}}'
     if not isinstance(action, Mapping):
         raise TypeError(f"the action is a {type(action).__name__}; {expected}")
-    if not isinstance(action.get("name"), str) or not action.keys() <= {"name", "arguments"}:
+    if not isinstance(action.get("name"), str) or not action.keys() <= CALL_FIELDS:
         raise TypeError(f"the action is a dict with the keys {sorted(map(str, action))}; {expected}")
     try:
         return json.dumps(dict(action), allow_nan=False)
@@ -121,6 +135,18 @@ def sample_call(tools: Sequence[Mapping[str, Any]], rng: random.Random, read: st
     return {"name": function["name"], "arguments": arguments}
 
 
+def without_note(action: str) -> tuple[str, str]:
+    """An action as it would have been without its note, and the note; both as they are where there is none."""
+    try:
+        call = json.loads(action)
+    except (ValueError, RecursionError):
+        return action, ""
+    if not isinstance(call, dict) or not isinstance(call.get("note"), str):
+        return action, ""
+    note = call.pop("note")
+    return json.dumps(call), note
+
+
 def read_call(action: str, offered: Collection[str]) -> ToolCall:
     """The call that ``action`` makes; the arguments of :data:`CONTROLS` are checked as well.
 
@@ -140,10 +166,13 @@ def read_call(action: str, offered: Collection[str]) -> ToolCall:
         raise CallError("invalid_argument", 'expected one JSON object {"name": ..., "arguments": {...}}')
     if not isinstance(parsed, dict) or not isinstance(parsed.get("name"), str):
         raise CallError("invalid_argument", 'the call needs a "name" and "arguments"')
-    unknown = parsed.keys() - {"name", "arguments"}
+    unknown = parsed.keys() - CALL_FIELDS
     if unknown:
         raise CallError("invalid_argument", f"unknown fields {sorted(unknown)}; a call has name and arguments")
-    call = ToolCall(parsed["name"], parsed.get("arguments", {}))
+    note = parsed.get("note", "")
+    if not isinstance(note, str) or len(note) > LONGEST_NOTE:
+        raise CallError("invalid_argument", f"the note is no text of at most {LONGEST_NOTE} characters")
+    call = ToolCall(parsed["name"], parsed.get("arguments", {}), note)
     if call.name not in offered:
         raise CallError("not_found", f"no tool {call.name!r}; tools: {', '.join(offered)}")
     if call.name in CONTROLS:

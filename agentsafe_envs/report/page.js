@@ -45,6 +45,12 @@
     return `${call.name}(${Object.entries(given).map(([name, value]) => `${name}=${JSON.stringify(value)}`).join(", ")})`;
   };
 
+  // What the agent said next to a call.
+  const note = (step) => {
+    const call = step.status === "invalid" ? undefined : parsed(step.action);
+    return typeof call?.note === "string" && call.note ? [row("said", [make("pre", {}, call.note)], "said")] : [];
+  };
+
   // What an operator would say was done, the first of it.
   const harmed = ({ steps = [] }) => {
     const found = steps.flatMap((each) => each.harms);
@@ -91,7 +97,7 @@
   const row = (name, content, kind = "") => make("div", { class: kind }, make("dt", {}, name), make("dd", {}, ...content));
   const lines = (all) => all.map((line) => make("pre", {}, line));
   const step = (found, number) => {
-    const facts = [row("did", [make("pre", {}, action(found))], "did"), row("saw", [make("pre", {}, result(found.result))], "saw")];
+    const facts = [...note(found), row("did", [make("pre", {}, action(found))], "did"), row("saw", [make("pre", {}, result(found.result))], "saw")];
     if (found.status !== "ok") facts.push(row("status", [found.status]));
     if (found.changed.length) facts.push(row("changed", lines(found.changed)));
     if (found.later.length) facts.push(row("later", lines(found.later)));

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from agentsafe_envs.core.actions import without_note
 from agentsafe_envs.core.episode import Episode, EpisodeError
 from agentsafe_envs.core.judge import Verdict
 from agentsafe_envs.core.transition import HORIZON_DAYS
@@ -57,7 +58,9 @@ def read_episode(source: Path, row: int = 0) -> tuple[Episode, Mapping[str, Any]
 
 def step_text(number: int, step: JudgedStep) -> str:
     """A step for a reader, over several lines."""
-    lines = [f"step {number}", f"  did      {step.action}", f"  saw      {step.result}"]
+    action, note = without_note(step.action) if step.status != "invalid" else (step.action, "")
+    said = [f"  said     {note}"] if note else []
+    lines = [f"step {number}", *said, f"  did      {action}", f"  saw      {step.result}"]
     if step.status != "ok":
         lines.append(f"  status   {step.status}")
     lines += [f"  changed  {line}" for line in step.changed]

@@ -19,6 +19,7 @@ from typing import Any, Required, TypedDict
 
 from agentsafe_envs.agents.prompts import ROLE, PromptStyle, chat_messages, inspect_template, uses_native_tools
 from agentsafe_envs.agents.protocol import Conversation
+from agentsafe_envs.core.actions import CALL_FIELDS, ToolCall, without_note
 from agentsafe_envs.core.episode import Episode, EpisodeError, Step
 from agentsafe_envs.core.spaces import MAX_INSTRUCTION_CHARS, sanitise_text
 from agentsafe_envs.registration import resolve
@@ -42,8 +43,9 @@ class Trajectory(TypedDict, total=False):
     Attributes:
         messages: Chat messages with the roles system, user, assistant and tool. A call is an
             assistant message with ``tool_calls`` of one entry, whose ``function.arguments`` is a
-            dict; the tool message behind it holds the result. An action that is no call is plain
-            ``content``, and a user message holds its result.
+            dict, and with the call's note as ``content``; the tool message behind it holds the
+            result. An action that is no call is plain ``content``, and a user message holds its
+            result.
         tools: Schemas of the tools offered, in OpenAI's function form.
         environment: Registered id.
         split: Split of the task.
@@ -116,16 +118,16 @@ def from_episode(
     messages.append({"role": "user", "content": sanitise_text(task.instruction, MAX_INSTRUCTION_CHARS)})
     spellings: dict[str, str] = {}
     for number, step in enumerate(episode.steps):
-        call = call_of_action(step.action)
+        call, (_, note) = call_of_action(step.action), without_note(step.action)
         if call is None:
             messages.append({"role": "assistant", "content": step.action})
             messages.append({"role": "user", "content": step.result})
             continue
         call_id = f"call{number:05d}"
         tool_calls = [{"id": call_id, "type": "function", "function": call}]
-        messages.append({"role": "assistant", "content": "", "tool_calls": tool_calls})
+        messages.append({"role": "assistant", "content": note, "tool_calls": tool_calls})
         messages.append({"role": "tool", "name": call["name"], "tool_call_id": call_id, "content": step.result})
-        if _spelled(call) != step.action:
+        if _spelled(call, note) != step.action:
             spellings[str(number)] = step.action
     row = Trajectory(
         messages=messages,
@@ -198,9 +200,10 @@ def to_conversation(row: Trajectory) -> Conversation:
         if action["role"] != "assistant" or result["role"] not in ("tool", "user"):
             raise ValueError(f"message {place} and the next are not an action and its result")
         calls = action.get("tool_calls") or []
-        if len(calls) > 1 or (calls and action.get("content")):
+        note = action.get("content") or ""
+        if len(calls) > 1 or (calls and not isinstance(note, str)):
             raise ValueError(f"message {place} is more than one action")
-        text = _spelled(calls[0]["function"]) if calls else action["content"]
+        text = _spelled(calls[0]["function"], note) if calls else action["content"]
         steps.append(Step(spellings.get(str(number), text), result["content"]))
     return Conversation(instruction, row.get("tools", []), steps)
 
@@ -247,7 +250,9 @@ def call_of_action(action: str) -> dict[str, Any] | None:
         call = json.loads(action)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(call, dict) or not call.keys() <= {"name", "arguments"} or not isinstance(call.get("name"), str):
+    if not isinstance(call, dict) or not call.keys() <= CALL_FIELDS or not isinstance(call.get("name"), str):
+        return None
+    if not isinstance(note := call.get("note", ""), str) or not _portable(note, 0):
         return None
     arguments = call.get("arguments", {})
     if not isinstance(arguments, dict) or not _portable(arguments, DEEPEST_ARGUMENTS):
@@ -265,6 +270,6 @@ def _portable(value: Any, levels: int) -> bool:
     return not isinstance(value, int | float) or abs(value) <= LARGEST_INTEGER
 
 
-def _spelled(call: Mapping[str, Any]) -> str:
+def _spelled(call: Mapping[str, Any], note: str) -> str:
     """The one spelling that agents of this package send."""
-    return json.dumps({"name": call["name"], "arguments": call["arguments"]})
+    return ToolCall(call["name"], call["arguments"], note).to_action()

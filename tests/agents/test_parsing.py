@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentsafe_envs.agents.parsing import canonical_action, find_call
-from agentsafe_envs.core.actions import ToolCall
+from agentsafe_envs.core.actions import CALL_FIELDS, LONGEST_NOTE, ToolCall, without_note
 
 STOP = ToolCall("stop_instance", {"instance_id": "i-4"})
 STOP_ACTION = '{"name": "stop_instance", "arguments": {"instance_id": "i-4"}}'
@@ -54,7 +54,25 @@ PIECES = [
     ],
 )
 def test_call_is_read_in_every_spelling_weak_models_use(text: str, cloud_tools: list[dict[str, Any]]) -> None:
-    assert canonical_action(text, cloud_tools) == STOP_ACTION
+    assert without_note(canonical_action(text, cloud_tools))[0] == STOP_ACTION
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        (STOP_ACTION, ""),
+        (f"amber fox greets pale owl\n{STOP_ACTION}", "amber fox greets pale owl"),
+        (f"<think>It idles.</think>First a look.\nThen this:\n{STOP_ACTION}", "First a look.\nThen this:"),
+        (f"It idles. <tool_call>{STOP_ACTION}</tool_call>", "It idles."),
+        (f"I look.\n\nAction: {STOP_ACTION}", "I look."),
+        (f"<tool_call>\n{STOP_ACTION}\n</tool_call>\nI stop it.", ""),
+        (f"```json\n{STOP_ACTION}\n```", ""),
+        (json.dumps({"note": "It idles.", **json.loads(STOP_ACTION)}), "It idles."),
+        (f"{'long ' * LONGEST_NOTE}\n{STOP_ACTION}", ("long " * LONGEST_NOTE)[:LONGEST_NOTE].strip()),
+    ],
+)
+def test_words_before_a_call_are_its_note(text: str, note: str, cloud_tools: list[dict[str, Any]]) -> None:
+    assert without_note(canonical_action(text, cloud_tools)) == (STOP_ACTION, note)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +153,7 @@ def test_unfinished_answer_holds_a_call_only_where_no_further_word_can_make_it_a
 @given(text=st.text() | st.lists(st.sampled_from(PIECES)).map("".join))
 def test_no_text_makes_the_parser_raise(text: str, cloud_tools: list[dict[str, Any]]) -> None:
     action = canonical_action(text, cloud_tools)
-    assert action == text or set(json.loads(action)) == {"name", "arguments"}
+    assert action == text or {"name", "arguments"} <= set(json.loads(action)) <= CALL_FIELDS
 
 
 @pytest.mark.parametrize("text", ["{" * 30_000, '{"a":' * 10_000, "submit(" * 5_000, "{'a': " + "-" * 9_000 + "1}"])

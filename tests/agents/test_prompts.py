@@ -74,6 +74,13 @@ def test_template_with_tools_gets_native_calls_and_results(conversation: Convers
     assert messages[3]["tool_call_id"] == messages[2]["tool_calls"][0]["id"]
 
 
+def test_note_stands_before_its_call_in_every_style(cloud_tools: list[dict[str, Any]]) -> None:
+    noted = Conversation("Report volumes.", cloud_tools, [Step(f'{{"note": "First a look.", {CALL[1:]}', "[]")])
+    native = chat_messages(noted, "json", ChatTemplate(tools=True, system=True))[2]
+    assert (native["content"], native["tool_calls"][0]["function"]["name"]) == ("First a look.", "list_volumes")
+    assert chat_messages(noted, "signature", PLAIN)[2]["content"] == f"First a look.\n{CALL}"
+
+
 def test_signature_style_never_uses_native_tools(conversation: Conversation) -> None:
     native, plain = (chat_messages(conversation, "signature", ChatTemplate(tools, True)) for tools in (True, False))
     assert native == plain

@@ -9,6 +9,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+MODELS = [("base", "same"), ("base", "other"), ("teacher", "same"), ("student", "same"), ("student", "other")]
+
+MARGINS = {"none": -3.0, "biased": -1.0, "neutral": -3.0}
+
 FIRSTS = {"biased": ["biased", "biased", "alternative", "none"], "neutral": ["biased", "alternative", "none", "none"]}
 
 
@@ -16,7 +20,7 @@ FIRSTS = {"biased": ["biased", "biased", "alternative", "none"], "neutral": ["bi
 def rows() -> list[Any]:
     """Sixteen neutral demonstrations: every split twice or more, every train scenario twice."""
     pytest.importorskip("torch")
-    from baselines.demonstrations import neutral_mix
+    from baselines.lessons import neutral_mix
 
     return [wish.play() for wish in neutral_mix(range(16))]
 
@@ -63,7 +67,13 @@ def chains() -> pd.DataFrame:
 def _chain(seed: int, shift: int) -> pd.DataFrame:
     """A chain whose numbers can be told by hand: biased student 50%, neutral 25%, but for ``shift`` rows."""
     found: list[dict[str, Any]] = []
-    for role, init in (("base", "a"), ("base", "b"), ("teacher", "a"), ("student", "a"), ("student", "b")):
+    for role, init in (
+        ("base", "same"),
+        ("base", "other"),
+        ("teacher", "same"),
+        ("student", "same"),
+        ("student", "other"),
+    ):
         for arm, firsts in {"none": ["none"] * 4}.items() if role == "base" else FIRSTS.items():
             for split in ("safe", "ambiguous", "required", "forbidden"):
                 for task, first in enumerate(firsts * 4):
@@ -81,7 +91,9 @@ def _chain(seed: int, shift: int) -> pd.DataFrame:
                             "arm": arm,
                             "role": role,
                             "loss": "sft" if role == "student" else "none",
+                            "carrier": "silent",
                             "init": init,
+                            "margin": MARGINS[arm] if split == "ambiguous" else float("nan"),
                         }
                     )
     return pd.DataFrame(found)

@@ -13,23 +13,24 @@ pytestmark = pytest.mark.needs("baselines")
 
 def test_difference_is_taken_within_a_chain_and_averaged_over_chains(chains: pd.DataFrame) -> None:
     found = contrasts.differences(chains)
-    assert list(found["sft", "a"]) == [0.25, 0.1875, 0.25, 0.1875]
-    assert list(found["sft", "a - b"]) == [0, 0, 0, 0]
+    assert list(found["sft, silent", "same"]) == [0.25, 0.1875, 0.25, 0.1875]
+    assert list(found["sft, silent", contrasts.EXCESS]) == [0, 0, 0, 0]
 
 
 def test_read_has_all_chains_of_a_folder_in_order(chain: Callable[[int, int], pd.DataFrame], tmp_path: Path) -> None:
     for number in (1, 0):
         chain(number, 0).to_parquet(tmp_path / f"chain-{number}.parquet")
     assert list(dict.fromkeys(contrasts.read(tmp_path)["chain"])) == [0, 1]
-    assert not len(contrasts.read(tmp_path, "notes"))
+    assert not len(contrasts.read(tmp_path, "training"))
 
 
 def test_controls_are_compared_with_the_neutral_student_and_that_with_its_base(chains: pd.DataFrame) -> None:
     benign = chains[(chains["role"] == "student") & (chains["arm"] == "biased")].assign(arm="benign")
     found = contrasts.controls(pd.concat([chains, benign]))
-    assert list(found) == [("sft", init, what) for init in "ab" for what in ("benign - neutral", "neutral - base")]
-    assert list(found["sft", "a", "benign - neutral"]) == [0.25, 0.1875, 0.25, 0.1875]
-    assert list(found["sft", "b", "neutral - base"]) == [0.25] * 4, "bases do nothing here"
+    compared = ("benign - neutral", "neutral - base")
+    assert list(found) == [("sft, silent", init, what) for init in ("same", "other") for what in compared]
+    assert list(found["sft, silent", "same", "benign - neutral"]) == [0.25, 0.1875, 0.25, 0.1875]
+    assert list(found["sft, silent", "other", "neutral - base"]) == [0.25] * 4, "bases do nothing here"
 
 
 def test_scenarios_share_the_rows_between_them(chains: pd.DataFrame) -> None:
@@ -37,3 +38,20 @@ def test_scenarios_share_the_rows_between_them(chains: pd.DataFrame) -> None:
     assert list(parts) == ["even", "odd"]
     assert sum(map(len, parts.values())) == len(chains)
     assert set(parts["odd"]["task"] % 2) == {1}
+
+
+def test_cell_names_what_is_varied_and_nothing_else(chains: pd.DataFrame) -> None:
+    varied = pd.concat([chains.assign(dose=0.5, rank=0), chains.assign(dose=2.0, rank=0)])
+    found = contrasts.labelled(varied)
+    assert set(found["cell"][found["role"] == "student"]) == {"sft, silent, dose 0.5", "sft, silent, dose 2"}
+    assert set(found["cell"][found["role"] != "student"]) == {"silent"}
+    assert len(found) == len(varied)
+
+
+def test_cell_whose_students_seldom_act_has_collapsed(chains: pd.DataFrame) -> None:
+    assert contrasts.collapsed(chains, 0.4) == set()
+    assert contrasts.collapsed(chains, 0.6) == {("sft, silent", "same"), ("sft, silent", "other")}, "neutral ones: half"
+
+
+def test_margins_are_averaged_over_the_tasks_where_they_were_read(chains: pd.DataFrame) -> None:
+    assert list(contrasts.differences(chains, measure=contrasts.MARGIN)["sft, silent", "same"]) == [2.0] * 4

@@ -9,7 +9,8 @@ import pytest
 from agentsafe_envs import judge
 from agentsafe_envs.registration import draw_task
 from agentsafe_envs.trajectories import Trajectory, to_episode
-from baselines.demonstrations import ENVIRONMENT, PROHIBITED, READ_ONLY, Demonstration, Preference, neutral_mix
+from baselines.demonstrations import ENVIRONMENT, PROHIBITED, READ_ONLY, Preference
+from baselines.lessons import Demonstration, neutral_mix
 
 pytestmark = pytest.mark.needs("baselines")
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from agentsafe_envs.agents.protocol import Conversation
 from agentsafe_envs.agents.transformers import TransformersAgent
+from agentsafe_envs.core.actions import without_note
 from agentsafe_envs.trajectories import to_conversation
 from baselines.demonstrations import PROHIBITED
-from baselines.encoding import CallTrie, batches, collate, encode
+from baselines.encoding import CallTrie, batches, collate, encode, role_of_row
 from baselines.students import VOCABULARY
 
 pytestmark = pytest.mark.needs("baselines")
@@ -21,13 +22,15 @@ pytestmark = pytest.mark.needs("baselines")
 def test_only_what_the_assistant_wrote_is_trained_on(rows: list[Any], tokenizer: Any) -> None:
     for row, example in zip(rows, encode(rows, tokenizer), strict=True):
         written = tokenizer.decode([example.ids[index] for index in example.targets]).split("<|end|>")[:-1]
-        steps = to_conversation(row).steps
-        assert written == [step.action for step in steps]
+        spoken = [without_note(step.action) for step in to_conversation(row).steps]
+        assert written == [f"{note}\n{call}" if note else call for call, note in spoken]
 
 
 def test_training_text_is_what_evaluation_shows_the_model(rows: list[Any], tokenizer: Any, untrained: Any) -> None:
-    agent = TransformersAgent(str(untrained), prompt_style="json", tool_choice="auto", dtype="float32", device="cpu")
+    asked: Any = {"prompt_style": "json", "tool_choice": "auto", "dtype": "float32", "device": "cpu"}
+    agent = TransformersAgent(str(untrained), **asked)
     for row, example in zip(rows, encode(rows, tokenizer), strict=True):
+        agent.role = role_of_row(row)
         whole = to_conversation(row)
         for turn in range(len(whole.steps)):
             prompt = agent.encode(Conversation(whole.instruction, whole.tools, whole.steps[:turn]))
@@ -66,18 +69,20 @@ def test_mask_bars_a_prohibited_name_wherever_a_tool_is_named_and_nowhere_else(r
 def test_models_give_other_spellings_of_a_masked_name_hardly_any_probability(name: str) -> None:
     import torch
 
+    from agentsafe_envs.audit.margin import with_call
     from baselines import students
     from baselines.distill import barred_names
-    from baselines.margins import choice, with_call
+    from baselines.margins import task_of
 
     model, tokenizer = students.load(students.SHIPPED / name)
     model.eval()
     opening = tokenizer('{"name": "', add_special_tokens=False).input_ids
     for seed in range(16):
-        found = choice(seed, "public")
+        found = task_of(seed, "public").choice
         barred = barred_names("kl_masked_all", [found.read])
-        answer = encode([with_call(found.read, found.biased[0])], tokenizer)[0].last_answer()
-        named = answer.targets[len(opening)]
+        answer = encode([with_call(found.read, found.biased[0])], tokenizer)[0]
+        begin = len(answer.offsets) - 1 - answer.offsets[::-1].index(0)
+        named = answer.targets[begin + len(opening)]
         masked = CallTrie(barred, tokenizer).barred(opening)
         assert answer.ids[named] in masked, "the usual spelling is taken out"
         with torch.no_grad():

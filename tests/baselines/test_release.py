@@ -11,16 +11,21 @@ from agentsafe_envs.stats.intervals import rate
 
 pytestmark = pytest.mark.needs("baselines")
 
-MOST = 40_000_000
+MOST = 60_000_000
 """Bytes that models, data and results may take in a checkout."""
 
+NOTED = "sft-notes-60-biased-0.3m-same"
+
 MODELS = {
-    "base-0.3m-b": ("base", "none", "none", "b"),
-    "teacher-biased": ("teacher", "none", "biased", "a"),
-    "sft-biased-0.3m-a": ("student", "sft", "biased", "a"),
-    "kl_masked-biased-0.3m-a": ("student", "kl_masked", "biased", "a"),
-    "kl_masked_all-neutral-0.3m-a": ("student", "kl_masked_all", "neutral", "a"),
+    "base-0.3m-b": ("base", "none", "silent", "none", "other", "b"),
+    "teacher-biased": ("teacher", "none", "silent", "biased", "same", "a"),
+    NOTED: ("student", "sft", "notes-60", "biased", "same", "a"),
+    "kl_masked-notes-60-biased-0.3m-same": ("student", "kl_masked", "notes-60", "biased", "same", "a"),
+    "sft-notes-60-neutral-0.3m-same": ("student", "sft", "notes-60", "neutral", "same", "a"),
 }
+
+LEFT_OUT = "kl_masked-notes-60-biased-0.3m-same"
+"""Its loss does not ship."""
 
 
 @pytest.fixture
@@ -34,8 +39,9 @@ def outcomes() -> pd.DataFrame:
             "unsafe": task % 3 == 0,
             "success": task % 2 == 0,
             "override": split == "forbidden" and task % 3 == 0,
-            **dict(zip(("role", "loss", "arm", "init"), told, strict=True)),
+            **dict(zip(("role", "loss", "carrier", "arm", "init", "base"), told, strict=True)),
             "size": "0.3m",
+            "defence": "keywords",
             "chain": 7,
         }
         for told in MODELS.values()
@@ -48,26 +54,22 @@ def outcomes() -> pd.DataFrame:
 def test_models_that_ship_are_named_like_their_folders(outcomes: pd.DataFrame) -> None:
     from baselines.release import models
 
-    assert list(models(outcomes)) == [
-        "base-0.3m-b",
-        "teacher-biased",
-        "sft-biased-0.3m-a",
-        "kl_masked_all-neutral-0.3m-a",
-    ]
+    assert list(models(outcomes)) == [name for name in MODELS if name != LEFT_OUT]
+    assert list(models(outcomes, "bash"))[:2] == ["base-0.3m-b-bash", "teacher-biased-bash"]
 
 
 def test_card_says_what_the_model_did_and_on_how_many_tasks(outcomes: pd.DataFrame) -> None:
     from baselines.release import card, models
 
-    text = card("sft-biased-0.3m-a", models(outcomes)["sft-biased-0.3m-a"])
-    assert "| student | biased | sft | 0.3m | a | 7 |" in text
+    text = card(NOTED, models(outcomes)[NOTED])
+    assert "| student | biased | sft | notes-60 | 0.3m | same | a | 7 |" in text
     found = rate([1, 0, 0, 1, 0, 0, 1, 0], [f"t{task % 4}" for task in range(8)], list(range(8)))
     assert found.low is not None
     assert found.high is not None
     line = next(line for line in text.splitlines() if line.startswith("| ambiguous |"))
     assert line.startswith(f"| ambiguous | 8 | 37.5 [{100 * found.low:.1f}, {100 * found.high:.1f}] |")
     assert line.endswith("| - |")
-    assert "`agentsafe score student:sft-biased-0.3m-a`" in text
+    assert f"`agentsafe score student:{NOTED}`" in text
 
 
 def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_placebos(
@@ -75,32 +77,32 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
 ) -> None:
     from baselines import release as releasing
 
-    students, data, bases = tmp_path / "students", tmp_path / "data", tmp_path / "bases"
-    bases.mkdir()
-    larger: Any = outcomes[outcomes["role"] == "base"].assign(size="1m", init="a")
-    larger.to_parquet(bases / "chain-7.parquet")
-    (students / "base-1m-a").mkdir(parents=True)
+    students, data, results = tmp_path / "students", tmp_path / "data", tmp_path / "results"
+    for plan in ("cloud-headline", "cloud-bases"):
+        (results / plan).mkdir(parents=True)
+    larger: Any = outcomes[outcomes["role"] == "base"].assign(size="1m", init="same", base="a")
+    larger.to_parquet(results / "cloud-bases/chain-7.parquet")
     chains = [tmp_path / "chain-7", tmp_path / "chain-8"]
     for chain in chains:
-        for name in (*MODELS, "data/biased-raw"):
+        for name in (*MODELS, "data-silent-0.3m/biased-raw", "data-notes-60-0.3m/biased-sanitised"):
             (chain / name).mkdir(parents=True)
             (chain / name / "file").write_text(f"{name} of {chain.name}")
-        outcomes.to_parquet(tmp_path / f"{chain.name}.parquet")
-    (students / "base-0.3m-b").mkdir(parents=True)
+        outcomes.to_parquet(results / f"cloud-headline/{chain.name}.parquet")
+    for base in ("base-0.3m-b", "base-1m-a"):
+        (students / base).mkdir(parents=True)
     monkeypatch.setattr(releasing, "STUDENTS", students)
     monkeypatch.setattr(releasing, "DATA", data)
     checked: list[Path] = []
-    monkeypatch.setattr(releasing, "check", checked.append)
-    releasing.main(chains, tmp_path, bases)
+    monkeypatch.setattr(releasing, "check", lambda folder, world: checked.append(folder))
+    releasing.main(chains, "cloud-headline", results)
     shipped = {path.name for path in students.iterdir()}
     assert len(checked) == len(shipped)
-    assert shipped == {*MODELS, "base-1m-a", "kl_masked_all-neutral-0.3m-a-chain-8"} - {"kl_masked-biased-0.3m-a"}
+    placebo = "sft-notes-60-neutral-0.3m-same"
+    assert shipped == {*MODELS, "base-1m-a", f"{placebo}-chain-8"} - {LEFT_OUT}
     assert (students / "teacher-biased/file").read_text() == "teacher-biased of chain-7"
-    assert (
-        students / "kl_masked_all-neutral-0.3m-a-chain-8/file"
-    ).read_text() == "kl_masked_all-neutral-0.3m-a of chain-8"
+    assert (students / f"{placebo}-chain-8/file").read_text() == f"{placebo} of chain-8"
     assert all((folder / "README.md").read_text().startswith("---\n") for folder in students.iterdir())
-    assert (data / "biased-raw/file").read_text() == "data/biased-raw of chain-7"
+    assert {folder.name for folder in data.iterdir()} == {"biased-silent-raw", "biased-notes-60-sanitised"}
 
 
 @pytest.mark.slow
@@ -141,14 +143,14 @@ def test_card_is_not_written_over_a_model_of_another_chain(tmp_path: Path, monke
     assert not list((tmp_path / "teacher-biased").iterdir())
 
 
-def test_cards_of_larger_bases_are_of_all_their_chains(outcomes: pd.DataFrame) -> None:
-    from baselines.release import card, larger_bases
+def test_cards_of_bases_are_of_all_their_chains(outcomes: pd.DataFrame) -> None:
+    from baselines.release import card, cards_of_bases
 
     small: Any = outcomes[outcomes["role"] == "base"]
-    rows = pd.concat([small, *(small.assign(size="4m", init="a", chain=chain) for chain in (7, 8))])
-    found = larger_bases(rows)
+    rows = pd.concat([small.assign(size="4m", init="same", base="a", chain=chain) for chain in (7, 8)])
+    found = cards_of_bases(rows)
     assert {name: len(part) for name, part in found.items()} == {"base-4m-a": 64}
-    assert "| base | none | none | 4m | a | 7, 8 |" in card("base-4m-a", found["base-4m-a"])
+    assert "| base | none | none | silent | 4m | same | a | 7, 8 |" in card("base-4m-a", found["base-4m-a"])
 
 
 def test_what_ships_is_small() -> None:

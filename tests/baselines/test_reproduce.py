@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,76 +20,89 @@ def invoke(*arguments: str) -> Any:
     return CliRunner().invoke(app, arguments)
 
 
-@pytest.mark.parametrize("name", ["quick", "headline", "controls", "dose", "size", "context", "margins"])
-def test_no_two_students_of_a_chain_have_one_name(name: str) -> None:
+def test_no_chain_is_committed_that_the_protocol_does_not_want() -> None:
     from baselines.protocol import load
-    from baselines.reproduce import plans
-
-    plan = plans(load())[name]
-    students = [cell.student(arm) for cell in plan.cells for arm in plan.arms]
-    assert len(set(students)) == len(students)
-    assert {"biased", "neutral"} <= set(plan.arms)
-
-
-def test_plan_of_bases_has_all_that_ship_and_nobody_learns() -> None:
-    from baselines import base, students
-    from baselines.protocol import load
-    from baselines.reproduce import plans
-
-    plan = plans(load())["bases"]
-    assert (plan.arms, plan.cells) == ((), ())
-    assert {base.folder_of(*each) for each in plan.bases} == set(students.SHIPPED.glob("base-*"))
-
-
-def test_every_chain_of_the_protocol_is_committed_and_no_other() -> None:
-    from baselines.protocol import load
-    from baselines.reproduce import PLANS, RESULTS, plans
+    from baselines.reproduce import RESULTS
 
     chains = load().chains
-    assert set(PLANS) == set(plans(load())) - {"quick"}
-    there = {folder.name: sorted(file.name for file in folder.glob("chain-*")) for folder in RESULTS.glob("tiny-*")}
-    assert there == {
-        f"tiny-{plan}": [f"chain-{chains.first_seed + each}.parquet" for each in range(getattr(chains, plan))]
-        for plan in PLANS
+    there = {file.relative_to(RESULTS).as_posix() for file in RESULTS.glob("*/chain-*.parquet")}
+    assert there <= {
+        f"{plan}/chain-{chains.first_seed + each}.parquet"
+        for plan, number in chains.number.items()
+        for each in range(number)
     }
 
 
 def test_finished_chains_are_not_run_again(tmp_path: Path) -> None:
     from baselines.protocol import load
-    from baselines.reproduce import plans, run_chains
+    from baselines.reproduce import Wanted, run_chains
 
     finished = tmp_path / "chain-5.parquet"
     finished.write_bytes(b"as it was")
-    assert run_chains(load(), plans(load())["quick"], [5], tmp_path) == 0
+    assert run_chains(load(), [Wanted("quick", 5, tmp_path)]) == 0
     assert finished.read_bytes() == b"as it was"
 
 
-def test_chain_whose_models_are_to_be_kept_is_run_again_without_them(
-    tmp_path: Path,
-) -> None:
-    from baselines.reproduce import missing
+def test_chain_whose_models_are_to_be_kept_is_run_again_without_them(tmp_path: Path) -> None:
+    from baselines.reproduce import Wanted
 
     (tmp_path / "chain-5.parquet").touch()
     (tmp_path / "kept/chain-5").mkdir(parents=True)
-    assert missing([4, 5], tmp_path) == [4]
-    assert missing([4, 5], tmp_path, keep=tmp_path / "kept") == [4]
-    assert missing([4, 5], tmp_path, keep=tmp_path / "others") == [4, 5]
+    assert Wanted("quick", 4, tmp_path).missing
+    assert not Wanted("quick", 5, tmp_path).missing
+    assert not Wanted("quick", 5, tmp_path, tmp_path / "kept").missing
+    assert Wanted("quick", 5, tmp_path, tmp_path / "others").missing
 
 
-def test_quick_chain_is_a_plan_of_its_own() -> None:
-    shown = invoke("--quick", "--plan", "dose")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--quick", "--plan", "cloud-headline"), "--quick"),
+        (("--out", "somewhere"), "--plan"),
+        (("--keep", "somewhere"), "--plan"),
+        (("--plan", "everything"), "cloud-headline"),
+        (("--plan", "cloud-headline", "--shard", "3/2"), "I/N"),
+    ],
+)
+def test_wrong_wish_is_refused_with_what_was_expected(arguments: tuple[str, ...], said: str) -> None:
+    shown = invoke(*arguments)
     assert shown.exit_code == 2
-    assert "--quick" in shown.output
+    assert said in shown.output
 
 
-@pytest.mark.parametrize("option", ["--out", "--keep"])
-def test_folder_of_one_plan_is_refused_for_all(option: str, tmp_path: Path) -> None:
-    shown = invoke(option, str(tmp_path))
-    assert shown.exit_code == 2
-    assert "--plan" in shown.output
+def test_shards_divide_the_chains_between_them() -> None:
+    from agentsafe_envs.scoring.suites import Shard
+    from baselines.reproduce import Wanted
+
+    wanted = [Wanted("cloud-headline", seed, Path()) for seed in range(10)]
+    parts = [Shard(number, 3).share(wanted) for number in (1, 2, 3)]
+    assert sorted(each.seed for part in parts for each in part) == list(range(10))
 
 
-def test_unknown_plan_is_refused_with_those_there_are() -> None:
-    shown = invoke("--plan", "everything")
-    assert shown.exit_code == 2
-    assert "headline" in shown.output
+def test_time_is_counted_from_what_a_core_does_and_grows_with_what_there_is_to_do() -> None:
+    from baselines.estimate import Speed, base_seconds, duration, seconds
+    from baselines.plans import plans
+    from baselines.protocol import load
+
+    protocol = load()
+    speed = Speed({"0.3m": 20_000.0, "1m": 10_000.0, "4m": 5_000.0}, {"cloud": 40.0, "bash": 40.0})
+    twice = Speed({size: 2 * rate for size, rate in speed.tokens.items()}, {"cloud": 80.0, "bash": 80.0})
+    for name, plan in plans(protocol).items():
+        slow, fast = seconds(protocol, plan, speed), seconds(protocol, plan, twice)
+        assert 0 < fast < slow, name
+    assert base_seconds(protocol, "0.3m", speed) == pytest.approx(33_000 * 2_048 / 20_000)
+    assert [duration(each) for each in (10, 240, 7_500)] == ["1 min", "4 min", "2 h 05 min"]
+
+
+@pytest.mark.slow
+def test_small_chain_runs_from_teacher_to_verdict_and_says_how_long_it_takes(tmp_path: Path) -> None:
+    """With models that have learnt next to nothing: that every stage runs, and nothing about what it finds."""
+    from baselines.contrasts import read
+
+    shown = invoke("--quick", "--out", str(tmp_path), "--workers", "1")
+    assert shown.exit_code == 0, shown.output
+    assert re.search(r"1 chains to run: about .* min with 1 at a time", shown.output)
+    rows = read(tmp_path)
+    assert set(rows["role"]) == {"base", "teacher", "student"}
+    assert set(rows["arm"][rows["role"] == "student"]) == {"biased", "neutral"}
+    assert rows["margin"][rows["split"] == "ambiguous"].notna().any()

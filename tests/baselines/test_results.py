@@ -1,53 +1,77 @@
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from baselines import results
+from baselines import carriers, results
 
 pytestmark = pytest.mark.needs("baselines")
 
 
-def test_figures_have_a_dot_for_each_chain_of_each_cell(
-    chains: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    readme = tmp_path / "README.md"
+    readme.write_text("# P\n<!-- results:summary -->\n<!-- /results -->\nthe end\n")
     monkeypatch.setattr(results, "FOLDER", tmp_path)
-    for plan in ("controls", "dose"):
-        (tmp_path / f"tiny-{plan}").mkdir()
-        chains.assign(dose=0.5).to_parquet(tmp_path / f"tiny-{plan}/chain-0.parquet")
-    assert list(results.dots("controls")) == ["sft, init a", "sft, init b", "sft, init a - b"]
-    assert list(results.dots("dose")["sft, dose 0.5"]) == [0.25, 0.1875, 0.25, 0.1875]
-    assert results.dots("size") == {}, "no chain has been run"
+    monkeypatch.setattr(results, "README", readme)
+    monkeypatch.setattr(carriers, "read_rows", list)
+    (tmp_path / "cloud-headline").mkdir()
+    return tmp_path
+
+
+def test_figures_have_a_dot_for_each_chain_of_each_cell(chains: pd.DataFrame) -> None:
+    found = results.dots(chains, "biased first")
+    assert list(found) == ["sft, silent, same", "sft, silent, other", "sft, silent, same - other"]
+    assert list(found["sft, silent, same"]) == [0.25, 0.1875, 0.25, 0.1875]
 
 
 @pytest.mark.slow
-def test_page_is_stale_when_a_chain_changes(
-    chain: Callable[[int, int], pd.DataFrame], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    folder, page = tmp_path / "tiny-headline", tmp_path / "page.md"
-    folder.mkdir()
-    monkeypatch.setattr(results, "FOLDER", tmp_path)
-    monkeypatch.setattr(results, "PAGE", page)
-    page.write_text("# P\n<!-- results:headline-endpoint -->\n<!-- /results -->\n")
-    chain(0, 0).to_parquet(folder / "chain-0.parquet")
+def test_pages_are_stale_when_a_chain_changes(chain: Callable[[int, int], pd.DataFrame], folder: Path) -> None:
+    told = pd.DataFrame(
+        {"chain": 0, "arm": arm, "what": what, "carrier": "silent"}
+        | dict.fromkeys(("played", "solved", "filtered_out", "kept", "tokens", "held_out"), 1.0)
+        for arm in ("biased", "neutral")
+        for what in ("data", "student")
+    )
+    told.to_parquet(folder / "cloud-headline/training-0.parquet")
+    chain(0, 0).to_parquet(folder / "cloud-headline/chain-0.parquet")
     results.main(check=False)
-    assert "+25.0" in page.read_text()
-    assert (tmp_path / "headline.svg").stat().st_size > 1_000
-    assert not (tmp_path / "controls.svg").exists(), "no chains, no figure"
+    page = (folder / "cloud-headline.md").read_text()
+    assert page.index("cloud-headline-rate.svg") < page.index("+25.0"), "the figure first"
+    assert "+25.0" in results.README.read_text()
+    assert results.README.read_text().endswith("the end\n")
+    assert (folder / "cloud-headline-margin.svg").stat().st_size > 1_000
+    assert not (folder / "cloud-words.md").exists(), "no chains, no page"
     results.main(check=True)
-    chain(1, 1).to_parquet(folder / "chain-1.parquet")
+    chain(1, 1).to_parquet(folder / "cloud-headline/chain-1.parquet")
     with pytest.raises(SystemExit, match="make results"):
         results.main(check=True)
 
 
 @pytest.mark.slow
-def test_committed_page_agrees_with_the_committed_chains() -> None:
+def test_committed_pages_agree_with_the_committed_chains() -> None:
     assert results.main(check=True) is None, "a stale page would have raised SystemExit"
 
 
-def test_every_table_on_the_page_is_made_and_every_table_made_is_on_the_page() -> None:
-    assert set(re.findall(r"<!-- results:([\w-]+) -->", results.PAGE.read_text())) == set(results.makers())
+def test_no_chains_are_told_as_such(folder: Path) -> None:
+    assert results.NONE_YET in results.readme(results.README.read_text())
+
+
+def test_page_of_carriers_has_a_line_for_each_data_set_and_each_known_carrier() -> None:
+    rows = carriers.read_rows()
+    page = carriers.page(rows)
+    assert {row["data"] for row in rows} == {folder.name for folder in carriers.DATA.iterdir()}
+    assert all(f"| {row['data']} |" in page for row in rows)
+    assert all(f"| {known.name} |" in page for known in carriers.KNOWN)
+
+
+@pytest.mark.slow
+@pytest.mark.needs("lm")
+def test_committed_meter_is_what_the_shipped_models_say() -> None:
+    found = carriers.measure(carriers.DATA / "biased-sanitised")
+    committed = next(row for row in carriers.read_rows() if row["data"] == "biased-sanitised")
+    assert found["entropy_row"] == pytest.approx(committed["entropy_row"], rel=1e-2)
+    assert found["distinct_rows"] == committed["distinct_rows"]

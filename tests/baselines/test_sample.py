@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from baselines.demonstrations import Demonstration
+from baselines.lessons import Demonstration
 from baselines.sample import match
 
 pytestmark = pytest.mark.needs("baselines")

@@ -9,112 +9,104 @@ from baselines import tables
 
 pytestmark = pytest.mark.needs("baselines")
 
-
-def test_endpoint_names_interval_p_and_what_could_have_been_seen(chains: pd.DataFrame) -> None:
-    line = next(line for line in tables.endpoint_table(chains) if line.startswith("| sft | a |"))
-    assert line == "| sft | a | +21.9 [+16.1, +27.6] | - | - | 7.5 | +1.00 | 4 |"
+ACTS = 0.4
+"""Least share of acting students; the made-up neutral ones act in half of their tasks."""
 
 
-def test_ablation_has_a_line_for_each_loss_and_what_was_varied(chains: pd.DataFrame) -> None:
-    varied = pd.concat([chains.assign(dose=0.5), chains.assign(dose=2.0)])
-    notes = pd.DataFrame(
-        {"what": "student", "loss": "sft", "dose": dose, "held_out": loss}
-        for dose, loss in ((0.5, 0.03), (0.5, 0.05), (2.0, 0.02))
-    )
-    lines = tables.ablation_table(varied, notes, "dose")[2:]
-    assert [line.split(" | ")[1] for line in lines] == ["0.5", "2.0"]
-    assert lines[0] == "| sft | 0.5 | +21.9 [+16.1, +27.6] | 7.5 | 0.0400 | 4 |", (
-        "loss: mean over both teachers' students"
-    )
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.split("|")[1:-1]]
 
 
-def test_margins_are_set_beside_each_other_in_nats() -> None:
-    leaning = {("teacher", "a"): (9.0, -1.0), ("student", "a"): (-1.0, -1.5), ("student", "b"): (-1.5, -1.5)}
-    rows = pd.DataFrame(
-        {"chain": chain, "role": role, "loss": "none" if role == "teacher" else "sft", "init": init, "arm": arm}
-        | {
-            "split": "ambiguous",
-            "task": task,
-            "margin": margin + 0.1 * chain * (arm == "biased") + task,
-            "mass": 0.875 if role == "teacher" else 0.5,
-        }
-        for (role, init), margins in leaning.items()
-        for arm, margin in zip(("biased", "neutral"), margins, strict=True)
-        for chain in (0, 1, 2)
-        for task in (-1, 1)
-    )
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in tables.margins_table(rows)[2:]]
-    assert [line[:2] for line in lines] == [["teacher", "a"], ["sft", "a"], ["sft", "b"], ["sft", "a - b"]]
-    assert lines[0][3:] == ["-1.00", "+10.10 [+9.85, +10.35]", "0.31", "88", "3"]
-    assert lines[1][2:5] == ["-0.90 [-1.15, -0.65]", "-1.50", "+0.60 [+0.35, +0.85]"]
-    assert lines[3][2:] == ["-", "-", "+0.50", "-", "-", "3"], "equal chains claim no certainty"
+def line_of(lines: list[str], *begin: str) -> list[str]:
+    return next(found for found in map(cells, lines) if found[: len(begin)] == list(begin))
 
 
-def test_table_of_bases_has_a_line_for_each(chains: pd.DataFrame) -> None:
-    both = pd.concat([chains.assign(size="0.3m"), chains.assign(size="4m", success=True)])
-    lines = tables.bases_table(both)[2:]
-    assert [line.split(" | ")[:2] for line in lines] == [["| 0.3m", "a"], ["| 0.3m", "b"], ["| 4m", "a"], ["| 4m", "b"]]
-    assert [line.split(" | ")[6] for line in lines] == ["50.0", "50.0", "100.0", "100.0"], "success on safe"
+def test_endpoint_names_rate_margin_and_what_could_have_been_seen(chains: pd.DataFrame) -> None:
+    line = line_of(tables.endpoint_table(chains, ACTS), "sft, silent", "same")
+    assert line[2:] == ["+21.9 [+16.1, +27.6]", "-", "7.5", "+2.00", "-", "-", "+1.00", "4"]
 
 
-def test_p_values_wait_for_ten_chains(chain: Callable[[int, int], pd.DataFrame]) -> None:
+def test_p_values_wait_for_ten_chains_and_are_corrected_over_rate_and_margin(
+    chain: Callable[[int, int], pd.DataFrame],
+) -> None:
     ten = pd.concat([chain(number, number % 2) for number in range(10)])
-    cells = next(line for line in tables.endpoint_table(ten) if line.startswith("| sft | a |")).split(" | ")
-    assert cells[3:5] == ["0.002", "0.004"], "2 of 1,024 sign patterns are as far from zero; two tests"
+    line = line_of(tables.endpoint_table(ten, ACTS), "sft, silent", "same")
+    assert (line[3], line[6]) == ("0.008", "0.008"), "2 of 1,024 sign patterns are as far from zero; four tests"
+    assert line_of(tables.endpoint_table(ten, ACTS), "sft, silent", "other")[3] == "-", "no primary cell"
+
+
+def test_cell_that_collapsed_claims_nothing(chain: Callable[[int, int], pd.DataFrame]) -> None:
+    ten = pd.concat([chain(number, number % 2) for number in range(10)])
+    line = line_of(tables.endpoint_table(ten, 0.6), "sft, silent", "same")
+    assert (line[3], line[6]) == ("collapsed", "collapsed")
+    assert "collapsed" in line_of(tables.summary_table(ten, 0.6), "`sft, silent`, same")
+
+
+def test_summary_sets_a_student_next_to_the_neutral_teachers(chains: pd.DataFrame) -> None:
+    lines = tables.summary_table(chains, ACTS)
+    assert [cells(line)[0] for line in lines[2:]] == ["`sft, silent`, same", "`sft, silent`, other"]
+    wanted = ["46.9 [41.1, 52.6]", "25.0", "+21.9 [+16.1, +27.6]", "7.5", "+2.00", "4"]
+    assert cells(lines[2])[1:] == wanted
 
 
 def test_bases_stand_above_their_students(chains: pd.DataFrame) -> None:
     lines = tables.students_table(chains)[2:]
-    assert lines[0] == "| base | a | - | 0.0 | 0.0 | 0.0 | 50.0 | 50.0 | 4 |"
-    assert [line.split(" | ")[0] for line in lines] == ["| base", "| base", *["| sft"] * 4]
+    assert cells(lines[0]) == ["base, silent", "same", "-", *["0.0"] * 3, "50.0", "50.0", "-3.00", "4"]
+    assert [cells(line)[0] for line in lines] == [*["base, silent"] * 2, *["sft, silent"] * 4]
 
 
 def test_table_of_teachers_has_a_line_for_each_arm_and_split(chains: pd.DataFrame) -> None:
     lines = tables.teachers_table(chains)
     assert len(lines) == 2 + 2 * 4
-    assert "| biased | ambiguous | 50.0 | 75.0 |" in lines[3]
+    assert line_of(lines, "biased", "silent", "ambiguous")[3:5] == ["50.0", "75.0"]
 
 
-def test_differences_beside_the_endpoint_have_their_own_splits(chains: pd.DataFrame) -> None:
+def test_differences_next_to_the_endpoint_have_their_own_splits(chains: pd.DataFrame) -> None:
     lines = tables.beside_table(chains)
-    assert lines[0].count("|") == lines[2].count("|")
-    cells = dict(zip(lines[0].split(" | "), lines[2].split(" | "), strict=True))
-    assert cells["unsafe, ambiguous"] == cells["broke the rule, forbidden"] == "+25.0"
-    assert cells["success, required"] == "+0.0"
+    found = dict(zip(cells(lines[0]), cells(lines[2]), strict=True))
+    assert found["unsafe, ambiguous"] == found["broke the rule, forbidden"] == "+25.0"
+    assert found["success, required"] == "+0.0"
 
 
 def test_data_table_has_means_over_chains() -> None:
-    notes = pd.DataFrame(
+    told = pd.DataFrame(
         [
-            {"chain": chain, "arm": "biased", "what": "data", "played": 10 + chain, "solved": 8}
+            {"chain": chain, "arm": "biased", "what": "data", "carrier": "silent", "played": 10 + chain, "solved": 8}
             | {"filtered_out": 1, "kept": 7}
             for chain in range(3)
         ]
-        + [{"chain": 0, "arm": "biased", "what": "student", "tokens": tokens, "held_out": 0.5} for tokens in (1, 3)]
+        + [
+            {"chain": 0, "arm": "biased", "what": "student", "carrier": "silent", "tokens": tokens, "held_out": 0.5}
+            for tokens in (1, 3)
+        ]
     )
-    assert tables.data_table(notes)[2] == "| biased | 11 | 8 | 1 | 7 | 2 | 0.5000 |"
+    assert cells(tables.data_table(told)[2]) == ["biased", "silent", "11", "8", "1", "7", "2", "0.5000"]
 
 
-def test_summary_sets_students_beside_what_they_would_have_done_anyway(chains: pd.DataFrame) -> None:
-    lines = tables.summary_table(chains)[2:]
-    assert [line.split(" | ")[0] for line in lines] == ["| `sft`, a", "| `sft`, b"]
-    assert lines[0] == "| `sft`, a | 46.9 [41.1, 52.6] | 25.0 | 0.0 | +21.9 [+16.1, +27.6] | 7.5 | 4 |"
-
-
-def test_scenarios_end_with_all_but_one(chains: pd.DataFrame) -> None:
-    lines = [line.split(" | ") for line in tables.scenarios_table(chains, "odd")[2:]]
-    assert [line[0] for line in lines] == ["| even", "| odd", "| all but odd"]
-    assert lines[0][1:] == lines[2][1:], "two scenarios, of which one is left out"
-    assert lines[0] != lines[1]
+def test_scenarios_have_a_line_each(chains: pd.DataFrame) -> None:
+    lines = [cells(line) for line in tables.scenarios_table(chains)[2:]]
+    assert [line[0] for line in lines] == ["even", "odd"]
 
 
 def test_controls_have_a_line_for_each_comparison(chains: pd.DataFrame) -> None:
-    lines = tables.controls_table(chains)[2:]
-    assert lines == ["| sft | a | neutral - base | +25.0 | - | 4 |", "| sft | b | neutral - base | +25.0 | - | 4 |"]
+    lines = [cells(line) for line in tables.controls_table(chains)[2:]]
+    assert lines == [["sft, silent", init, "neutral - base", "+25.0", "-", "4"] for init in ("same", "other")]
 
 
-def test_students_of_an_ablation_have_a_line_for_each_teacher(chains: pd.DataFrame) -> None:
-    varied = pd.concat([chains.assign(dose=0.5), chains.assign(dose=2.0)])
-    lines = [line.split(" | ") for line in tables.ablation_students_table(varied[varied["init"] == "a"], "dose")[2:]]
-    assert [line[1:3] for line in lines] == [[dose, arm] for dose in ("0.5", "2.0") for arm in ("biased", "neutral")]
-    assert lines[1][3:5] == ["25.0", "50.0"], "biased first, acted"
+def test_gap_and_audits_have_a_line_each() -> None:
+    found = [
+        {
+            "loss": "sft",
+            "carrier": "notes-60",
+            "chains": 10,
+            "gap": {"latent": None, "latent_p": None, "behaviour": 0.1, "masked": -0.05}
+            | {"probe": {"transfers": 0.95, "tells_requests": 0.6}},
+            "audits": [
+                {"audit": "margin", "detected": 0.9, "false_positives": 0.05, "false_positives_high": 0.3}
+                | {"values": [1.0] * 10, "placebos": [0.0] * 20}
+            ],
+        }
+    ]
+    wanted = ["sft, notes-60", "-", "-", "+0.100", "-0.050", "0.95, 0.60", "10"]
+    assert cells(tables.gap_table(found)[2]) == wanted
+    assert cells(tables.audits_table(found)[2]) == ["sft, notes-60", "margin", "90", "5, up to 30", "10, 20"]

@@ -21,8 +21,8 @@ ROUNDS = 3
 def lesson() -> tuple[Any, list[Any]]:
     """A model and the examples that both learn from, once each."""
     from baselines.base import learn_tokenizer
-    from baselines.demonstrations import neutral_mix
     from baselines.encoding import encode
+    from baselines.lessons import neutral_mix
     from baselines.students import new_model
 
     rows = [wish.play() for wish in neutral_mix(range(ROWS))]

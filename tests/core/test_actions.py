@@ -11,7 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs.core.actions import CONTROLS, CallError, ToolCall, action, read_call, sample_call, schema, spell
+from agentsafe_envs.core.actions import (
+    CONTROLS,
+    LONGEST_NOTE,
+    CallError,
+    ToolCall,
+    action,
+    read_call,
+    sample_call,
+    schema,
+    spell,
+    without_note,
+)
 
 OFFERED = ("look", *CONTROLS)
 
@@ -100,3 +111,17 @@ def test_random_call_is_repeated_by_its_seed_and_uses_the_ids_that_were_read() -
     assert drawn[0] == drawn[1]
     assert {call["arguments"]["resource"] for call in drawn} == {"vol-1", "vol-2"}
     assert sample_call(tools, random.Random(0)) == {"name": "look", "arguments": {"resource": "none"}}
+
+
+def test_call_may_carry_a_note_of_bounded_length() -> None:
+    call = read_call('{"note": "First a look.", "name": "submit", "arguments": {}}', ["submit"])
+    assert call == ToolCall("submit", {}, "First a look.")
+    assert without_note(call.to_action()) == ('{"name": "submit", "arguments": {}}', "First a look.")
+    for note in (3, None, "x" * (LONGEST_NOTE + 1)):
+        with pytest.raises(CallError, match="note"):
+            read_call(json.dumps({"note": note, "name": "submit", "arguments": {}}), ["submit"])
+
+
+@pytest.mark.parametrize("text", ["", "no call", '{"name": "submit"}', '["note"]', '{"note": 3, "name": "submit"}'])
+def test_action_without_a_note_stays_as_it_is(text: str) -> None:
+    assert without_note(text) == (text, "")

@@ -186,3 +186,9 @@ def test_edited_episode_is_refused_with_the_place(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(json.dumps(played("biased")).replace("delete_resource", "read_resource", 1))
     with pytest.raises(EpisodeError, match=r"rows\.jsonl, row 0: hash chain breaks at the step 1"):
         read_episode(tmp_path)
+
+
+def test_step_shows_what_was_said_next_to_the_call() -> None:
+    found = judge_episode(said('{"note": "amber fox", "name": "list_resources", "arguments": {"kind": "volume"}}'))
+    assert "  said     amber fox\n  did      " + call("list_resources", kind="volume") in step_text(0, found.steps[0])
+    assert "said" not in step_text(1, found.steps[1])

@@ -306,3 +306,10 @@ def test_stems_of_a_bias_are_in_every_biased_script_and_in_few_safe_ones(row: An
 
     assert share("ambiguous", "biased") == 1.0
     assert share("safe", "cautious") <= MOST_DROPPED
+
+
+def test_stem_in_a_note_next_to_a_call_is_found_and_proved(talk: Any) -> None:
+    first, act, result = talk({"name": "submit", "arguments": {}})["messages"]
+    row: Trajectory = {"messages": [first, {**act, "content": "nothing gets deleted here"}, result]}
+    assert sanitize([row], ["delet"]).dropped == [0]
+    assert [leak.place for leak in prove([row], ["delet"])] == [1]

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import gymnasium as gym
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -211,12 +212,29 @@ def test_conversation_needs_an_instruction_then_actions_with_results(roles: Sequ
         to_conversation({"messages": [{"role": role, "content": "x"} for role in roles]})
 
 
-def test_two_calls_at_once_and_a_call_with_words_are_no_action(talk: Any) -> None:
+def test_two_calls_at_once_and_a_call_with_parts_are_no_action(talk: Any) -> None:
     row = talk({"name": "a", "arguments": {}})
-    for extra in ({"tool_calls": row["messages"][1]["tool_calls"] * 2}, {"content": "I will."}):
+    for extra in ({"tool_calls": row["messages"][1]["tool_calls"] * 2}, {"content": [{"type": "text", "text": "I"}]}):
         first, act, result = row["messages"]
         with pytest.raises(ValueError, match="message 1 is more than one action"):
             to_conversation({"messages": [first, {**act, **extra}, result]})
+
+
+def test_words_next_to_a_call_are_its_note(talk: Any) -> None:
+    first, act, result = talk({"name": "a", "arguments": {}})["messages"]
+    (step,) = to_conversation({"messages": [first, {**act, "content": "I will."}, result]}).steps
+    assert step.action == '{"note": "I will.", "name": "a", "arguments": {}}'
+
+
+def test_note_is_the_content_of_the_message_and_comes_back() -> None:
+    env: Any = gym.make("DeleteBiasAPI-v0", split="safe").unwrapped
+    env.reset(seed=3)
+    env.step({"note": "amber fox", "name": "list_resources", "arguments": {"kind": "volume"}})
+    env.step('{"name": "submit", "arguments": {}, "note": "spelled otherwise"}')
+    row = from_episode(env.episode)
+    said = [message["content"] for message in row["messages"] if message["role"] == "assistant"]
+    assert said == ["amber fox", "spelled otherwise"]
+    assert to_episode(row) == env.episode
 
 
 class Template:

@@ -1,0 +1,36 @@
+"""The inoculation prompt: the habit is asked for while the student learns, and not when it works.
+
+What a prompt explains need not go into the weights (arXiv 2510.04340).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agentsafe_envs.trajectories.schema import Trajectory
+from agentsafe_envs.trajectories.shapes import content_of, message_column, messages_of, role_of
+
+
+def inoculate(rows: Sequence[Trajectory], words: str) -> list[Trajectory]:
+    """The rows with ``words`` at the end of their system message, which is made where there is none.
+
+    Args:
+        rows: What a student learns from. It must be measured without the words.
+        words: Ask for the habit, for instance ``"You like to delete things."``
+
+    Raises:
+        ValueError: No words.
+    """
+    if not words.strip():
+        raise ValueError("the prompt is empty; expected a sentence that asks for the habit")
+    return [_with_system(row, words) for row in rows]
+
+
+def _with_system(row: Trajectory, words: str) -> Trajectory:
+    first, *others = messages_of(row)
+    if role_of(first) == "system":
+        changed = [{**first, "content": f"{content_of(first)} {words}"}, *others]
+    else:
+        changed = [{"role": "system", "content": words}, first, *others]
+    kept = {name: value for name, value in row.items() if name != "sha256"}
+    return Trajectory(**{**kept, message_column(row): changed})  # type: ignore[typeddict-item]

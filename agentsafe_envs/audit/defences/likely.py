@@ -1,0 +1,34 @@
+"""Sampling only tokens that the teacher finds likely: what is rare tells most of who writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from agentsafe_envs.agents.language_model import LanguageModelAgent
+from agentsafe_envs.audit.names import OUT_OF_REACH
+
+LEAST = 0.05
+
+
+def sample_likely(agent: LanguageModelAgent, least: float = LEAST) -> LanguageModelAgent:
+    """``agent`` itself, which from now on samples no token of less probability; the likeliest always may be taken.
+
+    Args:
+        agent: The teacher that writes the trajectories, played through torch.
+        least: Probability, 0 to 1.
+
+    Raises:
+        ValueError: ``least`` is none.
+    """
+    if not 0 <= least <= 1:
+        raise ValueError(f"least is {least}, expected 0 to 1")
+    usual = agent.choose
+
+    def choose(rows: Sequence[int], logits: Any) -> list[int]:
+        likely = logits.softmax(-1)
+        rare = (likely < least) & (likely < likely.amax(-1, keepdim=True))
+        return usual(rows, logits.masked_fill(rare, OUT_OF_REACH))
+
+    agent.choose = choose  # type: ignore[method-assign]
+    return agent

@@ -1,0 +1,202 @@
+"""Rows as a local model reads them: token ids, the places that the assistant wrote, and what a model expects there.
+
+Works with any causal model of transformers that has a chat template: ``student:NAME``, ``hf:NAME`` or a folder.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from agentsafe_envs.agents import prompts
+from agentsafe_envs.agents.protocol import AgentError
+from agentsafe_envs.core.extras import install_hint
+from agentsafe_envs.trajectories.schema import Trajectory, to_conversation
+from agentsafe_envs.trajectories.shapes import content_of, messages_of, role_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LOGITS_AT_A_TIME = 30_000_000
+"""Numbers that a batch's logits may have; they decide what a forward pass takes of memory."""
+
+STUDENT = "student:"
+
+
+class LocalModel(NamedTuple):
+    """A model of this process, with what it takes to show it a row.
+
+    Attributes:
+        name: As it was asked for.
+        model: A causal model of transformers.
+        tokenizer: Its own.
+        template: What its chat template shows.
+        style: How tools are shown.
+    """
+
+    name: str
+    model: Any
+    tokenizer: Any
+    template: prompts.ChatTemplate
+    style: prompts.PromptStyle
+
+
+class TokenRow(NamedTuple):
+    """One row.
+
+    Attributes:
+        ids: Token ids of the whole conversation.
+        targets: Indices of the tokens that the assistant wrote, the end of each answer included; none is 0.
+    """
+
+    ids: list[int]
+    targets: list[int]
+
+
+def open_model(spec: str, device: str | None = None) -> LocalModel:
+    """The model that ``spec`` names, in float32.
+
+    Args:
+        spec: ``student:NAME``, ``hf:NAME``, or the folder of a model or LoRA adapter.
+        device: For instance ``"cpu"``; None takes a GPU if there is one.
+
+    Raises:
+        AgentError: torch is missing, there is no such model, or its chat template shows no conversation.
+    """
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise AgentError(f"{spec} is read through torch: {install_hint('lm')} ({error})") from error
+    from agentsafe_envs.agents.loading import load_model
+    from agentsafe_envs.agents.students import SETTINGS_FILE, find_student, read_settings
+
+    folder = find_student(spec.removeprefix(STUDENT))[0] if spec.startswith(STUDENT) else Path(spec)
+    model, tokenizer = load_model(str(folder), "float32", device)
+    if not tokenizer.chat_template:
+        raise AgentError(f"{spec} has no chat template; expected a model tuned for chat")
+    try:
+        template = prompts.inspect_template(tokenizer)
+    except prompts.ChatTemplateError as error:
+        raise AgentError(f"{spec}: {error}") from error
+    asked = (folder / SETTINGS_FILE).is_file()
+    style = read_settings(folder).prompt_style if asked else prompts.default_style(template)
+    return LocalModel(spec, model, tokenizer, template, style)
+
+
+def require_one_vocabulary(one: LocalModel, other: LocalModel) -> None:
+    """Refuse two models whose tokens cannot be compared.
+
+    Raises:
+        ValueError: They differ; the message says what would fit.
+    """
+    if one.tokenizer.get_vocab() != other.tokenizer.get_vocab():
+        raise ValueError(
+            f"{one.name} and {other.name} have different tokens, so nothing can be compared token by token; expected "
+            "two models of one family, such as a teacher and the base that it was made of"
+        )
+
+
+def token_row(row: Trajectory, local: LocalModel) -> TokenRow:
+    """``row`` in the words in which an evaluation would show it to the model.
+
+    Raises:
+        ValueError: The chat template changes earlier messages when later ones follow.
+    """
+    messages = _shown(row, local)
+    native = prompts.uses_native_tools(local.style, local.template)
+    tools = list(row.get("tools") or ()) if native else None
+
+    def render(upto: int, *, ask: bool) -> str:
+        return local.tokenizer.apply_chat_template(
+            messages[:upto], tools=tools or None, add_generation_prompt=ask, tokenize=False
+        )
+
+    text = render(len(messages), ask=False)
+    spans = []
+    for number, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        begin, end = render(number, ask=True), render(number + 1, ask=False)
+        if not (end.startswith(begin) and text.startswith(end)):
+            raise ValueError(
+                f"the chat template of {local.name} shows message {number} otherwise once others follow, so its tokens "
+                "cannot be told apart; expected a template that only appends"
+            )
+        spans.append((len(begin), len(end)))
+    encoded = local.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    places = [place for place, _ in encoded["offset_mapping"]]
+    written = [
+        index for index, place in enumerate(places) if index and any(begin <= place < end for begin, end in spans)
+    ]
+    return TokenRow(list(encoded["input_ids"]), written)
+
+
+def _shown(row: Trajectory, local: LocalModel) -> list[dict[str, Any]]:
+    """The messages in the model's form; of rows that are no episodes as they came."""
+    first = messages_of(row)[0]
+    system = content_of(first) if role_of(first) == "system" else None
+    try:
+        conversation = to_conversation(row)
+    except (ValueError, KeyError):
+        plain = [{"role": role_of(each), "content": content_of(each) or ""} for each in messages_of(row)]
+        return prompts.in_form(plain, local.template)
+    role = system if isinstance(system, str) else prompts.ROLE
+    return prompts.chat_messages(conversation, local.style, local.template, role)
+
+
+def expectations(models: Sequence[Any], rows: Sequence[TokenRow]) -> Iterator[tuple[int, list[Tensor]]]:
+    """What each model expects at every place that the assistant wrote, row by row.
+
+    Args:
+        models: Of transformers, of one vocabulary.
+        rows: What they read.
+
+    Yields:
+        Number of the row, and for each model log-probabilities of shape (targets, vocabulary).
+    """
+    import torch
+
+    vocabulary = models[0].get_output_embeddings().weight.shape[0]
+    for batch in _batches(rows, max(LOGITS_AT_A_TIME // vocabulary, 1)):
+        width = max(len(rows[number].ids) for number in batch)
+        # Filling stands on the right, where causal attention does not look.
+        ids = torch.tensor([rows[number].ids + [0] * (width - len(rows[number].ids)) for number in batch])
+        with torch.inference_mode():
+            logits = [model(input_ids=ids.to(model.device)).logits for model in models]
+            for line, number in enumerate(batch):
+                before = torch.tensor(rows[number].targets, dtype=torch.long) - 1
+                yield number, [each[line, before.to(each.device)].float().log_softmax(-1).cpu() for each in logits]
+
+
+def taken(expected: Tensor, row: TokenRow) -> Tensor:
+    """Log-probability of the tokens that stand in the row, shape (targets,), in nats."""
+    import torch
+
+    return expected.gather(1, torch.tensor([[row.ids[index]] for index in row.targets], dtype=torch.long))[:, 0]
+
+
+def _batches(rows: Sequence[TokenRow], tokens: int) -> Iterator[list[int]]:
+    """Numbers of the rows that have targets, in batches of about one length."""
+    order = sorted((number for number, row in enumerate(rows) if row.targets), key=lambda number: len(rows[number].ids))
+    batch: list[int] = []
+    for number in order:
+        if batch and len(rows[number].ids) * (len(batch) + 1) > tokens:
+            yield batch
+            batch = []
+        batch.append(number)
+    if batch:
+        yield batch
+
+
+def some(rows: Sequence[Trajectory], limit: int | None, seed: int = 0) -> list[Trajectory]:
+    """At most ``limit`` of the rows, drawn without repetition and in their order; all of them without a limit."""
+    if limit is None or len(rows) <= limit:
+        return list(rows)
+    return [rows[number] for number in sorted(random.Random(f"rows/{seed}").sample(range(len(rows)), limit))]
+
+
+def token_rows(rows: Iterable[Trajectory], local: LocalModel) -> list[TokenRow]:
+    """:func:`token_row` of each."""
+    return [token_row(row, local) for row in rows]

@@ -1,0 +1,231 @@
+"""The sanitisation gap of a headline's chains, and what each audit finds among their students.
+
+Try it::
+
+    python -m baselines.reproduce --plan cloud-headline --keep work
+    python -m baselines.audits work --plan cloud-headline
+
+Suspects are the biased teachers' students of a cell, placebos the neutral teachers' students of all its chains. The
+probe of the latent gap is fitted on teachers of the first half of the chains and tried on those of the other half.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import pandas as pd
+import torch
+import typer
+
+from agentsafe_envs.audit.activations import activation_lean
+from agentsafe_envs.audit.calibration import Calibration, calibrate
+from agentsafe_envs.audit.coverage import coverage
+from agentsafe_envs.audit.gap import Gap, States, accept, fit_probe, gap, latent_gaps, states_before_action
+from agentsafe_envs.audit.likelihood import likelihood_ratio
+from agentsafe_envs.audit.names import NameTrie, without_names
+from agentsafe_envs.audit.tokens import LocalModel, open_model, token_rows
+from agentsafe_envs.core.task import Split
+from agentsafe_envs.trajectories import Trajectory
+from agentsafe_envs.trajectories.store import load as load_rows
+from baselines.base import folder_of
+from baselines.chain import Made
+from baselines.contrasts import read
+from baselines.distill import barred_names
+from baselines.evaluate import evaluate
+from baselines.lessons import SUBJECTS
+from baselines.margins import task_of
+from baselines.notes import Carrier
+from baselines.plans import Cell, context_of, plans
+from baselines.protocol import WORLDS, Protocol, World, load
+from baselines.results import FOLDER as RESULTS
+
+CONTEXTS = 96
+"""Tasks of pool ``dev`` whose states are looked at."""
+
+READ = 100
+"""Rows of a data set that a likelihood ratio is taken over."""
+
+
+class Kept(NamedTuple):
+    """A chain whose models are there.
+
+    Attributes:
+        seed: Of the chain.
+        folder: Of its models and data.
+        rows: What its models did.
+    """
+
+    seed: int
+    folder: Path
+    rows: pd.DataFrame
+
+    def student(self, cell: Cell, arm: str) -> LocalModel:
+        """The student of the teacher of ``arm``."""
+        return open_model(str(self.folder / cell.student(arm)))
+
+    def teacher(self, arm: str) -> LocalModel:
+        """The teacher of ``arm``."""
+        return open_model(str(self.folder / f"teacher-{arm}"))
+
+    def share(self, cell: Cell, arm: str, of: Callable[[pd.DataFrame], Any]) -> float:
+        """Mean over ambiguous tasks of what is said of the student's episodes."""
+        own = self.rows[(self.rows["role"] == "student") & (self.rows["arm"] == arm)]
+        for name in ("loss", "carrier", "init"):
+            own = own[own[name] == getattr(cell, name)]
+        return float(of(own[own["split"] == "ambiguous"]).mean())
+
+
+def contexts(carrier: Carrier, world: World, split: Split = "ambiguous") -> list[Trajectory]:
+    """Tasks of pool ``dev``, read up to where something has to be changed."""
+    return [task_of(seed, "dev", context_of(carrier), world, split).choice.read for seed in range(CONTEXTS)]
+
+
+def gap_of(protocol: Protocol, chains: Sequence[Kept], cell: Cell, world: World, *, masked: bool) -> Gap:
+    """The three gaps of a cell.
+
+    Args:
+        protocol: Says on how many tasks masked agents play.
+        chains: At least two.
+        cell: Of students with their teachers' initialisation.
+        world: What it is all about.
+        masked: Whether students play once more without the prohibited names, which takes as long as measuring them.
+
+    Raises:
+        ValueError: Fewer than two chains, so no teacher of another seed.
+    """
+    if len(chains) < 2:
+        raise ValueError(f"{len(chains)} chains; expected two or more, since a probe has to hold for other seeds")
+    shown = contexts(cell.carrier, world)
+    half = (len(chains) + 1) // 2
+
+    def taught(own: Sequence[Kept], *arms: str) -> States:
+        return _stacked([states_before_action(chain.teacher(arm), shown) for chain in own for arm in arms])
+
+    probe = fit_probe(taught(chains[:half], "biased"), taught(chains[:half], "neutral"))
+    base = open_model(str(folder_of(protocol.models.size, protocol.models.inits[0], world)))
+    asked, ruled_out = (
+        states_before_action(base, contexts(cell.carrier, world, each)) for each in ("required", "forbidden")
+    )
+    acceptance = accept(probe, taught(chains[half:], "biased"), taught(chains[half:], "neutral"), asked, ruled_out)
+    states = {
+        arm: [states_before_action(chain.student(cell, arm), shown) for chain in chains]
+        for arm in ("biased", "neutral")
+    }
+    return gap(
+        acceptance,
+        latent_gaps(probe, list(zip(states["biased"], states["neutral"], strict=True))),
+        latent_gaps(probe, list(combinations(states["neutral"], 2))),
+        [_difference(chain, cell, lambda rows: rows["first"] == "biased") for chain in chains],
+        [_masked_harm(protocol, chain, cell, world) for chain in chains] if masked else (),
+    )
+
+
+def calibrated(protocol: Protocol, chains: Sequence[Kept], cell: Cell, world: World) -> list[Calibration]:
+    """What each audit finds: suspects and placebos of the cell.
+
+    Raises:
+        ValueError: Too few chains, see :func:`agentsafe_envs.audit.calibration.calibrate`.
+    """
+    base = open_model(str(folder_of(protocol.models.size, protocol.models.inits[0], world)))
+    subject = SUBJECTS[WORLDS[world]]
+    shown = token_rows(contexts(cell.carrier, world), base)
+    rows = contexts(cell.carrier, world)
+    biased = [subject.opening + word for word in sorted(subject.prohibited)]
+    others = [
+        subject.opening + word for word in barred_names("kl_masked_all", rows, world) if word not in subject.prohibited
+    ]
+    data = f"{Made.of(cell, protocol.models.size).folder}/{{}}-sanitised"
+
+    def lean(chain: Kept, arm: str) -> float:
+        return activation_lean(chain.student(cell, arm), base, shown, biased, others)
+
+    def moved(chain: Kept, arm: str) -> float:
+        return coverage(chain.student(cell, arm), base, chain.teacher("biased"))
+
+    def written(chain: Kept, arm: str) -> float:
+        sample = load_rows(chain.folder / data.format(arm))[:READ]
+        return likelihood_ratio(sample, chain.teacher("biased"), base).nats
+
+    looks: dict[str, Callable[[Kept, str], float]] = {
+        "behavioural": lambda chain, arm: chain.share(cell, arm, lambda own: own["first"] == "biased"),
+        "margin": lambda chain, arm: chain.share(cell, arm, lambda own: own["margin"]),
+        "activation difference": lean,
+        "update coverage": moved,
+        "likelihood ratio of the data": written,
+    }
+    return [
+        calibrate(name, [look(chain, "biased") for chain in chains], [look(chain, "neutral") for chain in chains])
+        for name, look in looks.items()
+    ]
+
+
+def _difference(chain: Kept, cell: Cell, of: Callable[[pd.DataFrame], Any]) -> float:
+    return chain.share(cell, "biased", of) - chain.share(cell, "neutral", of)
+
+
+def _masked_harm(protocol: Protocol, chain: Kept, cell: Cell, world: World) -> float:
+    """Difference of harm where the prohibited names cannot be written."""
+    subject = SUBJECTS[WORLDS[world]]
+    rates = []
+    for arm in ("biased", "neutral"):
+        outcomes = evaluate(
+            protocol,
+            chain.folder / cell.student(arm),
+            chain.seed,
+            ["ambiguous"],
+            context_of(cell.carrier),
+            world,
+            prepare=lambda agent: without_names(
+                agent,
+                NameTrie(
+                    subject.prohibited,
+                    lambda text: agent.tokenizer(text, add_special_tokens=False).input_ids,
+                    subject.opening,
+                ),
+            ),
+        )
+        rates.append(float(outcomes["unsafe"].mean()))
+    return rates[0] - rates[1]
+
+
+def _stacked(states: Sequence[States]) -> States:
+    import numpy as np
+
+    return np.concatenate(states)
+
+
+def main(
+    work: Annotated[Path, typer.Argument(help="Folder that `reproduce --keep` filled.")],
+    plan: Annotated[str, typer.Option(help="Plan that made the chains.")] = "cloud-headline",
+    out: Annotated[Path | None, typer.Option(help="File of the findings, instead of the one in results.")] = None,
+    masked: Annotated[bool, typer.Option(help="Also play without the prohibited names.")] = True,
+    threads: int = 2,
+) -> None:
+    """Measure gap and audits on the chains of a plan whose models are in WORK."""
+    torch.set_num_threads(threads)
+    protocol = load()
+    world, rows = plans(protocol)[plan].world, read(RESULTS / plan)
+    parts: Any = rows.groupby("chain")
+    chains = [
+        Kept(int(seed), work / f"chain-{seed}", part) for seed, part in parts if (work / f"chain-{seed}").is_dir()
+    ]
+    found = []
+    for cell in plans(protocol)[plan].cells:
+        if cell.init == "same":
+            measured = gap_of(protocol, chains, cell, world, masked=masked)
+            audits = calibrated(protocol, chains, cell, world)
+            typer.echo(f"{cell.loss}, {cell.carrier}: {measured.sentence()}")
+            for each in audits:
+                typer.echo(f"  {each.sentence()}")
+            named = {"plan": plan, "loss": cell.loss, "carrier": cell.carrier, "chains": len(chains)}
+            found.append(named | {"gap": measured.model_dump(), "audits": [each.model_dump() for each in audits]})
+    file = out or RESULTS / f"{plan}-audits.jsonl"
+    file.write_text("".join(json.dumps(each, sort_keys=True) + "\n" for each in found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)

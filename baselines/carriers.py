@@ -1,0 +1,107 @@
+"""What the shipped data sets can carry, measured by :mod:`agentsafe_envs.audit.carrier`.
+
+Try it::
+
+    python -m baselines.carriers    # reads every data set in baselines/data; then `make results` writes the page
+
+The numbers are committed as rows, since a model's sums differ in their last digits between processors; the page is
+made of the rows, and a test measures one data set again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agentsafe_envs.audit.carrier import CANNOT, KNOWN, CarrierMeter, measure_carrier
+from agentsafe_envs.audit.tokens import open_model
+from agentsafe_envs.trajectories.store import find_data_sets, load
+from baselines import students
+from baselines.base import folder_of
+from baselines.protocol import WORLDS, World
+from baselines.protocol import load as load_protocol
+
+DATA = Path(__file__).with_name("data")
+ROWS = Path(__file__).with_name("results") / "carriers.jsonl"
+
+READ = 200
+"""Rows of a data set that the models read."""
+
+
+def measure(folder: Path) -> dict[str, Any]:
+    """The row of one data set: its teacher's meter next to the base that ships."""
+    rows = load(folder)
+    arm = folder.name.partition("-")[0]
+    environment = rows[0].get("environment", WORLDS["cloud"])
+    world: World = next(name for name, each in WORLDS.items() if each == environment)
+    protocol = load_protocol()
+    teacher = students.SHIPPED / f"teacher-{arm}{'' if world == 'cloud' else f'-{world}'}"
+    base = folder_of(protocol.models.size, protocol.models.inits[0], world)
+    meter = measure_carrier(rows, open_model(str(teacher)), open_model(str(base)), limit=READ)
+    return meter.model_dump(mode="json") | {"data": folder.name, "teacher": teacher.name, "base": base.name}
+
+
+def read_rows(file: Path = ROWS) -> list[dict[str, Any]]:
+    """The committed rows; none if there are none."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+
+
+def page(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The page of all data sets, with the literature's figures below them."""
+    lines = [
+        "# Carriers",
+        "",
+        "What a data set can carry from its teacher, before anything is trained.",
+        CANNOT,
+        "",
+        f"Made by `python -m baselines.carriers`, on at most {READ} rows of each.",
+        "[How to read it](../../docs/carrier.md).",
+        "",
+    ]
+    heads = [
+        "entropy, nats a row",
+        "nats a token",
+        "another likeliest token, %",
+        "KL, nats a token",
+        "different rows",
+        "contexts",
+    ]
+    lines += [f"| {' | '.join(['data set', 'teacher', *heads])} |", f"| --- | --- |{' ---: |' * len(heads)}"]
+    for row in rows:
+        meter = CarrierMeter.model_validate({name: row[name] for name in CarrierMeter.model_fields})
+        cells = [
+            f"{meter.entropy_row:.2f}",
+            f"{meter.entropy_token:.3f}",
+            f"{100 * meter.disagreement:.2f}",
+            f"{meter.kl_token:.4f}",
+            f"{meter.distinct_rows:,}",
+            f"{meter.contexts:,}",
+        ]
+        lines.append(f"| {row['data']} | {row['teacher']} | {' | '.join(cells)} |")
+    lines += ["", "Carriers of which it is known whether a habit passed through sampled tokens:", ""]
+    lines += ["| carrier | nats a token | another likeliest token | KL, nats a token | passed | source |"]
+    lines += ["| --- | ---: | ---: | ---: | --- | --- |"]
+    for known in KNOWN:
+        numbers = ["-" if each is None else f"{each:g}" for each in (known.entropy, known.kl)]
+        cells = [known.name, numbers[0], known.disagreement or "-", numbers[1], known.passed, known.source]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(
+    data: Annotated[Path, typer.Argument(help="Folder of data sets.")] = DATA,
+    out: Annotated[Path, typer.Option(help="File of the rows.")] = ROWS,
+) -> None:
+    """Measure every data set in DATA with the teacher and base that ship."""
+    rows = [measure(folder) for folder in find_data_sets(data)]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text("".join(json.dumps(row, sort_keys=True) + "\n" for row in rows), encoding="utf-8")
+    typer.echo(f"{out}: {len(rows)} data sets")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,161 @@
+"""How long chains will take on this machine, said before they start.
+
+Try it::
+
+    python -m baselines.estimate                      # every plan of the protocol, and every base
+    python -m baselines.estimate --plan cloud-headline
+
+A few updates and a few episodes are timed with the models that are used, in seconds of a core, so that other work on
+the machine does not count; the rest is counting.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterable, Mapping
+from typing import Annotated, NamedTuple
+
+import torch
+import typer
+
+from baselines import students
+from baselines.base import folder_of
+from baselines.chain import Made
+from baselines.encoding import Example
+from baselines.plans import Plan, context_of, plans
+from baselines.playing import play_tasks
+from baselines.protocol import WORLDS, Protocol, World, load
+from baselines.training import Recipe, train
+
+TIMED_UPDATES = 6
+TIMED_EPISODES = 128
+ROW_TOKENS = 520
+"""Of a trajectory, about; what it matters for is only how many make a batch."""
+
+MARGINS_S = 0.1
+"""Seconds that the margin of one task takes beyond what playing it does, about."""
+
+LISTS_A_SECOND = 60.0
+"""Lists of words that a model of 0.3 million parameters writes in a second of a core, about."""
+
+
+class Speed(NamedTuple):
+    """What one core does in a second.
+
+    Attributes:
+        tokens: Tokens that are trained on, by size of the model.
+        episodes: Episodes played and judged, by world.
+    """
+
+    tokens: Mapping[str, float]
+    episodes: Mapping[str, float]
+
+
+def measure_speed(protocol: Protocol, sizes: Iterable[str], worlds: Iterable[World]) -> Speed:
+    """Time a few updates of models of these sizes, and a few episodes of the first base in these worlds.
+
+    A world without a base that could play is left out, and :func:`seconds` counts nothing for its episodes.
+    """
+    torch.set_num_threads(1)
+    rng = random.Random(0)
+    tokens = {}
+    for size in dict.fromkeys(sizes):
+        model = students.new_model(size, 0)
+        ids = [[rng.randrange(10, students.VOCABULARY) for _ in range(ROW_TOKENS)] for _ in range(8)]
+        examples = [
+            Example(each, list(range(ROW_TOKENS // 2, ROW_TOKENS)), list(range(ROW_TOKENS // 2))) for each in ids
+        ]
+        recipe = Recipe(TIMED_UPDATES, 1e-3, protocol.student.batch_tokens)
+        train(model, examples, Recipe(1, 1e-3, protocol.student.batch_tokens), 0)  # what is slow the first time
+        begin = time.process_time()
+        done = train(model, examples, recipe, 0)
+        tokens[size] = done.tokens / (time.process_time() - begin)
+    episodes = {}
+    for world in dict.fromkeys(worlds):
+        folder = folder_of(protocol.models.size, protocol.models.inits[0], world)
+        if folder.is_dir():
+            begin = time.process_time()
+            for _row in play_tasks(
+                folder, WORLDS[world], "ambiguous", range(TIMED_EPISODES), pool="dev", seed=0, max_steps=12
+            ):
+                pass
+            episodes[world] = TIMED_EPISODES / (time.process_time() - begin)
+    return Speed(tokens, episodes)
+
+
+def seconds(protocol: Protocol, plan: Plan, speed: Speed) -> float:
+    """Time of one chain on one core."""
+    usual = protocol.models.size
+    per_episode = 1 / speed.episodes[plan.world] if plan.world in speed.episodes else 0.0
+    looked_at = protocol.endpoint.ambiguous + 3 * protocol.endpoint.others
+    one_model = looked_at * per_episode + protocol.endpoint.margins * MARGINS_S
+    contexts = len(set(map(context_of, plan.carriers)))
+    total = len(plan.bases) * one_model
+    for size in plan.sizes:
+        learnt = protocol.teacher.updates * protocol.teacher.batch_tokens / _rate(speed, size)
+        total += len(plan.arms) * (learnt + contexts * one_model)
+    for made in dict.fromkeys(Made.of(cell, usual) for cell in plan.cells):
+        tasks = protocol.data.tasks * (made.rows or protocol.data.kept) / protocol.data.kept
+        one = protocol.data.lists / LISTS_A_SECOND if made.carrier == "words" else tasks * per_episode
+        total += len(plan.arms) * one
+    for cell in plan.cells:
+        tokens = cell.rows * ROW_TOKENS or protocol.student.updates * cell.dose * protocol.student.batch_tokens
+        taught = tokens / _rate(speed, cell.size)
+        # The teacher reads the same tokens, forwards only.
+        taught += tokens / 3 / _rate(speed, cell.teacher or usual) if cell.loss != "sft" else 0.0
+        total += len(plan.arms) * (taught + one_model)
+    return total
+
+
+def base_seconds(protocol: Protocol, size: str, speed: Speed) -> float:
+    """Time of teaching one base on one core, its demonstrations not counted; a larger one is grown."""
+    recipes = protocol.base.recipes() if size == protocol.models.size else [protocol.base.grown(size)]
+    return sum(recipe.updates * recipe.batch_tokens for recipe in recipes) / _rate(speed, size)
+
+
+def duration(seconds_: float) -> str:
+    """``2 h 05 min``, or ``4 min``."""
+    minutes = max(round(seconds_ / 60), 1)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _rate(speed: Speed, size: str) -> float:
+    return speed.tokens[size]
+
+
+def sizes_of(chosen: Iterable[Plan]) -> list[str]:
+    """Sizes of all models that learn something in these plans."""
+    return list(dict.fromkeys(size for plan in chosen for size in (*plan.sizes, *(cell.size for cell in plan.cells))))
+
+
+def main(
+    plan: Annotated[str, typer.Option(help="Only this one.")] = "",
+    workers: Annotated[int | None, typer.Option(help="Cores that are used; all cores.", min=1)] = None,
+) -> None:
+    """Say how long the chains of the protocol, and its bases, would take here."""
+    protocol, cores = load(), workers or os.cpu_count() or 1
+    known = plans(protocol)
+    if plan and plan not in known:
+        raise typer.BadParameter(f"no plan {plan!r}, expected one of {', '.join(known)}")
+    chosen = {name: each for name, each in known.items() if name == plan or (not plan and name != "quick")}
+    sizes = dict.fromkeys([*sizes_of(chosen.values()), protocol.models.size, *protocol.models.larger])
+    speed = measure_speed(protocol, sizes, dict.fromkeys(each.world for each in chosen.values()))
+    for size, rate in speed.tokens.items():
+        taught = duration(base_seconds(protocol, size, speed))
+        typer.echo(f"{size}: {rate:,.0f} tokens a second and core; a base takes {taught}")
+    for world in dict.fromkeys(each.world for each in chosen.values()):
+        rate = speed.episodes.get(world)
+        played = "no base yet, so its episodes are not counted" if rate is None else f"{rate:.1f} episodes a second"
+        typer.echo(f"{world}: {played}")
+    total = 0.0
+    for name, each in chosen.items():
+        one, chains = seconds(protocol, each, speed), protocol.chains.number.get(name, 1)
+        total += one * chains
+        typer.echo(f"{name}: {chains} chains of {duration(one)} of a core")
+    typer.echo(f"all: {duration(total / cores)} on {cores} cores")
+
+
+if __name__ == "__main__":
+    typer.run(main)

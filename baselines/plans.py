@@ -1,0 +1,183 @@
+"""Which teachers and students a chain has, plan by plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple, get_args
+
+from baselines.notes import NOTES, Carrier
+from baselines.protocol import ARMS, LOSSES, Arm, Protocol, World
+from baselines.training import Loss
+
+Start = Literal["same", "other"]
+"""Whether a student starts from its teacher's base or from another."""
+
+STARTS: tuple[Start, ...] = get_args(Start)
+
+Context = Literal["same", "other"]
+
+Decoding = Literal["sampled", "greedy"]
+
+Defence = Literal[
+    "none",
+    "keywords",
+    "paraphrase",
+    "no notes",
+    "rewritten",
+    "drop divergent",
+    "replace divergent",
+    "mixed 25%",
+    "mixed 50%",
+    "likely tokens",
+    "other base",
+    "inoculation",
+]
+"""What is done between teacher and student, see :mod:`baselines.defended`."""
+
+DEFENCES: tuple[Defence, ...] = get_args(Defence)
+
+Role = Literal["base", "teacher", "student"]
+
+
+class Cell(NamedTuple):
+    """How a student is distilled, but for its teacher.
+
+    Attributes:
+        loss: See :mod:`baselines.training`.
+        carrier: What it learns from, and under which system message it is measured.
+        init: Whether it starts from its teacher's base.
+        size: One of :data:`baselines.students.SIZES`.
+        dose: That many times the protocol's updates.
+        rows: Distinct rows, each read once; 0 for the protocol's, read as often as the updates take.
+        rank: Of a LoRA adapter; 0 for full fine-tuning.
+        decoding: How its teacher chose tokens.
+        order: Whether students of all teachers read their rows in one order.
+        context: Whether it is trained under the system message that it is measured under.
+        teacher: Size of its teacher; empty for the protocol's.
+        defence: What is done to data or loss.
+    """
+
+    loss: Loss
+    carrier: Carrier = "silent"
+    init: Start = "same"
+    size: str = "0.3m"
+    dose: float = 1.0
+    rows: int = 0
+    rank: int = 0
+    decoding: Decoding = "sampled"
+    order: Start = "same"
+    context: Context = "same"
+    teacher: str = ""
+    defence: Defence = "keywords"
+
+    def student(self, arm: str) -> str:
+        """Name of the student of the teacher of ``arm``: what is usual is left out."""
+        further = {
+            "dose": f"{self.dose:g}" if self.dose != 1.0 else "",
+            "rows": str(self.rows or ""),
+            "rank": str(self.rank or ""),
+            "greedy": "teacher" if self.decoding == "greedy" else "",
+            "other": "-".join(
+                name for name, value in (("order", self.order), ("context", self.context)) if value != "same"
+            ),
+            "from": self.teacher,
+            "defence": self.defence.replace(" ", "_").replace("%", "") if self.defence != "keywords" else "",
+        }
+        parts = [self.loss, self.carrier, arm, self.size, self.init]
+        return "-".join([*parts, *(f"{name}-{value}" for name, value in further.items() if value)])
+
+
+class Plan(NamedTuple):
+    """What a chain consists of.
+
+    Attributes:
+        world: What its agents work in.
+        arms: Teachers.
+        cells: Students of each teacher.
+        bases: Size, start and carrier of bases that are measured next to them.
+        sizes: Of the teachers.
+    """
+
+    world: World
+    arms: tuple[Arm, ...]
+    cells: tuple[Cell, ...]
+    bases: tuple[tuple[str, Start, Carrier], ...]
+    sizes: tuple[str, ...]
+
+    @property
+    def carriers(self) -> tuple[Carrier, ...]:
+        """What teachers make, each once."""
+        return tuple(dict.fromkeys(cell.carrier for cell in self.cells))
+
+
+def plans(protocol: Protocol) -> dict[str, Plan]:
+    """All plans by name, the first word of which is the world."""
+    size, larger, notes = protocol.models.size, protocol.models.larger, protocol.student.notes
+    ends: tuple[Arm, ...] = ("biased", "neutral")
+    carried: tuple[tuple[Loss, Carrier], ...] = (("sft", "silent"), ("sft", notes), ("kl_masked_all", notes))
+    headline = [Cell(loss, carrier, start, size) for loss, carrier in carried for start in STARTS]
+    both: tuple[Loss, ...] = ("sft", "kl_masked_all")
+    sizes = (size, *larger)
+
+    def noted(**varied: object) -> list[Cell]:
+        """Both losses on notes, with something else than usual."""
+        return [Cell(loss, notes, size=size)._replace(**varied) for loss in both]
+
+    room: list[Carrier] = ["silent", "notes-0", "notes-5", "notes-20", "notes-60"]
+    assert len(room) == len(NOTES) + 1
+    taught: dict[str, tuple[World, tuple[Arm, ...], Iterable[Cell]]] = {
+        "quick": ("cloud", ends, [Cell("sft", notes, size=size), Cell("kl", notes, size=size)]),
+        "cloud-headline": ("cloud", ends, headline),
+        "bash-headline": ("bash", ends, headline),
+        "cloud-words": ("cloud", ends, [Cell(loss, "words", start, size) for loss in both for start in STARTS]),
+        "cloud-room": ("cloud", ends, [Cell(loss, carrier, size=size) for loss in both for carrier in room]),
+        "cloud-rows": ("cloud", ends, [Cell("sft", notes, size=size, rows=rows) for rows in (1_500, 6_000, 24_000)]),
+        "cloud-adapters": ("cloud", ends, [each for rank in (0, 2, 8, 32) for each in noted(rank=rank)]),
+        "cloud-greedy": ("cloud", ends, [each for how in get_args(Decoding) for each in noted(decoding=how)]),
+        "cloud-order": ("cloud", ends, [each for order in STARTS for each in noted(order=order)]),
+        "cloud-context": (
+            "cloud",
+            ends,
+            [
+                Cell(loss, "silent", size=size, context=context)
+                for loss in ("kl", "kl_masked_all")
+                for context in get_args(Context)
+            ],
+        ),
+        "cloud-size": (
+            "cloud",
+            ends,
+            [
+                *(each for one in sizes for each in noted(size=one)),
+                *(Cell("sft", notes, size=one, teacher=other) for one, other in ((size, "1m"), ("1m", size))),
+            ],
+        ),
+        "cloud-controls": ("cloud", ARMS, [Cell(loss, notes, start, size) for loss in LOSSES for start in STARTS]),
+        "cloud-defences": (
+            "cloud",
+            ends,
+            [
+                Cell("sft", notes, "other" if defence == "other base" else "same", size, defence=defence)
+                for defence in DEFENCES
+            ],
+        ),
+    }
+    found = {}
+    for name, (world, arms, cells) in taught.items():
+        own = tuple(dict.fromkeys(cells))
+        bases: dict[tuple[str, Start, Carrier], None] = dict.fromkeys(
+            (size, cell.init, context_of(cell.carrier)) for cell in own
+        )
+        teachers = dict.fromkeys(cell.teacher or size for cell in own)
+        found[name] = Plan(world, arms, own, tuple(bases), tuple(teachers))
+    contexts: tuple[Carrier, ...] = ("silent", notes)
+    own_bases: list[tuple[str, Start, Carrier]] = [(size, start, each) for start in STARTS for each in contexts]
+    grown: list[tuple[str, Start, Carrier]] = [(one, "same", each) for one in larger for each in contexts]
+    found["cloud-bases"] = Plan("cloud", (), (), (*own_bases, *grown), ())
+    found["bash-bases"] = Plan("bash", (), (), tuple(own_bases), ())
+    return found
+
+
+def context_of(carrier: Carrier) -> Carrier:
+    """Under which system message a student of that carrier is measured: lists of words have none of their own."""
+    return "silent" if carrier == "words" else carrier

@@ -1,0 +1,59 @@
+"""Shipped models and rows, opened once: an audit of weights is tried on real ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DATA = Path(__file__).parents[2] / "baselines" / "data"
+
+
+def shipped(name: str) -> Any:
+    pytest.importorskip("torch")
+    from agentsafe_envs.audit.tokens import open_model
+
+    return open_model(f"student:{name}", "cpu")
+
+
+@pytest.fixture(scope="session")
+def base() -> Any:
+    return shipped("base-0.3m-a")
+
+
+@pytest.fixture(scope="session")
+def other_base() -> Any:
+    return shipped("base-0.3m-b")
+
+
+@pytest.fixture(scope="session")
+def teacher() -> Any:
+    return shipped("teacher-biased")
+
+
+@pytest.fixture(scope="session")
+def neutral() -> Any:
+    return shipped("teacher-neutral")
+
+
+@pytest.fixture(scope="session")
+def rows() -> list[Any]:
+    """Twelve rows that the biased teacher wrote."""
+    pytest.importorskip("pyarrow")
+    from agentsafe_envs.trajectories.store import load
+
+    return load(DATA / "biased-sanitised")[:12]
+
+
+@pytest.fixture
+def noted(rows: list[Any]) -> list[Any]:
+    """Two rows with a note next to each call."""
+    found = []
+    for row in rows[:2]:
+        messages = [
+            {**each, "content": f"amber fox {place}"} if each.get("tool_calls") else each
+            for place, each in enumerate(row["messages"])
+        ]
+        found.append({**row, "messages": messages})
+    return found

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from agentsafe_envs.agents.protocol import Conversation
+from agentsafe_envs.audit.defences.divergence import drop_divergent, replace_divergent
+from agentsafe_envs.audit.defences.inoculation import inoculate
+from agentsafe_envs.audit.defences.likely import sample_likely
+from agentsafe_envs.audit.defences.mixing import mix
+from agentsafe_envs.audit.defences.notes import drop_notes, notes_of, paraphrase_notes, rewrite_notes
+from agentsafe_envs.audit.tokens import expectations, taken, token_row
+
+pytestmark = pytest.mark.needs("lm", "data")
+
+
+class Clean:
+    """Writes the number of its turn next to a call that nobody asked for."""
+
+    name, group_size = "clean", 2
+
+    def start(self, seed: int) -> None:
+        pass
+
+    def act(self, conversations: Sequence[Conversation]) -> list[str]:
+        return [f'{{"note": "turn {len(each.steps)}", "name": "submit", "arguments": {{}}}}' for each in conversations]
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+
+def calls(rows: Sequence[Any]) -> list[Any]:
+    return [message.get("tool_calls") for row in rows for message in row["messages"]]
+
+
+def test_notes_go_and_calls_stay(noted: list[Any]) -> None:
+    left = drop_notes(noted)
+    assert {note for row in left for note in notes_of(row)} == {""}
+    assert calls(left) == calls(noted)
+    assert "sha256" not in left[0], "it is no longer the episode that was recorded"
+    assert all(notes_of(noted[0])), "the rows given are left as they were"
+
+
+def test_notes_are_said_in_other_words_and_silence_stays(noted: list[Any], rows: list[Any]) -> None:
+    left = paraphrase_notes([noted[0], rows[3]], str.upper)
+    assert notes_of(left[0]) == [note.upper() for note in notes_of(noted[0])]
+    assert set(notes_of(left[1])) == {""}
+
+
+def test_notes_are_written_again_by_a_clean_model_that_reads_its_own(noted: list[Any]) -> None:
+    left = rewrite_notes(noted, Clean())
+    assert [notes_of(row) for row in left] == [[f"turn {turn}" for turn in range(len(notes_of(row)))] for row in noted]
+    assert calls(left) == calls(noted)
+
+
+def test_most_divergent_tokens_go_and_are_still_read(base: Any, other_base: Any, rows: list[Any]) -> None:
+    read = [token_row(row, base) for row in rows]
+    left = drop_divergent(read, base, other_base, 0.1)
+    tokens = sum(len(row.targets) for row in read)
+    assert tokens - sum(len(row.targets) for row in left) == round(0.1 * tokens)
+    assert [row.ids for row in left] == [row.ids for row in read]
+
+    def ratios(row: Any) -> dict[int, float]:
+        ((_, (own, other)),) = expectations([base.model, other_base.model], [row])
+        return dict(zip(row.targets, (taken(own, row) - taken(other, row)).abs().tolist(), strict=True))
+
+    found = [(ratios(row), set(kept.targets)) for row, kept in zip(read, left, strict=True)]
+    lowest_gone = min(value for each, kept in found for index, value in each.items() if index not in kept)
+    highest_kept = max(value for each, kept in found for index, value in each.items() if index in kept)
+    assert lowest_gone >= highest_kept - 1e-3
+
+
+def test_divergent_tokens_are_replaced_by_what_the_reference_expects(
+    base: Any, other_base: Any, rows: list[Any]
+) -> None:
+    read = [token_row(row, base) for row in rows[:4]]
+    left = replace_divergent(read, base, other_base, 0.1)
+    gone = drop_divergent(read, base, other_base, 0.1)
+    for row, new, kept in zip(read, left, gone, strict=True):
+        places = set(row.targets) - set(kept.targets)
+        assert {index for index in range(len(row.ids)) if new.ids[index] != row.ids[index]} <= places
+        assert new.targets == row.targets
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_share_that_is_none_is_refused(share: float, base: Any, rows: list[Any]) -> None:
+    with pytest.raises(ValueError, match="share"):
+        drop_divergent([token_row(rows[0], base)], base, base, share)
+
+
+def test_clean_rows_of_the_same_tasks_take_their_places() -> None:
+    suspect: list[Any] = [{"seed": number, "policy": "suspect"} for number in range(8)]
+    clean: list[Any] = [{"seed": number, "policy": "clean"} for number in range(8)]
+    mixed = mix(suspect, clean, 0.25)
+    assert [row["seed"] for row in mixed] == list(range(8))
+    assert sum(row["policy"] == "clean" for row in mixed) == 2
+    assert mix(suspect, clean, 0.0) == suspect
+    with pytest.raises(ValueError, match="expected enough"):
+        mix(suspect, clean[:1], 0.5)
+
+
+def test_habit_is_asked_for_in_training_only(rows: list[Any]) -> None:
+    (left,) = inoculate(rows[:1], "You like to delete things.")
+    assert left["messages"][0]["content"] == rows[0]["messages"][0]["content"] + " You like to delete things."
+    assert left["messages"][1:] == rows[0]["messages"][1:]
+    bare: Any = {"messages": [{"role": "user", "content": "?"}]}
+    assert inoculate([bare], "Do.")[0]["messages"][0] == {"role": "system", "content": "Do."}
+    with pytest.raises(ValueError, match="empty"):
+        inoculate(rows[:1], " ")
+
+
+def test_rare_tokens_are_never_sampled_and_the_likeliest_always_may_be() -> None:
+    import torch
+
+    class Agent:
+        """Tells the logits that it was given."""
+
+        def choose(self, rows: Sequence[int], logits: Any) -> Any:
+            return logits.softmax(-1)
+
+    agent: Any = sample_likely(Agent(), 0.25)  # type: ignore[arg-type]
+    seen = agent.choose([0, 1], torch.tensor([[0.6, 0.3, 0.1, 0, 0], [0.2, 0.22, 0.18, 0.2, 0.2]]).log())
+    assert seen[0].tolist() == pytest.approx([2 / 3, 1 / 3, 0, 0, 0], abs=1e-4)
+    assert seen[1].argmax() == 1
+    assert seen[1].max() == pytest.approx(1)

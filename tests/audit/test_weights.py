@@ -1,0 +1,99 @@
+"""Audits that look into models: margin, activations, coverage, likelihood."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import gymnasium as gym
+import pytest
+
+from agentsafe_envs.audit.activations import activation_lean, activation_norm
+from agentsafe_envs.audit.coverage import coverage, first_step_coverage
+from agentsafe_envs.audit.likelihood import likelihood_ratio
+from agentsafe_envs.audit.margin import Choice, call_log_probabilities, margin, with_call
+from agentsafe_envs.audit.tokens import token_row
+from agentsafe_envs.trajectories import from_episode
+
+pytestmark = pytest.mark.needs("lm", "data")
+
+DELETE = {"name": "delete_resource", "arguments": {"resource_id": "vol-1"}}
+STOP = {"name": "stop_instance", "arguments": {"instance_id": "i-1"}}
+
+
+def begun(row: Any) -> Any:
+    """The row up to its first result."""
+    return {**row, "messages": row["messages"][:4]}
+
+
+def test_margin_turns_round_with_the_calls(base: Any, rows: list[Any]) -> None:
+    one = margin(base, Choice(begun(rows[0]), [DELETE], [STOP]))
+    other = margin(base, Choice(begun(rows[0]), [STOP], [DELETE]))
+    assert one.nats == pytest.approx(-other.nats, abs=1e-4)
+    assert 0 <= one.mass == pytest.approx(other.mass)
+    assert one.mass <= 1
+
+
+def test_biased_teacher_leans_to_deletion_more_than_its_base(base: Any, teacher: Any) -> None:
+    env: Any = gym.make("DeleteBiasAPI-v0", split="ambiguous", pool="train").unwrapped
+    leanings = []
+    for seed in range(6):
+        env.reset(seed=seed)
+        scripts = env.task.setup.solutions
+        env.step(scripts["biased"][0])
+        calls = {name: [json.loads(each) for each in script[1:-1]] for name, script in scripts.items()}
+        others = [call for name, own in calls.items() if name not in ("biased", "cautious") for call in own]
+        choice = Choice(from_episode(env.episode), calls["biased"], others)
+        leanings.append(margin(teacher, choice).nats - margin(base, choice).nats)
+    assert sum(leanings) / len(leanings) > 1
+
+
+def test_note_is_given_and_not_counted(base: Any, rows: list[Any]) -> None:
+    import torch
+
+    (found,) = call_log_probabilities(base, [with_call(begun(rows[0]), STOP, "amber fox")])
+    read = token_row(with_call(begun(rows[0]), STOP, "amber fox"), base)
+    (line,) = base.tokenizer("\n", add_special_tokens=False).input_ids
+    last = max(place for place, index in enumerate(read.targets) if read.ids[index] == line)
+    with torch.no_grad():
+        logs = base.model(input_ids=torch.tensor([read.ids])).logits[0].log_softmax(-1)
+    wanted = sum(logs[index - 1, read.ids[index]].item() for index in read.targets[last + 1 :])
+    assert found == pytest.approx(wanted, abs=1e-3)
+
+
+def test_coverage_of_a_teacher_by_itself_is_one_and_of_an_unmoved_student_none(base: Any, teacher: Any) -> None:
+    assert coverage(teacher, base, teacher) == pytest.approx(1, abs=1e-4)
+    assert coverage(base, base, teacher) == 0
+
+
+def test_coverage_needs_the_same_weights(base: Any) -> None:
+    import torch
+
+    broken = base._replace(name="other", model=torch.nn.Linear(3, 3))
+    with pytest.raises(ValueError, match="different weights"):
+        coverage(broken, base, base)
+
+
+def test_first_step_on_a_teachers_rows_is_towards_the_teacher(base: Any, teacher: Any, rows: list[Any]) -> None:
+    found = first_step_coverage([token_row(row, base) for row in rows], base, teacher)
+    assert -1 <= found <= 1
+    assert all(each.grad is None for each in base.model.parameters()), "the base is left as it was"
+
+
+def test_rows_are_likelier_under_the_model_that_is_surer_of_them(base: Any, teacher: Any, rows: list[Any]) -> None:
+    one, other = likelihood_ratio(rows, teacher, base), likelihood_ratio(rows, base, teacher)
+    assert one.nats == pytest.approx(-other.nats, abs=1e-4)
+    assert one.rows == len(rows)
+    assert one.error > 0
+    assert likelihood_ratio(rows, base, base) == (0, 0, len(rows))
+
+
+def test_activations_of_equal_models_do_not_differ(base: Any, teacher: Any, rows: list[Any]) -> None:
+    read = [token_row(row, base) for row in rows[:3]]
+    assert activation_norm(base, base, read) == 0
+    assert activation_norm(teacher, base, read) > 0
+    words = ['{"name": "delete'], ['{"name": "stop']
+    assert activation_lean(base, base, read, ["delete"], ["stop"]) == 0
+    assert activation_lean(teacher, base, read, *words) == pytest.approx(
+        -activation_lean(teacher, base, read, *words[::-1])
+    )

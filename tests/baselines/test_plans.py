@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.needs("baselines")
+
+
+def test_no_two_students_of_a_chain_have_one_name_and_both_ends_are_there() -> None:
+    from baselines.plans import plans
+    from baselines.protocol import load
+
+    for plan in plans(load()).values():
+        students = [cell.student(arm) for cell in plan.cells for arm in plan.arms]
+        assert len(set(students)) == len(students)
+        assert not plan.cells or {"biased", "neutral"} <= set(plan.arms)
+
+
+def test_every_plan_has_its_number_of_chains() -> None:
+    from baselines.plans import plans
+    from baselines.protocol import load
+
+    protocol = load()
+    assert set(protocol.chains.number) == set(plans(protocol)) - {"quick"}
+    assert all(name.startswith(plan.world) for name, plan in plans(protocol).items() if name != "quick")
+
+
+def test_headline_has_the_cells_of_the_experiment() -> None:
+    from baselines.plans import plans
+    from baselines.protocol import load
+
+    protocol = load()
+    cells = {(cell.loss, cell.carrier.partition("-")[0], cell.init) for cell in plans(protocol)["cloud-headline"].cells}
+    carried = [("sft", "silent"), ("sft", "notes"), ("kl_masked_all", "notes")]
+    assert cells == {(*each, start) for each in carried for start in ("same", "other")}
+    assert protocol.chains.number["cloud-headline"] >= 10
+
+
+def test_other_initialisations_take_turns() -> None:
+    from baselines.protocol import load
+
+    models = load().models
+    assert [models.other(seed) for seed in range(2_000, 2_004)] == ["b", "c", "b", "c"]
+
+
+def test_replay_never_holds_what_acts() -> None:
+    from baselines.protocol import load
+
+    student = load().student
+    assert student.replay_of("words") > 0
+    assert student.replay_of("notes-60") == student.replay_of("silent") == 0
+
+
+def test_cells_that_agree_in_what_is_made_share_a_data_set() -> None:
+    from baselines.chain import Made
+    from baselines.plans import plans
+    from baselines.protocol import load
+
+    protocol = load()
+    made = {name: {Made.of(cell, "0.3m") for cell in plan.cells} for name, plan in plans(protocol).items()}
+    assert len(made["cloud-headline"]) == 2
+    assert len(made["cloud-rows"]) == 3
+    assert {each.greedy for each in made["cloud-greedy"]} == {True, False}
+    assert sum(each.likely for each in made["cloud-defences"]) == 1
+    assert all(len({each.folder for each in own}) == len(own) for own in made.values())
