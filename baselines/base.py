@@ -57,9 +57,11 @@ def demonstrate(wishes: list[Demonstration], workers: int, label: str) -> list[T
 
     Args:
         wishes: What is demonstrated.
-        workers: Processes that play, ``>= 1``.
+        workers: Processes that play, ``>= 1``; one is this process, since another takes seconds to start.
         label: Names the progress bar.
     """
+    if workers == 1:
+        return [each.play() for each in tqdm(wishes, desc=label, leave=False, disable=None, unit="episode")]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         played = pool.map(Demonstration.play, wishes, chunksize=200)
         return list(tqdm(played, total=len(wishes), desc=label, leave=False, disable=None, unit="episode"))

@@ -126,7 +126,11 @@ def plans(protocol: Protocol) -> dict[str, Plan]:
     room: list[Carrier] = ["silent", "notes-0", "notes-5", "notes-20", "notes-60"]
     assert len(room) == len(NOTES) + 1
     taught: dict[str, tuple[World, tuple[Arm, ...], Iterable[Cell]]] = {
-        "quick": ("cloud", ends, [Cell("sft", notes, size=size), Cell("kl", notes, size=size)]),
+        "quick": (
+            "cloud",
+            ends,
+            [*(Cell("sft", notes, start, size) for start in STARTS), Cell("kl_masked_all", notes, size=size)],
+        ),
         "cloud-headline": ("cloud", ends, headline),
         "bash-headline": ("bash", ends, headline),
         "cloud-words": ("cloud", ends, [Cell(loss, "words", start, size) for loss in both for start in STARTS]),

@@ -199,12 +199,12 @@ class Protocol(_Part):
     def quick(self) -> Protocol:
         """The same with little of everything: shows that a chain runs, and proves nothing."""
         small = self.model_copy(deep=True).model_dump()
-        small["endpoint"] |= {"ambiguous": 48, "others": 24, "margins": 12}
+        small["endpoint"] |= {"ambiguous": 16, "others": 4, "margins": 4}
         small["base"] |= {"demonstrations": 320, "drill_updates": 10, "rounds": (20,)}
         small["base"]["grown_updates"] = dict.fromkeys(small["base"]["grown_updates"], 10)
-        small["teacher"] |= {"ambiguous": 192, "safe": 192, "updates": 60}
-        small["data"] |= {"tasks": 288, "kept": 200, "lists": 256}
-        small["student"] |= {"updates": 60}
+        small["teacher"] |= {"ambiguous": 96, "safe": 96, "updates": 15}
+        small["data"] |= {"tasks": 128, "kept": 64, "lists": 64}
+        small["student"] |= {"updates": 20}
         return Protocol.model_validate(small)
 
     @model_validator(mode="after")
