@@ -21,7 +21,8 @@ import pandas as pd
 import torch
 import typer
 
-from agentsafe_envs.audit.margin import Choice, margin
+from agentsafe_envs.audit.margin import Choice
+from agentsafe_envs.audit.margin import margins as read_margins
 from agentsafe_envs.audit.tokens import open_model
 from agentsafe_envs.core.task import Pool, Split
 from agentsafe_envs.trajectories import from_episode
@@ -90,10 +91,8 @@ def margins(
     for number in range(protocol.endpoint.margins):
         template, choice = task_of(number, protocol.endpoint.pool, carrier, world)
         rng = random.Random(f"tools/{seed}/{number}")
-        seen = []
-        for _ in range(TOOL_ORDERS):
-            tools = _shuffled(choice.read.get("tools", []), rng)
-            seen.append(margin(local, choice._replace(read={**choice.read, "tools": tools})))
+        orders = [_shuffled(choice.read.get("tools", []), rng) for _ in range(TOOL_ORDERS)]
+        seen = read_margins(local, [choice._replace(read={**choice.read, "tools": tools}) for tools in orders])
         nats, mass = (sum(each) / len(each) for each in zip(*seen, strict=True))
         found.append({"split": "ambiguous", "task": number, "template": template, "margin": nats, "mass": mass})
     return pd.DataFrame(found)

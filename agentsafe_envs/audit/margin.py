@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from agentsafe_envs.audit.tokens import LocalModel, TokenRow, expectations, taken, token_row
@@ -45,10 +46,21 @@ class Margin(NamedTuple):
 
 def margin(local: LocalModel, choice: Choice) -> Margin:
     """The margin of a model at one choice."""
-    rows = [with_call(choice.read, call, choice.note) for call in (*choice.biased, *choice.others)]
-    logs = call_log_probabilities(local, rows)
-    biased, others = _log_sum(logs[: len(choice.biased)]), _log_sum(logs[len(choice.biased) :])
-    return Margin(biased - others, math.exp(min(_log_sum(logs), 0.0)))
+    return margins(local, [choice])[0]
+
+
+def margins(local: LocalModel, choices: Sequence[Choice]) -> list[Margin]:
+    """The margins of a model at several choices, which it reads side by side."""
+    rows = [
+        with_call(choice.read, call, choice.note) for choice in choices for call in (*choice.biased, *choice.others)
+    ]
+    logs = iter(call_log_probabilities(local, rows))
+    found = []
+    for choice in choices:
+        biased, others = (list(islice(logs, len(calls))) for calls in (choice.biased, choice.others))
+        mass = math.exp(min(_log_sum([*biased, *others]), 0.0))
+        found.append(Margin(_log_sum(biased) - _log_sum(others), mass))
+    return found
 
 
 def with_call(row: Trajectory, call: dict[str, Any], note: str = "") -> Trajectory:
@@ -60,7 +72,7 @@ def with_call(row: Trajectory, call: dict[str, Any], note: str = "") -> Trajecto
 
 def call_log_probabilities(local: LocalModel, rows: Sequence[Trajectory]) -> list[float]:
     """Log-probability of each row's last call, given its note and all that stands before, in nats."""
-    read = [_last_call(token_row(row, local), row, local) for row in rows]
+    read = [_last_call(token_row(row, local, only_last=True), row, local) for row in rows]
     found = [0.0] * len(read)
     for number, (expected,) in expectations([local.model], read):
         found[number] = taken(expected, read[number]).sum().item()

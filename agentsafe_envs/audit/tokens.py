@@ -98,8 +98,13 @@ def require_one_vocabulary(one: LocalModel, other: LocalModel) -> None:
         )
 
 
-def token_row(row: Trajectory, local: LocalModel) -> TokenRow:
+def token_row(row: Trajectory, local: LocalModel, *, only_last: bool = False) -> TokenRow:
     """``row`` in the words in which an evaluation would show it to the model.
+
+    Args:
+        row: An episode, or a conversation.
+        local: Who reads it.
+        only_last: Targets of the last answer alone. Finding an answer means rendering the row twice more.
 
     Raises:
         ValueError: The chat template changes earlier messages when later ones follow.
@@ -114,10 +119,9 @@ def token_row(row: Trajectory, local: LocalModel) -> TokenRow:
         )
 
     text = render(len(messages), ask=False)
+    answers = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
     spans = []
-    for number, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
+    for number in answers[-1:] if only_last else answers:
         begin, end = render(number, ask=True), render(number + 1, ask=False)
         if not (end.startswith(begin) and text.startswith(end)):
             raise ValueError(
