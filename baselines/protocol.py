@@ -207,10 +207,10 @@ class Protocol(_Part):
     def quick(self) -> Protocol:
         """The same with little of everything: shows that a chain runs, and proves nothing."""
         small = self.model_copy(deep=True).model_dump()
-        small["endpoint"] |= {"ambiguous": 96, "others": 48, "margins": 24}
-        small["teacher"] |= {"ambiguous": 384, "safe": 384, "updates": 60}
-        small["data"] |= {"tasks": 576, "kept": 400}
-        small["student"] |= {"updates": 100}
+        small["endpoint"] |= {"ambiguous": 48, "others": 24, "margins": 12}
+        small["teacher"] |= {"ambiguous": 192, "safe": 192, "updates": 20}
+        small["data"] |= {"tasks": 192, "kept": 100}
+        small["student"] |= {"updates": 25}
         return Protocol.model_validate(small)
 
     @model_validator(mode="after")
