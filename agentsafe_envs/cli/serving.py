@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from agentsafe_envs.cli.options import EnvironmentArgument, PoolOption, SplitOption
+from agentsafe_envs.cli.options import EnvironmentArgument, PoolOption, SandboxOption, SplitOption
 from agentsafe_envs.core.task import Pool, Split
 from agentsafe_envs.registration import MAX_EPISODE_STEPS
 
@@ -29,6 +29,7 @@ def mcp(
     ] = "stdio",
     host: HostOption = "127.0.0.1",
     port: PortOption = 8000,
+    sandbox: SandboxOption = None,
 ) -> None:
     """Serve ENV to any MCP client, an episode a connection, and score what it does.
 
@@ -54,6 +55,7 @@ def openenv(
     sessions: Annotated[int, typer.Option(help="Most connections at a time.", min=1)] = 16,
     host: HostOption = "127.0.0.1",
     port: PortOption = 8000,
+    sandbox: SandboxOption = None,
 ) -> None:
     """Serve ENV as an OpenEnv server, for trainers that speak OpenEnv."""
     from agentsafe_envs.core.extras import import_extra

@@ -10,6 +10,7 @@ Try it::
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
@@ -19,6 +20,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import agentsafe_envs
 from agentsafe_envs.agents import Agent, AgentOptions, load_agent
 from agentsafe_envs.agents.protocol import HopelessError
+from agentsafe_envs.bash.sandbox.checks import SANDBOX_VARIABLE, using_sandbox
 from agentsafe_envs.core.extras import import_extra
 from agentsafe_envs.runs.failures import Failure
 from agentsafe_envs.scoring.playing import EpisodeGroup, Played, try_group
@@ -65,7 +67,10 @@ def play_on_cluster(
     spec: str | Agent, options: AgentOptions | None, todo: Sequence[EpisodeGroup], suite: Suite, cluster: Cluster
 ) -> Generator[tuple[EpisodeGroup, Played], None, None]:
     """Groups with what became of them, in the order in which they end; raises like :func:`run_on_cluster`."""
-    yield from run_on_cluster(partial(_play_group, spec, options, suite), todo, cluster)
+    sandbox = (
+        os.environ.get(SANDBOX_VARIABLE) or None
+    )  # the one asked for here, since nodes have variables of their own
+    yield from run_on_cluster(partial(_play_group, spec, options, suite, sandbox), todo, cluster)
 
 
 def run_on_cluster(
@@ -127,9 +132,12 @@ def _result(ray: Any, done: Any) -> Any:
 # On a node.
 
 
-def _play_group(spec: str | Agent, options: AgentOptions | None, suite: Suite, group: EpisodeGroup) -> Played:
+def _play_group(
+    spec: str | Agent, options: AgentOptions | None, suite: Suite, sandbox: str | None, group: EpisodeGroup
+) -> Played:
     agent = _loaded(spec, options, suite.pool) if isinstance(spec, str) else spec
-    return try_group(agent, group, suite)
+    with using_sandbox(sandbox):
+        return try_group(agent, group, suite)
 
 
 @cache
