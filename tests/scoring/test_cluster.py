@@ -19,17 +19,29 @@ from agentsafe_envs.scoring.suites import Suite, choose
 SUITE = choose("standard", environments=["DeleteBiasAPI-v0"], split="ambiguous", episodes=24)
 
 AGENT = """
-import os, time
+import os, pathlib, time
+
+FOLDER = pathlib.Path(os.environ["NOTES"])
 
 def make():
     def choose(conversation):
         if not conversation.steps:
-            with open(os.environ["BEGUN"], "a") as begun:
+            with open(FOLDER / "begun", "a") as begun:
                 begun.write(conversation.instruction.split(chr(10))[0] + chr(10))
+            wait_for_the_end_of_this_node()
             return {"name": "list_resources", "arguments": {"kind": "volume"}}
-        time.sleep(0.2)
         return {"name": "submit", "arguments": {}}
     return choose
+
+def wait_for_the_end_of_this_node():
+    try:
+        doomed = open(FOLDER / "doomed", "x")
+    except FileExistsError:
+        return
+    import ray
+    with doomed:
+        doomed.write(ray.get_runtime_context().get_node_id())
+    time.sleep(3600)
 """
 
 
@@ -42,15 +54,15 @@ def test_options_of_a_cluster_need_one() -> None:
 
 @pytest.fixture
 def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head and two more raylets, each with one core, in processes of their own."""
+    """A head without cores and two more raylets with one each, in processes of their own."""
     from ray.cluster_utils import Cluster as Raylets
 
     (tmp_path / "slow_agent.py").write_text(AGENT)
-    monkeypatch.setenv("BEGUN", str(tmp_path / "begun"))
+    monkeypatch.setenv("NOTES", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", ""))))
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    raylets = Raylets(initialize_head=True, head_node_args={"num_cpus": 1})
+    raylets = Raylets(initialize_head=True, head_node_args={"num_cpus": 0})
     raylets.add_node(num_cpus=1)
     raylets.add_node(num_cpus=1)
     raylets.wait_for_nodes()
@@ -62,11 +74,11 @@ def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.mark.needs("ray")
 def test_a_run_with_a_lost_node_becomes_the_bytes_of_a_local_run(machines: Any, tmp_path: Path) -> None:
     cluster = Cluster(machines.address)
-    lost = iter(list(machines.worker_nodes)[:1])
+    alive = {node.node_id: node for node in machines.worker_nodes}
 
     def kill_half_way(done: int, planned: int) -> None:
-        if done >= planned // 2 and (node := next(lost, None)):
-            machines.remove_node(node, allow_graceful=False)
+        if done >= planned // 2 and len(alive) == 2:  # the node that plays the first episode waits for this
+            machines.remove_node(alive.pop((tmp_path / "doomed").read_text()), allow_graceful=False)
 
     spread, local = tmp_path / "spread", tmp_path / "local"
     first = play_suite("python:slow_agent:make", SUITE, spread, cluster=cluster, on_progress=kill_half_way)
