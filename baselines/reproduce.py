@@ -5,6 +5,7 @@ Try it::
     python -m baselines.reproduce --tier tiny                    # all of the protocol; goes on where it stopped
     python -m baselines.reproduce --tier tiny --plan headline    # ten chains, an hour on two cores
     python -m baselines.reproduce --tier tiny --quick            # one small chain from the shipped bases, in minutes
+    python -m baselines.reproduce --tier tiny --executor ray --address auto   # chains spread over a Ray cluster
 
 A finished chain is one parquet file in ``baselines/results``, with one row an episode, or a task where margins are
 read. ``make results`` makes every table and figure from those files.
@@ -13,8 +14,9 @@ read. ``make results`` makes every table and figure from those files.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +27,8 @@ import torch
 import typer
 from tqdm.auto import tqdm
 
+from agentsafe_envs.runs.failures import Failure
+from agentsafe_envs.scoring.cluster import Cluster, chosen_cluster, run_on_cluster
 from baselines import students
 from baselines.base import folder_of
 from baselines.contrasts import read
@@ -166,18 +170,20 @@ def _replay(protocol: Protocol) -> Sequence[Example]:
     return replay_examples(students.load(folder_of(protocol.models.size, "a"))[1])
 
 
-def _finish_chain(protocol: Protocol, plan: Plan, seed: int, out: Path, keep: Path | None) -> Path:
-    """Run a chain in its own process, on one core, and write its files."""
+def _on_one_core(protocol: Protocol, plan: Plan, keep: Path | None, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """:func:`run_chain` in a process of its own."""
     torch.set_num_threads(1)
     with TemporaryDirectory() as passing:
-        outcomes, notes = run_chain(protocol, plan, seed, keep / f"chain-{seed}" if keep else Path(passing))
+        return run_chain(protocol, plan, seed, keep / f"chain-{seed}" if keep else Path(passing))
+
+
+def _write_chain(out: Path, seed: int, outcomes: pd.DataFrame, notes: pd.DataFrame) -> None:
     if len(notes):
         notes.to_parquet(out / f"notes-{seed}.parquet", index=False)
     # Last, and under another name first: a chain with this file is finished.
     unfinished = out / f"chain-{seed}.unfinished"
     outcomes.to_parquet(unfinished, index=False)
     unfinished.rename(out / f"chain-{seed}.parquet")
-    return out / f"chain-{seed}.parquet"
 
 
 def missing(seeds: Iterable[int], folder: Path, keep: Path | None = None) -> list[int]:
@@ -197,8 +203,11 @@ def run_chains(
     workers: int | None = None,
     keep: Path | None = None,
     label: str = "",
+    cluster: Cluster | None = None,
 ) -> int:
     """Run the chains that ``folder`` lacks, each in a process of its own; returns how many.
+
+    This process writes what they bring, wherever they run.
 
     Args:
         protocol: Sizes and knobs.
@@ -208,14 +217,31 @@ def run_chains(
         workers: Chains at a time, one core each; None for all cores.
         keep: Folder for their models and data; None keeps none.
         label: Names the progress bar.
+        cluster: Run them there instead of in processes of this machine.
+
+    Raises:
+        RuntimeError: A cluster lost chains; the others are written, and the next call runs those.
     """
     folder.mkdir(parents=True, exist_ok=True)
     wanted = missing(seeds, folder, keep)
-    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        running = [pool.submit(_finish_chain, protocol, plan, seed, folder, keep) for seed in wanted]
-        for done in tqdm(as_completed(running), total=len(running), desc=f"chains, {label}", disable=None):
-            done.result()
+    task = partial(_on_one_core, protocol, plan, keep)
+    found = run_on_cluster(task, wanted, cluster) if cluster else _in_processes(task, wanted, workers)
+    lost: list[str] = []
+    for seed, result in tqdm(found, total=len(wanted), desc=f"chains, {label}", disable=None):
+        if isinstance(result, Failure):
+            lost.append(f"chain {seed} was lost: {result}")
+        else:
+            _write_chain(folder, seed, *result)
+    if lost:
+        raise RuntimeError("\n".join([*lost, "run the same command again: it runs only what is missing"]))
     return len(wanted)
+
+
+def _in_processes(task: Callable[[int], Any], seeds: Iterable[int], workers: int | None) -> Iterator[tuple[int, Any]]:
+    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(task, seed): seed for seed in seeds}
+        for done in as_completed(running):
+            yield running[done], done.result()
 
 
 def main(
@@ -229,6 +255,8 @@ def main(
     workers: Annotated[int | None, typer.Option(help="Chains at a time, one core each; all cores.", min=1)] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of results; finished chains in it are kept.")] = None,
     keep: Annotated[Path | None, typer.Option(help="Folder for the models and data of each chain.")] = None,
+    executor: Annotated[Literal["local", "ray"], typer.Option(help="This machine, or a Ray cluster.")] = "local",
+    address: Annotated[str | None, typer.Option(help="ray: of the cluster, `auto` on one of its nodes.")] = None,
 ) -> None:
     """Run what is missing of the protocol's chains."""
     protocol = load()
@@ -242,11 +270,15 @@ def main(
         protocol, chosen = protocol.quick(), ["quick"]
     else:
         chosen = [plan] if plan else list(PLANS)
+    cluster = chosen_cluster(executor, address, 0, workers)
+    if cluster and keep:
+        raise typer.BadParameter("--keep writes models where a chain runs, which on a cluster is another machine")
     begin = protocol.chains.first_seed if first is None else first
     for name in chosen:
         count = chains or (1 if quick else getattr(protocol.chains, name))
         folder = out or (Path("results", "quick-chain") if quick else RESULTS / f"{tier}-{name}")
-        new = run_chains(protocol, plans(protocol)[name], range(begin, begin + count), folder, workers, keep, name)
+        seeds = range(begin, begin + count)
+        new = run_chains(protocol, plans(protocol)[name], seeds, folder, workers, keep, name, cluster)
         typer.echo(f"{folder} has all {count} of its chains, {new} of them new")
         if quick:
             typer.echo("\n".join(students_table(read(folder))))

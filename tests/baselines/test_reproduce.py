@@ -92,3 +92,21 @@ def test_unknown_plan_is_refused_with_those_there_are() -> None:
     shown = invoke("--plan", "everything")
     assert shown.exit_code == 2
     assert "headline" in shown.output
+
+
+@pytest.mark.slow
+@pytest.mark.needs("ray")
+@pytest.mark.filterwarnings("ignore")  # what Ray warns of is not ours
+def test_a_chain_on_a_cluster_has_the_rows_of_one_run_here(tmp_path: Path) -> None:
+    import pandas as pd
+
+    from agentsafe_envs.scoring.cluster import Cluster
+    from baselines.protocol import load
+    from baselines.reproduce import Plan, run_chains
+
+    protocol = load().quick()
+    bases = Plan((), (), ((protocol.models.size, "a"),))
+    for name, cluster in (("spread", Cluster(at_a_time=1)), ("here", None)):
+        assert run_chains(protocol, bases, [5], tmp_path / name, workers=1, cluster=cluster) == 1
+    spread, here = (pd.read_parquet(tmp_path / name / "chain-5.parquet") for name in ("spread", "here"))
+    pd.testing.assert_frame_equal(spread, here)
