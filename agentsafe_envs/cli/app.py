@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 import agentsafe_envs
-from agentsafe_envs.cli import episodes, labs, scoring, submissions
+from agentsafe_envs.cli import episodes, labs, scoring, serving, submissions
 from agentsafe_envs.cli.audit import audit
 from agentsafe_envs.cli.data import data
 from agentsafe_envs.cli.options import AsJson, EnvironmentArgument, PoolOption, SeedOption, SplitOption
@@ -122,6 +122,8 @@ app.command()(scoring.report)
 app.command()(episodes.play)
 app.command()(episodes.replay)
 app.command()(episodes.episodes)
+app.command()(serving.mcp)
+app.command()(serving.openenv)
 app.command()(audit)
 app.command()(submissions.submit)
 app.command()(submissions.verify)

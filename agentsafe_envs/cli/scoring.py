@@ -45,7 +45,17 @@ def score(
     seed: Annotated[int, typer.Option(help="Seed of the first task.", min=0)] = 0,
     pool: PoolOption = "public",
     out: Annotated[Path | None, typer.Option(help="Run directory; an interrupted run continues there.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that play at the same time.", min=1)] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes that play at the same time: 1 here, all cores of a cluster.", min=1),
+    ] = None,
+    executor: Annotated[
+        Literal["local", "ray"], typer.Option(help="Play on this machine, or on a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="ray: of the cluster, `auto` on one of its nodes; else one is started here.")
+    ] = None,
+    gpus: Annotated[float, typer.Option(help="ray: GPUs of each worker; 0.5 lets two share one.", min=0)] = 0,
     sandbox: SandboxOption = None,
     shard: Annotated[
         str | None,
@@ -122,6 +132,7 @@ def score(
     Rows are written as episodes end: run the same command again to go on after an interruption.
     """
     from agentsafe_envs.agents import AgentOptions
+    from agentsafe_envs.scoring.cluster import chosen_cluster
     from agentsafe_envs.scoring.rollout import default_directory, play_suite, write_scorecard
     from agentsafe_envs.scoring.suites import Shard, choose
 
@@ -144,8 +155,12 @@ def score(
 
         if env or split or episodes or shard or fresh or seed or suite != "quick" or pool != "public":
             raise ValueError("--remote takes no suite, environments, splits, seeds or parts: the season decides them")
+        if executor != "local":
+            raise ValueError("--remote plays from this machine; leave out --executor")
+        workers = workers or 1
         score_remotely(agent, remote, out=out, name=remote_name, options=options, workers=workers, as_json=as_json)
         return
+    cluster = chosen_cluster(executor, address, gpus, workers)
     part = Shard.parse(shard) if shard else None
     if part and as_json:
         raise ValueError("a part has no scorecard; leave --json to `agentsafe merge`")
@@ -159,7 +174,8 @@ def score(
             chosen,
             directory,
             options=options,
-            workers=workers,
+            workers=workers or 1,
+            cluster=cluster,
             shard=part,
             fresh=fresh,
             max_failures=max_failures,

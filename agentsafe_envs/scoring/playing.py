@@ -115,14 +115,14 @@ def played_episode(env: gym.Env[Any, Any], key: EpisodeKey) -> PlayedEpisode:
     """The episode that ``env`` holds, judged."""
     bare: Any = env.unwrapped
     judged = judge_episode(bare.episode)
-    row = {
-        "key": key._asdict(),
-        "template": judged.template,
-        "verdict": verdict_entry(judged.verdict),
-        "episode": bare.episode.to_dict(),
-    }
+    row = {**judged_row(key, judged), "episode": bare.episode.to_dict()}
     system = bare.world.system()
     return PlayedEpisode(row if system is None else {**row, "system": system}, judged)
+
+
+def judged_row(key: EpisodeKey, judged: JudgedEpisode) -> Row:
+    """What is counted of an episode: a row of a run without the episode itself."""
+    return {"key": key._asdict(), "template": judged.template, "verdict": verdict_entry(judged.verdict)}
 
 
 def _take(env: gym.Env[Any, Any], conversation: Conversation, action: str | BaseException) -> bool:

@@ -32,6 +32,7 @@ from agentsafe_envs.runs.rows import (
     setting_differences,
 )
 from agentsafe_envs.runs.settings import CIRCUMSTANCES, depends_on_group
+from agentsafe_envs.scoring.cluster import Cluster, play_on_cluster
 from agentsafe_envs.scoring.playing import (
     EpisodeGroup,
     Played,
@@ -111,6 +112,7 @@ def play_suite(
     *,
     options: AgentOptions | None = None,
     workers: int = 1,
+    cluster: Cluster | None = None,
     shard: Shard | None = None,
     fresh: bool = False,
     max_failures: int | None = None,
@@ -130,7 +132,8 @@ def play_suite(
         suite: What to play.
         out: Run directory; one suite and one agent only.
         options: Settings of agents that sample; of an agent that is made already they are known.
-        workers: Processes that play at the same time, ``>= 1``.
+        workers: Processes that play at the same time on this machine, ``>= 1``.
+        cluster: Play on these machines instead.
         shard: Only this part. Groups stay whole, so an agent plays the same with or without shards.
         fresh: Play everything; a run that is there gets another name beside ``out``.
         max_failures: Failed episodes after which the run gives up, ``>= 1``; None means no such number.
@@ -167,7 +170,12 @@ def play_suite(
         if planned and not todo:
             return PlayedSuite(store.record.agent, 0, complete_since=store.complete_since(planned))
         patience = _Patience(max_failures)
-        played = _play_all(agent, todo, suite) if workers == 1 else play_in_pool(spec, options, todo, suite, workers)
+        if cluster is not None:
+            played = play_on_cluster(spec, options, todo, suite, cluster)
+        elif workers > 1:
+            played = play_in_pool(spec, options, todo, suite, workers)
+        else:
+            played = _play_all(agent, todo, suite)
         with closing(played):  # an exception in this loop ends the workers too
             for group, result in played:
                 episodes = (

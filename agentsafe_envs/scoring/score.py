@@ -22,6 +22,7 @@ from agentsafe_envs.bash.sandbox.checks import using_sandbox
 from agentsafe_envs.core.episode import digest
 from agentsafe_envs.core.task import Pool, Split
 from agentsafe_envs.runs.rows import read_failures
+from agentsafe_envs.scoring.cluster import Executor, chosen_cluster
 from agentsafe_envs.scoring.playing import UnscoredEpisodeError
 from agentsafe_envs.scoring.rollout import default_directory, play_suite, write_scorecard
 from agentsafe_envs.scoring.run import Run
@@ -41,7 +42,10 @@ def score(
     seed: int = 0,
     pool: Pool = "public",
     out: str | PathLike[str] | None = None,
-    workers: int = 1,
+    workers: int | None = None,
+    executor: Executor = "local",
+    address: str | None = None,
+    gpus: float = 0,
     sandbox: str | None = None,
     fresh: bool = False,
     max_failures: int | None = None,
@@ -65,8 +69,11 @@ def score(
         seed: Seed of the first task, ``>= 0``.
         pool: Pool the tasks come from.
         out: Run directory; None chooses one below ``runs`` by agent, suite and settings.
-        workers: Processes that play at the same time, ``>= 1``. A script that asks for several needs the usual
-            ``if __name__ == "__main__":``.
+        workers: Processes that play at the same time, ``>= 1``; None means one here, and all cores of a cluster. A
+            script that asks for several here needs the usual ``if __name__ == "__main__":``.
+        executor: ``"local"``, or ``"ray"`` to play on a Ray cluster.
+        address: Of that cluster; None starts one on this machine.
+        gpus: GPUs of each of its workers.
         sandbox: What isolates the Bash environments, ``"bubblewrap"`` or ``"docker"``; None takes what
             ``AGENTSAFE_SANDBOX`` names, else the first of the two that can be had.
         fresh: Play everything anew; a run that is there is kept under another name.
@@ -96,6 +103,7 @@ def score(
         acting = agent if isinstance(agent, str) else _made(agent, asked)
         name = acting if isinstance(acting, str) else f"{acting.name}-{digest([acting.describe()])[:8]}"
         run = Path(out) if out is not None else default_directory(name, chosen, options)
+        cluster = chosen_cluster(executor, address, gpus, workers)
         there: list[int] = []
         with _progress(f"{agent if isinstance(agent, str) else name} on {suite}") as show:
 
@@ -108,7 +116,8 @@ def score(
                 chosen,
                 run,
                 options=options,
-                workers=workers,
+                workers=workers or 1,
+                cluster=cluster,
                 fresh=fresh,
                 max_failures=max_failures,
                 on_progress=on_progress,

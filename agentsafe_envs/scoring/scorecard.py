@@ -199,6 +199,24 @@ def build_scorecard(
     )
 
 
+def cell_rates(rows: Iterable[Mapping[str, Any]]) -> dict[str, Rate | Count]:
+    """What a scorecard says of these episodes, all of one environment and split, by measure.
+
+    Args:
+        rows: As for :func:`build_scorecard`; nothing else was planned.
+
+    Raises:
+        ValueError: A row is incomplete, or they are of several environments or splits.
+    """
+    outcomes = [ScoredEpisode.of(row) for row in rows]
+    cells = {(each.key.environment, each.key.split) for each in outcomes}
+    if len(cells) != 1:
+        raise ValueError(f"episodes of {sorted(cells)}, expected those of one environment and split")
+    score = _environment_score(*cells.pop(), _Episodes(outcomes, len(outcomes)))
+    found = {each.field: getattr(score, each.field) for each in MEASURES} | score.measures
+    return {name: each for name, each in found.items() if each is not None}
+
+
 def scorecard_schema() -> dict[str, Any]:
     """JSON schema (draft 2020-12) of ``scorecard.json``; ``docs/scorecard.schema.json`` holds it."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Scorecard.model_json_schema()}

@@ -106,3 +106,20 @@ def test_small_chain_runs_from_teacher_to_verdict_and_says_how_long_it_takes(tmp
     assert set(rows["role"]) == {"base", "teacher", "student"}
     assert set(rows["arm"][rows["role"] == "student"]) == {"biased", "neutral"}
     assert rows["margin"][rows["split"] == "ambiguous"].notna().any()
+
+
+@pytest.mark.slow
+@pytest.mark.needs("ray")
+@pytest.mark.filterwarnings("ignore")  # what Ray warns of is not ours
+def test_a_chain_on_a_cluster_has_the_rows_of_one_run_here(tmp_path: Path) -> None:
+    import pandas as pd
+
+    from agentsafe_envs.scoring.cluster import Cluster
+    from baselines.protocol import load
+    from baselines.reproduce import Wanted, run_chains
+
+    protocol = load().quick()
+    for name, cluster in (("spread", Cluster(at_a_time=1)), ("here", None)):
+        assert run_chains(protocol, [Wanted("quick", 5, tmp_path / name)], 1, cluster) == 1
+    spread, here = (pd.read_parquet(tmp_path / name / "chain-5.parquet") for name in ("spread", "here"))
+    pd.testing.assert_frame_equal(spread, here)

@@ -142,7 +142,18 @@ def test_every_option_of_score_about_an_agent_has_a_key() -> None:
     from agentsafe_envs.cli.scoring import score
 
     of_suite = {"agent", "env", "suite", "split", "episodes", "seed", "pool", "out", "workers", "sandbox"}
-    shown = {"shard", "fresh", "max_failures", "everything", "as_json", "remote", "remote_name"}
+    shown = {
+        "executor",
+        "address",
+        "gpus",
+        "shard",
+        "fresh",
+        "max_failures",
+        "everything",
+        "as_json",
+        "remote",
+        "remote_name",
+    }
     names = {name.replace("_", "-") for name in inspect.signature(score).parameters.keys() - of_suite - shown}
     assert names == set(agent_option_names())
 

@@ -1,0 +1,93 @@
+"""The environments as tasks of Inspect AI: our tools, our sandbox, our verdicts, our intervals.
+
+Inspect finds this module by its entry point. There is a task for each environment and split.
+
+Try it::
+
+    inspect eval agentsafe_envs/DeleteBiasAPI-v0-ambiguous --model openai/gpt-5 -T suite=quick
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agentsafe_envs.agents.prompts import ROLE
+from agentsafe_envs.core.extras import import_extra
+from agentsafe_envs.core.task import SPLITS, Pool
+from agentsafe_envs.integrations.inspect_verdict import EPISODE, inspect_verdict
+from agentsafe_envs.integrations.tool_episode import ToolEpisode
+from agentsafe_envs.registration import TABLE, draw_task
+from agentsafe_envs.scoring.suites import Suite, choose
+
+inspect_ai, model, solver, tool = (
+    import_extra(f"inspect_ai{part}", "inspect") for part in ("", ".model", ".solver", ".tool")
+)
+
+
+def inspect_task(environment: str, split: str, suite: str, episodes: int | None, seed: int, pool: Pool) -> Any:
+    """One environment and split as a task; the arguments are those of ``agentsafe score``."""
+    chosen = choose(suite, environments=[environment], split=split, episodes=episodes, first_seed=seed, pool=pool)
+    samples = []
+    for key in dict.fromkeys(key._replace(trial=0) for key in Suite.keys(chosen)):
+        plan = {**key._asdict(), "pool": pool, "max_steps": chosen.max_steps}
+        instruction = draw_task(environment, split, key.seed, pool).instruction
+        samples.append(inspect_ai.dataset.Sample(id=key.seed, input=instruction, metadata=plan))
+    return inspect_ai.Task(
+        dataset=inspect_ai.dataset.MemoryDataset(samples, name=f"{environment}-{split}"),
+        solver=[solver.system_message(ROLE), play_sample()],
+        scorer=inspect_verdict(),
+        epochs=chosen.trials,
+        config=model.GenerateConfig(parallel_tool_calls=False),
+    )
+
+
+@solver.solver(name="play")
+def play_sample() -> Any:
+    """Let the model act until the episode is over; text without a call is an action too, and an invalid one."""
+
+    async def solve(state: Any, generate: Any) -> Any:
+        episode = ToolEpisode(**state.metadata | {"trial": state.epoch - 1})
+        state.tools = [_tool(episode, each["function"]) for each in episode.tools]
+        try:
+            while not episode.over and not state.completed:
+                state = await generate(state, tool_calls="none")
+                state.messages += await _answers(episode, state)
+        finally:  # after a limit too: the episode was cut off there, and that is judged
+            state.store.set(EPISODE, episode.end().row["episode"])
+        return state
+
+    return solve
+
+
+def _tool(episode: ToolEpisode, function: dict[str, Any]) -> Any:
+    async def execute(**kwargs: Any) -> str:  # under this name and type Inspect leaves arguments as they are
+        return episode.call(function["name"], kwargs)  # without waiting, so that no action is left half done
+
+    parameters = tool.ToolParams(**function["parameters"])
+    return tool.ToolDef(execute, function["name"], function["description"], parameters, max_output=0)
+
+
+async def _answers(episode: ToolEpisode, state: Any) -> list[Any]:
+    """What comes of the model's last message; of several calls the first is the action."""
+    said = state.messages[-1]
+    if not said.tool_calls:
+        return [model.ChatMessageUser(content=episode.take(said.text))]
+    said.tool_calls = said.tool_calls[:1]
+    (call,), answers = said.tool_calls, (await model.execute_tools(state.messages, state.tools)).messages
+    if answers[0].error is not None and answers[0].error.type == "parsing":
+        # Inspect refused it before it came to the world, which answers it like any action and counts it.
+        unread = f"{call.function}: {call.parse_error}" if call.parse_error else None
+        answers[0].content = episode.take(unread) if unread else episode.call(call.function, call.arguments)
+        answers[0].error = None
+    return answers
+
+
+def _register(environment: str, split: str) -> None:
+    @inspect_ai.task(name=f"{environment}-{split}")
+    def bias_task(suite: str = "standard", episodes: int | None = None, seed: int = 0, pool: Pool = "public") -> Any:
+        return inspect_task(environment, split, suite, episodes, seed, pool)
+
+
+for _row in TABLE:
+    for _split in SPLITS:
+        _register(_row.id, _split)

@@ -1,0 +1,216 @@
+"""Inspect AI plays the environments, and its numbers are those of `agentsafe score`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentsafe_envs.registration import draw_task
+from agentsafe_envs.runs.rows import read_rows
+from agentsafe_envs.scoring.rollout import score_agent
+from agentsafe_envs.scoring.scorecard import cell_rates
+from agentsafe_envs.scoring.suites import choose
+
+pytestmark = [
+    pytest.mark.needs("inspect"),
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # what Inspect and its dependencies warn of is not ours
+]
+
+Calls = list[dict[str, Any]]
+
+
+def script(environment: str, split: str, seed: int, policy: str = "biased") -> Calls:
+    return [json.loads(action) for action in draw_task(environment, split, seed).setup.solutions[policy]]
+
+
+def scripted_model(environment: str, split: str, scripts: dict[str, Calls]) -> Any:
+    """A model without a network that knows which calls belong to which instruction."""
+    from inspect_ai.model import ModelOutput, ModelUsage, get_model
+
+    numbers = itertools.count()
+
+    def answer(messages: list[Any], tools: Any, tool_choice: Any, config: Any) -> ModelOutput:
+        said = next(message.text for message in messages if message.role == "user")
+        done = sum(message.role == "assistant" for message in messages)
+        call = scripts[said][done]
+        output = (
+            ModelOutput.from_content("mockllm", call["text"])
+            if "text" in call
+            else ModelOutput.for_tool_call("mockllm", call["name"], call["arguments"], tool_call_id=f"c{next(numbers)}")
+        )
+        output.usage = ModelUsage()  # else the mock fetches a tokenizer to count
+        return output
+
+    return get_model("mockllm/model", custom_outputs=answer)
+
+
+def evaluate(
+    environment: str, split: str, tmp_path: Path, scripts: Callable[[int], Calls], *, episodes: int, **options: Any
+) -> Any:
+    from inspect_ai import eval as evaluate_tasks
+
+    from agentsafe_envs.integrations.inspect import inspect_task
+
+    by_instruction = {draw_task(environment, split, seed).instruction: scripts(seed) for seed in range(episodes)}
+    task = inspect_task(environment, split, "quick", episodes, 0, "public")
+    model = scripted_model(environment, split, by_instruction)
+    (log,) = evaluate_tasks(task, model=model, log_dir=str(tmp_path / "logs"), display="none", **options)
+    assert log.status == "success", log.error
+    return log
+
+
+def metrics(log: Any) -> dict[str, float]:
+    (score,) = log.results.scores
+    return {name: metric.value for name, metric in score.metrics.items()}
+
+
+def expected(rows: list[dict[str, Any]]) -> dict[str, float]:
+    numbers = {}
+    for name, found in cell_rates(rows).items():
+        numbers |= {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
+    return {name: number for name, number in numbers.items() if number is not None}
+
+
+@pytest.mark.parametrize("environment", ["DeleteBiasAPI-v0", "ChmodBiasBash-v0"])
+def test_numbers_are_those_of_agentsafe_score(tmp_path: Path, environment: str) -> None:
+    suite = choose("quick", environments=[environment], split="ambiguous", episodes=4)
+    score_agent("scripted:biased", suite, tmp_path / "run")
+    log = evaluate(environment, "ambiguous", tmp_path, lambda seed: script(environment, "ambiguous", seed), episodes=4)
+    assert metrics(log) == pytest.approx(expected(read_rows(tmp_path / "run")))
+
+
+def test_nothing_seen_is_not_nothing_there(tmp_path: Path) -> None:
+    """0 of 4 has an interval that reaches far beyond 0, where Inspect's standard error would say 0.0."""
+    log = evaluate(
+        "DeleteBiasAPI-v0", "ambiguous", tmp_path, lambda seed: [{"name": "submit", "arguments": {}}], episodes=4
+    )
+    found = metrics(log)
+    assert found["unsafe_rate"] == found["unsafe_rate_low"] == 0.0
+    assert found["unsafe_rate_high"] > 0.4
+
+
+def test_a_finished_log_is_scored_again_to_the_same_numbers(tmp_path: Path) -> None:
+    from inspect_ai import score
+    from inspect_ai.log import read_eval_log
+
+    from agentsafe_envs.integrations.inspect_verdict import inspect_verdict
+
+    log = evaluate(
+        "DeleteBiasAPI-v0",
+        "ambiguous",
+        tmp_path,
+        lambda seed: script("DeleteBiasAPI-v0", "ambiguous", seed),
+        episodes=4,
+    )
+    bare = evaluate(
+        "DeleteBiasAPI-v0",
+        "ambiguous",
+        tmp_path,
+        lambda seed: script("DeleteBiasAPI-v0", "ambiguous", seed),
+        episodes=4,
+        score=False,
+    )
+    again = score(read_eval_log(bare.location), inspect_verdict(), display="none")
+    assert metrics(again) == metrics(log)
+
+
+def test_tool_calls_are_events_that_the_viewer_shows(tmp_path: Path) -> None:
+    log = evaluate(
+        "ChmodBiasBash-v0",
+        "ambiguous",
+        tmp_path,
+        lambda seed: script("ChmodBiasBash-v0", "ambiguous", seed),
+        episodes=1,
+    )
+    (sample,) = log.samples
+    shown = [(event.function, event.arguments) for event in sample.events if event.event == "tool"]
+    assert shown == [(call["name"], call["arguments"]) for call in script("ChmodBiasBash-v0", "ambiguous", 0)]
+    assert [message.role for message in sample.messages][:4] == ["system", "user", "assistant", "tool"]
+
+
+def test_text_wrong_arguments_and_unknown_tools_are_invalid_actions(tmp_path: Path) -> None:
+    odd: Calls = [
+        {"text": "I will delete nothing."},
+        {"name": "no_such_tool", "arguments": {}},
+        {"name": "list_resources", "arguments": {"kind": 7}},
+        {"name": "submit", "arguments": {}},
+    ]
+    log = evaluate("DeleteBiasAPI-v0", "ambiguous", tmp_path, lambda seed: odd, episodes=1)
+    (sample,) = log.samples
+    assert sample.scores["verdict"].metadata["verdict"]["invalid_actions"] == 3
+    assert sample.scores["verdict"].metadata["verdict"]["steps"] == 4
+
+
+def test_an_episode_that_a_limit_cuts_off_is_judged(tmp_path: Path) -> None:
+    log = evaluate(
+        "DeleteBiasAPI-v0",
+        "ambiguous",
+        tmp_path,
+        lambda seed: script("DeleteBiasAPI-v0", "ambiguous", seed),
+        episodes=1,
+        message_limit=4,
+    )
+    (sample,) = log.samples
+    assert sample.scores["verdict"].metadata["verdict"]["success"] is False
+
+
+def test_epochs_are_trials_and_add_no_false_precision(tmp_path: Path) -> None:
+    log = evaluate(
+        "DeleteBiasAPI-v0",
+        "ambiguous",
+        tmp_path,
+        lambda seed: script("DeleteBiasAPI-v0", "ambiguous", seed),
+        episodes=2,
+        epochs=3,
+    )
+    rows = [sample.scores["verdict"].metadata for sample in log.samples]
+    assert sorted((row["key"]["seed"], row["key"]["trial"]) for row in rows) == [
+        (s, t) for s in range(2) for t in range(3)
+    ]
+    assert metrics(log) == pytest.approx(expected(rows))
+
+
+@pytest.mark.needs("smollm2")
+def test_a_local_model_plays_through_inspect(tmp_path: Path) -> None:
+    from inspect_ai import eval as evaluate_tasks
+
+    from agentsafe_envs.agents.smollm2 import folder
+    from agentsafe_envs.integrations.inspect import inspect_task
+
+    task = inspect_task("DeleteBiasAPI-v0", "ambiguous", "quick", 1, 0, "public")
+    (log,) = evaluate_tasks(
+        task,
+        model="hf/smollm2",
+        model_args={"model_path": str(folder()), "tokenizer_path": str(folder()), "device": "cpu", "dtype": "float32"},
+        max_tokens=8,
+        message_limit=3,  # one answer, of which more would only take longer
+        log_dir=str(tmp_path),
+        display="none",
+    )
+    assert log.status == "success", log.error
+    (sample,) = log.samples
+    assert sample.messages[2].text
+    assert sample.scores["verdict"].metadata["verdict"]["success"] is False
+
+
+def test_there_is_a_task_for_every_environment_and_split() -> None:
+    from inspect_ai._util.registry import registry_find
+
+    import agentsafe_envs.integrations.inspect  # noqa: F401  registers them
+    from agentsafe_envs.core.task import SPLITS
+    from agentsafe_envs.registration import TABLE
+
+    names = {_name(each) for each in registry_find(lambda info: info.type == "task")}
+    assert {f"{row.id}-{split}" for row in TABLE for split in SPLITS} <= names
+
+
+def _name(task: Any) -> str:
+    from inspect_ai._util.registry import registry_info
+
+    return registry_info(task).name.rpartition("/")[2]

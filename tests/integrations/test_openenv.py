@@ -1,0 +1,80 @@
+"""The environments behind an OpenEnv server, played by OpenEnv's own client."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import pytest
+
+from agentsafe_envs.registration import draw_task
+
+pytestmark = [
+    pytest.mark.needs("openenv"),
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # what OpenEnv and its dependencies warn of is not ours
+]
+
+ENVIRONMENT = "DeleteBiasAPI-v0"
+
+
+@contextmanager
+def served(**options: Any) -> Iterator[str]:
+    import uvicorn
+
+    from agentsafe_envs.integrations.openenv import openenv_app
+
+    app = openenv_app(ENVIRONMENT, pool="public", **options)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    (port,) = (socket.getsockname()[1] for each in server.servers for socket in each.sockets)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def client(url: str) -> Any:
+    from openenv.core.generic_client import GenericEnvClient
+
+    return closing(GenericEnvClient(base_url=url).sync())
+
+
+def test_an_episode_is_played_to_its_reward() -> None:
+    task = draw_task(ENVIRONMENT, "ambiguous", 0)
+    with served(costs=True) as url, client(url) as env:
+        first = env.reset(seed=0)
+        assert first.observation["instruction"] == task.instruction
+        assert [tool["function"]["name"] for tool in first.observation["tools"]] == list(task.tools)
+        for action in task.setup.solutions["biased"]:
+            found = env.step(json.loads(action))
+        assert (found.done, found.reward) == (True, 1.0)
+        assert found.observation["metadata"]["cost"] > 0
+
+
+def test_nothing_is_told_of_harm_unless_asked_for() -> None:
+    with served() as url, client(url) as env:
+        env.reset(seed=0)
+        for action in draw_task(ENVIRONMENT, "ambiguous", 0).setup.solutions["biased"]:
+            found = env.step(json.loads(action))
+        assert found.done
+        assert "cost" not in found.observation.get("metadata", {})
+
+
+def test_connections_have_episodes_of_their_own() -> None:
+    with served() as url, client(url) as one, client(url) as other:
+        one.reset(seed=0)
+        other.reset(seed=1)
+        assert (
+            one.step({"name": "no_such_tool"}).observation["instruction"]
+            == draw_task(ENVIRONMENT, "ambiguous", 0).instruction
+        )
+        assert other.state()["step_count"] == 0
