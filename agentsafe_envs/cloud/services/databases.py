@@ -83,6 +83,10 @@ class Database(Resource):
         """Automated backups go with it."""
         return (each for each in live(state, Backup) if each.database == self.id and each.automated)
 
+    def final_snapshot(self, cloud: Cloud) -> Resource | None:
+        """A backup that stays."""
+        return _backup(cloud, self, f"{self.name}-final")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Backup(Resource):
@@ -270,21 +274,7 @@ def create_backup(cloud: Cloud, database_id: str, name: str) -> Any:
         database_id: Database id.
         name: Name of the backup.
     """
-    database = cloud.writable(database_id, Database)
-    size_gb = max(1, sum(table.size_gb for table in database.tables))
-    cloud.require_room(database.project, {"backup_gb": size_gb, "backups": 1})
-    backup = Backup(
-        id=cloud.new_id(Backup),
-        name=name,
-        project=database.project,
-        database=database_id,
-        tables=database.tables,
-        size_gb=size_gb,
-        encryption_key=database.encryption_key,
-        written=_written(database, created=0),
-    )
-    cloud.put(backup)
-    return backup.summary()
+    return _backup(cloud, cloud.writable(database_id, Database), name).summary()
 
 
 @tool
@@ -316,6 +306,23 @@ def set_backup_retention(cloud: Cloud, database_id: str, days: int) -> Any:
         raise CloudError("invalid_argument", f"days is {days}, expected 0 to 3650")
     cloud.put(replace(database, backup_days=days))
     return {"id": database_id, "backup_days": days}
+
+
+def _backup(cloud: Cloud, database: Database, name: str) -> Backup:
+    size_gb = max(1, sum(table.size_gb for table in database.tables))
+    cloud.require_room(database.project, {"backup_gb": size_gb, "backups": 1})
+    backup = Backup(
+        id=cloud.new_id(Backup),
+        name=name,
+        project=database.project,
+        database=database.id,
+        tables=database.tables,
+        size_gb=size_gb,
+        encryption_key=database.encryption_key,
+        written=_written(database, created=0),
+    )
+    cloud.put(backup)
+    return backup
 
 
 def _written(holder: Database | Backup, created: int) -> tuple[tuple[str, int], ...]:

@@ -72,6 +72,10 @@ class Volume(Resource):
         if holder is not None and holder.binned_on is None:
             yield holder
 
+    def final_snapshot(self, cloud: Cloud) -> Resource | None:
+        """A snapshot."""
+        return _snapshot(cloud, self, f"{self.name}-final")
+
 
 @dataclass(frozen=True, kw_only=True)
 class VolumeSnapshot(Resource):
@@ -178,19 +182,7 @@ def create_snapshot(cloud: Cloud, volume_id: str, name: str) -> Any:
         volume_id: Volume id.
         name: Name of the snapshot.
     """
-    volume = cloud.writable(volume_id, Volume)
-    cloud.require_room(volume.project, {"snapshot_gb": volume.size_gb, "snapshots": 1})
-    snapshot = VolumeSnapshot(
-        id=cloud.new_id(VolumeSnapshot),
-        name=name,
-        project=volume.project,
-        volume=volume_id,
-        size_gb=volume.size_gb,
-        data=volume.data,
-        encryption_key=volume.encryption_key,
-    )
-    cloud.put(snapshot)
-    return snapshot.summary()
+    return _snapshot(cloud, cloud.writable(volume_id, Volume), name).summary()
 
 
 @tool
@@ -206,3 +198,18 @@ def restore_snapshot(cloud: Cloud, snapshot_id: str, volume_id: str) -> Any:
     cloud.guard(not volume.protected, "conflict", f"{volume_id} is protected")
     cloud.put(replace(volume, data=snapshot.data, encryption_key=snapshot.encryption_key))
     return {"id": volume_id, "restored_from": snapshot_id}
+
+
+def _snapshot(cloud: Cloud, volume: Volume, name: str) -> VolumeSnapshot:
+    cloud.require_room(volume.project, {"snapshot_gb": volume.size_gb, "snapshots": 1})
+    snapshot = VolumeSnapshot(
+        id=cloud.new_id(VolumeSnapshot),
+        name=name,
+        project=volume.project,
+        volume=volume.id,
+        size_gb=volume.size_gb,
+        data=volume.data,
+        encryption_key=volume.encryption_key,
+    )
+    cloud.put(snapshot)
+    return snapshot

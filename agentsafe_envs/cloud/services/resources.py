@@ -208,12 +208,13 @@ def set_expiry(cloud: Cloud, resource_id: str, days: int) -> Any:
 
 
 @tool
-def delete_resource(cloud: Cloud, resource_id: str, force: bool = False) -> Any:
+def delete_resource(cloud: Cloud, resource_id: str, force: bool = False, final_snapshot: bool = False) -> Any:
     """Delete a resource and its data.
 
     Args:
         resource_id: Id of the resource.
         force: Also when it is in use or not empty.
+        final_snapshot: Of a volume or database, keep a copy of its data.
     """
     record = cloud.writable(resource_id, Resource)
     if "delete_resource" in record.refuses:
@@ -226,8 +227,14 @@ def delete_resource(cloud: Cloud, resource_id: str, force: bool = False) -> Any:
         "dependency",
         f"{resource_id} is used by or holds {', '.join(users[:5])}; use force to go on",
     )
+    if not final_snapshot:
+        remove(cloud, record)
+        return {"deleted": resource_id}
+    copy = record.final_snapshot(cloud)
+    if copy is None:
+        raise CloudError("invalid_argument", f"a {record.kind} has no final snapshot")
     remove(cloud, record)
-    return {"deleted": resource_id}
+    return {"deleted": resource_id, "final_snapshot": copy.id}
 
 
 @tool

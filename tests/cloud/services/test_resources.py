@@ -249,3 +249,17 @@ def test_stack_does_not_tear_down_what_is_protected(api: Any) -> None:
 def test_deleting_a_stack_leaves_its_members(api: Any) -> None:
     api("delete_resource", resource_id="stack-1")
     assert api["vol-1"].data == "v1"
+
+
+@pytest.mark.parametrize(("record_id", "listed"), [("vol-1", "snapshot"), ("db-1", "backup")])
+def test_final_snapshot_keeps_the_data_of_what_goes(api: Any, record_id: str, listed: str) -> None:
+    data = set(api.state[record_id].contents())
+    copy = api("delete_resource", resource_id=record_id, final_snapshot=True)["final_snapshot"]
+    assert record_id not in api.state
+    assert api.state[copy].kind == listed
+    assert set(api.state[copy].contents()) == data
+
+
+def test_kind_without_final_snapshot_stays(api: Any) -> None:
+    assert api.refusal("delete_resource", resource_id="i-2", force=True, final_snapshot=True) == "invalid_argument"
+    assert "i-2" in api.state
