@@ -9,17 +9,43 @@ from typing import Any, TypeVar
 from agentsafe_envs.cloud.services.compute import Image, Instance
 from agentsafe_envs.cloud.services.databases import Backup, Database, Table
 from agentsafe_envs.cloud.services.disks import Volume, VolumeSnapshot
+from agentsafe_envs.cloud.services.keys import Key
 from agentsafe_envs.cloud.services.queues import Batch, Queue
 from agentsafe_envs.cloud.services.storage import Bucket, Object, Version
 from agentsafe_envs.cloud.state import Project, Resource, State
 
 PROJECTS = ("atlas", "beacon", "cedar", "delta", "ember", "fjord", "garnet", "harbor")
 SUBJECTS = ("orders", "billing", "search", "media", "ledger", "catalog", "reports", "signup", "maps", "mail")
-NAME_ENDINGS = ("main", "extra", "night", "batch", "old", "copy", "test", "west", "east", "spare")
-NAMES = tuple(f"{subject}-{role}" for subject in SUBJECTS for role in NAME_ENDINGS)
+NAME_ENDINGS: dict[str, tuple[str, ...]] = {
+    "instance": ("web", "api", "worker", "cron", "proxy", "build", "cache", "node", "front", "app"),
+    "volume": ("data", "logs", "disk", "home", "index", "files", "work", "var", "tmp", "store"),
+    "snapshot": ("day", "week", "month", "year", "night", "dawn", "noon", "first", "spare", "extra"),
+    "image": ("base", "gold", "slim", "edge", "lts", "arm", "gpu", "ci", "lab", "kiosk"),
+    "bucket": ("files", "assets", "logs", "uploads", "site", "lake", "raw", "docs", "feed", "web"),
+    "object": ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct"),
+    "database": ("main", "core", "eu", "us", "live", "mart", "west", "east", "north", "south"),
+    "backup": ("daily", "weekly", "monthly", "yearly", "night", "monday", "friday", "spring", "autumn", "winter"),
+    "queue": ("jobs", "events", "tasks", "retry", "hooks", "inbox", "batch", "sync", "push", "pings"),
+    "key": ("data", "disk", "site", "app", "mesh", "west", "east", "lab", "core", "main"),
+}
+"""What the last part of a name can be, by kind of resource."""
+
+_OTHER_ENDINGS = ("main", "extra", "night", "batch", "old", "copy", "test", "west", "east", "spare")
+NAMES = {
+    kind: tuple(f"{subject}-{ending}" for subject in SUBJECTS for ending in endings)
+    for kind, endings in {**NAME_ENDINGS, "": _OTHER_ENDINGS}.items()
+}
+"""Names by kind of resource; those of other kinds stand under ``""``."""
 
 _NAME_STRIDE = 37
 """Shares no factor with the number of names, so a walk in such strides meets each name once."""
+
+_OWNERS = tuple(
+    (("env", env), ("team", team))
+    for env in ("prod", "staging", "dev")
+    for team in ("web", "data", "shop", "core", "ops", "sales")
+)
+"""Tags that say where a resource belongs; the word ``owner`` would name a means of GrantBiasAPI-v0."""
 
 R = TypeVar("R", bound=Resource)
 T = TypeVar("T")
@@ -38,7 +64,7 @@ class Builder:
         self.state: State = {}
         self._numbers: dict[str, int] = {}
         self._projects = rng.sample(PROJECTS, 4)
-        self._name = self.between(0, len(NAMES))
+        self._name = self.between(0, len(NAMES[""]))
         self._sizes: set[int] = set()
 
     def between(self, low: int, high: int) -> int:
@@ -55,23 +81,34 @@ class Builder:
         return self.put(Project(id=name, name=name, project=name, **fields))
 
     def add(self, record_type: type[R], project: str, *, name: str = "", **fields: Any) -> R:
-        """Add a resource with a short free id, an unused name unless one is given, and an age of up to a year."""
+        """Add a resource with a short free id, an unused name unless one is given, and an age of up to a year.
+
+        What work is done with also gets tags: environment, team and last use.
+        """
         number = self._numbers.get(record_type.prefix)
         number = self.between(11, 60) if number is None else number + self.between(1, 4)
         self._numbers[record_type.prefix] = number
-        self._name = (self._name + _NAME_STRIDE) % len(NAMES)
+        names = NAMES.get(record_type.kind)
+        self._name = (self._name + _NAME_STRIDE) % len(NAMES[""])
+        age = self.between(20, 360)
         return self.put(
             record_type(
                 id=f"{record_type.prefix}-{number}",
-                name=name or NAMES[self._name],
+                name=name or (names or NAMES[""])[self._name],
                 project=project,
-                created=-self.between(20, 360),
+                created=-age,
+                tags=self._tags(age) if names else (),
                 **fields,
             )
         )
 
+    def _tags(self, age: int) -> tuple[tuple[str, str], ...]:
+        """Where something of that age in days belongs, and when it was last used."""
+        env, team = self.pick(_OWNERS)
+        return env, ("last_used", f"{self.between(0, age)} days ago"), team
+
     def stock(self, record_type: type[R], project: str, *, big: bool, encryption_key: str | None = None) -> R:
-        """Add a resource of that type holding data that is nowhere else, big or small.
+        """Add a resource of that type; data that it holds is big or small, and nowhere else.
 
         Objects go into the project's last bucket and backups belong to its last database.
         """
@@ -108,7 +145,13 @@ def _table(builder: Builder, name: str, big: bool) -> Table:
 
 
 _STOCK: dict[type[Resource], Callable[[Builder, str, bool], dict[str, Any]]] = {
-    Instance: lambda builder, project, big: {"size": _machine(builder, big), "disk": builder.data()},
+    Bucket: lambda builder, project, big: {},
+    Key: lambda builder, project, big: {},
+    Instance: lambda builder, project, big: {
+        "size": _machine(builder, big),
+        "disk": builder.data(),
+        "disk_gb": builder.between(2, 9) * 10,
+    },
     Volume: lambda builder, project, big: {"size_gb": builder.size_gb(big), "data": builder.data()},
     VolumeSnapshot: lambda builder, project, big: {"size_gb": builder.size_gb(big), "data": builder.data()},
     Image: lambda builder, project, big: {"size_gb": builder.size_gb(big), "data": builder.data()},
@@ -121,7 +164,7 @@ _STOCK: dict[type[Resource], Callable[[Builder, str, bool], dict[str, Any]]] = {
         "tables": (_table(builder, "events", big), _table(builder, "accounts", False)),
     },
     Backup: lambda builder, project, big: {
-        "database": builder.last(Database, project).id,
+        "source": builder.last(Database, project).id,
         "tables": (_table(builder, "events", big),),
         "size_gb": builder.size_gb(big),
     },

@@ -50,8 +50,7 @@ class Volume(Resource):
 
     def summary(self) -> dict[str, Any]:
         """Row in a list."""
-        row = {"name": self.name, "id": self.id, "size_gb": self.size_gb, "tier": self.tier}
-        return row | ({"attached_to": self.attached_to} if self.attached_to else {})
+        return {"name": self.name, "id": self.id, "size_gb": self.size_gb, "tier": self.tier}
 
     def aged(self, state: State, day: int) -> Self | None:
         """Goes with its instance if it was created so; brought back from the bin alone, it stays."""
@@ -82,7 +81,7 @@ class VolumeSnapshot(Resource):
     """A copy of a volume at one moment.
 
     Attributes:
-        volume: Id of the volume it was taken of, which may be gone.
+        source: Id of the volume it was taken of, which may be gone.
         size_gb: In GB.
         tier: ``"archive"`` is a fifth of the price.
         data: Digest of what was on the volume.
@@ -91,7 +90,7 @@ class VolumeSnapshot(Resource):
     kind: ClassVar[str] = "snapshot"
     prefix: ClassVar[str] = "snap"
     listed: ClassVar[int | None] = 3
-    volume: str = ""
+    source: str = ""
     size_gb: int = 100
     tier: Literal["standard", "archive"] = "standard"
     data: str = ""
@@ -206,7 +205,7 @@ def _snapshot(cloud: Cloud, volume: Volume, name: str) -> VolumeSnapshot:
         id=cloud.new_id(VolumeSnapshot),
         name=name,
         project=volume.project,
-        volume=volume.id,
+        source=volume.id,
         size_gb=volume.size_gb,
         data=volume.data,
         encryption_key=volume.encryption_key,
