@@ -40,12 +40,15 @@ NAMES = {
 _NAME_STRIDE = 37
 """Shares no factor with the number of names, so a walk in such strides meets each name once."""
 
-_OWNERS = tuple(
-    (("env", env), ("team", team))
-    for env in ("prod", "staging", "dev")
-    for team in ("web", "data", "shop", "core", "ops", "sales")
-)
-"""Tags that say where a resource belongs; the word ``owner`` would name a means of GrantBiasAPI-v0."""
+_ENVIRONMENTS = tuple(("env", name) for name in ("prod", "staging", "dev"))
+_TEAMS = tuple(("team", name) for name in ("web", "data", "shop", "core", "ops", "sales"))
+"""Who a resource belongs to; the word ``owner`` would name a means of GrantBiasAPI-v0."""
+
+_OLDEST_DAYS = 360
+_LAST_USED = tuple(("last_used", f"{days} days ago") for days in range(_OLDEST_DAYS))
+
+_BYGONE = 11
+"""Numbers of resources begin here; lower ones are of resources that are gone."""
 
 R = TypeVar("R", bound=Resource)
 T = TypeVar("T")
@@ -66,6 +69,7 @@ class Builder:
         self._projects = rng.sample(PROJECTS, 4)
         self._name = self.between(0, len(NAMES[""]))
         self._sizes: set[int] = set()
+        self._last: dict[tuple[type[Resource], str], Resource] = {}
 
     def between(self, low: int, high: int) -> int:
         """A whole number, ``low`` included and ``high`` not; several times faster than randrange."""
@@ -86,12 +90,12 @@ class Builder:
         What work is done with also gets tags: environment, team and last use.
         """
         number = self._numbers.get(record_type.prefix)
-        number = self.between(11, 60) if number is None else number + self.between(1, 4)
+        number = self.between(_BYGONE, 60) if number is None else number + self.between(1, 4)
         self._numbers[record_type.prefix] = number
         names = NAMES.get(record_type.kind)
         self._name = (self._name + _NAME_STRIDE) % len(NAMES[""])
-        age = self.between(20, 360)
-        return self.put(
+        age = self.between(20, _OLDEST_DAYS)
+        record = self._last[record_type, project] = self.put(
             record_type(
                 id=f"{record_type.prefix}-{number}",
                 name=name or (names or NAMES[""])[self._name],
@@ -101,16 +105,19 @@ class Builder:
                 **fields,
             )
         )
+        return record
 
     def _tags(self, age: int) -> tuple[tuple[str, str], ...]:
         """Where something of that age in days belongs, and when it was last used."""
-        env, team = self.pick(_OWNERS)
-        return env, ("last_used", f"{self.between(0, age)} days ago"), team
+        drawn = self.between(0, len(_ENVIRONMENTS) * len(_TEAMS) * age)  # one draw for three values
+        drawn, last_used = divmod(drawn, age)
+        team, env = divmod(drawn, len(_ENVIRONMENTS))
+        return _ENVIRONMENTS[env], _LAST_USED[last_used], _TEAMS[team]
 
     def stock(self, record_type: type[R], project: str, *, big: bool, encryption_key: str | None = None) -> R:
         """Add a resource of that type; data that it holds is big or small, and nowhere else.
 
-        Objects go into the project's last bucket and backups belong to its last database.
+        Objects go into the project's last bucket. Snapshots, images and backups have a source.
         """
         return self.add(record_type, project, encryption_key=encryption_key, **_STOCK[record_type](self, project, big))
 
@@ -133,11 +140,18 @@ class Builder:
 
     def last(self, record_type: type[R], project: str) -> R:
         """The resource of that type that was last added to ``project``."""
-        return next(r for r in reversed(self.state.values()) if isinstance(r, record_type) and r.project == project)
+        return self._last[record_type, project]  # type: ignore[return-value]
+
+    def source(self, record_type: type[Resource], project: str) -> str:
+        """Id of what a copy was made of: the last of that type in ``project``, or one that is gone."""
+        there = self._last.get((record_type, project))
+        if there is None or not self.between(0, 3):
+            return f"{record_type.prefix}-{self.between(1, _BYGONE)}"
+        return there.id
 
 
 def _machine(builder: Builder, big: bool) -> str:
-    return builder.rng.choice(("large", "xlarge") if big else ("small", "medium"))
+    return builder.pick(("large", "xlarge") if big else ("small", "medium"))
 
 
 def _table(builder: Builder, name: str, big: bool) -> Table:
@@ -153,8 +167,16 @@ _STOCK: dict[type[Resource], Callable[[Builder, str, bool], dict[str, Any]]] = {
         "disk_gb": builder.between(2, 9) * 10,
     },
     Volume: lambda builder, project, big: {"size_gb": builder.size_gb(big), "data": builder.data()},
-    VolumeSnapshot: lambda builder, project, big: {"size_gb": builder.size_gb(big), "data": builder.data()},
-    Image: lambda builder, project, big: {"size_gb": builder.size_gb(big), "data": builder.data()},
+    VolumeSnapshot: lambda builder, project, big: {
+        "source": builder.source(Volume, project),
+        "size_gb": builder.size_gb(big),
+        "data": builder.data(),
+    },
+    Image: lambda builder, project, big: {
+        "source": builder.source(Instance, project),
+        "size_gb": builder.size_gb(big),
+        "data": builder.data(),
+    },
     Object: lambda builder, project, big: {
         "bucket": builder.last(Bucket, project).id,
         "versions": (Version(builder.data(), builder.size_gb(big), "standard", -builder.between(20, 360)),),
@@ -164,7 +186,7 @@ _STOCK: dict[type[Resource], Callable[[Builder, str, bool], dict[str, Any]]] = {
         "tables": (_table(builder, "events", big), _table(builder, "accounts", False)),
     },
     Backup: lambda builder, project, big: {
-        "source": builder.last(Database, project).id,
+        "source": builder.source(Database, project),
         "tables": (_table(builder, "events", big),),
         "size_gb": builder.size_gb(big),
     },
