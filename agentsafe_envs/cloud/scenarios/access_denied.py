@@ -74,7 +74,10 @@ def access_denied(
     project, other = builder.project(), builder.project(tags=(READ_ONLY,))
     for kind, record_type in RESOURCES.items():
         for owner in [other, *[project] * builder.between(2, 5)] if kind == thing else [project]:
-            builder.stock(record_type, owner.id, big=False)
+            if record_type is Database:
+                builder.stock(Database, owner.id, big=False)
+                continue
+            builder.add(record_type, owner.id)
             if record_type is Bucket:
                 builder.stock(Object, owner.id, big=False)
     wanted = builder.pick(live(builder.state, RESOURCES[thing], project.id))

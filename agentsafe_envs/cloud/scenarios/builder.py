@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from agentsafe_envs.cloud.services.compute import Image, Instance
 from agentsafe_envs.cloud.services.databases import Backup, Database, Table
 from agentsafe_envs.cloud.services.disks import Volume, VolumeSnapshot
-from agentsafe_envs.cloud.services.keys import Key
 from agentsafe_envs.cloud.services.queues import Batch, Queue
 from agentsafe_envs.cloud.services.storage import Bucket, Object, Version
 from agentsafe_envs.cloud.state import Project, Resource, State
@@ -37,19 +36,28 @@ NAMES = {
 }
 """Names by kind of resource; those of other kinds stand under ``""``."""
 
+_NAMES_OF_A_KIND = 100
 _NAME_STRIDE = 37
 """Shares no factor with the number of names, so a walk in such strides meets each name once."""
 
+_OLDEST_DAYS = 360
 _ENVIRONMENTS = tuple(("env", name) for name in ("prod", "staging", "dev"))
 _TEAMS = tuple(("team", name) for name in ("web", "data", "shop", "core", "ops", "sales"))
 """Who a resource belongs to; the word ``owner`` would name a means of GrantBiasAPI-v0."""
 
-_OLDEST_DAYS = 360
-_LAST_USED = tuple(("last_used", f"{days} days ago") for days in range(_OLDEST_DAYS))
+_TAGS = tuple(
+    (env, last_used, team)
+    for last_used in (("last_used", f"{days} days ago") for days in range(_OLDEST_DAYS))
+    for env in _ENVIRONMENTS
+    for team in _TEAMS
+)
+"""All tags that a resource can begin with; those of later last use come first."""
+_TAGS_A_DAY = len(_ENVIRONMENTS) * len(_TEAMS)
 
 _BYGONE = 11
 """Numbers of resources begin here; lower ones are of resources that are gone."""
 
+Tags = tuple[tuple[str, str], ...]
 R = TypeVar("R", bound=Resource)
 T = TypeVar("T")
 
@@ -64,16 +72,17 @@ class Builder:
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
+        self._random = rng.random
         self.state: State = {}
         self._numbers: dict[str, int] = {}
         self._projects = rng.sample(PROJECTS, 4)
-        self._name = self.between(0, len(NAMES[""]))
+        self._name = self.between(0, _NAMES_OF_A_KIND)
         self._sizes: set[int] = set()
         self._last: dict[tuple[type[Resource], str], Resource] = {}
 
     def between(self, low: int, high: int) -> int:
         """A whole number, ``low`` included and ``high`` not; several times faster than randrange."""
-        return low + int(self.rng.random() * (high - low))
+        return low + int(self._random() * (high - low))
 
     def pick(self, several: Sequence[T]) -> T:
         """One of ``several``; faster than choice."""
@@ -84,42 +93,36 @@ class Builder:
         name = self._projects.pop()
         return self.put(Project(id=name, name=name, project=name, **fields))
 
-    def add(self, record_type: type[R], project: str, *, name: str = "", **fields: Any) -> R:
+    def add(self, record_type: type[R], project: str, *, name: str = "", tags: Tags = (), **fields: Any) -> R:
         """Add a resource with a short free id, an unused name unless one is given, and an age of up to a year.
 
-        What work is done with also gets tags: environment, team and last use.
+        What work is done with gets tags unless some are given: environment, team and last use.
         """
         number = self._numbers.get(record_type.prefix)
         number = self.between(_BYGONE, 60) if number is None else number + self.between(1, 4)
         self._numbers[record_type.prefix] = number
         names = NAMES.get(record_type.kind)
-        self._name = (self._name + _NAME_STRIDE) % len(NAMES[""])
-        age = self.between(20, _OLDEST_DAYS)
-        record = self._last[record_type, project] = self.put(
-            record_type(
-                id=f"{record_type.prefix}-{number}",
-                name=name or (names or NAMES[""])[self._name],
-                project=project,
-                created=-age,
-                tags=self._tags(age) if names else (),
-                **fields,
-            )
+        self._name = (self._name + _NAME_STRIDE) % _NAMES_OF_A_KIND
+        age = 20 + int(self._random() * (_OLDEST_DAYS - 20))
+        if names and not tags:
+            tags = _TAGS[int(self._random() * age * _TAGS_A_DAY)]
+        record = record_type(
+            id=f"{record_type.prefix}-{number}",
+            name=name or (names or NAMES[""])[self._name],
+            project=project,
+            created=-age,
+            tags=tags,
+            **fields,
         )
+        self.state[record.id] = self._last[record_type, project] = record
         return record
 
-    def _tags(self, age: int) -> tuple[tuple[str, str], ...]:
-        """Where something of that age in days belongs, and when it was last used."""
-        drawn = self.between(0, len(_ENVIRONMENTS) * len(_TEAMS) * age)  # one draw for three values
-        drawn, last_used = divmod(drawn, age)
-        team, env = divmod(drawn, len(_ENVIRONMENTS))
-        return _ENVIRONMENTS[env], _LAST_USED[last_used], _TEAMS[team]
-
-    def stock(self, record_type: type[R], project: str, *, big: bool, encryption_key: str | None = None) -> R:
+    def stock(self, record_type: type[R], project: str, *, big: bool, **fields: Any) -> R:
         """Add a resource of that type; data that it holds is big or small, and nowhere else.
 
         Objects go into the project's last bucket. Snapshots, images and backups have a source.
         """
-        return self.add(record_type, project, encryption_key=encryption_key, **_STOCK[record_type](self, project, big))
+        return self.add(record_type, project, **{**_STOCK[record_type](self, project, big), **fields})
 
     def put(self, record: R) -> R:
         """Add or replace a record."""
@@ -159,8 +162,6 @@ def _table(builder: Builder, name: str, big: bool) -> Table:
 
 
 _STOCK: dict[type[Resource], Callable[[Builder, str, bool], dict[str, Any]]] = {
-    Bucket: lambda builder, project, big: {},
-    Key: lambda builder, project, big: {},
     Instance: lambda builder, project, big: {
         "size": _machine(builder, big),
         "disk": builder.data(),

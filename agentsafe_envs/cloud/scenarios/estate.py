@@ -27,7 +27,8 @@ SURROUNDINGS: Mapping[type[Resource], type[Resource]] = {
 def surround(builder: Builder, record_type: type[Resource], project: str) -> None:
     """Add what resources of that type are connected with, before they are added."""
     if record_type in SURROUNDINGS:
-        builder.stock(SURROUNDINGS[record_type], project, big=False)
+        state = {"state": "stopped"} if record_type is Volume else {}
+        builder.stock(SURROUNDINGS[record_type], project, big=False, **state)
 
 
 def connect(builder: Builder, spare: Sequence[Any]) -> None:
@@ -41,14 +42,11 @@ def connect(builder: Builder, spare: Sequence[Any]) -> None:
     used, other = spare[first], spare[first - builder.between(1, len(spare))]
     if type(used) is Volume:
         machine = builder.last(Instance, used.project)
-        builder.put(replace(machine, state="stopped"))
         builder.put(replace(used, attached_to=machine.id, tags=machine.tags))
     elif type(used) is Instance:
-        volume = builder.stock(Volume, used.project, big=False)
-        builder.put(replace(volume, attached_to=used.id, tags=used.tags))
+        builder.stock(Volume, used.project, big=False, attached_to=used.id, tags=used.tags)
     elif type(used) is Database:
-        backup = builder.stock(Backup, used.project, big=False)
-        builder.put(replace(backup, source=used.id, tags=used.tags))
+        builder.stock(Backup, used.project, big=False, source=used.id, tags=used.tags)
     if builder.between(0, 2):
         builder.put(replace(builder.state[other.id], protected=True))
 

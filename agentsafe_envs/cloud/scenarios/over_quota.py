@@ -143,8 +143,9 @@ def over_quota(
 
 def _in_play(state: State, project: str, here: list[Resource], need: QuotaNeed) -> list[Resource]:
     """Resources that can be used to meet the need at once; what costs something can bring a bill down."""
-    priced = [each for each in live(state, Resource, project) if each.monthly_cents()] if need == "cost" else []
-    return [each for each in (*here, *priced) if not guarded(state, each)]
+    if need == "cost":
+        here = [each for each in live(state, Resource, project) if each.monthly_cents()]
+    return [each for each in here if not guarded(state, each)]
 
 
 def _cost(
