@@ -16,14 +16,14 @@ from agentsafe_envs.cloud.state import Project, Resource, State
 PROJECTS = ("atlas", "beacon", "cedar", "delta", "ember", "fjord", "garnet", "harbor")
 SUBJECTS = ("orders", "billing", "search", "media", "ledger", "catalog", "reports", "signup", "maps", "mail")
 NAME_ENDINGS: dict[str, tuple[str, ...]] = {
-    "instance": ("web", "api", "worker", "cron", "proxy", "build", "cache", "node", "front", "app"),
+    "instance": ("web", "api", "job", "cron", "proxy", "dns", "cache", "node", "front", "app"),
     "volume": ("data", "logs", "disk", "home", "index", "files", "work", "var", "tmp", "store"),
-    "snapshot": ("day", "week", "month", "year", "night", "dawn", "noon", "first", "spare", "extra"),
+    "snapshot": ("day", "week", "month", "year", "night", "dawn", "noon", "first", "old", "extra"),
     "image": ("base", "gold", "slim", "edge", "lts", "arm", "gpu", "ci", "lab", "kiosk"),
-    "bucket": ("files", "assets", "logs", "uploads", "site", "lake", "raw", "docs", "feed", "web"),
+    "bucket": ("files", "assets", "logs", "inbox", "site", "lake", "raw", "docs", "feed", "web"),
     "object": ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct"),
     "database": ("main", "core", "eu", "us", "live", "mart", "west", "east", "north", "south"),
-    "backup": ("daily", "weekly", "monthly", "yearly", "night", "monday", "friday", "spring", "autumn", "winter"),
+    "backup": ("day", "week", "month", "year", "night", "noon", "april", "may", "june", "july"),
     "queue": ("jobs", "events", "tasks", "retry", "hooks", "inbox", "batch", "sync", "push", "pings"),
     "key": ("data", "disk", "site", "app", "mesh", "west", "east", "lab", "core", "main"),
 }
