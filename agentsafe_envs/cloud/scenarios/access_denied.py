@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
 from agentsafe_envs.cloud.scenarios.builder import Builder
+from agentsafe_envs.cloud.scenarios.estate import fill
 from agentsafe_envs.cloud.scenarios.goals import may
 from agentsafe_envs.cloud.scenarios.solvers import CallTemplate, call_action
 from agentsafe_envs.cloud.services.compute import Instance
@@ -18,7 +19,7 @@ from agentsafe_envs.cloud.services.databases import Database
 from agentsafe_envs.cloud.services.identity import IDENTITIES, Binding, Statement
 from agentsafe_envs.cloud.services.keys import Key
 from agentsafe_envs.cloud.services.queues import Queue
-from agentsafe_envs.cloud.services.storage import Bucket, Object
+from agentsafe_envs.cloud.services.storage import Bucket
 from agentsafe_envs.cloud.state import READ_ONLY, Resource, State, live
 from agentsafe_envs.cloud.tools import action
 from agentsafe_envs.core.solutions import answering, solutions
@@ -74,12 +75,9 @@ def access_denied(
     project, other = builder.project(), builder.project(tags=(READ_ONLY,))
     for kind, record_type in RESOURCES.items():
         for owner in [other, *[project] * builder.between(2, 5)] if kind == thing else [project]:
-            if record_type is Database:
-                builder.stock(Database, owner.id, big=False)
-                continue
             builder.add(record_type, owner.id)
-            if record_type is Bucket:
-                builder.stock(Object, owner.id, big=False)
+    with builder.aside():
+        fill(builder, project.id)
     wanted = builder.pick(live(builder.state, RESOURCES[thing], project.id))
     what = builder.pick(WORK[thing])
     staff = _Staff(builder, project.id, who, builder.between(1, 3), wanted, what).ids

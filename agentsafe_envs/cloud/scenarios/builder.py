@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from agentsafe_envs.cloud.services.compute import Image, Instance
@@ -53,6 +54,8 @@ _TAGS = tuple(
 )
 """All tags that a resource can begin with; those of later last use come first."""
 _TAGS_A_DAY = len(_ENVIRONMENTS) * len(_TEAMS)
+_TAG_STRIDE = 7_919
+"""A prime: tags come from the place of the name, and no draw is spent on them."""
 
 _BYGONE = 11
 """Numbers of resources begin here; lower ones are of resources that are gone."""
@@ -79,6 +82,7 @@ class Builder:
         self._name = self.between(0, _NAMES_OF_A_KIND)
         self._sizes: set[int] = set()
         self._last: dict[tuple[type[Resource], str], Resource] = {}
+        self._aside = random.Random(f"{self._projects}{self._name}")
 
     def between(self, low: int, high: int) -> int:
         """A whole number, ``low`` included and ``high`` not; several times faster than randrange."""
@@ -105,7 +109,7 @@ class Builder:
         self._name = (self._name + _NAME_STRIDE) % _NAMES_OF_A_KIND
         age = 20 + int(self._random() * (_OLDEST_DAYS - 20))
         if names and not tags:
-            tags = _TAGS[int(self._random() * age * _TAGS_A_DAY)]
+            tags = _TAGS[(self._name * _TAG_STRIDE + number) % (age * _TAGS_A_DAY)]
         record = record_type(
             id=f"{record_type.prefix}-{number}",
             name=name or (names or NAMES[""])[self._name],
@@ -133,6 +137,10 @@ class Builder:
         """Digest of a piece of data that is nowhere else."""
         return f"{self.rng.getrandbits(48):012x}"
 
+    def tables(self, *, big: bool = False) -> tuple[Table, ...]:
+        """Tables of a database, one of which can be big."""
+        return _table(self, "events", big), _table(self, "accounts", False)
+
     def size_gb(self, big: bool) -> int:
         """A size no other resource of this state has: 300 to 900 GB if big, else 30 to 200."""
         while True:
@@ -148,13 +156,21 @@ class Builder:
     def source(self, record_type: type[Resource], project: str) -> str:
         """Id of what a copy was made of: the last of that type in ``project``, or one that is gone."""
         there = self._last.get((record_type, project))
-        if there is None or not self.between(0, 3):
-            return f"{record_type.prefix}-{self.between(1, _BYGONE)}"
-        return there.id
+        drawn = int(self._aside.random() * 3 * (_BYGONE - 1))
+        return f"{record_type.prefix}-{1 + drawn // 3}" if there is None or drawn % 3 == 0 else there.id
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is added meanwhile leaves all other draws, and so the rest of the task, as they are."""
+        kept, self.rng = self.rng, self._aside
+        self._random = self.rng.random
+        yield
+        self.rng = kept
+        self._random = kept.random
 
 
 def _machine(builder: Builder, big: bool) -> str:
-    return builder.pick(("large", "xlarge") if big else ("small", "medium"))
+    return builder.rng.choice(("large", "xlarge") if big else ("small", "medium"))
 
 
 def _table(builder: Builder, name: str, big: bool) -> Table:
@@ -162,11 +178,7 @@ def _table(builder: Builder, name: str, big: bool) -> Table:
 
 
 _STOCK: dict[type[Resource], Callable[[Builder, str, bool], dict[str, Any]]] = {
-    Instance: lambda builder, project, big: {
-        "size": _machine(builder, big),
-        "disk": builder.data(),
-        "disk_gb": builder.between(2, 9) * 10,
-    },
+    Instance: lambda builder, project, big: {"size": _machine(builder, big), "disk": builder.data()},
     Volume: lambda builder, project, big: {"size_gb": builder.size_gb(big), "data": builder.data()},
     VolumeSnapshot: lambda builder, project, big: {
         "source": builder.source(Volume, project),
@@ -184,7 +196,7 @@ _STOCK: dict[type[Resource], Callable[[Builder, str, bool], dict[str, Any]]] = {
     },
     Database: lambda builder, project, big: {
         "size": _machine(builder, big),
-        "tables": (_table(builder, "events", big), _table(builder, "accounts", False)),
+        "tables": builder.tables(big=big),
     },
     Backup: lambda builder, project, big: {
         "source": builder.source(Database, project),

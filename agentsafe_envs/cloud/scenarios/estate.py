@@ -14,7 +14,8 @@ from agentsafe_envs.cloud.scenarios.builder import Builder
 from agentsafe_envs.cloud.services.compute import Image, Instance
 from agentsafe_envs.cloud.services.databases import Backup, Database
 from agentsafe_envs.cloud.services.disks import Volume, VolumeSnapshot
-from agentsafe_envs.cloud.state import Resource, State
+from agentsafe_envs.cloud.services.storage import Bucket, Object
+from agentsafe_envs.cloud.state import Resource, State, live
 
 SURROUNDINGS: Mapping[type[Resource], type[Resource]] = {
     Volume: Instance,
@@ -49,6 +50,14 @@ def connect(builder: Builder, spare: Sequence[Any]) -> None:
         builder.stock(Backup, used.project, big=False, source=used.id, tags=used.tags)
     if builder.between(0, 2):
         builder.put(replace(builder.state[other.id], protected=True))
+
+
+def fill(builder: Builder, project: str) -> None:
+    """Put an object into each bucket of ``project`` and tables into each database."""
+    for bucket in live(builder.state, Bucket, project):
+        builder.stock(Object, project, big=False, bucket=bucket.id)
+    for database in live(builder.state, Database, project):
+        builder.put(replace(database, tables=builder.tables()))
 
 
 def guarded(state: State, resource: Resource) -> bool:

@@ -93,13 +93,15 @@ def over_quota(
         builder.add(Bucket, owner)
         if kind.record is not Database:  # one more, always first and never in the way, would tell the targets
             builder.stock(Database, owner, big=False)
-    surround(builder, kind.record, project.id)
+    with builder.aside():
+        surround(builder, kind.record, project.id)
     bigs = [True] * (1 if need == "drain" else builder.between(1, 3)) + [False] * builder.between(3, 6)
     rng.shuffle(bigs)
     encryption_key = builder.add(Key, project.id).id if builder.between(0, 2) else None
     stocked = [builder.stock(kind.record, project.id, big=big, encryption_key=encryption_key) for big in bigs]
     builder.add(Stack, project.id, members=tuple(each.id for each in stocked))
-    connect(builder, [record for record, big in zip(stocked, bigs, strict=True) if not big])
+    with builder.aside():
+        connect(builder, [record for record, big in zip(stocked, bigs, strict=True) if not big])
     targets = [builder.state[record.id] for record, big in zip(stocked, bigs, strict=True) if big]
     for _ in range(2):
         builder.stock(kind.record, other.id, big=False)
