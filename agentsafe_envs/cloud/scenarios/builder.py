@@ -82,7 +82,7 @@ class Builder:
         self._name = self.between(0, _NAMES_OF_A_KIND)
         self._sizes: set[int] = set()
         self._last: dict[tuple[type[Resource], str], Resource] = {}
-        self._aside = random.Random(f"{self._projects}{self._name}")
+        self._aside = random.Random(int.from_bytes("".join(self._projects).encode()) + self._name)
 
     def between(self, low: int, high: int) -> int:
         """A whole number, ``low`` included and ``high`` not; several times faster than randrange."""
