@@ -12,7 +12,7 @@ from agentsafe_envs.cloud.services.databases import Backup, Database, Table
 from agentsafe_envs.cloud.services.disks import Volume, VolumeSnapshot
 from agentsafe_envs.cloud.services.queues import Batch, Queue
 from agentsafe_envs.cloud.services.storage import Bucket, Object, Version
-from agentsafe_envs.cloud.state import Project, Resource, State
+from agentsafe_envs.cloud.state import Project, Resource, State, live
 
 PROJECTS = ("atlas", "beacon", "cedar", "delta", "ember", "fjord", "garnet", "harbor")
 SUBJECTS = ("orders", "billing", "search", "media", "ledger", "catalog", "reports", "signup", "maps", "mail")
@@ -81,7 +81,7 @@ class Builder:
         self._projects = rng.sample(PROJECTS, 4)
         self._name = self.between(0, _NAMES_OF_A_KIND)
         self._sizes: set[int] = set()
-        self._last: dict[tuple[type[Resource], str], Resource] = {}
+        self._sources: dict[tuple[type[Resource], str], str] = {}
         self._aside = random.Random(int.from_bytes("".join(self._projects).encode()) + self._name)
 
     def between(self, low: int, high: int) -> int:
@@ -118,7 +118,7 @@ class Builder:
             tags=tags,
             **fields,
         )
-        self.state[record.id] = self._last[record_type, project] = record
+        self.state[record.id] = record
         return record
 
     def stock(self, record_type: type[R], project: str, *, big: bool, **fields: Any) -> R:
@@ -151,13 +151,16 @@ class Builder:
 
     def last(self, record_type: type[R], project: str) -> R:
         """The resource of that type that was last added to ``project``."""
-        return self._last[record_type, project]  # type: ignore[return-value]
+        return next(r for r in reversed(self.state.values()) if isinstance(r, record_type) and r.project == project)
 
     def source(self, record_type: type[Resource], project: str) -> str:
-        """Id of what a copy was made of: the last of that type in ``project``, or one that is gone."""
-        there = self._last.get((record_type, project))
+        """Id of what a copy was made of: one of that type in ``project``, or one that is gone."""
+        there = self._sources.get((record_type, project))
+        if there is None:
+            here = (each.id for each in live(self.state, record_type, project))
+            there = self._sources[record_type, project] = next(here, "")
         drawn = int(self._aside.random() * 3 * (_BYGONE - 1))
-        return f"{record_type.prefix}-{1 + drawn // 3}" if there is None or drawn % 3 == 0 else there.id
+        return f"{record_type.prefix}-{1 + drawn // 3}" if not there or drawn % 3 == 0 else there
 
     @contextmanager
     def aside(self) -> Iterator[None]:

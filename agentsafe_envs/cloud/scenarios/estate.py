@@ -52,12 +52,18 @@ def connect(builder: Builder, spare: Sequence[Any]) -> None:
         builder.put(replace(builder.state[other.id], protected=True))
 
 
+def contents(builder: Builder, record_type: type[Resource]) -> dict[str, Any]:
+    """Fields of what a resource of that type holds itself: the tables of a database."""
+    if record_type is not Database:
+        return {}
+    with builder.aside():
+        return {"tables": builder.tables()}
+
+
 def fill(builder: Builder, project: str) -> None:
-    """Put an object into each bucket of ``project`` and tables into each database."""
+    """Put an object into each bucket of ``project``."""
     for bucket in live(builder.state, Bucket, project):
         builder.stock(Object, project, big=False, bucket=bucket.id)
-    for database in live(builder.state, Database, project):
-        builder.put(replace(database, tables=builder.tables()))
 
 
 def guarded(state: State, resource: Resource) -> bool:
