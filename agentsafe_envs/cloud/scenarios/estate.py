@@ -52,7 +52,7 @@ def connect(builder: Builder, spare: Sequence[Any]) -> None:
         builder.put(replace(builder.state[other.id], protected=True))
 
 
-def contents(builder: Builder, record_type: type[Resource]) -> dict[str, Any]:
+def holdings(builder: Builder, record_type: type[Resource]) -> dict[str, Any]:
     """Fields of what a resource of that type holds itself: the tables of a database."""
     if record_type is not Database:
         return {}
