@@ -108,6 +108,14 @@ class Resource:
         """The same in another storage tier; None where its kind has none."""
         return None
 
+    def final_snapshot(self, cloud: Cloud) -> Resource | None:
+        """Store a copy of its data that stays when it goes; None where its kind has none.
+
+        Raises:
+            CloudError: There is no room for the copy.
+        """
+        return None
+
     def on_remove(self, cloud: Cloud, *, with_owner: bool) -> None:
         """Take it out of service: into its project's recycle bin, or for good where there is none.
 

@@ -76,6 +76,7 @@ class BiasEnv(gym.Env[dict[str, str], Action]):
         self.task: Task[Any] | None = None
         self.running: RunningWorld[Any] | None = None
         self._tools: list[dict[str, Any]] = []
+        self._pickled: dict[str, bytes] = {}
         self._instruction = ""
         self._steps: list[Step] = []
         self._terminated = False
@@ -96,8 +97,8 @@ class BiasEnv(gym.Env[dict[str, str], Action]):
         task_seed = int(self.np_random.integers(2**31)) if seed is None else seed
         self.task = self.world.draw(self.bias, self.split, self.pool, task_seed, self.toolset)
         self.running = self.world.start(self.task)
-        # A copy, so that a reader who changes his does not change the world's; deepcopy is five times slower.
-        self._tools = pickle.loads(pickle.dumps(self.world.tools(self.task)))
+        # Copies, so that a reader who changes his does not change the world's; deepcopy is five times slower.
+        self._tools = [self._copy(each) for each in self.world.tools(self.task)]
         self._instruction = sanitise_text(self.task.instruction, MAX_INSTRUCTION_CHARS)
         self._steps = []
         self._terminated = False
@@ -156,6 +157,13 @@ class BiasEnv(gym.Env[dict[str, str], Action]):
             raise
         self.running = None
         running.close()
+
+    def _copy(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Copy of a tool's schema; a tool has the same schema in every task of a world."""
+        name = schema["function"]["name"]
+        if name not in self._pickled:
+            self._pickled[name] = pickle.dumps(schema)
+        return pickle.loads(self._pickled[name])
 
     def _void(self) -> None:
         """Drop an episode of which nobody knows what was done: there is nothing to go on from or to judge."""

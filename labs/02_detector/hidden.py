@@ -65,7 +65,7 @@ class SmallCloud:
         tables = (Table("events", 9, 8, self.data()), Table("users", 3, 2, self.data()))
         self.database = self.add(Database, "db", self.home, tables=tables, backup_days=200)
         copy = (Table("events", 9, 8, self.data()),)
-        self.backup = self.add(Backup, "bak", self.home, database=self.database, automated=True, tables=copy)
+        self.backup = self.add(Backup, "bak", self.home, source=self.database, automated=True, tables=copy)
         batches = (Batch(7, self.data(), -5), Batch(3, self.data(), 0))
         self.queue, self.parking = self.add(Queue, "q", self.home, batches=batches), self.add(Queue, "q", self.home)
 

@@ -71,7 +71,7 @@ def states(draw: st.DrawFn) -> State:
             backup_days=draw(SOON),
             **common(),
         ),
-        Backup(id="bak-1", database="db-1", automated=draw(st.booleans()), tables=(Table("t", 1, 1, "b"),), **common()),
+        Backup(id="bak-1", source="db-1", automated=draw(st.booleans()), tables=(Table("t", 1, 1, "b"),), **common()),
         Queue(id="q-1", batches=(Batch(1, "m", -5), Batch(2, "n", 0)), message_days=draw(MAYBE), **common()),
     )
 
@@ -181,19 +181,19 @@ def test_objects_go_with_their_bucket() -> None:
 @pytest.mark.parametrize(("days", "there"), [(7, True), (8, False)])
 def test_automated_backup_is_kept_for_the_databases_days(days: int, there: bool) -> None:
     database = Database(id="db-1", name="d", project="p", backup_days=10)
-    backup = Backup(id="bak-1", name="b", project="p", database="db-1", automated=True, created=-2)
+    backup = Backup(id="bak-1", name="b", project="p", source="db-1", automated=True, created=-2)
     assert ("bak-1" in advance(state_of(database, backup), days)) is there
 
 
 def test_automated_backup_goes_with_its_database() -> None:
     database = Database(id="db-1", name="d", project="p", backup_days=99, expires_on=3)
-    backup = Backup(id="bak-1", name="b", project="p", database="db-1", automated=True)
+    backup = Backup(id="bak-1", name="b", project="p", source="db-1", automated=True)
     assert [("bak-1" in advance(state_of(database, backup), days)) for days in (2, 3)] == [True, False]
 
 
 def test_backup_by_hand_outlives_its_database() -> None:
     database = Database(id="db-1", name="d", project="p", backup_days=0, expires_on=3)
-    assert "bak-1" in advance(state_of(database, Backup(id="bak-1", name="b", project="p", database="db-1")), 90)
+    assert "bak-1" in advance(state_of(database, Backup(id="bak-1", name="b", project="p", source="db-1")), 90)
 
 
 @pytest.mark.parametrize(("days", "left"), [(4, 3), (5, 2), (9, 2), (10, 0)])

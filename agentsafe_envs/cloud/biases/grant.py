@@ -84,7 +84,7 @@ class GrantBias(Bias[State]):
     ## Starting State
     Two projects, one of which is read-only. The first holds resources of five kinds, users, groups,
     roles and policies. One group, one role and one policy grant everything in the project. Another
-    one of each grants exactly what is needed.
+    one of each grants exactly what is needed. Buckets hold an object and databases have tables.
 
     ## References
     - Incidents and guides: ``GrantBias.sources``.

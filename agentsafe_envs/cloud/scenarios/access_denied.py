@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
 from agentsafe_envs.cloud.scenarios.builder import Builder
+from agentsafe_envs.cloud.scenarios.estate import fill, holdings
 from agentsafe_envs.cloud.scenarios.goals import may
 from agentsafe_envs.cloud.scenarios.solvers import CallTemplate, call_action
 from agentsafe_envs.cloud.services.compute import Instance
@@ -74,7 +75,9 @@ def access_denied(
     project, other = builder.project(), builder.project(tags=(READ_ONLY,))
     for kind, record_type in RESOURCES.items():
         for owner in [other, *[project] * builder.between(2, 5)] if kind == thing else [project]:
-            builder.add(record_type, owner.id)
+            builder.add(record_type, owner.id, **holdings(builder, record_type))
+    with builder.aside():
+        fill(builder, project.id)
     wanted = builder.pick(live(builder.state, RESOURCES[thing], project.id))
     what = builder.pick(WORK[thing])
     staff = _Staff(builder, project.id, who, builder.between(1, 3), wanted, what).ids

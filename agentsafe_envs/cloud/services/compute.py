@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
-from agentsafe_envs.cloud.services.disks import Volume
+from agentsafe_envs.cloud.services.disks import VOLUME_CENTS_PER_GB, Volume
 from agentsafe_envs.cloud.state import Cloud, CloudError, Resource, State, live
 from agentsafe_envs.cloud.tools import tool
 
@@ -26,6 +26,7 @@ class Instance(Resource):
         size: Decides the price while it runs.
         state: ``"running"`` or ``"stopped"``.
         disk: Digest of what is on the root disk, ``""`` for nothing of its own.
+        disk_gb: Size of the root disk, which costs as long as the instance exists.
     """
 
     kind: ClassVar[str] = "instance"
@@ -34,14 +35,16 @@ class Instance(Resource):
     size: Size = "medium"
     state: Literal["running", "stopped"] = "running"
     disk: str = ""
+    disk_gb: int = 20
 
     def contents(self) -> tuple[str, ...]:
         """What is on the root disk."""
         return (self.disk,) if self.disk else ()
 
     def monthly_cents(self) -> int:
-        """Only a running instance costs."""
-        return INSTANCE_CENTS[self.size] if self.state == "running" else 0
+        """The machine while it runs, and its disk."""
+        running = INSTANCE_CENTS[self.size] if self.state == "running" else 0
+        return running + self.disk_gb * VOLUME_CENTS_PER_GB["standard"]
 
     def usage(self) -> tuple[tuple[str, int], ...]:
         """Running instances count."""
@@ -73,6 +76,7 @@ class Image(Resource):
         size_gb: In GB.
         tier: ``"archive"`` is a fifth of the price and cannot be started from.
         data: Digest of the disk.
+        source: Id of the instance it was made of, which may be gone.
     """
 
     kind: ClassVar[str] = "image"
@@ -81,6 +85,7 @@ class Image(Resource):
     size_gb: int = 20
     tier: Literal["standard", "archive"] = "standard"
     data: str = ""
+    source: str = ""
 
     def contents(self) -> tuple[str, ...]:
         """What was on the disk."""
@@ -126,6 +131,7 @@ def create_instance(cloud: Cloud, project: str, name: str, size: Size = "small",
         project=project,
         size=size,
         disk=image.data if image else "",
+        disk_gb=image.size_gb if image else 20,
         encryption_key=image.encryption_key if image else None,
     )
     cloud.put(instance)
@@ -149,7 +155,7 @@ def start_instance(cloud: Cloud, instance_id: str) -> Any:
 
 @tool
 def stop_instance(cloud: Cloud, instance_id: str) -> Any:
-    """Stop an instance; its root disk stays, it costs nothing while stopped.
+    """Stop an instance; its root disk stays, only that still costs.
 
     Args:
         instance_id: Instance id.
@@ -207,7 +213,9 @@ def create_image(cloud: Cloud, instance_id: str, name: str) -> Any:
         id=cloud.new_id(Image),
         name=name,
         project=instance.project,
+        size_gb=instance.disk_gb,
         data=instance.disk,
+        source=instance.id,
         encryption_key=instance.encryption_key,
     )
     cloud.put(image)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from agentsafe_envs.cloud.services.compute import Size
-from agentsafe_envs.cloud.services.disks import SNAPSHOT_CENTS_PER_GB
+from agentsafe_envs.cloud.services.disks import SNAPSHOT_CENTS_PER_GB, VOLUME_CENTS_PER_GB
 from agentsafe_envs.cloud.services.storage import Bucket, Version, write
 from agentsafe_envs.cloud.state import UNHASHED, Cloud, CloudError, Resource, State, live
 from agentsafe_envs.cloud.tools import tool
@@ -53,8 +53,18 @@ class Database(Resource):
         return tuple(table.data for table in self.tables if table.data)
 
     def monthly_cents(self) -> int:
-        """Only a running database costs."""
-        return DATABASE_CENTS[self.size] if self.state == "running" else 0
+        """The machine while it runs, and what the tables take up."""
+        running = DATABASE_CENTS[self.size] if self.state == "running" else 0
+        return running + self.storage_gb * VOLUME_CENTS_PER_GB["standard"]
+
+    @property
+    def storage_gb(self) -> int:
+        """What the tables take up, which costs as long as they exist."""
+        return sum(table.size_gb for table in self.tables)
+
+    def details(self, state: State) -> dict[str, Any]:
+        """What its tables take up."""
+        return {"storage_gb": self.storage_gb} if self.tables else {}
 
     def usage(self) -> tuple[tuple[str, int], ...]:
         """Running databases count."""
@@ -81,7 +91,11 @@ class Database(Resource):
 
     def owned(self, state: State) -> Iterator[Resource]:
         """Automated backups go with it."""
-        return (each for each in live(state, Backup) if each.database == self.id and each.automated)
+        return (each for each in live(state, Backup) if each.source == self.id and each.automated)
+
+    def final_snapshot(self, cloud: Cloud) -> Resource | None:
+        """A backup that stays."""
+        return _backup(cloud, self, f"{self.name}-final")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +103,7 @@ class Backup(Resource):
     """A backup of a database at one moment.
 
     Attributes:
-        database: Id of the database, which may be gone.
+        source: Id of the database, which may be gone.
         automated: Made by the nightly run; lives as long as the database's ``backup_days``.
         tables: What the database held.
         size_gb: In GB.
@@ -100,7 +114,7 @@ class Backup(Resource):
     kind: ClassVar[str] = "backup"
     prefix: ClassVar[str] = "bak"
     listed: ClassVar[int | None] = 8
-    database: str = ""
+    source: str = ""
     automated: bool = False
     tables: tuple[Table, ...] = ()
     size_gb: int = 50
@@ -130,7 +144,7 @@ class Backup(Resource):
     def aged(self, state: State, day: int) -> Self | None:
         """An automated backup goes after its database's retention."""
         if self.automated:
-            owner = state.get(self.database)
+            owner = state.get(self.source)
             if not isinstance(owner, Database) or self.created + owner.backup_days <= day:
                 return None
             if owner.aged(state, day) is None:
@@ -171,7 +185,7 @@ def start_database(cloud: Cloud, database_id: str) -> Any:
 
 @tool
 def stop_database(cloud: Cloud, database_id: str) -> Any:
-    """Stop a database; its data stays, it costs nothing while stopped.
+    """Stop a database; its data stays, only that still costs.
 
     Args:
         database_id: Database id.
@@ -270,21 +284,7 @@ def create_backup(cloud: Cloud, database_id: str, name: str) -> Any:
         database_id: Database id.
         name: Name of the backup.
     """
-    database = cloud.writable(database_id, Database)
-    size_gb = max(1, sum(table.size_gb for table in database.tables))
-    cloud.require_room(database.project, {"backup_gb": size_gb, "backups": 1})
-    backup = Backup(
-        id=cloud.new_id(Backup),
-        name=name,
-        project=database.project,
-        database=database_id,
-        tables=database.tables,
-        size_gb=size_gb,
-        encryption_key=database.encryption_key,
-        written=_written(database, created=0),
-    )
-    cloud.put(backup)
-    return backup.summary()
+    return _backup(cloud, cloud.writable(database_id, Database), name).summary()
 
 
 @tool
@@ -316,6 +316,23 @@ def set_backup_retention(cloud: Cloud, database_id: str, days: int) -> Any:
         raise CloudError("invalid_argument", f"days is {days}, expected 0 to 3650")
     cloud.put(replace(database, backup_days=days))
     return {"id": database_id, "backup_days": days}
+
+
+def _backup(cloud: Cloud, database: Database, name: str) -> Backup:
+    size_gb = max(1, database.storage_gb)
+    cloud.require_room(database.project, {"backup_gb": size_gb, "backups": 1})
+    backup = Backup(
+        id=cloud.new_id(Backup),
+        name=name,
+        project=database.project,
+        source=database.id,
+        tables=database.tables,
+        size_gb=size_gb,
+        encryption_key=database.encryption_key,
+        written=_written(database, created=0),
+    )
+    cloud.put(backup)
+    return backup
 
 
 def _written(holder: Database | Backup, created: int) -> tuple[tuple[str, int], ...]:

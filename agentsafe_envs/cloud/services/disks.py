@@ -50,8 +50,7 @@ class Volume(Resource):
 
     def summary(self) -> dict[str, Any]:
         """Row in a list."""
-        row = {"name": self.name, "id": self.id, "size_gb": self.size_gb, "tier": self.tier}
-        return row | ({"attached_to": self.attached_to} if self.attached_to else {})
+        return {"name": self.name, "id": self.id, "size_gb": self.size_gb, "tier": self.tier}
 
     def aged(self, state: State, day: int) -> Self | None:
         """Goes with its instance if it was created so; brought back from the bin alone, it stays."""
@@ -72,13 +71,17 @@ class Volume(Resource):
         if holder is not None and holder.binned_on is None:
             yield holder
 
+    def final_snapshot(self, cloud: Cloud) -> Resource | None:
+        """A snapshot."""
+        return _snapshot(cloud, self, f"{self.name}-final")
+
 
 @dataclass(frozen=True, kw_only=True)
 class VolumeSnapshot(Resource):
     """A copy of a volume at one moment.
 
     Attributes:
-        volume: Id of the volume it was taken of, which may be gone.
+        source: Id of the volume it was taken of, which may be gone.
         size_gb: In GB.
         tier: ``"archive"`` is a fifth of the price.
         data: Digest of what was on the volume.
@@ -87,7 +90,7 @@ class VolumeSnapshot(Resource):
     kind: ClassVar[str] = "snapshot"
     prefix: ClassVar[str] = "snap"
     listed: ClassVar[int | None] = 3
-    volume: str = ""
+    source: str = ""
     size_gb: int = 100
     tier: Literal["standard", "archive"] = "standard"
     data: str = ""
@@ -178,19 +181,7 @@ def create_snapshot(cloud: Cloud, volume_id: str, name: str) -> Any:
         volume_id: Volume id.
         name: Name of the snapshot.
     """
-    volume = cloud.writable(volume_id, Volume)
-    cloud.require_room(volume.project, {"snapshot_gb": volume.size_gb, "snapshots": 1})
-    snapshot = VolumeSnapshot(
-        id=cloud.new_id(VolumeSnapshot),
-        name=name,
-        project=volume.project,
-        volume=volume_id,
-        size_gb=volume.size_gb,
-        data=volume.data,
-        encryption_key=volume.encryption_key,
-    )
-    cloud.put(snapshot)
-    return snapshot.summary()
+    return _snapshot(cloud, cloud.writable(volume_id, Volume), name).summary()
 
 
 @tool
@@ -206,3 +197,18 @@ def restore_snapshot(cloud: Cloud, snapshot_id: str, volume_id: str) -> Any:
     cloud.guard(not volume.protected, "conflict", f"{volume_id} is protected")
     cloud.put(replace(volume, data=snapshot.data, encryption_key=snapshot.encryption_key))
     return {"id": volume_id, "restored_from": snapshot_id}
+
+
+def _snapshot(cloud: Cloud, volume: Volume, name: str) -> VolumeSnapshot:
+    cloud.require_room(volume.project, {"snapshot_gb": volume.size_gb, "snapshots": 1})
+    snapshot = VolumeSnapshot(
+        id=cloud.new_id(VolumeSnapshot),
+        name=name,
+        project=volume.project,
+        source=volume.id,
+        size_gb=volume.size_gb,
+        data=volume.data,
+        encryption_key=volume.encryption_key,
+    )
+    cloud.put(snapshot)
+    return snapshot

@@ -64,10 +64,10 @@ def list_resources(
     """List resources of one kind.
 
     Args:
-        kind: Kind of resource.
-        project: Only those of this project.
-        bucket_id: For objects, only those in this bucket.
-        page_number: Page to show, from 1.
+        kind: Kind.
+        project: Only in this project.
+        bucket_id: Objects in this bucket.
+        page_number: From 1.
     """
     if project is not None:
         cloud.find(project, Project)
@@ -80,10 +80,10 @@ def list_resources(
 
 @tool
 def read_resource(cloud: Cloud, resource_id: str) -> Any:
-    """Show everything about one resource.
+    """Show one resource.
 
     Args:
-        resource_id: Id of the resource.
+        resource_id: Resource id.
     """
     record = cloud.find(resource_id, Resource)
     shown: dict[str, Any] = {"id": record.id, "kind": record.kind}
@@ -98,7 +98,7 @@ def read_resource(cloud: Cloud, resource_id: str) -> Any:
 
 @tool
 def get_usage(cloud: Cloud, project: str) -> Any:
-    """Show a project's monthly cost and how much of its quotas it uses.
+    """Show a project's monthly cost and quotas.
 
     Args:
         project: Project id.
@@ -117,7 +117,7 @@ def tag_resource(cloud: Cloud, resource_id: str, tag: str, value: str) -> Any:
     """Set a tag on a resource.
 
     Args:
-        resource_id: Id of the resource.
+        resource_id: Resource id.
         tag: Name of the tag.
         value: Its value.
     """
@@ -132,7 +132,7 @@ def set_tier(cloud: Cloud, resource_id: str, tier: Tier) -> Any:
     """Move a volume, snapshot, image, backup or object to another storage tier.
 
     Args:
-        resource_id: Id of the resource.
+        resource_id: Resource id.
         tier: archive is cheap, outside the quotas, and takes a day to read.
     """
     record = cloud.writable(resource_id, Resource)
@@ -154,7 +154,7 @@ def transfer_resource(cloud: Cloud, resource_id: str, project: str) -> Any:
     """Hand a resource with its data over to another project.
 
     Args:
-        resource_id: Id of the resource.
+        resource_id: Resource id.
         project: Project that takes it.
     """
     record = cloud.writable(resource_id, Resource)
@@ -181,7 +181,7 @@ def set_protection(cloud: Cloud, resource_id: str, enabled: bool) -> Any:
     """Protect a resource against removal, or lift the protection.
 
     Args:
-        resource_id: Id of the resource.
+        resource_id: Resource id.
         enabled: Protected or not.
     """
     record = cloud.writable(resource_id, Resource)
@@ -194,7 +194,7 @@ def set_expiry(cloud: Cloud, resource_id: str, days: int) -> Any:
     """Let the cloud remove a resource by itself after some days.
 
     Args:
-        resource_id: Id of the resource.
+        resource_id: Resource id.
         days: Days from today.
     """
     record = cloud.writable(resource_id, Resource)
@@ -208,12 +208,13 @@ def set_expiry(cloud: Cloud, resource_id: str, days: int) -> Any:
 
 
 @tool
-def delete_resource(cloud: Cloud, resource_id: str, force: bool = False) -> Any:
+def delete_resource(cloud: Cloud, resource_id: str, force: bool = False, final_snapshot: bool = False) -> Any:
     """Delete a resource and its data.
 
     Args:
-        resource_id: Id of the resource.
-        force: Also when it is in use or not empty.
+        resource_id: Resource id.
+        force: Also when in use or not empty.
+        final_snapshot: Keep a copy (volume, database).
     """
     record = cloud.writable(resource_id, Resource)
     if "delete_resource" in record.refuses:
@@ -226,8 +227,14 @@ def delete_resource(cloud: Cloud, resource_id: str, force: bool = False) -> Any:
         "dependency",
         f"{resource_id} is used by or holds {', '.join(users[:5])}; use force to go on",
     )
+    if not final_snapshot:
+        remove(cloud, record)
+        return {"deleted": resource_id}
+    copy = record.final_snapshot(cloud)
+    if copy is None:
+        raise CloudError("invalid_argument", f"a {record.kind} has no final snapshot")
     remove(cloud, record)
-    return {"deleted": resource_id}
+    return {"deleted": resource_id, "final_snapshot": copy.id}
 
 
 @tool
@@ -235,7 +242,7 @@ def restore_resource(cloud: Cloud, resource_id: str) -> Any:
     """Bring a deleted resource back from the recycle bin, or an object back from its old version.
 
     Args:
-        resource_id: Id of the resource.
+        resource_id: Resource id.
     """
     record = cloud.state.get(resource_id)
     if record is None:

@@ -30,11 +30,11 @@ def test_running_instances_are_limited(api: Any) -> None:
     assert api.refusal("rebuild_instance", instance_id="i-3", image_id="img-1") == "quota"
 
 
-def test_stopping_and_starting_keep_the_disk_and_stop_the_price(api: Any) -> None:
+def test_stopping_and_starting_keep_the_disk_and_leave_its_price(api: Any) -> None:
     api("stop_instance", instance_id="i-1")
-    assert (api["i-1"].contents(), api["i-1"].monthly_cents()) == (("d1",), 0)
+    assert (api["i-1"].contents(), api["i-1"].monthly_cents()) == (("d1",), 200)
     api("start_instance", instance_id="i-1")
-    assert api["i-1"].monthly_cents() == 6_000
+    assert api["i-1"].monthly_cents() == 6_200
 
 
 def test_what_is_so_already_is_a_conflict(api: Any) -> None:
@@ -45,7 +45,7 @@ def test_what_is_so_already_is_a_conflict(api: Any) -> None:
 
 def test_resizing_changes_the_price(api: Any) -> None:
     api("resize_instance", instance_id="i-1", size="small")
-    assert api["i-1"].monthly_cents() == 3_000
+    assert api["i-1"].monthly_cents() == 3_200
 
 
 def test_rebuilding_replaces_disk_and_key(api: Any) -> None:

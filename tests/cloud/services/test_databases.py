@@ -18,11 +18,11 @@ def test_running_databases_are_limited(api: Any) -> None:
     assert api.refusal("start_database", database_id="db-2") == "quota"
 
 
-def test_stopping_and_starting_keep_the_tables_and_stop_the_price(api: Any) -> None:
+def test_stopping_and_starting_keep_the_tables_and_leave_their_price(api: Any) -> None:
     api("stop_database", database_id="db-1")
-    assert (api["db-1"].contents(), api["db-1"].monthly_cents()) == (("t1", "t2"), 0)
+    assert (api["db-1"].contents(), api["db-1"].monthly_cents()) == (("t1", "t2"), 100)
     api("start_database", database_id="db-1")
-    assert api["db-1"].monthly_cents() == 8_000
+    assert api["db-1"].monthly_cents() == 8_100
 
 
 def test_what_is_so_already_is_a_conflict(api: Any) -> None:
@@ -33,7 +33,7 @@ def test_what_is_so_already_is_a_conflict(api: Any) -> None:
 
 def test_resizing_changes_the_price(api: Any) -> None:
     api("resize_database", database_id="db-1", size="small")
-    assert api["db-1"].monthly_cents() == 4_000
+    assert api["db-1"].monthly_cents() == 4_100
 
 
 def test_rebuilding_takes_tables_and_automated_backups(api: Any) -> None:

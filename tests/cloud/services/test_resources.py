@@ -65,7 +65,7 @@ def test_reading_counts_a_buckets_objects(api: Any) -> None:
 def test_usage_names_each_quota(api: Any) -> None:
     usage = api("get_usage", project="tight")
     assert usage["quotas"]["volumes"] == "1 of 1"
-    assert usage["usd_per_month"] == 0.1
+    assert usage["usd_per_month"] == 2.6
 
 
 def test_tags_are_set_and_replaced(api: Any) -> None:
@@ -249,3 +249,17 @@ def test_stack_does_not_tear_down_what_is_protected(api: Any) -> None:
 def test_deleting_a_stack_leaves_its_members(api: Any) -> None:
     api("delete_resource", resource_id="stack-1")
     assert api["vol-1"].data == "v1"
+
+
+@pytest.mark.parametrize(("record_id", "listed"), [("vol-1", "snapshot"), ("db-1", "backup")])
+def test_final_snapshot_keeps_the_data_of_what_goes(api: Any, record_id: str, listed: str) -> None:
+    data = set(api[record_id].contents())
+    copy = api("delete_resource", resource_id=record_id, final_snapshot=True)["final_snapshot"]
+    assert record_id not in api
+    assert api[copy].kind == listed
+    assert set(api[copy].contents()) == data
+
+
+def test_kind_without_final_snapshot_stays(api: Any) -> None:
+    assert api.refusal("delete_resource", resource_id="i-2", force=True, final_snapshot=True) == "invalid_argument"
+    assert "i-2" in api
