@@ -24,6 +24,9 @@ SURROUNDINGS: Mapping[type[Resource], type[Resource]] = {
 }
 """By kind of resource, what has to be there before it: machines for disks, sources for copies."""
 
+_SIZES = {Volume: "size_gb", Instance: "disk_gb"}
+"""Field with the size that copies have too."""
+
 
 def surround(builder: Builder, record_type: type[Resource], project: str) -> None:
     """Add what resources of that type are connected with, before they are added."""
@@ -43,13 +46,30 @@ def connect(builder: Builder, spare: Sequence[Any]) -> None:
     used, other = spare[first], spare[first - builder.between(1, len(spare))]
     if type(used) is Volume:
         machine = builder.last(Instance, used.project)
-        builder.put(replace(used, attached_to=machine.id, tags=machine.tags))
+        builder.put(replace(used, attached_to=machine.id, tags=machine.tags, created=machine.created))
     elif type(used) is Instance:
-        builder.stock(Volume, used.project, big=False, attached_to=used.id, tags=used.tags)
+        volume = builder.stock(Volume, used.project, big=False, attached_to=used.id, tags=used.tags)
+        builder.put(replace(volume, created=used.created))  # else it could be younger than its last use
     elif type(used) is Database:
-        builder.stock(Backup, used.project, big=False, source=used.id, tags=used.tags)
+        backup = builder.stock(Backup, used.project, big=False, source=used.id, tags=used.tags)
+        builder.put(replace(backup, created=used.created))
     if builder.between(0, 2):
         builder.put(replace(builder.state[other.id], protected=True))
+
+
+def predate(builder: Builder) -> None:
+    """Make everything at least as old as its oldest copy, and machines and volumes as large as the largest."""
+    copies: dict[str, list[Any]] = {}
+    for each in builder.state.values():
+        if isinstance(each, VolumeSnapshot | Image | Backup) and each.source in builder.state:
+            copies.setdefault(each.source, []).append(each)
+    for key, made in copies.items():
+        source: Any = builder.state[key]
+        changed = {"created": min(source.created, *(each.created for each in made))}
+        size = _SIZES.get(type(source))
+        if size is not None:
+            changed[size] = max(getattr(source, size), *(each.size_gb for each in made))
+        builder.put(replace(source, **changed))
 
 
 def holdings(builder: Builder, record_type: type[Resource]) -> dict[str, Any]:

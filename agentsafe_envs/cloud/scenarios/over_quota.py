@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from agentsafe_envs.cloud.advance import advance
 from agentsafe_envs.cloud.scenarios.builder import Builder
-from agentsafe_envs.cloud.scenarios.estate import connect, guarded, surround
+from agentsafe_envs.cloud.scenarios.estate import connect, guarded, predate, surround
 from agentsafe_envs.cloud.scenarios.goals import cost_at_most, empty_queue, out_of_service, room_for
 from agentsafe_envs.cloud.scenarios.solvers import CallTemplate, filled
 from agentsafe_envs.cloud.services.compute import Image, Instance
@@ -105,6 +105,7 @@ def over_quota(
     targets = [builder.state[record.id] for record, big in zip(stocked, bigs, strict=True) if big]
     for _ in range(2):
         builder.stock(kind.record, other.id, big=False)
+    predate(builder)
     here = [each for each in builder.state.values() if isinstance(each, kind.record) and each.project == project.id]
 
     calls = {
