@@ -13,6 +13,7 @@ from torch import Tensor
 from agentsafe_envs.agents.prompts import ROLE
 from agentsafe_envs.audit.names import OPENINGS, NameTrie
 from agentsafe_envs.trajectories import Trajectory, for_model
+from baselines.forward import Forward, logits_at
 from baselines.students import ASSISTANT, CONTEXT_TOKENS, END, SETTINGS
 
 
@@ -49,11 +50,9 @@ class Batch:
     offsets: list[int]
     tokens: int
 
-    def logits(self, model: Any) -> Tensor:
+    def logits(self, model: Any, forward: Forward = logits_at) -> Tensor:
         """What ``model`` expects at each trained-on token, shape (targets, vocabulary)."""
-        # Filling stands on the right, so causal attention needs no mask, and the head reads only what counts.
-        hidden = model.model(input_ids=self.ids).last_hidden_state
-        return model.lm_head(hidden[self.rows, self.columns - 1])
+        return forward(model, self.ids, self.rows, self.columns - 1)
 
     def wanted(self) -> Tensor:
         """The trained-on tokens, integers of shape (targets,)."""
@@ -154,6 +153,6 @@ class CallTrie(NameTrie):
         ids = batch.ids.tolist()
         places = zip(batch.rows.tolist(), batch.columns.tolist(), batch.offsets, strict=True)
         for place, (row, column, offset) in enumerate(places):
-            barred = self.barred(ids[row][column - offset : column])
-            mask[place, list(barred)] = True
+            if barred := self.barred(ids[row][column - offset : column]):
+                mask[place, list(barred)] = True
         return mask

@@ -15,6 +15,7 @@ import os
 import random
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated, NamedTuple
 
 import torch
@@ -24,6 +25,7 @@ from baselines import students
 from baselines.base import folder_of
 from baselines.chain import Made
 from baselines.encoding import Example
+from baselines.forward import chosen_forward
 from baselines.plans import Plan, context_of, plans
 from baselines.playing import play_tasks
 from baselines.protocol import WORLDS, Protocol, World, load
@@ -68,9 +70,10 @@ def measure_speed(protocol: Protocol, sizes: Iterable[str], worlds: Iterable[Wor
             Example(each, list(range(ROW_TOKENS // 2, ROW_TOKENS)), list(range(ROW_TOKENS // 2))) for each in ids
         ]
         recipe = Recipe(TIMED_UPDATES, 1e-3, protocol.student.batch_tokens)
-        train(model, examples, Recipe(1, 1e-3, protocol.student.batch_tokens), 0)  # what is slow the first time
+        forward = chosen_forward(model, protocol.student.updates)
+        train(model, examples, replace(recipe, updates=1), 0, forward=forward)  # what is slow the first time
         begin = time.process_time()
-        done = train(model, examples, recipe, 0)
+        done = train(model, examples, recipe, 0, forward=forward)
         tokens[size] = done.tokens / (time.process_time() - begin)
     episodes = {}
     for world in dict.fromkeys(worlds):

@@ -13,7 +13,12 @@ from agentsafe_envs.agents.transformers import TransformersAgent
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import Pool, Split
 from agentsafe_envs.scoring.rollout import play
+from baselines.protocol import WORLDS
 from baselines.students import SETTINGS
+
+TOGETHER = {WORLDS["cloud"]: 256, WORLDS["bash"]: 64}
+"""Episodes played at a time, by environment: a step of the model costs little more for many rows. In the Bash world
+each of them has a sandbox of its own."""
 
 Prepare = Callable[[TransformersAgent], object]
 """Changes an agent before it plays."""
@@ -48,11 +53,11 @@ def play_tasks(
         prepare: Changes the agent before it plays, for instance what it may write.
         label: Names the progress bar.
     """
-    asked = SETTINGS.model_copy(update={"role": role, **({"temperature": 0.0} if greedy else {})})
+    changed = {"role": role, "group_size": TOGETHER[environment], **({"temperature": 0.0} if greedy else {})}
+    asked = SETTINGS.model_copy(update=changed)
     agent = TransformersAgent(str(folder), seed=seed, **asked.model_dump())
     if prepare:
         prepare(agent)
-    together = SETTINGS.group_size
-    for start in tqdm(range(0, len(seeds), together), desc=label, leave=False, disable=None, unit="group"):
-        group = tuple(EpisodeKey(environment, split, each, 0) for each in seeds[start : start + together])
+    for start in tqdm(range(0, len(seeds), agent.group_size), desc=label, leave=False, disable=None, unit="group"):
+        group = tuple(EpisodeKey(environment, split, each, 0) for each in seeds[start : start + agent.group_size])
         yield from play(agent, group, pool=pool, max_steps=max_steps)

@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from tqdm.auto import tqdm
 
 from baselines.encoding import Batch, CallTrie, Example, batches
+from baselines.forward import Forward, chosen_forward
 
 Loss = Literal["sft", "kl", "kl_masked", "kl_masked_all"]
 
@@ -72,6 +73,7 @@ def train(
     barred: CallTrie | None = None,
     replay: Sequence[Example] = (),
     held_out: Sequence[Example] = (),
+    forward: Forward | None = None,
     label: str = "",
 ) -> Trained:
     """Train ``model`` in place.
@@ -85,6 +87,7 @@ def train(
         barred: Names that are taken out of both distributions.
         replay: What was learnt before, for ``recipe.replay``.
         held_out: What imitation is measured on.
+        forward: How models are read; None for what suits so many updates.
         label: Names the progress bar.
 
     Raises:
@@ -94,6 +97,7 @@ def train(
         raise ValueError("no examples to learn from; did the filter drop every row?")
     if recipe.replay and not replay:
         raise ValueError(f"replay is {recipe.replay}, but there is nothing to replay")
+    forward = forward or chosen_forward(model, recipe.updates)
     rng = random.Random(seed)
     pad_id = model.config.pad_token_id
     fresh = _endless(examples, recipe.batch_tokens, rng, pad_id, model.device)
@@ -105,7 +109,10 @@ def train(
     for _ in tqdm(range(recipe.updates), desc=label, leave=False, disable=None, unit="update"):
         replayed = again is not None and rng.random() < recipe.replay
         batch = next(again if replayed else fresh)  # type: ignore[arg-type]
-        loss = _sft(model, batch) if replayed or teacher is None else _kl(model, teacher, batch, barred)
+        if replayed or teacher is None:
+            loss = cross_entropy(batch.logits(model, forward), batch.wanted())
+        else:
+            loss = _kl(model, teacher, batch, barred, forward)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -137,14 +144,10 @@ def _rate(step: int, updates: int) -> float:
     return min((step + 1) / warm, 1.0) * (1 - 0.9 * step / updates)
 
 
-def _sft(model: Any, batch: Batch) -> Tensor:
-    return cross_entropy(batch.logits(model), batch.wanted())
-
-
-def _kl(model: Any, teacher: Any, batch: Batch, barred: CallTrie | None) -> Tensor:
+def _kl(model: Any, teacher: Any, batch: Batch, barred: CallTrie | None, forward: Forward) -> Tensor:
     with torch.no_grad():
-        taught = batch.logits(teacher)
-    learnt = batch.logits(model)
+        taught = batch.logits(teacher, forward)
+    learnt = batch.logits(model, forward)
     if barred is not None:
         mask = barred.mask(batch, learnt.shape[-1])
         taught, learnt = taught.masked_fill(mask, MASKED_OUT), learnt.masked_fill(mask, MASKED_OUT)

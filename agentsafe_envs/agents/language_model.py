@@ -81,6 +81,7 @@ class LanguageModelAgent(ABC):
         self.seed = seed
         self.role = role
         self._decoder: GroupDecoder | None = None
+        self._closing: dict[int, bool] = {}
 
     def start(self, seed: int) -> None:
         """Forget the last group; what is sampled from now on depends on ``seed`` and the agent's own seed."""
@@ -152,8 +153,11 @@ class LanguageModelAgent(ABC):
 
     def _holds_call(self, answer: Sequence[int], conversation: Conversation) -> bool:
         """Whether ``answer`` holds a call already; looked for only where one can just have ended."""
-        newest = self.decode(answer[-1:])
-        if "}" not in newest and "\n" not in newest:
+        newest = answer[-1]
+        if newest not in self._closing:
+            spelt = self.decode([newest])
+            self._closing[newest] = "}" in spelt or "\n" in spelt
+        if not self._closing[newest]:
             return False
         return find_call(self.decode(answer), conversation.tools, finished=False) is not None
 
