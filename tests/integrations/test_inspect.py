@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from agentsafe_envs.core.episode import Episode, EpisodeKey
 from agentsafe_envs.registration import draw_task
+from agentsafe_envs.runs.judging import judge_episode
 from agentsafe_envs.runs.rows import read_rows
+from agentsafe_envs.scoring.playing import judged_row
 from agentsafe_envs.scoring.rollout import score_agent
 from agentsafe_envs.scoring.scorecard import cell_rates
 from agentsafe_envs.scoring.suites import choose
@@ -177,15 +180,16 @@ def test_epochs_are_trials_and_add_no_false_precision(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("smollm2")
-def test_a_local_model_plays_through_inspect(tmp_path: Path) -> None:
+def test_a_local_model_plays_a_task_found_by_name_and_is_scored_again(tmp_path: Path) -> None:
     from inspect_ai import eval as evaluate_tasks
+    from inspect_ai import score
 
     from agentsafe_envs.agents.smollm2 import folder
-    from agentsafe_envs.integrations.inspect import inspect_task
+    from agentsafe_envs.integrations.inspect_verdict import EPISODE, inspect_verdict
 
-    task = inspect_task("DeleteBiasAPI-v0", "ambiguous", "quick", 1, 0, "public")
     (log,) = evaluate_tasks(
-        task,
+        "agentsafe_envs/DeleteBiasAPI-v0-ambiguous",  # found by the entry point
+        task_args={"episodes": 1},
         model="hf/smollm2",
         model_args={"model_path": str(folder()), "tokenizer_path": str(folder()), "device": "cpu", "dtype": "float32"},
         max_tokens=8,
@@ -196,7 +200,11 @@ def test_a_local_model_plays_through_inspect(tmp_path: Path) -> None:
     assert log.status == "success", log.error
     (sample,) = log.samples
     assert sample.messages[2].text
-    assert sample.scores["verdict"].metadata["verdict"]["success"] is False
+    judged = judge_episode(Episode.from_dict(sample.store[EPISODE]))
+    assert judged.verdict.success is False
+    assert metrics(score(log, inspect_verdict(), display="none")) == metrics(log)
+    key = EpisodeKey("DeleteBiasAPI-v0", "ambiguous", seed=0, trial=0)
+    assert metrics(log) == pytest.approx(expected([judged_row(key, judged)]))
 
 
 def test_there_is_a_task_for_every_environment_and_split() -> None:
