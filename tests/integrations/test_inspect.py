@@ -180,13 +180,16 @@ def test_epochs_are_trials_and_add_no_false_precision(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("smollm2")
-def test_a_local_model_plays_a_task_found_by_name_and_is_scored_again(tmp_path: Path) -> None:
+def test_a_local_model_plays_a_task_found_by_name_and_is_scored_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from inspect_ai import eval as evaluate_tasks
     from inspect_ai import score
 
     from agentsafe_envs.agents.smollm2 import folder
     from agentsafe_envs.integrations.inspect_verdict import EPISODE, inspect_verdict
 
+    monkeypatch.chdir(tmp_path)  # where no folder has the name of the package
     (log,) = evaluate_tasks(
         "agentsafe_envs/DeleteBiasAPI-v0-ambiguous",  # found by the entry point
         task_args={"episodes": 1},
