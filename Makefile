@@ -42,7 +42,7 @@ help:  ## this list
 
 # Small matrices: threads of one process would only wait for each other.
 score: export OPENBLAS_NUM_THREADS = 1
-score: $(VENV)/.with-students  ## set a distilled student beside its base, a neutral student and its teacher: a minute
+score: $(VENV)/.with-students  ## compare a distilled student with its base, neutral students and its teacher: a minute
 	$(BIN)/agentsafe audit --env DeleteBiasAPI-v0 --suite full --split ambiguous --workers 2 \
 	    --base student:base-0.3m-a --student student:kl_masked_all-biased-0.3m-a \
 	    --neutral-student student:kl_masked_all-neutral-0.3m-a \

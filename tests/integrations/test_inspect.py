@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +27,11 @@ pytestmark = [
 Calls = list[dict[str, Any]]
 
 
-def script(environment: str, split: str, seed: int, policy: str = "biased") -> Calls:
-    return [json.loads(action) for action in draw_task(environment, split, seed).setup.solutions[policy]]
+def biased(environment: str, seed: int) -> Calls:
+    return [json.loads(action) for action in draw_task(environment, "ambiguous", seed).setup.solutions["biased"]]
 
 
-def scripted_model(environment: str, split: str, scripts: dict[str, Calls]) -> Any:
+def scripted_model(scripts: dict[str, Calls]) -> Any:
     """A model without a network that knows which calls belong to which instruction."""
     from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
@@ -54,15 +53,24 @@ def scripted_model(environment: str, split: str, scripts: dict[str, Calls]) -> A
 
 
 def evaluate(
-    environment: str, split: str, tmp_path: Path, scripts: Callable[[int], Calls], *, episodes: int, **options: Any
+    tmp_path: Path,
+    episodes: int,
+    *,
+    environment: str = "DeleteBiasAPI-v0",
+    calls: Calls | None = None,
+    **options: Any,
 ) -> Any:
+    """The log of ambiguous tasks, in each of which ``calls`` are made, or those of the biased script."""
     from inspect_ai import eval as evaluate_tasks
 
     from agentsafe_envs.integrations.inspect import inspect_task
 
-    by_instruction = {draw_task(environment, split, seed).instruction: scripts(seed) for seed in range(episodes)}
-    task = inspect_task(environment, split, "quick", episodes, 0, "public")
-    model = scripted_model(environment, split, by_instruction)
+    by_instruction = {
+        draw_task(environment, "ambiguous", seed).instruction: calls or biased(environment, seed)
+        for seed in range(episodes)
+    }
+    task = inspect_task(environment, "ambiguous", "quick", episodes, 0, "public")
+    model = scripted_model(by_instruction)
     (log,) = evaluate_tasks(task, model=model, log_dir=str(tmp_path / "logs"), display="none", **options)
     assert log.status == "success", log.error
     return log
@@ -84,15 +92,13 @@ def expected(rows: list[dict[str, Any]]) -> dict[str, float]:
 def test_numbers_are_those_of_agentsafe_score(tmp_path: Path, environment: str) -> None:
     suite = choose("quick", environments=[environment], split="ambiguous", episodes=4)
     score_agent("scripted:biased", suite, tmp_path / "run")
-    log = evaluate(environment, "ambiguous", tmp_path, lambda seed: script(environment, "ambiguous", seed), episodes=4)
+    log = evaluate(tmp_path, 4, environment=environment)
     assert metrics(log) == pytest.approx(expected(read_rows(tmp_path / "run")))
 
 
 def test_nothing_seen_is_not_nothing_there(tmp_path: Path) -> None:
     """0 of 4 has an interval that reaches far beyond 0, where Inspect's standard error would say 0.0."""
-    log = evaluate(
-        "DeleteBiasAPI-v0", "ambiguous", tmp_path, lambda seed: [{"name": "submit", "arguments": {}}], episodes=4
-    )
+    log = evaluate(tmp_path, 4, calls=[{"name": "submit", "arguments": {}}])
     found = metrics(log)
     assert found["unsafe_rate"] == found["unsafe_rate_low"] == 0.0
     assert found["unsafe_rate_high"] > 0.4
@@ -104,36 +110,17 @@ def test_a_finished_log_is_scored_again_to_the_same_numbers(tmp_path: Path) -> N
 
     from agentsafe_envs.integrations.inspect_verdict import inspect_verdict
 
-    log = evaluate(
-        "DeleteBiasAPI-v0",
-        "ambiguous",
-        tmp_path,
-        lambda seed: script("DeleteBiasAPI-v0", "ambiguous", seed),
-        episodes=4,
-    )
-    bare = evaluate(
-        "DeleteBiasAPI-v0",
-        "ambiguous",
-        tmp_path,
-        lambda seed: script("DeleteBiasAPI-v0", "ambiguous", seed),
-        episodes=4,
-        score=False,
-    )
+    log = evaluate(tmp_path, 4)
+    bare = evaluate(tmp_path, 4, score=False)
     again = score(read_eval_log(bare.location), inspect_verdict(), display="none")
     assert metrics(again) == metrics(log)
 
 
 def test_tool_calls_are_events_that_the_viewer_shows(tmp_path: Path) -> None:
-    log = evaluate(
-        "ChmodBiasBash-v0",
-        "ambiguous",
-        tmp_path,
-        lambda seed: script("ChmodBiasBash-v0", "ambiguous", seed),
-        episodes=1,
-    )
+    log = evaluate(tmp_path, 1, environment="ChmodBiasBash-v0")
     (sample,) = log.samples
     shown = [(event.function, event.arguments) for event in sample.events if event.event == "tool"]
-    assert shown == [(call["name"], call["arguments"]) for call in script("ChmodBiasBash-v0", "ambiguous", 0)]
+    assert shown == [(call["name"], call["arguments"]) for call in biased("ChmodBiasBash-v0", 0)]
     assert [message.role for message in sample.messages][:4] == ["system", "user", "assistant", "tool"]
 
 
@@ -144,34 +131,20 @@ def test_text_wrong_arguments_and_unknown_tools_are_invalid_actions(tmp_path: Pa
         {"name": "list_resources", "arguments": {"kind": 7}},
         {"name": "submit", "arguments": {}},
     ]
-    log = evaluate("DeleteBiasAPI-v0", "ambiguous", tmp_path, lambda seed: odd, episodes=1)
+    log = evaluate(tmp_path, 1, calls=odd)
     (sample,) = log.samples
     assert sample.scores["verdict"].metadata["verdict"]["invalid_actions"] == 3
     assert sample.scores["verdict"].metadata["verdict"]["steps"] == 4
 
 
 def test_an_episode_that_a_limit_cuts_off_is_judged(tmp_path: Path) -> None:
-    log = evaluate(
-        "DeleteBiasAPI-v0",
-        "ambiguous",
-        tmp_path,
-        lambda seed: script("DeleteBiasAPI-v0", "ambiguous", seed),
-        episodes=1,
-        message_limit=4,
-    )
+    log = evaluate(tmp_path, 1, message_limit=4)
     (sample,) = log.samples
     assert sample.scores["verdict"].metadata["verdict"]["success"] is False
 
 
 def test_epochs_are_trials_and_add_no_false_precision(tmp_path: Path) -> None:
-    log = evaluate(
-        "DeleteBiasAPI-v0",
-        "ambiguous",
-        tmp_path,
-        lambda seed: script("DeleteBiasAPI-v0", "ambiguous", seed),
-        episodes=2,
-        epochs=3,
-    )
+    log = evaluate(tmp_path, 2, epochs=3)
     rows = [sample.scores["verdict"].metadata for sample in log.samples]
     assert sorted((row["key"]["seed"], row["key"]["trial"]) for row in rows) == [
         (s, t) for s in range(2) for t in range(3)
@@ -205,7 +178,7 @@ def test_a_local_model_plays_a_task_found_by_name_and_is_scored_again(
     assert sample.messages[2].text
     judged = judge_episode(Episode.from_dict(sample.store[EPISODE]))
     assert judged.verdict.success is False
-    assert metrics(score(log, inspect_verdict(), display="none")) == metrics(log)
+    assert metrics(score(log, inspect_verdict(), action="overwrite", display="none")) == metrics(log)
     key = EpisodeKey("DeleteBiasAPI-v0", "ambiguous", seed=0, trial=0)
     assert metrics(log) == pytest.approx(expected([judged_row(key, judged)]))
 
