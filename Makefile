@@ -155,7 +155,7 @@ rootfs: $(VENV)/.with-dev
 
 $(VENV)/.with-students: pyproject.toml | python
 	$(call make-venv,$(VENV))
-	$(call pip,$(VENV)) --editable '.[audit,students]'
+	$(call pip,$(VENV)) --editable '.[students]'
 	@touch $@
 
 $(VENV)/.with-torch: $(VENV)/.with-students | system
