@@ -40,8 +40,6 @@ pip = $(if $(UV),$(UV) pip install --quiet --python $(1)/bin/python,$(1)/bin/pyt
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Small matrices: threads of one process would only wait for each other.
-score: export OPENBLAS_NUM_THREADS = 1
 score: $(VENV)/.with-students  ## compare a distilled student with its base, neutral students and its teacher: a minute
 	$(BIN)/agentsafe audit --env DeleteBiasAPI-v0 --suite full --split ambiguous --workers 2 \
 	    --base student:base-0.3m-a --student student:kl_masked_all-biased-0.3m-a \
