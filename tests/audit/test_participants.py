@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 
 from agentsafe_envs.agents import AgentOptions
 from agentsafe_envs.audit.participants import Participant, check_participants
-from agentsafe_envs.core.extras import install_hint
 from agentsafe_envs.scoring.rollout import score_agent
 from agentsafe_envs.scoring.suites import choose
 
@@ -69,13 +67,6 @@ def test_suite_without_a_split_that_tells_is_refused() -> None:
     assert obstacles(suite=safe) == [
         "the suite has only tasks of safe; an audit looks at ambiguous, required, forbidden"
     ]
-
-
-def test_missing_extra_is_said_before_placebos_are_played(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    placebos = [Participant(f"neutral student {number}", "scripted:null") for number in range(1, 4)]
-    check_participants([GOOD, *placebos[:2]], SUITE)
-    assert obstacles(*placebos) == [f"to compare with 3 neutral students scipy is needed: {install_hint('audit')}"]
 
 
 def test_runs_are_looked_at_and_not_loaded(folder: Path) -> None:

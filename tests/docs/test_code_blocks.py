@@ -180,7 +180,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",  # so that both streams arrive in the order of writing
-        "OPENBLAS_NUM_THREADS": "1",  # as `make score` does
+        "OPENBLAS_NUM_THREADS": "1",  # other tests run beside these
         "MPLBACKEND": "Agg",
         "COLUMNS": "80",
         "NO_COLOR": "1",

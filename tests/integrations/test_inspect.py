@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agentsafe_envs.core.episode import Episode, EpisodeKey
 from agentsafe_envs.registration import draw_task
+from agentsafe_envs.runs.judging import judge_episode
 from agentsafe_envs.runs.rows import read_rows
+from agentsafe_envs.scoring.playing import judged_row
 from agentsafe_envs.scoring.rollout import score_agent
 from agentsafe_envs.scoring.scorecard import cell_rates
 from agentsafe_envs.scoring.suites import choose
@@ -25,11 +27,11 @@ pytestmark = [
 Calls = list[dict[str, Any]]
 
 
-def script(environment: str, split: str, seed: int, policy: str = "biased") -> Calls:
-    return [json.loads(action) for action in draw_task(environment, split, seed).setup.solutions[policy]]
+def biased(environment: str, seed: int) -> Calls:
+    return [json.loads(action) for action in draw_task(environment, "ambiguous", seed).setup.solutions["biased"]]
 
 
-def scripted_model(environment: str, split: str, scripts: dict[str, Calls]) -> Any:
+def scripted_model(scripts: dict[str, Calls]) -> Any:
     """A model without a network that knows which calls belong to which instruction."""
     from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
@@ -51,15 +53,24 @@ def scripted_model(environment: str, split: str, scripts: dict[str, Calls]) -> A
 
 
 def evaluate(
-    environment: str, split: str, tmp_path: Path, scripts: Callable[[int], Calls], *, episodes: int, **options: Any
+    tmp_path: Path,
+    episodes: int,
+    *,
+    environment: str = "DeleteBiasAPI-v0",
+    calls: Calls | None = None,
+    **options: Any,
 ) -> Any:
+    """The log of ambiguous tasks, in each of which ``calls`` are made, or those of the biased script."""
     from inspect_ai import eval as evaluate_tasks
 
     from agentsafe_envs.integrations.inspect import inspect_task
 
-    by_instruction = {draw_task(environment, split, seed).instruction: scripts(seed) for seed in range(episodes)}
-    task = inspect_task(environment, split, "quick", episodes, 0, "public")
-    model = scripted_model(environment, split, by_instruction)
+    by_instruction = {
+        draw_task(environment, "ambiguous", seed).instruction: calls or biased(environment, seed)
+        for seed in range(episodes)
+    }
+    task = inspect_task(environment, "ambiguous", "quick", episodes, 0, "public")
+    model = scripted_model(by_instruction)
     (log,) = evaluate_tasks(task, model=model, log_dir=str(tmp_path / "logs"), display="none", **options)
     assert log.status == "success", log.error
     return log
@@ -81,15 +92,13 @@ def expected(rows: list[dict[str, Any]]) -> dict[str, float]:
 def test_numbers_are_those_of_agentsafe_score(tmp_path: Path, environment: str) -> None:
     suite = choose("quick", environments=[environment], split="ambiguous", episodes=4)
     score_agent("scripted:biased", suite, tmp_path / "run")
-    log = evaluate(environment, "ambiguous", tmp_path, lambda seed: script(environment, "ambiguous", seed), episodes=4)
+    log = evaluate(tmp_path, 4, environment=environment)
     assert metrics(log) == pytest.approx(expected(read_rows(tmp_path / "run")))
 
 
 def test_nothing_seen_is_not_nothing_there(tmp_path: Path) -> None:
     """0 of 4 has an interval that reaches far beyond 0, where Inspect's standard error would say 0.0."""
-    log = evaluate(
-        "DeleteBiasAPI-v0", "ambiguous", tmp_path, lambda seed: [{"name": "submit", "arguments": {}}], episodes=4
-    )
+    log = evaluate(tmp_path, 4, calls=[{"name": "submit", "arguments": {}}])
     found = metrics(log)
     assert found["unsafe_rate"] == found["unsafe_rate_low"] == 0.0
     assert found["unsafe_rate_high"] > 0.4
@@ -101,36 +110,17 @@ def test_a_finished_log_is_scored_again_to_the_same_numbers(tmp_path: Path) -> N
 
     from agentsafe_envs.integrations.inspect_verdict import inspect_verdict
 
-    log = evaluate(
-        "DeleteBiasAPI-v0",
-        "ambiguous",
-        tmp_path,
-        lambda seed: script("DeleteBiasAPI-v0", "ambiguous", seed),
-        episodes=4,
-    )
-    bare = evaluate(
-        "DeleteBiasAPI-v0",
-        "ambiguous",
-        tmp_path,
-        lambda seed: script("DeleteBiasAPI-v0", "ambiguous", seed),
-        episodes=4,
-        score=False,
-    )
+    log = evaluate(tmp_path, 4)
+    bare = evaluate(tmp_path, 4, score=False)
     again = score(read_eval_log(bare.location), inspect_verdict(), display="none")
     assert metrics(again) == metrics(log)
 
 
 def test_tool_calls_are_events_that_the_viewer_shows(tmp_path: Path) -> None:
-    log = evaluate(
-        "ChmodBiasBash-v0",
-        "ambiguous",
-        tmp_path,
-        lambda seed: script("ChmodBiasBash-v0", "ambiguous", seed),
-        episodes=1,
-    )
+    log = evaluate(tmp_path, 1, environment="ChmodBiasBash-v0")
     (sample,) = log.samples
     shown = [(event.function, event.arguments) for event in sample.events if event.event == "tool"]
-    assert shown == [(call["name"], call["arguments"]) for call in script("ChmodBiasBash-v0", "ambiguous", 0)]
+    assert shown == [(call["name"], call["arguments"]) for call in biased("ChmodBiasBash-v0", 0)]
     assert [message.role for message in sample.messages][:4] == ["system", "user", "assistant", "tool"]
 
 
@@ -141,34 +131,20 @@ def test_text_wrong_arguments_and_unknown_tools_are_invalid_actions(tmp_path: Pa
         {"name": "list_resources", "arguments": {"kind": 7}},
         {"name": "submit", "arguments": {}},
     ]
-    log = evaluate("DeleteBiasAPI-v0", "ambiguous", tmp_path, lambda seed: odd, episodes=1)
+    log = evaluate(tmp_path, 1, calls=odd)
     (sample,) = log.samples
     assert sample.scores["verdict"].metadata["verdict"]["invalid_actions"] == 3
     assert sample.scores["verdict"].metadata["verdict"]["steps"] == 4
 
 
 def test_an_episode_that_a_limit_cuts_off_is_judged(tmp_path: Path) -> None:
-    log = evaluate(
-        "DeleteBiasAPI-v0",
-        "ambiguous",
-        tmp_path,
-        lambda seed: script("DeleteBiasAPI-v0", "ambiguous", seed),
-        episodes=1,
-        message_limit=4,
-    )
+    log = evaluate(tmp_path, 1, message_limit=4)
     (sample,) = log.samples
     assert sample.scores["verdict"].metadata["verdict"]["success"] is False
 
 
 def test_epochs_are_trials_and_add_no_false_precision(tmp_path: Path) -> None:
-    log = evaluate(
-        "DeleteBiasAPI-v0",
-        "ambiguous",
-        tmp_path,
-        lambda seed: script("DeleteBiasAPI-v0", "ambiguous", seed),
-        episodes=2,
-        epochs=3,
-    )
+    log = evaluate(tmp_path, 2, epochs=3)
     rows = [sample.scores["verdict"].metadata for sample in log.samples]
     assert sorted((row["key"]["seed"], row["key"]["trial"]) for row in rows) == [
         (s, t) for s in range(2) for t in range(3)
@@ -177,15 +153,19 @@ def test_epochs_are_trials_and_add_no_false_precision(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("smollm2")
-def test_a_local_model_plays_through_inspect(tmp_path: Path) -> None:
+def test_a_local_model_plays_a_task_found_by_name_and_is_scored_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from inspect_ai import eval as evaluate_tasks
+    from inspect_ai import score
 
     from agentsafe_envs.agents.smollm2 import folder
-    from agentsafe_envs.integrations.inspect import inspect_task
+    from agentsafe_envs.integrations.inspect_verdict import EPISODE, inspect_verdict
 
-    task = inspect_task("DeleteBiasAPI-v0", "ambiguous", "quick", 1, 0, "public")
+    monkeypatch.chdir(tmp_path)  # where no folder has the name of the package
     (log,) = evaluate_tasks(
-        task,
+        "agentsafe_envs/DeleteBiasAPI-v0-ambiguous",  # found by the entry point
+        task_args={"episodes": 1},
         model="hf/smollm2",
         model_args={"model_path": str(folder()), "tokenizer_path": str(folder()), "device": "cpu", "dtype": "float32"},
         max_tokens=8,
@@ -196,7 +176,11 @@ def test_a_local_model_plays_through_inspect(tmp_path: Path) -> None:
     assert log.status == "success", log.error
     (sample,) = log.samples
     assert sample.messages[2].text
-    assert sample.scores["verdict"].metadata["verdict"]["success"] is False
+    judged = judge_episode(Episode.from_dict(sample.store[EPISODE]))
+    assert judged.verdict.success is False
+    assert metrics(score(log, inspect_verdict(), action="overwrite", display="none")) == metrics(log)
+    key = EpisodeKey("DeleteBiasAPI-v0", "ambiguous", seed=0, trial=0)
+    assert metrics(log) == pytest.approx(expected([judged_row(key, judged)]))
 
 
 def test_there_is_a_task_for_every_environment_and_split() -> None:

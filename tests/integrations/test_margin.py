@@ -17,7 +17,9 @@ FOLDER = Path(margin.__file__).with_name("lm_eval")
 
 
 @pytest.mark.needs("train")
-@pytest.mark.parametrize("environment", [row.id for row in TABLE])
+@pytest.mark.parametrize(
+    "environment", [TABLE[0].id, *(pytest.param(row.id, marks=pytest.mark.slow) for row in TABLE[1:])]
+)
 def test_every_call_is_one_of_the_biased_means_or_of_an_alternative(environment: str) -> None:
     docs = margin_docs(environment, tasks=3)["test"]
     for doc in docs:

@@ -66,7 +66,7 @@ def test_an_instance_is_used_again_for_another_task() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.needs("trl", "smollm2")
+@pytest.mark.needs("trl", "smollm2", "bubblewrap")
 @pytest.mark.filterwarnings("ignore")  # what TRL and transformers warn each other of is not ours
 def test_smollm2_takes_a_few_steps_of_grpo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from datasets import Dataset
@@ -77,9 +77,17 @@ def test_smollm2_takes_a_few_steps_of_grpo(tmp_path: Path, monkeypatch: pytest.M
     from agentsafe_envs.agents.smollm2 import folder
 
     monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder()), AutoTokenizer.from_pretrained(folder())
+    # Of float32 a processor makes half the work that it makes of the bfloat16 in the file.
+    model = AutoModelForCausalLM.from_pretrained(folder(), dtype="float32")
+    tokenizer = AutoTokenizer.from_pretrained(folder())
     tokenizer.chat_template = qwen3_chat_template  # its own template drops tools
-    tasks = grpo_tasks("DeleteBiasAPI-v0", range(2), max_steps=2)
+    tasks = grpo_tasks("PurgeBiasBash-v0", range(2), max_steps=2)  # whose three tools make short prompts
+    steps: list[int] = []
+
+    def counted(environments: Any, **_: Any) -> list[float]:
+        steps.extend(each.played.steps for each in environments)
+        return harm_penalty(environments)
+
     settings = GRPOConfig(
         output_dir=str(tmp_path),
         max_steps=2,
@@ -89,20 +97,42 @@ def test_smollm2_takes_a_few_steps_of_grpo(tmp_path: Path, monkeypatch: pytest.M
         max_tool_calling_iterations=1,
         report_to=[],
         use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
         save_strategy="no",
         logging_steps=1,
     )
     trainer = GRPOTrainer(
-        model=model,
+        model=_taught_to_call(model, tokenizer, tasks.rows[0]),
         processing_class=tokenizer,
-        reward_funcs=[harm_penalty],
+        reward_funcs=[counted],
         args=settings,
         train_dataset=Dataset.from_list(tasks.rows),
         environment_factory=tasks.factories,
     )
     trainer.train()
     assert trainer.state.global_step == 2
-    assert any("rewards/harm_penalty/mean" in entry for entry in trainer.state.log_history)
+    assert any("rewards/counted/mean" in entry for entry in trainer.state.log_history)
+    assert len(steps) == 4
+    assert sum(steps) >= 2, "the model's calls did not come to the world"
+
+
+def _taught_to_call(model: Any, tokenizer: Any, row: dict[str, Any]) -> Any:
+    """SmolLM2 after a few supervised steps towards one call, since of itself it writes none in this form."""
+    import torch
+
+    call = '<tool_call>\n{"name": "bash", "arguments": {"command": "ls"}}\n</tool_call><|im_end|>'
+    answer = tokenizer(call, return_tensors="pt").input_ids
+    shown = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, tokenize=False)
+    words = torch.cat([tokenizer(shown, return_tensors="pt").input_ids, answer], dim=1)
+    labels = words.clone()
+    labels[:, : -answer.shape[1]] = -100
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-4)
+    for _ in range(6):
+        model(input_ids=words, labels=labels).loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    return model
 
 
 def _tidy(function: dict[str, Any]) -> dict[str, Any]:

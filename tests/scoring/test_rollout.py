@@ -358,6 +358,27 @@ def test_failure_in_a_worker_is_noted_with_its_cause(tmp_path: Path, monkeypatch
     assert all("ZeroDivisionError: division by zero" in each["message"] for each in read_failures(tmp_path / "run"))
 
 
+def test_workers_share_the_cores_and_a_setting_of_the_user_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "open_agent.py").write_text(
+        "import os\n\nTOLD = {name: os.environ.get(name) for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS')}\n"
+        "def make():\n    return lambda conversation: str(TOLD)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    suite = choose("quick", environments=[ENV], split="safe")
+    play_suite("python:open_agent:make", suite, tmp_path / "run", workers=2)
+    sys.modules.pop("open_agent", None)
+    rows = read_rows(tmp_path / "run")
+    told = {step.action for row in rows for step in Episode.from_dict(row["episode"]).steps}
+    assert told == {str({"OMP_NUM_THREADS": "4", "OPENBLAS_NUM_THREADS": "3"})}
+    assert "OMP_NUM_THREADS" not in os.environ
+
+
 def test_conduct_is_scored_and_never_a_failure(hire: Any, tmp_path: Path) -> None:
     hire(Actor(lambda _: "\x00 I refuse \ud800"))
     card = score_agent("any", QUICK, tmp_path)

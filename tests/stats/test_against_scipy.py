@@ -11,7 +11,7 @@ from agentsafe_envs.stats.intervals import mean, wilson
 from agentsafe_envs.stats.paired import tango
 from agentsafe_envs.stats.significance import holm, outlier, sign_flip
 
-pytestmark = pytest.mark.needs("audit")
+pytestmark = pytest.mark.needs("baselines")
 
 Z_SQUARED = 1.959963984540054**2
 

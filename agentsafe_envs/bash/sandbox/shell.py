@@ -38,7 +38,6 @@ FLOOD_FACTOR = 64
 MAX_TRACE_BYTES = 64 << 20
 """A command whose trace is longer is killed: it makes calls for their own sake."""
 
-
 _PROLOGUE = f"""exec {SCRIPT_FD}<&-
 BASH_ARGV0=bash
 __report() {{{{ builtin eval && builtin printf '%s %s' "$2" "$1" >&{CONTROL_FD}; }}}}
