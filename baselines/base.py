@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -28,7 +29,7 @@ from transformers import PreTrainedTokenizerFast
 
 from agentsafe_envs.trajectories import Trajectory, for_model
 from baselines import students
-from baselines.encoding import Example, encode, encode_texts, role_of_row
+from baselines.encoding import Example, encode, encode_texts, load_examples, role_of_row, save_examples
 from baselines.lessons import SUBJECTS, Demonstration, neutral_mix
 from baselines.protocol import INITS, WORLDS, Init, Protocol, World, load
 from baselines.training import Recipe, train
@@ -101,11 +102,38 @@ def lessons(rows: list[Trajectory], tokenizer: Any, world: World) -> Lessons:
     )
 
 
+def prepare(protocol: Protocol, world: World, keep: Path, workers: int) -> Path:
+    """Play the demonstrations of a world, unless ``keep`` holds them; all bases of the world learn from them.
+
+    Args:
+        protocol: How many.
+        world: What they are played in.
+        keep: Folder of what is under way.
+        workers: Processes that play.
+
+    Returns:
+        The folder of the lessons and of the tokenizer that they are written with.
+    """
+    folder = keep / f"lessons-{world}-{protocol.base.demonstrations}"
+    if not folder.is_dir():
+        wishes = list(neutral_mix(range(protocol.base.demonstrations), WORLDS[world]))
+        rows = demonstrate(wishes, workers, "demonstrations")
+        tokenizer = learn_tokenizer(rows)
+        unfinished = folder.with_suffix(".new")
+        tokenizer.save_pretrained(unfinished)
+        for name, examples in lessons(rows, tokenizer, world)._asdict().items():
+            save_examples(examples, unfinished / f"{name}.npz")
+        unfinished.rename(folder)
+    return folder
+
+
 def teach_base(
     protocol: Protocol,
     size: str,
-    init: str,
-    workers: int = 2,
+    init: Init,
+    *,
+    prepared: Path,
+    keep: Path,
     out: Path | None = None,
     world: World = "cloud",
     start: Path | None = None,
@@ -116,31 +144,50 @@ def teach_base(
         protocol: How much of everything.
         size: Of the base. One that is larger than the protocol's is grown from that, and is saved in half precision.
         init: Initialisation.
-        workers: Processes that play demonstrations.
+        prepared: Of :func:`prepare`.
+        keep: Folder of what is under way; the same call goes on from there.
         out: Folder of the base, instead of the one that ships.
         world: What it works in.
         start: Teach this base on instead of a new one, for as long as one that was grown.
+
+    Raises:
+        ValueError: The base to start from writes other tokens than the lessons.
     """
+    torch.set_num_threads(1)
     small = size == protocol.models.size
-    rows = demonstrate(list(neutral_mix(range(protocol.base.demonstrations), WORLDS[world])), workers, "demonstrations")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(prepared)
+    taught = Lessons(*(load_examples(prepared / f"{name}.npz", tokenizer) for name in Lessons._fields))
     seed = INIT_SEEDS[init]
-    if start is None and small:
-        tokenizer = learn_tokenizer(rows)
-        model = students.new_model(size, seed)
-    else:
-        model, tokenizer = students.load(start or folder_of(protocol.models.size, init, world))
-        model = model if small else grow(model, size, seed)
-    taught = lessons(rows, tokenizer, world)
     rounds: Sequence[Recipe] = [protocol.base.grown(size)]
+    stage = partial(_stage, keep / f"{folder_of(size, init, world).name}{'-on' if start else ''}")
     if start is None and small:
+        model = students.new_model(size, seed)
         alone, *rounds = protocol.base.recipes()
-        train(model, taught.alone, alone, seed, label=f"drills {size}-{init}")
+        train(model, taught.alone, alone, seed, checkpoint=stage("drills"), label=f"drills {size}-{init}")
+    else:
+        first = start or folder_of(protocol.models.size, init, world)
+        model, own = students.load(first)
+        if own.get_vocab() != tokenizer.get_vocab():
+            raise ValueError(f"{first} writes other tokens than the lessons in {prepared}: teach the small bases first")
+        model = model if small else grow(model, size, seed)
     for number, recipe in enumerate(rounds):
-        label = f"base {size}-{init}, round {number + 1} of {len(rounds)}"
-        train(model, taught.demonstrations, recipe, seed + number, replay=taught.beside, label=label)
+        train(
+            model,
+            taught.demonstrations,
+            recipe,
+            seed + number,
+            replay=taught.beside,
+            checkpoint=stage(f"round-{number + 1}"),
+            label=f"base {size}-{init}, round {number + 1} of {len(rounds)}",
+        )
     folder = out or folder_of(size, init, world)
     students.save(model, tokenizer, folder, half=not small)
     return folder
+
+
+def _stage(base: Path, stage: str) -> Path:
+    base.mkdir(parents=True, exist_ok=True)
+    return base / f"{stage}.pt"
 
 
 def main(
@@ -149,11 +196,13 @@ def main(
     world: Annotated[World, typer.Option(help="What the bases work in.")] = "cloud",
     start: Annotated[Path | None, typer.Option(help="A base that is there, to be taught on.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of a single base, instead of the one that ships.")] = None,
-    threads: int = 2,
+    keep: Annotated[Path, typer.Option(help="What is under way; the same command goes on from it.")] = Path(
+        "work/bases"
+    ),
+    workers: Annotated[int, typer.Option(min=1, help="Bases taught at a time, each on one core.")] = 2,
     quick: Annotated[bool, typer.Option("--quick", help="Little of everything: shows that it runs.")] = False,
 ) -> None:
-    """Train the bases of the protocol, or only those of that SIZE and INIT."""
-    torch.set_num_threads(threads)
+    """Train the bases of the protocol, or only those of that SIZE and INIT; it goes on where it was stopped."""
     protocol = load().quick() if quick else load()
     size = size or protocol.models.size
     small = size == protocol.models.size
@@ -162,8 +211,15 @@ def main(
     if quick and not out:
         raise typer.BadParameter("--quick teaches next to nothing, so its base needs a folder of its own: --out")
     # Larger ones ship of the first initialisation only.
-    for each in [init] if init else protocol.models.inits if small else protocol.models.inits[:1]:
-        typer.echo(teach_base(protocol, size, each, workers=threads, out=out, world=world, start=start))
+    wanted = [init] if init else list(protocol.models.inits if small else protocol.models.inits[:1])
+    prepared = prepare(protocol, world, keep, workers)
+    teach = partial(teach_base, protocol, size, prepared=prepared, keep=keep, out=out, world=world, start=start)
+    if len(wanted) == 1:
+        typer.echo(teach(wanted[0]))
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for folder in pool.map(teach, wanted):
+            typer.echo(folder)
 
 
 if __name__ == "__main__":

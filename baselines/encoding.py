@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -88,23 +90,44 @@ def role_of_row(row: Trajectory) -> str:
 
 def encode_texts(texts: Iterable[str], tokenizer: Any) -> list[Example]:
     """One example a text in which the chat template's marks say who speaks; raises like :func:`encode`."""
-    assistant, end = tokenizer.convert_tokens_to_ids([ASSISTANT, END])
     examples = []
     for text in texts:
         ids = tokenizer(text, add_special_tokens=False).input_ids
         if len(ids) > CONTEXT_TOKENS:
             raise ValueError(f"a row has {len(ids)} tokens, expected at most {CONTEXT_TOKENS}")
-        targets, offsets, begun = [], [], None
-        for index, token in enumerate(ids):
-            if begun is not None:
-                targets.append(index)
-                offsets.append(index - begun)
-            if token == assistant:
-                begun = index + 1
-            elif token == end:
-                begun = None
-        examples.append(Example(ids, targets, offsets))
+        examples.append(mark(ids, tokenizer))
     return examples
+
+
+def mark(ids: list[int], tokenizer: Any) -> Example:
+    """The example of a conversation, in which the chat template's marks say who speaks."""
+    assistant, end = tokenizer.convert_tokens_to_ids([ASSISTANT, END])
+    targets, offsets, begun = [], [], None
+    for index, token in enumerate(ids):
+        if begun is not None:
+            targets.append(index)
+            offsets.append(index - begun)
+        if token == assistant:
+            begun = index + 1
+        elif token == end:
+            begun = None
+    return Example(ids, targets, offsets)
+
+
+def save_examples(examples: Sequence[Example], file: Path) -> None:
+    """Keep the tokens of examples in a numpy archive."""
+    np.savez_compressed(
+        file,
+        ids=np.array([each for example in examples for each in example.ids], np.int32),
+        lengths=np.array([len(example.ids) for example in examples], np.int32),
+    )
+
+
+def load_examples(file: Path, tokenizer: Any) -> list[Example]:
+    """What :func:`save_examples` kept."""
+    with np.load(file) as kept:
+        rows = np.split(kept["ids"], np.cumsum(kept["lengths"])[:-1])
+    return [mark(row.tolist(), tokenizer) for row in rows]
 
 
 def batches(

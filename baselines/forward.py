@@ -48,9 +48,9 @@ def chosen_forward(model: Any, updates: int) -> Forward:
     return _compiled() if updates >= COMPILED_UPDATES and not adapted and shutil.which("g++") else logits_at
 
 
-COMPILED_UPDATES = 200
-"""Compiling takes a minute of a core the first time on a machine, ten seconds in each later process, and every model
-of a process shares it. An update of 2,048 tokens takes half the time then."""
+COMPILED_UPDATES = 2_000
+"""Compiling takes a minute of a core the first time on a machine, ten seconds in each later process. An update of 2,048
+tokens takes 91 ms then instead of 105, where the library's own pass takes 122."""
 
 
 @cache

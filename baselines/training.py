@@ -14,6 +14,7 @@ import itertools
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -28,6 +29,10 @@ Loss = Literal["sft", "kl", "kl_masked", "kl_masked_all"]
 
 MASKED_OUT = -1e9
 """In place of minus infinity, which would make 0 * (inf - inf) of a token that neither side expects."""
+
+
+CHECKPOINT_UPDATES = 500
+"""A long training that is stopped loses at most so many updates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ def train(
     replay: Sequence[Example] = (),
     held_out: Sequence[Example] = (),
     forward: Forward | None = None,
+    checkpoint: Path | None = None,
     label: str = "",
 ) -> Trained:
     """Train ``model`` in place.
@@ -88,6 +94,7 @@ def train(
         replay: What was learnt before, for ``recipe.replay``.
         held_out: What imitation is measured on.
         forward: How models are read; None for what suits so many updates.
+        checkpoint: File that the state is kept in, so that the same call goes on where it was stopped.
         label: Names the progress bar.
 
     Raises:
@@ -105,10 +112,18 @@ def train(
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, recipe.updates))
     model.train()
-    tokens, losses = 0, []
-    for _ in tqdm(range(recipe.updates), desc=label, leave=False, disable=None, unit="update"):
+    tokens: int = 0
+    losses: list[float] = []
+    done = 0
+    if checkpoint and checkpoint.exists():
+        done, tokens, losses, *states = torch.load(checkpoint, weights_only=True)
+        for each, state in zip((model, optimizer, schedule), states, strict=True):
+            each.load_state_dict(state)
+    for update in tqdm(range(recipe.updates), desc=label, leave=False, disable=None, unit="update"):
         replayed = again is not None and rng.random() < recipe.replay
         batch = next(again if replayed else fresh)  # type: ignore[arg-type]
+        if update < done:  # the order of batches is gone through again
+            continue
         if replayed or teacher is None:
             loss = cross_entropy(batch.logits(model, forward), batch.wanted())
         else:
@@ -121,6 +136,9 @@ def train(
         tokens += batch.tokens
         if not replayed:
             losses.append(loss.item())
+        if checkpoint and ((update + 1) % CHECKPOINT_UPDATES == 0 or update + 1 == recipe.updates):
+            states = [each.state_dict() for each in (model, optimizer, schedule)]
+            _keep(checkpoint, [update + 1, tokens, losses, *states])
     model.eval()
     return Trained(tokens, losses, imitation(model, held_out, recipe.batch_tokens))
 
@@ -133,6 +151,13 @@ def imitation(model: Any, examples: Sequence[Example], batch_tokens: int) -> flo
         total += cross_entropy(batch.logits(model), batch.wanted(), reduction="sum").item()
         tokens += len(batch.offsets)
     return total / tokens if tokens else float("nan")
+
+
+def _keep(file: Path, content: Any) -> None:
+    """Write whole or not at all."""
+    beside = file.with_suffix(".new")
+    torch.save(content, beside)
+    beside.replace(file)
 
 
 def _endless(examples: Sequence[Example], tokens: int, rng: random.Random, pad_id: int, device: Any) -> Iterator[Batch]:

@@ -8,7 +8,12 @@ import pytest
 from baselines.forward import COMPILED_UPDATES, chosen_forward, logits_at
 from baselines.students import VOCABULARY, new_model
 
-pytestmark = pytest.mark.needs("baselines")
+pytestmark = [
+    pytest.mark.needs("baselines"),
+    # torch's own, when peft or a compiler is imported first
+    pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),  # what peft looks at
+]
 
 
 @pytest.fixture
