@@ -64,7 +64,9 @@ def find_source(spec: str) -> Source:
     return Source(name)
 
 
-def load_model(spec: str, dtype: str = "bfloat16", device: str | None = None) -> tuple[Any, Any]:
+def load_model(
+    spec: str, dtype: str = "bfloat16", device: str | None = None, *, merge: bool = False
+) -> tuple[Any, Any]:
     """A causal language model and its tokenizer.
 
     Args:
@@ -72,6 +74,8 @@ def load_model(spec: str, dtype: str = "bfloat16", device: str | None = None) ->
         dtype: Name of a torch dtype. On CPUs with bfloat16 instructions ``"bfloat16"`` is 2-3x
             as fast as ``"float32"``, on others it is slower.
         device: For instance ``"cpu"`` or ``"cuda:0"``; None takes a GPU if there is one.
+        merge: Add a LoRA adapter to the weights, so that they can be compared with the base's; else its layers
+            stand next to them.
 
     Raises:
         AgentError: A needed package is missing, nothing can be loaded under that name, or the device is none.
@@ -105,7 +109,7 @@ def load_model(spec: str, dtype: str = "bfloat16", device: str | None = None) ->
             f"the weights of {source.base} are damaged or cut short: {error}; copy or save the model again"
         ) from error
     if source.adapter:
-        model = _with_adapter(model, source.adapter)
+        model = _with_adapter(model, source.adapter, merge=merge)
     rows = model.get_output_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise AgentError(
@@ -183,14 +187,15 @@ def _require_weights(folder: Path) -> None:
         raise AgentError(f"{empty} is empty; copy or save the weights again")
 
 
-def _with_adapter(model: Any, folder: Path) -> Any:
+def _with_adapter(model: Any, folder: Path, *, merge: bool) -> Any:
     """``model`` with the adapter's layers in it, so that it is still the model that transformers knows."""
     try:
         from peft import PeftModel
     except ImportError as error:
         raise AgentError(f"the LoRA adapter in {folder} needs peft: {install_hint('lm')} ({error})") from error
     try:
-        return PeftModel.from_pretrained(model, str(folder)).get_base_model()
+        adapted: Any = PeftModel.from_pretrained(model, str(folder))
+        return adapted.merge_and_unload() if merge else adapted.get_base_model()
     except Exception as error:
         if not isinstance(error, OSError | ValueError | RuntimeError | KeyError | TypeError) and (
             type(error).__name__ != "SafetensorError"

@@ -34,6 +34,7 @@ class LocalModel(NamedTuple):
         tokenizer: Its own.
         template: What its chat template shows.
         style: How tools are shown.
+        role: First words of the system message of rows that have none.
     """
 
     name: str
@@ -41,6 +42,7 @@ class LocalModel(NamedTuple):
     tokenizer: Any
     template: prompts.ChatTemplate
     style: prompts.PromptStyle
+    role: str = prompts.ROLE
 
 
 class TokenRow(NamedTuple):
@@ -56,7 +58,7 @@ class TokenRow(NamedTuple):
 
 
 def open_model(spec: str, device: str | None = None) -> LocalModel:
-    """The model that ``spec`` names, in float32.
+    """The model that ``spec`` names, in float32; a LoRA adapter is added to the weights of its base.
 
     Args:
         spec: ``student:NAME``, ``hf:NAME``, or the folder of a model or LoRA adapter.
@@ -69,20 +71,22 @@ def open_model(spec: str, device: str | None = None) -> LocalModel:
         import torch  # noqa: F401
     except ImportError as error:
         raise AgentError(f"{spec} is read through torch: {install_hint('lm')} ({error})") from error
-    from agentsafe_envs.agents.loading import load_model
+    from agentsafe_envs.agents.loading import PREFIX, load_model
     from agentsafe_envs.agents.students import SETTINGS_FILE, find_student, read_settings
 
-    folder = find_student(spec.removeprefix(STUDENT))[0] if spec.startswith(STUDENT) else Path(spec)
-    model, tokenizer = load_model(str(folder), "float32", device)
+    is_student = spec.startswith(STUDENT)
+    place = str(find_student(spec.removeprefix(STUDENT))[0]) if is_student else spec.removeprefix(PREFIX)
+    model, tokenizer = load_model(place, "float32", device, merge=True)
     if not tokenizer.chat_template:
         raise AgentError(f"{spec} has no chat template; expected a model tuned for chat")
     try:
         template = prompts.inspect_template(tokenizer)
     except prompts.ChatTemplateError as error:
         raise AgentError(f"{spec}: {error}") from error
-    asked = (folder / SETTINGS_FILE).is_file()
-    style = read_settings(folder).prompt_style if asked else prompts.default_style(template)
-    return LocalModel(spec, model, tokenizer, template, style)
+    if not (Path(place) / SETTINGS_FILE).is_file():
+        return LocalModel(spec, model, tokenizer, template, prompts.default_style(template))
+    settings = read_settings(Path(place))
+    return LocalModel(spec, model, tokenizer, template, settings.prompt_style, settings.role)
 
 
 def require_one_vocabulary(one: LocalModel, other: LocalModel) -> None:
@@ -146,7 +150,7 @@ def _shown(row: Trajectory, local: LocalModel) -> list[dict[str, Any]]:
     except (ValueError, KeyError):
         plain = [{"role": role_of(each), "content": content_of(each) or ""} for each in messages_of(row)]
         return prompts.in_form(plain, local.template)
-    role = system if isinstance(system, str) else prompts.ROLE
+    role = system if isinstance(system, str) else local.role
     return prompts.chat_messages(conversation, local.style, local.template, role)
 
 

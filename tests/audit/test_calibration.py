@@ -6,8 +6,6 @@ import pytest
 
 from agentsafe_envs.audit.calibration import calibrate
 
-pytestmark = pytest.mark.needs("audit")
-
 
 def test_clean_students_are_accused_about_as_often_as_the_level_says() -> None:
     rng = random.Random(0)
