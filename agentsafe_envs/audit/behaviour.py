@@ -29,6 +29,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
+from agentsafe_envs.audit.training_data import DataAudit
+from agentsafe_envs.audit.weights import WeightsAudit
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.runs.rows import AgentRecord, SuiteRecord
 from agentsafe_envs.scoring.document import Document, Share, SignedShare, rounded
@@ -107,6 +109,8 @@ class Audit(Document):
     left_out: str | None = Field(
         default=None, description="What some run has and another has not; null where that is nothing."
     )
+    weights: WeightsAudit | None = Field(default=None, description="Read off the weights; null if nobody asked.")
+    data: DataAudit | None = Field(default=None, description="Read off the training rows; null if nobody asked.")
 
 
 def audit(base: Path, student: Path, placebos: Sequence[Path] = (), teacher: Path | None = None) -> Audit:

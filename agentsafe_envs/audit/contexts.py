@@ -56,7 +56,7 @@ def acting_places(run: Path) -> Places:
     """
     found: dict[str, dict[Split, list[Choice]]] = {}
     for key, judged in judge_run(run).episodes.items():
-        own = found.setdefault(key.environment, {}).setdefault(judged.episode.split, [])
+        own = found.setdefault(key.environment, {}).setdefault(key.split, [])
         acts = [number for number, step in enumerate(judged.steps) if step.means != "none"]
         if acts:
             own.append(_choice(judged, acts[0]))

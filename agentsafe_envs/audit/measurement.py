@@ -67,11 +67,11 @@ class Measurement(Document):
 
     @property
     def rate(self) -> str:
-        """The false-positive rate in words, for instance "0 of 3, at most 56%"."""
+        """The false-positive rate in words, for instance "0 of 3 (to 56%)"."""
         if self.false_positives is None or self.false_positives_high is None:
             return "unknown"
         flagged = round(self.false_positives * len(self.placebos))
-        return f"{flagged} of {len(self.placebos)}, at most {self.false_positives_high:.0%}"
+        return f"{flagged} of {len(self.placebos)} (to {self.false_positives_high:.0%})"
 
 
 def judge_readings(readings: Sequence[Reading]) -> list[Measurement]:

@@ -18,8 +18,8 @@ from agentsafe_envs.scoring.suites import Suite
 
 PLACEBO_ROLE = "neutral student"
 
-_COSTLY = ("hf:", "student:")
-"""Agents that take a while to load; the others are checked first."""
+COSTLY = ("hf:", "student:")
+"""Agents whose weights are here. They take a while to load, so the others are checked first."""
 
 
 class Participant(NamedTuple):
@@ -43,6 +43,32 @@ class Participant(NamedTuple):
     def directory(self, suite: Suite) -> Path:
         """Where its run is, or goes: the place that `agentsafe score` gives it."""
         return Path(self.spec) if self.is_run else default_directory(self.spec, suite, self.options)
+
+
+class Cast(NamedTuple):
+    """Everyone who takes part in an audit.
+
+    Attributes:
+        base: What the student was made of.
+        student: The suspect.
+        placebos: Students made in the same way of teachers without the habit.
+        teacher: The student's teacher, where there is one.
+    """
+
+    base: Participant
+    student: Participant
+    placebos: tuple[Participant, ...] = ()
+    teacher: Participant | None = None
+
+    @property
+    def everyone(self) -> list[Participant]:
+        """All of them, the teacher last."""
+        return [self.base, self.student, *self.placebos, *([self.teacher] if self.teacher else [])]
+
+
+def placebos_of(specs: Sequence[str], options: AgentOptions) -> tuple[Participant, ...]:
+    """Neutral students, numbered from 1, with the same options."""
+    return tuple(Participant(f"{PLACEBO_ROLE} {number}", each, options) for number, each in enumerate(specs, start=1))
 
 
 def check_participants(
@@ -71,7 +97,7 @@ def check_participants(
             f"the suite has only tasks of {', '.join(suite.tasks)}; an audit looks at {', '.join(AUDITED_SPLITS)}"
         )
     checked: dict[tuple[str, AgentOptions], str | None] = {}
-    for participant in sorted(participants, key=lambda each: each.spec.startswith(_COSTLY)):
+    for participant in sorted(participants, key=lambda each: each.spec.startswith(COSTLY)):
         key = participant.spec, participant.options
         if key not in checked:
             on_check(participant)

@@ -1,9 +1,10 @@
-"""``agentsafe audit``: play whoever is not played yet, compare, print."""
+"""``agentsafe audit``: play whoever is not played yet, compare, look at weights and data if asked, print."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from agentsafe_envs.agents import AgentOptions
-    from agentsafe_envs.audit.behaviour import Audit, Finding
-    from agentsafe_envs.audit.participants import Participant
+    from agentsafe_envs.audit.behaviour import Audit
+    from agentsafe_envs.audit.participants import Cast, Participant
+    from agentsafe_envs.audit.training_data import DataAudit
+    from agentsafe_envs.audit.weights import WeightsAudit
     from agentsafe_envs.scoring.suites import Suite
+    from agentsafe_envs.trajectories.schema import Trajectory
 
 SHOWN_EPISODES = 60
 """Most episodes that the page of an audit holds, unsafe ones first."""
@@ -55,6 +59,31 @@ def audit(
     teacher_option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="The same for the teacher.")
     ] = None,
+    weights: Annotated[
+        bool,
+        typer.Option(
+            "--weights",
+            help="Also look into the models: margin, latent gap, update coverage. All have to be student: or hf:, made "
+            "of the base. The base plays 96 more tasks an environment, and every model reads about 200 conversations: "
+            "seconds for students of the checkout, minutes a model of 100 million parameters. Needs the extra lm.",
+        ),
+    ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATA",
+            help="Also look at the rows that the student learnt from: how much they can carry, and whether they are "
+            "likelier under the teacher than under the base. A data set's folder, or a parquet, jsonl or json file. "
+            "Teacher and base read 200 rows. Needs the extras lm and data.",
+        ),
+    ] = None,
+    neutral_data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DATA",
+            help="Rows that a neutral student learnt from: a placebo of --data; three or more calibrate it.",
+        ),
+    ] = None,
     suite: Annotated[str, typer.Option(help="The suite to play: quick, standard or full.")] = "standard",
     env: Annotated[
         list[str] | None,
@@ -86,180 +115,195 @@ def audit(
     "Changed from base", "exceeds placebos" and "attributable to teacher" each need the agents that they compare
     with. "Uncalibrated" means that there are too few placebos. No result proves that a student is safe, and
     neither does the absence of one.
-    """
-    from rich.console import Console
 
+    `--weights` and `--data` look beyond conduct. Their numbers are judged by those of placebos alone. Next to each
+    stands how many placebos that look would have accused.
+    """
     from agentsafe_envs.audit.behaviour import audit as audit_runs
-    from agentsafe_envs.audit.headline import finding_sentences
-    from agentsafe_envs.audit.participants import PLACEBO_ROLE, Participant, check_participants
+    from agentsafe_envs.audit.local import check_weights, read_training_data
+    from agentsafe_envs.audit.participants import Cast, Participant, check_participants, placebos_of
     from agentsafe_envs.cli.scoring import suite_that_runs_here
     from agentsafe_envs.scoring.suites import choose
 
+    for given, needed, names in (
+        (neutral_student_option, neutral_student, ("--neutral-student-option", "--neutral-student")),
+        (teacher_option, teacher, ("--teacher-option", "--teacher")),
+        (neutral_data, data, ("--neutral-data", "--data")),
+    ):
+        if given and not needed:
+            raise ValueError(" without ".join(names))
     chosen = choose(suite, environments=env or (), split=split, episodes=episodes, first_seed=seed, pool=pool)
     chosen = suite_that_runs_here(chosen, named=bool(env))
-    of_placebos = agent_options(neutral_student_option or (), "--neutral-student-option")
-    first = Participant("base", base, agent_options(base_option or (), "--base-option"))
-    second = Participant("student", student, agent_options(student_option or (), "--student-option"))
-    placebos = [
-        Participant(f"{PLACEBO_ROLE} {number}", each, of_placebos)
-        for number, each in enumerate(neutral_student or (), start=1)
-    ]
-    if neutral_student_option and not placebos:
-        raise ValueError("--neutral-student-option without --neutral-student")
-    if teacher_option and not teacher:
-        raise ValueError("--teacher-option without --teacher")
     of_teacher = agent_options(teacher_option or (), "--teacher-option")
-    taught_by = [Participant("teacher", teacher, of_teacher)] if teacher else []
-    everyone = [first, second, *placebos, *taught_by]
+    cast = Cast(
+        Participant("base", base, agent_options(base_option or (), "--base-option")),
+        Participant("student", student, agent_options(student_option or (), "--student-option")),
+        placebos_of(neutral_student or (), agent_options(neutral_student_option or (), "--neutral-student-option")),
+        Participant("teacher", teacher, of_teacher) if teacher else None,
+    )
     if report and not report.parent.is_dir():
         raise ValueError(f"--report {report}: there is no folder {report.parent}; make it, or choose another place")
-    check_participants(everyone, chosen, fresh=fresh)
-    runs: dict[tuple[str, AgentOptions], Path] = {}
-    for each in everyone:
-        key = each.spec, each.options
-        place = runs.get(key) or each.directory(chosen)
-        say(f"{each.role} {each.spec}: run in {place}", err=True)
-        if key not in runs:
-            runs[key] = place
-            if not each.is_run:
-                _play(each, chosen, place, workers=workers, fresh=fresh, max_failures=max_failures)
-    places = [runs[each.spec, each.options] for each in everyone]
-    found = audit_runs(places[0], places[1], places[2 : 2 + len(placebos)], places[-1] if taught_by else None)
+    check_participants(cast.everyone, chosen, fresh=fresh)
+    if weights:
+        check_weights(cast)
+    rows = read_training_data(cast, [data, *(neutral_data or ())]) if data else []
+    player = _Player(workers, fresh, max_failures)
+    runs = player.play_all(cast, chosen)
+    found = audit_runs(runs.base, runs.student, runs.placebos, runs.teacher)
+    looked = {
+        "weights": _look_at_weights(cast, chosen, player) if weights else None,
+        "data": _look_at_data(cast, rows) if rows else None,
+    }
+    found = found.model_copy(update=looked)
     if report:
-        _write_report([places[0], *places[2 : 2 + len(placebos)], places[1], *places[2 + len(placebos) :]], report)
+        _write_report(runs, found, report)
     if as_json:
         typer.echo(found.to_json(), nl=False)
         return
-    for line in finding_sentences(found):
-        say(line)
-    Console().print("", *_tables(found), sep="\n")
-    for line in _words(found):
-        typer.echo(line)
-    if found.left_out:
-        say(found.left_out)
-    say(f"runs are kept in {', '.join(map(str, dict.fromkeys(places)))}", err=True)
+    _print(found)
+    say(f"runs are kept in {', '.join(map(str, dict.fromkeys(runs.everyone)))}", err=True)
     if report:
         say(f"{report} shows them on one page; open it in a browser", err=True)
 
 
-def _write_report(runs: list[Path], out: Path) -> None:
+class _Runs(NamedTuple):
+    """Where everyone's run is, by role."""
+
+    base: Path
+    student: Path
+    placebos: Sequence[Path]
+    teacher: Path | None
+
+    @property
+    def everyone(self) -> list[Path]:
+        """In the order of a report: the student stands next to its teacher."""
+        return [self.base, *self.placebos, self.student, *([self.teacher] if self.teacher else [])]
+
+
+class _Player(NamedTuple):
+    """How agents are played."""
+
+    workers: int
+    fresh: bool
+    max_failures: int | None
+
+    def play_all(self, cast: Cast, suite: Suite) -> _Runs:
+        """Play what each agent's run still lacks; two of one name and settings share a run."""
+        runs: dict[tuple[str, AgentOptions], Path] = {}
+        for each in cast.everyone:
+            key = each.spec, each.options
+            place = runs.get(key) or each.directory(suite)
+            say(f"{each.role} {each.spec}: run in {place}", err=True)
+            if key not in runs:
+                runs[key] = place
+                if not each.is_run:
+                    self.play(each, suite, place)
+        base, student, *others = [runs[each.spec, each.options] for each in cast.everyone]
+        return _Runs(base, student, others[: len(cast.placebos)], others[-1] if cast.teacher else None)
+
+    def play(self, participant: Participant, suite: Suite, folder: Path) -> None:
+        """Play what the agent's run still lacks.
+
+        Raises:
+            ValueError: Too many episodes are unscored.
+        """
+        from agentsafe_envs.cli.progress import first_failure, progress
+        from agentsafe_envs.scoring.rollout import play_suite, write_scorecard
+
+        with progress(f"{participant.role} {participant.spec}") as on_progress:
+            played = play_suite(
+                participant.spec,
+                suite,
+                folder,
+                options=participant.options,
+                workers=self.workers,
+                fresh=self.fresh,
+                max_failures=self.max_failures,
+                on_progress=on_progress,
+                on_failure=first_failure(),
+                on_set_aside=lambda place: say(f"played anew; the run that was there is kept in {place}", err=True),
+            )
+        if played.complete_since:
+            since = f"{played.complete_since:%Y-%m-%d %H:%M}"
+            say(f"complete since {since}, nothing was played; --fresh plays it again", err=True)
+        card = write_scorecard(folder, suite, played.agent)
+        if not card.overall.valid or played.stopped:
+            raise ValueError(
+                f"{participant.role} {participant.spec}: {card.overall.unscored} of {card.overall.episodes} episodes are "
+                f"unscored, which is too many; {played.stopped or f'see {folder}'}; mend the cause and run the same "
+                "command again: what was played is kept"
+            )
+
+
+def _look_at_weights(cast: Cast, suite: Suite, player: _Player) -> WeightsAudit:
+    """Let the base play where its places are found, then read every model there."""
+    from agentsafe_envs.audit.contexts import acting_places, places_suite
+    from agentsafe_envs.audit.local import local_model
+    from agentsafe_envs.audit.weights import audit_weights
+
+    assert cast.teacher is not None, "check_weights saw to it"
+    wanted = places_suite(suite.environments)
+    run = cast.base.directory(wanted)
+    say(f"base {cast.base.spec}: finds the places to look at, run in {run}", err=True)
+    player.play(cast.base, wanted, run)
+    return audit_weights(
+        local_model(cast.base),
+        local_model(cast.student),
+        local_model(cast.teacher),
+        (local_model(each) for each in cast.placebos),
+        acting_places(run),
+        on_model=lambda name: say(f"reading the weights of {name}", err=True),
+    )
+
+
+def _look_at_data(cast: Cast, rows: Sequence[Sequence[Trajectory]]) -> DataAudit:
+    from agentsafe_envs.audit.local import local_model
+    from agentsafe_envs.audit.training_data import audit_data
+
+    assert cast.teacher is not None, "read_training_data saw to it"
+    say(f"reading {sum(map(len, rows)):,} rows", err=True)
+    return audit_data(rows[0], rows[1:], local_model(cast.teacher), local_model(cast.base))
+
+
+def _write_report(runs: _Runs, found: Audit, out: Path) -> None:
     from datetime import UTC, datetime
 
     from agentsafe_envs.report.page import write_report
 
-    write_report(list(dict.fromkeys(runs)), out, episodes=SHOWN_EPISODES, made=datetime.now(UTC).date())
+    shown = list(dict.fromkeys(runs.everyone))
+    write_report(shown, out, episodes=SHOWN_EPISODES, made=datetime.now(UTC).date(), audited=found)
 
 
-def _play(
-    participant: Participant, suite: Suite, folder: Path, *, workers: int, fresh: bool, max_failures: int | None
-) -> None:
-    """Play what the agent's run still lacks.
+def _print(found: Audit) -> None:
+    """The finding in a sentence, then the tables, then what can be said of them."""
+    from rich.console import Console
 
-    Raises:
-        ValueError: Too many episodes are unscored.
-    """
-    from agentsafe_envs.cli.progress import first_failure, progress
-    from agentsafe_envs.scoring.rollout import play_suite, write_scorecard
+    from agentsafe_envs.audit.headline import finding_sentences
+    from agentsafe_envs.audit.table import (
+        FINDING_HEADS,
+        MEASUREMENT_HEADS,
+        finding_tables,
+        measurement_tables,
+        sentences,
+    )
 
-    with progress(f"{participant.role} {participant.spec}") as on_progress:
-        played = play_suite(
-            participant.spec,
-            suite,
-            folder,
-            options=participant.options,
-            workers=workers,
-            fresh=fresh,
-            max_failures=max_failures,
-            on_progress=on_progress,
-            on_failure=first_failure(),
-            on_set_aside=lambda place: say(f"played anew; the run that was there is kept in {place}", err=True),
-        )
-    if played.complete_since:
-        since = f"{played.complete_since:%Y-%m-%d %H:%M}"
-        say(f"complete since {since}, nothing was played; --fresh plays it again", err=True)
-    card = write_scorecard(folder, suite, played.agent)
-    if not card.overall.valid or played.stopped:
-        raise ValueError(
-            f"{participant.role} {participant.spec}: {card.overall.unscored} of {card.overall.episodes} episodes are "
-            f"unscored, which is too many; {played.stopped or f'see {folder}'}; mend the cause and run the same "
-            "command again: what was played is kept"
-        )
+    for line in finding_sentences(found):
+        say(line)
+    tables = [_table(title, FINDING_HEADS, lines) for title, lines in finding_tables(found)]
+    tables += [_table(title, MEASUREMENT_HEADS, lines) for title, lines in measurement_tables(found)]
+    Console().print("", *tables, sep="\n")
+    for line in sentences(found):
+        say(line)
+    if found.left_out:
+        say(found.left_out)
 
 
-def _tables(found: Audit) -> list[Table]:
-    """One rich table an environment."""
+def _table(title: str, heads: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    tables = []
-    for environment in dict.fromkeys(each.id for each in found.findings):
-        table = Table(
-            *("", "n", "base", "student", "placebos", "teacher", "student - base", "p", "detectable"),
-            title=f"{environment}: percent, points [95% interval], p after Holm",
-            box=SIMPLE,
-            pad_edge=False,
-            show_edge=False,
-            padding=(0, 0),
-        )
-        for each in found.findings:
-            if each.id == environment:
-                table.add_row(*_cells(each))
-        tables.append(table)
-    return tables
-
-
-def _cells(each: Finding) -> list[str]:
-    acting = [rate for number, rate in enumerate(each.placebos, start=1) if f"placebo {number}" not in each.idle]
-    lowest, highest = (_percent(end(acting)) if acting else "-" for end in (min, max))
-    silent = "no conclusion" in each.words
-    return [
-        _name(each),
-        str(each.tasks),
-        _rate(each, "base", each.base),
-        _rate(each, "student", each.student),
-        "idle" if each.placebos and not acting else lowest if lowest == highest else f"{lowest} to {highest}",
-        _rate(each, "teacher", each.teacher),
-        "-" if silent else _points(each),
-        "-" if silent or each.p is None else f"{each.p:.3f}" if each.p >= 0.001 else "<0.001",
-        "-" if each.detectable is None else f"{100 * each.detectable:.0f}",
-    ]
-
-
-def _name(each: Finding) -> str:
-    return f"required {each.measure}" if each.split == "required" else each.measure.replace("_", " ")
-
-
-def _rate(each: Finding, role: str, rate: float | None) -> str:
-    """In percent; of an agent that never acted no rate is shown, since its 0 would be no finding."""
-    return "idle" if role in each.idle else _percent(rate)
-
-
-def _words(found: Audit) -> list[str]:
-    """One line a finding of which something can be said, and what the rest means."""
-    from agentsafe_envs.audit.behaviour import ACTS, PLACEBOS
-
-    speaking = [each for each in found.findings if each.words]
-    lines = [f"{each.id}, {_name(each)}: {', '.join(each.words)}" for each in speaking]
-    if quiet := len(found.findings) - len(speaking):
-        lines.append(f"no change seen in {quiet} of {len(found.findings)}; what is smaller than detectable is not seen")
-    if idle := {role: None for each in found.findings for role in each.idle}:
-        lines.append(f"idle, so that no rate of it says anything about the habit: {', '.join(idle)}")
-    seldom = sorted({each.id for each in found.findings if each.acted is not None and 0 < each.acted < ACTS})
-    if seldom:
-        lines.append(f"the student acts in under {ACTS:.0%} of tasks, so its rates say little: {', '.join(seldom)}")
-    if len(found.placebos) < PLACEBOS:
-        lines.append(
-            f"placebos: {len(found.placebos)} of at least {PLACEBOS}; without them a habit cannot be told from what "
-            "distilling does to any student"
-        )
-    return lines
-
-
-def _percent(rate: float | None) -> str:
-    return "-" if rate is None else f"{100 * rate:.0f}"
-
-
-def _points(each: Finding) -> str:
-    if each.difference is None or each.low is None or each.high is None:
-        return "-"
-    return f"{100 * each.difference:+.0f} [{100 * each.low:.0f}, {100 * each.high:.0f}]"
+    # The box itself puts a space between columns, and a line has to fit into 80.
+    table = Table(*heads, title=title, box=SIMPLE, pad_edge=False, show_edge=False, padding=(0, 0))
+    for line in lines:
+        table.add_row(*line)
+    return table

@@ -9,9 +9,11 @@ from importlib.resources import files
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
+from agentsafe_envs.audit.behaviour import Audit
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.report.answers import MOST_SIDE_BY_SIDE, answers, ranking, sentence
+from agentsafe_envs.report.audit import audit_section
 from agentsafe_envs.report.environment import differ, environment_section, panels
 from agentsafe_envs.report.episodes import (
     FLIPPED,
@@ -52,6 +54,7 @@ def write_report(
     *,
     episodes: int,
     made: date,
+    audited: Audit | None = None,
     on_progress: Callable[[int, int], None] = lambda done, planned: None,
 ) -> None:
     """Judge what runs share and write the report of it.
@@ -61,6 +64,7 @@ def write_report(
         out: Where it goes; an older report there is replaced.
         episodes: How many episodes to hold at most, ``>= 0``.
         made: Day to be written on it.
+        audited: What an audit of these runs found.
         on_progress: Called with the number of episodes judged and of those to be judged.
 
     Raises:
@@ -71,7 +75,7 @@ def write_report(
     """
     if out.exists() and not _is_report(out):
         raise FileExistsError(f"{out} is there and is no report; choose another --out, or remove it first")
-    page = report_page(reported_runs(paths, on_progress), episodes=episodes, made=made)
+    page = report_page(reported_runs(paths, on_progress), episodes=episodes, made=made, audited=audited)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_whole(out, page)
 
@@ -81,13 +85,14 @@ def _is_report(file: Path) -> bool:
         return f'content="{GENERATOR}"'.encode() in opened.read(1_000)
 
 
-def report_page(reported: Reported, *, episodes: int, made: date) -> bytes:
+def report_page(reported: Reported, *, episodes: int, made: date, audited: Audit | None = None) -> bytes:
     """The report of runs: one HTML document that needs nothing else.
 
     Args:
         reported: The agents in the order in which they are shown; the others are compared with the first.
         episodes: How many episodes to hold at most, ``>= 0``.
         made: Day to be written on it.
+        audited: What an audit of these runs found, shown before all else.
 
     Returns:
         ASCII; equal arguments give equal bytes.
@@ -113,10 +118,11 @@ def report_page(reported: Reported, *, episodes: int, made: date) -> bytes:
         "body",
         {},
         patterns(),
-        _header(reported, title, made),
+        _header(reported, title, made, audited),
         element(
             "main",
             {},
+            *([audit_section(audited)] if audited else []),
             _overview(reported),
             *(environment_section(environment, runs, comparisons) for environment in _environments(runs)),
             _browser(runs, chosen, planned),
@@ -137,7 +143,7 @@ def _environments(runs: Sequence[ReportedRun]) -> list[str]:
     return [environment for environment, _ in by_environment(runs[0].scorecard)]
 
 
-def _header(reported: Reported, title: str, made: date) -> Element:
+def _header(reported: Reported, title: str, made: date, audited: Audit | None) -> Element:
     runs = reported.runs
     record, provenance = runs[0].judged.record, runs[0].scorecard.provenance
     each = runs[0].scorecard.overall.episodes
@@ -148,7 +154,12 @@ def _header(reported: Reported, title: str, made: date) -> Element:
         f"made on {made.isoformat()}",
         *([reported.shared.left_out] if reported.shared.left_out else []),
     ]
-    links = [("overview", "Overview"), *((name, name) for name in _environments(runs)), ("episodes", "Episodes")]
+    links = [
+        *([("audit", "Audit")] if audited else []),
+        ("overview", "Overview"),
+        *((name, name) for name in _environments(runs)),
+        ("episodes", "Episodes"),
+    ]
     return element(
         "header",
         {},
