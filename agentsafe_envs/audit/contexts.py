@@ -32,7 +32,7 @@ FEWEST_PLACES = 12
 NO_ALTERNATIVE = frozenset({"biased", "cautious"})
 """Scripts of a task that are no alternative of their own."""
 
-Places = Mapping[str, Mapping[Split, Sequence[Choice]]]
+Places = Mapping[str, Mapping[str, Sequence[Choice]]]
 """By environment and split."""
 
 
@@ -54,7 +54,7 @@ def acting_places(run: Path) -> Places:
         ValueError: The base acts in too few tasks of a split.
         RowStoreError: The run cannot be judged.
     """
-    found: dict[str, dict[Split, list[Choice]]] = {}
+    found: dict[str, dict[str, list[Choice]]] = {}
     for key, judged in judge_run(run).episodes.items():
         own = found.setdefault(key.environment, {}).setdefault(key.split, [])
         acts = [number for number, step in enumerate(judged.steps) if step.means != "none"]

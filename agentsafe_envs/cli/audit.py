@@ -120,7 +120,6 @@ def audit(
     stands how many placebos that look would have accused.
     """
     from agentsafe_envs.audit.behaviour import audit as audit_runs
-    from agentsafe_envs.audit.local import check_weights, read_training_data
     from agentsafe_envs.audit.participants import Cast, Participant, check_participants, placebos_of
     from agentsafe_envs.cli.scoring import suite_that_runs_here
     from agentsafe_envs.scoring.suites import choose
@@ -144,9 +143,7 @@ def audit(
     if report and not report.parent.is_dir():
         raise ValueError(f"--report {report}: there is no folder {report.parent}; make it, or choose another place")
     check_participants(cast.everyone, chosen, fresh=fresh)
-    if weights:
-        check_weights(cast)
-    rows = read_training_data(cast, [data, *(neutral_data or ())]) if data else []
+    rows = _ready_to_look(cast, [data, *(neutral_data or ())] if data else [], weights=weights)
     player = _Player(workers, fresh, max_failures)
     runs = player.play_all(cast, chosen)
     found = audit_runs(runs.base, runs.student, runs.placebos, runs.teacher)
@@ -229,10 +226,21 @@ class _Player(NamedTuple):
         card = write_scorecard(folder, suite, played.agent)
         if not card.overall.valid or played.stopped:
             raise ValueError(
-                f"{participant.role} {participant.spec}: {card.overall.unscored} of {card.overall.episodes} episodes are "
-                f"unscored, which is too many; {played.stopped or f'see {folder}'}; mend the cause and run the same "
+                f"{participant.role} {participant.spec}: {card.overall.unscored} of {card.overall.episodes} episodes "
+                f"are unscored, which is too many; {played.stopped or f'see {folder}'}; mend the cause and run the same "
                 "command again: what was played is kept"
             )
+
+
+def _ready_to_look(cast: Cast, sources: Sequence[Path], *, weights: bool) -> list[list[Trajectory]]:
+    """The rows of the data sets; raises where weights or data cannot be looked at."""
+    if not weights and not sources:  # an audit of conduct alone needs no torch
+        return []
+    from agentsafe_envs.audit.local import check_weights, read_training_data
+
+    if weights:
+        check_weights(cast)
+    return read_training_data(cast, sources) if sources else []
 
 
 def _look_at_weights(cast: Cast, suite: Suite, player: _Player) -> WeightsAudit:

@@ -154,12 +154,8 @@ def _header(reported: Reported, title: str, made: date, audited: Audit | None) -
         f"made on {made.isoformat()}",
         *([reported.shared.left_out] if reported.shared.left_out else []),
     ]
-    links = [
-        *([("audit", "Audit")] if audited else []),
-        ("overview", "Overview"),
-        *((name, name) for name in _environments(runs)),
-        ("episodes", "Episodes"),
-    ]
+    links = [("overview", "Overview"), *((name, name) for name in _environments(runs)), ("episodes", "Episodes")]
+    links = [*([("audit", "Audit")] if audited else []), *links]
     return element(
         "header",
         {},
