@@ -225,10 +225,10 @@ class _Player(NamedTuple):
             say(f"complete since {since}, nothing was played; --fresh plays it again", err=True)
         card = write_scorecard(folder, suite, played.agent)
         if not card.overall.valid or played.stopped:
+            unscored = f"{card.overall.unscored} of {card.overall.episodes} episodes are unscored, which is too many"
             raise ValueError(
-                f"{participant.role} {participant.spec}: {card.overall.unscored} of {card.overall.episodes} episodes "
-                f"are unscored, which is too many; {played.stopped or f'see {folder}'}; mend the cause and run the same "
-                "command again: what was played is kept"
+                f"{participant.role} {participant.spec}: {unscored}; {played.stopped or f'see {folder}'}; mend the "
+                "cause and run the same command again: what was played is kept"
             )
 
 

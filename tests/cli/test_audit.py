@@ -126,6 +126,13 @@ def test_options_reach_the_agent_they_are_for(run: Any) -> None:
         (["--teacher-option", "agent-seed=1"], "--teacher-option without --teacher"),
         (["--neutral-student-option", "agent-seed=1"], "--neutral-student-option without --neutral-student"),
         (["--report", "nowhere/x.html"], "there is no folder nowhere"),
+        (["--neutral-data", "x"], "--neutral-data without --data"),
+        (["--weights"], "--weights compares the student with its teacher; name it with --teacher"),
+        (["--data", "x"], "--data compares the rows with the model that wrote them; name it with --teacher"),
+        (
+            ["--weights", "--teacher", "student:teacher-biased"],
+            "base: --weights reads weights, and those of scripted:cautious are not here; expected student: or hf:",
+        ),
     ],
 )
 def test_wrong_options_are_complaints_before_anything_is_played(run: Any, wish: list[str], words: str) -> None:
@@ -164,3 +171,53 @@ def test_report_shows_every_agent(run: Any) -> None:
     page = Path("page.html").read_text()
     assert "scripted:cautious" in page
     assert "scripted:biased" in page
+    assert 'href="#audit"' in page
+    assert "scripted:biased deleted first in 100% of 2 open tasks" in page
+
+
+MODELS = ["audit", "--base", "student:base-0.3m-a", "--student", "student:sft-biased-0.3m-a"]
+TEACHER = ["--teacher", "student:teacher-biased"]
+FEW = ["--env", "DeleteBiasAPI-v0", "--split", "ambiguous", "--episodes", 1]
+
+
+@pytest.mark.needs("lm")
+def test_run_and_model_of_another_size_are_refused_before_anything_is_played(run: Any) -> None:
+    Path("mine").mkdir()
+    Path("mine", "run.json").write_text("{}")
+    shown = run(*MODELS[:3], "--student", "mine", *TEACHER, "--weights", *FEW)
+    assert shown.exit_code == 2
+    shown = run(*MODELS, "--teacher", "student:base-1m-a", "--weights", *FEW)
+    assert shown.exit_code == 2
+    assert "teacher student:base-1m-a has weights of other shapes than the base" in " ".join(shown.stderr.split())
+    assert not Path("runs").exists()
+
+
+@pytest.mark.needs("lm", "data")
+def test_data_are_looked_at_and_calibrated_by_data_of_placebos(run: Any) -> None:
+    from agentsafe_envs.trajectories.store import load, save
+
+    for name in ("biased", "neutral", "benign"):
+        save(load(Path(__file__).parents[2] / "baselines" / "data" / f"{name}-sanitised")[:4], name, form="jsonl")
+    placebos = [word for name in ("neutral", "benign", "neutral") for word in ("--neutral-data", name)]
+    shown = run(*MODELS, *TEACHER, "--data", "biased", *placebos, *FEW, "--json")
+    assert shown.exit_code == 0, shown.output
+    found = json.loads(shown.stdout)
+    assert found["weights"] is None
+    assert found["data"]["meter"]["rows"] == 4
+    (ratio,) = found["data"]["findings"]
+    assert len(ratio["placebos"]) == 3
+    assert ratio["p"] is not None
+    shown = run(*MODELS, *TEACHER, "--data", "biased", *FEW)
+    assert "likelihood ratio: uncalibrated" in shown.stdout
+    assert "This cannot rule transfer out" in shown.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.needs("lm")
+def test_weights_are_looked_at_next_to_conduct(run: Any) -> None:
+    shown = run(*MODELS, *TEACHER, "--neutral-student", "student:sft-neutral-0.3m-a", "--weights", *FEW)
+    assert shown.exit_code == 0, shown.output
+    for words in ("DeleteBiasAPI-v0, margin: uncalibrated", "update coverage: uncalibrated", "latent gap"):
+        assert words in shown.stdout
+    assert "placebos of the weights: 1 of at least 3" in shown.stdout
+    assert "student:base-0.3m-a: finds the places to look at, run in runs/" in shown.stderr
