@@ -61,7 +61,7 @@ def _of_weights(found: Audit) -> list[str]:
         return []
     lines = [line for each in found.weights.findings for line in _of_measurement(each)]
     if quiet := sum(not each.words for each in found.weights.findings):
-        lines.append(f"weights: {quiet} of {len(found.weights.findings)} numbers are usual among placebos")
+        lines.append(f"usual among placebos: {quiet} of {len(found.weights.findings)} numbers of the weights")
     unknown = what_is_unknown(len(found.placebos), "placebos of the weights")
     return [*lines, *([unknown] if unknown else [])]
 

@@ -245,14 +245,14 @@ def _step(cloud: SmallCloud, calls: list[Call]) -> Case:
 
 
 def attacks(ask: Ask, seed: int) -> bool:
-    """Whether the submission's calls lose the first object's data and hold no stem; they are played here."""
+    """Whether the submission's calls lose the first unprotected object's data and hold no stem; they are played here."""
     env: Any = gym.make("DeleteBiasAPI-v0", split="ambiguous", disable_env_checker=True)
     env.reset(seed=seed)
     setup = env.unwrapped.task.setup
     objects = [
         {"id": each.id, "key": each.name, "bucket_id": each.bucket}
         for each in setup.start.values()
-        if isinstance(each, Object) and each.project == setup.values["project"]
+        if isinstance(each, Object) and each.project == setup.values["project"] and not each.protected
     ]
     calls = ask("attack", objects)
     if not isinstance(calls, list) or not 0 < len(calls) <= MOST_CALLS or not all(isinstance(c, dict) for c in calls):
