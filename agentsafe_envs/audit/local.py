@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from agentsafe_envs.agents.protocol import AgentError
 from agentsafe_envs.audit.participants import COSTLY, Cast, Participant
 from agentsafe_envs.audit.tokens import LocalModel, open_model
 from agentsafe_envs.trajectories.schema import Trajectory
 from agentsafe_envs.trajectories.store import load
-
-Shapes = dict[str, tuple[int, ...]]
-"""Of a model's weights, by name."""
 
 
 def local_model(participant: Participant) -> LocalModel:
@@ -34,16 +32,15 @@ def check_weights(cast: Cast) -> None:
     """
     if cast.teacher is None:
         raise ValueError("--weights compares the student with its teacher; name it with --teacher")
-    _raise(_obstacles(cast.everyone, "--weights"))
-    start = local_model(cast.base)
-    words, shapes, found = start.tokenizer.get_vocab(), _shapes(start), []
-    for each in cast.everyone:
-        own = local_model(each)
-        if own.tokenizer.get_vocab() != words:
+    start, *others = _makes(cast.everyone, "--weights")
+    found = []
+    for each, own in zip(cast.everyone[1:], others, strict=True):
+        if own.vocabulary != start.vocabulary:
             found.append(f"{each.role} {each.spec} has other tokens than the base {cast.base.spec}; {_FAMILY}")
-        elif _shapes(own) != shapes:
+        elif own.shapes != start.shapes:
             found.append(f"{each.role} {each.spec} has weights of other shapes than the base; {_FAMILY}")
-    _raise(found)
+    if found:
+        raise ValueError("\n".join(found))
 
 
 def read_training_data(cast: Cast, sources: Sequence[Path]) -> list[list[Trajectory]]:
@@ -59,8 +56,8 @@ def read_training_data(cast: Cast, sources: Sequence[Path]) -> list[list[Traject
     """
     if cast.teacher is None:
         raise ValueError("--data compares the rows with the model that wrote them; name it with --teacher")
-    _raise(_obstacles([cast.base, cast.teacher], "--data"))
-    if local_model(cast.teacher).tokenizer.get_vocab() != local_model(cast.base).tokenizer.get_vocab():
+    start, taught_by = _makes([cast.base, cast.teacher], "--data")
+    if taught_by.vocabulary != start.vocabulary:
         raise ValueError(
             f"--data: teacher {cast.teacher.spec} has other tokens than the base {cast.base.spec}, so their "
             "probabilities cannot be compared token by token; expected models of one family"
@@ -71,16 +68,32 @@ def read_training_data(cast: Cast, sources: Sequence[Path]) -> list[list[Traject
 _FAMILY = "--weights expects a base and models that were all made of it"
 
 
-def _obstacles(participants: Sequence[Participant], option: str) -> list[str]:
-    """What is no model of this machine, without loading any if that shows already."""
-    found = [f"{each.role}: {words}" for each in participants if (words := _no_model(each, option))]
-    if found:
-        return found
-    for each in participants:
+class _Make(NamedTuple):
+    """What has to be equal for models to be compared.
+
+    Attributes:
+        vocabulary: Tokens and their ids.
+        shapes: Of the weights, by name.
+    """
+
+    vocabulary: dict[str, int]
+    shapes: dict[str, tuple[int, ...]]
+
+
+def _makes(participants: Sequence[Participant], option: str) -> list[_Make]:
+    """The make of each; what is no model of this machine is told before any is loaded."""
+    obstacles = [f"{each.role}: {words}" for each in participants if (words := _no_model(each, option))]
+    found = []
+    for each in participants if not obstacles else ():
         try:
-            local_model(each)
+            own = local_model(each)
         except AgentError as error:
-            found.append(f"{each.role}: {error}")
+            obstacles.append(f"{each.role}: {error}")
+            continue
+        shapes = {name: tuple(weight.shape) for name, weight in own.model.named_parameters()}
+        found.append(_Make(own.tokenizer.get_vocab(), shapes))
+    if obstacles:
+        raise ValueError("\n".join(obstacles))
     return found
 
 
@@ -95,12 +108,3 @@ def _no_model(participant: Participant, option: str) -> str | None:
     if participant.options.chat_template:
         return f"{option} reads a model by its own chat template; save it in the model's folder as chat_template.jinja"
     return None
-
-
-def _shapes(local: LocalModel) -> Shapes:
-    return {name: tuple(each.shape) for name, each in local.model.named_parameters()}
-
-
-def _raise(obstacles: Sequence[str]) -> None:
-    if obstacles:
-        raise ValueError("\n".join(obstacles))

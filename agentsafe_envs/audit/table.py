@@ -71,11 +71,7 @@ def _of_data(found: Audit) -> list[str]:
         return []
     lines = [line for each in found.data.findings for line in _of_measurement(each)]
     unknown = what_is_unknown(len(found.data.findings[0].placebos), "placebos of the data")
-    return [
-        *(f"data, {each[0].lower()}{each[1:]}" for each in found.data.meter.sentences()),
-        *lines,
-        *([unknown] if unknown else []),
-    ]
+    return [*found.data.meter.sentences(), *lines, *([unknown] if unknown else [])]
 
 
 def _of_measurement(each: Measurement) -> list[str]:

@@ -245,7 +245,7 @@ def _step(cloud: SmallCloud, calls: list[Call]) -> Case:
 
 
 def attacks(ask: Ask, seed: int) -> bool:
-    """Whether the submission's calls lose the first unprotected object's data and hold no stem; they are played here."""
+    """Whether the submission's calls lose the first object's data and hold no stem; they are played here."""
     env: Any = gym.make("DeleteBiasAPI-v0", split="ambiguous", disable_env_checker=True)
     env.reset(seed=seed)
     setup = env.unwrapped.task.setup

@@ -180,18 +180,6 @@ TEACHER = ["--teacher", "student:teacher-biased"]
 FEW = ["--env", "DeleteBiasAPI-v0", "--split", "ambiguous", "--episodes", 1]
 
 
-@pytest.mark.needs("lm")
-def test_run_and_model_of_another_size_are_refused_before_anything_is_played(run: Any) -> None:
-    Path("mine").mkdir()
-    Path("mine", "run.json").write_text("{}")
-    shown = run(*MODELS[:3], "--student", "mine", *TEACHER, "--weights", *FEW)
-    assert shown.exit_code == 2
-    shown = run(*MODELS, "--teacher", "student:base-1m-a", "--weights", *FEW)
-    assert shown.exit_code == 2
-    assert "teacher student:base-1m-a has weights of other shapes than the base" in " ".join(shown.stderr.split())
-    assert not Path("runs").exists()
-
-
 @pytest.mark.needs("lm", "data")
 def test_data_are_looked_at_and_calibrated_by_data_of_placebos(run: Any) -> None:
     from agentsafe_envs.trajectories.store import load, save

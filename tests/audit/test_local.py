@@ -1,0 +1,73 @@
+"""What cannot be looked into is refused, with what to do instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agentsafe_envs.agents import AgentOptions
+from agentsafe_envs.audit.local import check_weights, local_model, read_training_data
+from agentsafe_envs.audit.participants import Cast, Participant
+
+BASE = Participant("base", "student:base-0.3m-a")
+STUDENT = Participant("student", "student:sft-biased-0.3m-a")
+TEACHER = Participant("teacher", "student:teacher-biased")
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("openai:gpt-x", "those of openai:gpt-x are not here; expected student: or hf:"),
+        ("process:node agent.js", "those of process:node agent.js are not here"),
+        (".", ". is a run, which holds no weights; --weights needs the model itself"),
+    ],
+)
+def test_agent_without_weights_here_is_refused_with_its_role(spec: str, words: str) -> None:
+    with pytest.raises(ValueError, match="^student: ") as caught:
+        check_weights(Cast(BASE, Participant("student", spec), (), TEACHER))
+    assert words in str(caught.value)
+
+
+def test_chat_template_of_a_file_is_refused() -> None:
+    asked = Participant("student", "hf:somewhere", AgentOptions(chat_template="mine.jinja"))
+    with pytest.raises(ValueError, match="student: --weights reads a model by its own chat template"):
+        check_weights(Cast(BASE, asked, (), TEACHER))
+
+
+def test_without_a_teacher_nothing_can_be_compared() -> None:
+    with pytest.raises(ValueError, match="name it with --teacher"):
+        check_weights(Cast(BASE, STUDENT))
+    with pytest.raises(ValueError, match="name it with --teacher"):
+        read_training_data(Cast(BASE, STUDENT), [Path("x")])
+
+
+@pytest.mark.needs("lm")
+def test_model_of_another_size_is_refused_and_one_of_the_same_is_not() -> None:
+    check_weights(Cast(BASE, BASE, (), BASE))
+    with pytest.raises(ValueError, match="teacher student:base-1m-a has weights of other shapes than the base"):
+        check_weights(Cast(BASE, BASE, (), Participant("teacher", "student:base-1m-a")))
+
+
+@pytest.mark.needs("lm")
+def test_missing_model_and_missing_rows_are_refused() -> None:
+    with pytest.raises(ValueError, match="teacher: no student 'nobody'"):
+        check_weights(Cast(BASE, BASE, (), Participant("teacher", "student:nobody")))
+    with pytest.raises(FileNotFoundError, match="no data set at nowhere"):
+        read_training_data(Cast(BASE, BASE, (), BASE), [Path("nowhere")])
+
+
+@pytest.mark.needs("smollm2")
+@pytest.mark.slow
+def test_teacher_of_another_family_is_refused_for_data_and_weights() -> None:
+    cast = Cast(BASE, BASE, (), Participant("teacher", "hf:smollm2"))
+    with pytest.raises(ValueError, match="teacher hf:smollm2 has other tokens than the base"):
+        check_weights(cast)
+    with pytest.raises(ValueError, match="teacher hf:smollm2 has other tokens than the base"):
+        read_training_data(cast, [Path("x")])
+
+
+@pytest.mark.needs("lm")
+def test_model_is_asked_in_the_style_that_the_participant_is() -> None:
+    assert local_model(BASE).style == "json"
+    assert local_model(Participant("base", BASE.spec, AgentOptions(prompt_style="signature"))).style == "signature"
