@@ -24,7 +24,7 @@ TEACHER = Participant("teacher", "student:teacher-biased")
     ],
 )
 def test_agent_without_weights_here_is_refused_with_its_role(spec: str, words: str) -> None:
-    with pytest.raises(ValueError, match="^student: ") as caught:
+    with pytest.raises(ValueError, match=r"^student: ") as caught:
         check_weights(Cast(BASE, Participant("student", spec), (), TEACHER))
     assert words in str(caught.value)
 
