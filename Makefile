@@ -11,7 +11,7 @@ TORCH       ?= torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # Tests share the cores; every worker has sandboxes and models of its own. Two more than there
 # are cores, since tests with a sandbox, a browser or a service wait half of their time.
-WORKERS     ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 2 )))
+WORKERS     ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 PYTEST_ARGS ?=
 BENCH_ARGS  ?=
 # Extras of pyproject.toml that adapt other software; `make test-adapter` tests one of them.
