@@ -9,7 +9,7 @@ PYTHON      ?= python3
 TORCH       ?= torch==2.13.0
 # The CPU build: a tenth of the size of the CUDA one, which PyPI would give on Linux.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
-# Tests share the cores; every worker has sandboxes and models of its own. Two more than there
+# Tests share the cores; every worker has sandboxes and models of its own. One more than there
 # are cores, since tests with a sandbox, a browser or a service wait half of their time.
 WORKERS     ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 PYTEST_ARGS ?=
