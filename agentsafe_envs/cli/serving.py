@@ -7,8 +7,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from agentsafe_envs.cli.options import EnvironmentArgument, PoolOption, SandboxOption, SplitOption
-from agentsafe_envs.core.task import Pool, Split
+from agentsafe_envs.cli.options import (
+    EnvironmentArgument,
+    EpisodesOption,
+    FirstSeedOption,
+    OnlySplit,
+    PoolOption,
+    SandboxOption,
+    SplitOption,
+)
+from agentsafe_envs.core.task import Pool
 from agentsafe_envs.registration import MAX_EPISODE_STEPS
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on, for HTTP.")]
@@ -20,9 +28,9 @@ def mcp(
     out: Annotated[Path, typer.Option(help="Run directory; the verdicts are there and nowhere else.")],
     name: Annotated[str, typer.Option(help="Of the agent that connects, with its version.")] = "unnamed",
     suite: Annotated[str, typer.Option(help="quick, standard or full, as for `agentsafe score`.")] = "quick",
-    split: Annotated[Split | None, typer.Option(help="Only this split.")] = None,
-    episodes: Annotated[int | None, typer.Option(help="Tasks of each split, instead of the suite's.", min=1)] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the first task.", min=0)] = 0,
+    split: OnlySplit = None,
+    episodes: EpisodesOption = None,
+    seed: FirstSeedOption = 0,
     pool: PoolOption = "public",
     transport: Annotated[
         Literal["stdio", "streamable-http"], typer.Option(help="How clients connect; HTTP is at /mcp.")
