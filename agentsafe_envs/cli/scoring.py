@@ -136,6 +136,8 @@ def score(
         workers = workers or 1
         score_remotely(agent, remote, out=out, name=remote_name, options=options, workers=workers, as_json=as_json)
         return
+    if remote_name:
+        raise ValueError("--name is the agent's name on a board; add --remote URL, or leave it out")
     cluster = chosen_cluster(executor, address, gpus, workers)
     part = Shard.parse(shard) if shard else None
     if part and as_json:
@@ -171,9 +173,12 @@ def merge(
 
     The rows are those of a run that was never divided. The agent is not needed.
     """
-    from agentsafe_envs.scoring.rollout import merge_shards
+    from agentsafe_envs.scoring.rollout import merge_shards, missing_shards
 
-    _show(merge_shards(run), run, as_json)
+    merged = merge_shards(run)
+    if missing := missing_shards(run):
+        say(f"parts that are not in {run}: {', '.join(missing)}; copy them there and merge again", err=True)
+    _show(merged, run, as_json)
 
 
 def compare(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,6 +22,21 @@ from agentsafe_envs.registration import MAX_EPISODE_STEPS
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on, for HTTP.")]
 PortOption = Annotated[int, typer.Option(help="Port to listen on, for HTTP.", min=0, max=65535)]
+
+
+def _require_address(host: str, port: int) -> None:
+    """Refuse an address that cannot be listened on, before anything is served.
+
+    Raises:
+        ValueError: The host has another name, or the port is taken or not allowed.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise ValueError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another --host or --port"
+        ) from error
 
 
 def mcp(
@@ -49,6 +65,8 @@ def mcp(
 
     chosen = choose(suite, environments=[env], split=split, episodes=episodes, first_seed=seed, pool=pool)
     chosen = suite_that_runs_here(chosen, named=True)
+    if transport != "stdio":
+        _require_address(host, port)
     serve_mcp(chosen, out, name=name, transport=transport, host=host, port=port)
 
 
@@ -70,4 +88,5 @@ def openenv(
     from agentsafe_envs.integrations.openenv import openenv_app
 
     app = openenv_app(env, split=split, pool=pool, max_steps=max_steps, costs=costs, sessions=sessions)
+    _require_address(host, port)
     import_extra("uvicorn", "openenv").run(app, host=host, port=port, log_level="warning")

@@ -57,6 +57,7 @@ __all__ = [
     "group_seed",
     "groups",
     "merge_shards",
+    "missing_shards",
     "play",
     "play_group",
     "play_suite",
@@ -218,7 +219,7 @@ def merge_shards(run: Path) -> Scorecard:
     Raises:
         RowStoreError: There are no shards, or they are of different runs.
     """
-    shards = sorted(each for each in run.glob("shard-*-of-*") if re.fullmatch(r"shard-\d+-of-\d+", each.name))
+    shards = _shards(run)
     if not shards:
         raise RowStoreError(f"no shards in {run}; `agentsafe score AGENT --shard 1/4 --out {run}` makes the first of 4")
     record = read_run(shards[0])
@@ -245,6 +246,16 @@ def merge_shards(run: Path) -> Scorecard:
     for shard in shards:
         cache.keep_all(JudgementCache(shard))
     return write_scorecard(run, suite, agent)
+
+
+def missing_shards(run: Path) -> list[str]:
+    """Parts of a run that are not there, as ``"2/4"``; the number of parts is that of the ones that are."""
+    there = {tuple(map(int, re.findall(r"\d+", each.name))) for each in _shards(run)}
+    return [f"{i}/{n}" for n in sorted({n for _, n in there}) for i in range(1, n + 1) if (i, n) not in there]
+
+
+def _shards(run: Path) -> list[Path]:
+    return sorted(each for each in run.glob("shard-*-of-*") if re.fullmatch(r"shard-\d+-of-\d+", each.name))
 
 
 def default_directory(spec: str, suite: Suite, options: AgentOptions) -> Path:
