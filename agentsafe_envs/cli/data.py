@@ -72,6 +72,8 @@ def import_foreign(
         say(f"rejected {len(found.rejected)} of {len(found.rows) + len(found.rejected)}; all are in {file}", err=True)
         for each in found.rejected[:SHOWN_REJECTIONS]:
             say(f"  {each}", err=True)
+    if not found.rows and not found.rejected:
+        say(f"{source} holds no trajectory; expected at least one", err=True)
     if not found.rows:
         say(f"no trajectory could be converted, so there is no data set in {out}", err=True)
         raise typer.Exit(1)
@@ -122,6 +124,8 @@ def show(
     from agentsafe_envs.trajectories.store import load
 
     rows = load(source)
+    if not rows:
+        raise ValueError(f"{source} holds no row; expected one trajectory at least")
     if row >= len(rows):
         raise ValueError(f"row is {row}, expected less than {len(rows)}, the number of rows in {source}")
     shown = rows[row]
@@ -316,6 +320,8 @@ def _refuse_data_set(out: Path) -> None:
     from agentsafe_envs.trajectories.importing import REJECTED_FILE
     from agentsafe_envs.trajectories.store import CARD_FILE, ROWS_FILES
 
+    if out.is_file():
+        raise ValueError(f"{out} is a file; a data set is a folder, so choose another name")
     there = [name for name in (*ROWS_FILES.values(), CARD_FILE, REJECTED_FILE) if (out / name).exists()]
     if there:
         raise ValueError(f"{out} already holds {', '.join(there)}; choose another folder, or remove it first")

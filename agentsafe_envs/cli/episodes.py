@@ -11,6 +11,8 @@ import typer
 from agentsafe_envs.cli.options import (
     AsJson,
     EnvironmentArgument,
+    OnlyEnvironment,
+    OnlySplit,
     PoolOption,
     SandboxOption,
     SeedOption,
@@ -106,8 +108,8 @@ def replay(
 def episodes(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run of `agentsafe score`.")],
     unsafe: Annotated[bool, typer.Option("--unsafe", help="Only those with harm or tampering.")] = False,
-    env: Annotated[str | None, typer.Option(help="Only this environment.", autocompletion=environment_ids)] = None,
-    split: Annotated[Split | None, typer.Option(help="Only this split.")] = None,
+    env: OnlyEnvironment = None,
+    split: OnlySplit = None,
     as_json: AsJson = False,
 ) -> None:
     """List the episodes of a run, a line each: what came first, what was unsafe and why, whether the task was done.

@@ -28,6 +28,13 @@ EnvironmentArgument = Annotated[
 ]
 SplitOption = Annotated[Split, typer.Option(help="Which of the four questions.")]
 SeedOption = Annotated[int, typer.Option(help="Task seed.", min=0)]
+OnlyEnvironment = Annotated[str | None, typer.Option(help="Only this environment.", autocompletion=environment_ids)]
+OnlyEnvironments = Annotated[
+    list[str] | None, typer.Option(help="Only this environment; may be repeated.", autocompletion=environment_ids)
+]
+OnlySplit = Annotated[Split | None, typer.Option(help="Only this split.")]
+EpisodesOption = Annotated[int | None, typer.Option(help="Tasks of each split, instead of the suite's.", min=1)]
+FirstSeedOption = Annotated[int, typer.Option(help="Seed of the first task.", min=0)]
 PoolOption = Annotated[Pool, typer.Option(help="Pool of templates; tune on dev, report on public.")]
 
 

@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from agentsafe_envs.cli.options import AsJson, PoolOption, SandboxOption, environment_ids
-from agentsafe_envs.cli.progress import first_failure, progress
+from agentsafe_envs.cli import agent_settings
+from agentsafe_envs.cli.options import (
+    AsJson,
+    EpisodesOption,
+    FirstSeedOption,
+    OnlyEnvironments,
+    OnlySplit,
+    PoolOption,
+    SandboxOption,
+)
+from agentsafe_envs.cli.progress import progress
 from agentsafe_envs.cli.terminal import say, say_columns
-from agentsafe_envs.core.task import Split
 
 if TYPE_CHECKING:
     from agentsafe_envs.scoring.scorecard import Scorecard
@@ -30,19 +38,16 @@ def score(
             "`hf:smollm2`, `hf:<folder or hub id>`, `student:<name>`",
         ),
     ],
-    env: Annotated[
-        list[str] | None,
-        typer.Option(help="Only this environment; may be repeated.", autocompletion=environment_ids),
-    ] = None,
+    env: OnlyEnvironments = None,
     suite: Annotated[
         str,
         typer.Option(
             help="quick (14 episodes an environment, headline ones only), standard (100) or full (140, three times)."
         ),
     ] = "quick",
-    split: Annotated[Split | None, typer.Option(help="Only this split.")] = None,
-    episodes: Annotated[int | None, typer.Option(help="Tasks of each split, instead of the suite's.", min=1)] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the first task.", min=0)] = 0,
+    split: OnlySplit = None,
+    episodes: EpisodesOption = None,
+    seed: FirstSeedOption = 0,
     pool: PoolOption = "public",
     out: Annotated[Path | None, typer.Option(help="Run directory; an interrupted run continues there.")] = None,
     workers: Annotated[
@@ -71,48 +76,18 @@ def score(
             min=1,
         ),
     ] = None,
-    base_url: Annotated[
-        str | None, typer.Option(help="openai: where the API is, up to /v1. The key is read from OPENAI_API_KEY.")
-    ] = None,
-    prompt_style: Annotated[
-        Literal["signature", "json"] | None,
-        typer.Option(help="hf, openai: how tools are shown, one line each (default of hf) or full schemas (openai)."),
-    ] = None,
-    tool_choice: Annotated[
-        Literal["required", "auto"] | None,
-        typer.Option(
-            help="hf, openai: required allows only calls of offered tools (default); auto reads calls from any text."
-        ),
-    ] = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option(help="hf, openai: sampling temperature, 0 is greedy. Default: 0.7, or the service's own.", min=0),
-    ] = None,
-    max_new_tokens: Annotated[
-        int | None,
-        typer.Option(help="hf, openai: longest answer in tokens. Default: 96 for hf, 1024 for openai.", min=1),
-    ] = None,
-    group_size: Annotated[
-        int | None, typer.Option(help="hf, openai: episodes played together. Default: 8.", min=1)
-    ] = None,
-    agent_seed: Annotated[int | None, typer.Option(help="hf, openai, student: the agent's own seed.", min=0)] = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            help="openai, process, python: longest wait for an action in seconds. Default: 120, 60 and none.", min=0.1
-        ),
-    ] = None,
-    max_tokens_field: Annotated[
-        Literal["max_completion_tokens", "max_tokens"] | None,
-        typer.Option(help="openai: the API's field for --max-new-tokens; older servers only know max_tokens."),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="hf: device of the model, such as cpu or cuda:0. Default: a GPU if there is one.")
-    ] = None,
-    dtype: Annotated[str | None, typer.Option(help="hf: torch dtype of the weights. Default: bfloat16.")] = None,
-    chat_template: Annotated[
-        str | None, typer.Option(metavar="FILE", help="hf: chat template in Jinja, in place of the model's own.")
-    ] = None,
+    base_url: agent_settings.BaseUrlOption = None,
+    prompt_style: agent_settings.PromptStyleOption = None,
+    tool_choice: agent_settings.ToolChoiceOption = None,
+    temperature: agent_settings.TemperatureOption = None,
+    max_new_tokens: agent_settings.MaxNewTokensOption = None,
+    group_size: agent_settings.GroupSizeOption = None,
+    agent_seed: agent_settings.AgentSeedOption = None,
+    timeout: agent_settings.TimeoutOption = None,
+    max_tokens_field: agent_settings.MaxTokensFieldOption = None,
+    device: agent_settings.DeviceOption = None,
+    dtype: agent_settings.DtypeOption = None,
+    chat_template: agent_settings.ChatTemplateOption = None,
     remote: Annotated[
         str | None,
         typer.Option(
@@ -132,8 +107,9 @@ def score(
     Rows are written as episodes end: run the same command again to go on after an interruption.
     """
     from agentsafe_envs.agents import AgentOptions
+    from agentsafe_envs.cli.playing import play_and_tell
     from agentsafe_envs.scoring.cluster import chosen_cluster
-    from agentsafe_envs.scoring.rollout import default_directory, play_suite, write_scorecard
+    from agentsafe_envs.scoring.rollout import default_directory, write_scorecard
     from agentsafe_envs.scoring.suites import Shard, choose
 
     options = AgentOptions(
@@ -160,6 +136,8 @@ def score(
         workers = workers or 1
         score_remotely(agent, remote, out=out, name=remote_name, options=options, workers=workers, as_json=as_json)
         return
+    if remote_name:
+        raise ValueError("--name is the agent's name on a board; add --remote URL, or leave it out")
     cluster = chosen_cluster(executor, address, gpus, workers)
     part = Shard.parse(shard) if shard else None
     if part and as_json:
@@ -168,24 +146,18 @@ def score(
     chosen = suite_that_runs_here(chosen, named=bool(env))
     run = out or default_directory(agent, chosen, options)
     directory = run / part.folder if part else run
-    with progress(f"{agent} on {suite}" + (f", part {shard}" if shard else "")) as on_progress:
-        played = play_suite(
-            agent,
-            chosen,
-            directory,
-            options=options,
-            workers=workers or 1,
-            cluster=cluster,
-            shard=part,
-            fresh=fresh,
-            max_failures=max_failures,
-            on_progress=on_progress,
-            on_failure=first_failure(),
-            on_set_aside=lambda place: say(f"played anew; the run that was there is kept in {place}", err=True),
-        )
-    if played.complete_since:
-        since = f"{played.complete_since:%Y-%m-%d %H:%M}"
-        say(f"complete since {since}, nothing was played; --fresh plays it again", err=True)
+    played = play_and_tell(
+        f"{agent} on {suite}" + (f", part {shard}" if shard else ""),
+        agent,
+        chosen,
+        directory,
+        options=options,
+        workers=workers or 1,
+        cluster=cluster,
+        shard=part,
+        fresh=fresh,
+        max_failures=max_failures,
+    )
     if part:
         say(f"part {shard} is in {directory}; when all are there: agentsafe merge {run}", err=True)
         _complain_of_failures(directory, played.unscored, played.stopped)
@@ -201,9 +173,12 @@ def merge(
 
     The rows are those of a run that was never divided. The agent is not needed.
     """
-    from agentsafe_envs.scoring.rollout import merge_shards
+    from agentsafe_envs.scoring.rollout import merge_shards, missing_shards
 
-    _show(merge_shards(run), run, as_json)
+    merged = merge_shards(run)
+    if missing := missing_shards(run):
+        say(f"parts that are not in {run}: {', '.join(missing)}; copy them there and merge again", err=True)
+    _show(merged, run, as_json)
 
 
 def compare(

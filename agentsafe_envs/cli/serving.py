@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from agentsafe_envs.cli.options import EnvironmentArgument, PoolOption, SandboxOption, SplitOption
-from agentsafe_envs.core.task import Pool, Split
+from agentsafe_envs.cli.options import (
+    EnvironmentArgument,
+    EpisodesOption,
+    FirstSeedOption,
+    OnlySplit,
+    PoolOption,
+    SandboxOption,
+    SplitOption,
+)
+from agentsafe_envs.core.task import Pool
 from agentsafe_envs.registration import MAX_EPISODE_STEPS
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on, for HTTP.")]
 PortOption = Annotated[int, typer.Option(help="Port to listen on, for HTTP.", min=0, max=65535)]
+
+
+def _require_address(host: str, port: int) -> None:
+    """Refuse an address that cannot be listened on, before anything is served.
+
+    Raises:
+        ValueError: The host has another name, or the port is taken or not allowed.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise ValueError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another --host or --port"
+        ) from error
 
 
 def mcp(
@@ -20,9 +44,9 @@ def mcp(
     out: Annotated[Path, typer.Option(help="Run directory; the verdicts are there and nowhere else.")],
     name: Annotated[str, typer.Option(help="Of the agent that connects, with its version.")] = "unnamed",
     suite: Annotated[str, typer.Option(help="quick, standard or full, as for `agentsafe score`.")] = "quick",
-    split: Annotated[Split | None, typer.Option(help="Only this split.")] = None,
-    episodes: Annotated[int | None, typer.Option(help="Tasks of each split, instead of the suite's.", min=1)] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the first task.", min=0)] = 0,
+    split: OnlySplit = None,
+    episodes: EpisodesOption = None,
+    seed: FirstSeedOption = 0,
     pool: PoolOption = "public",
     transport: Annotated[
         Literal["stdio", "streamable-http"], typer.Option(help="How clients connect; HTTP is at /mcp.")
@@ -41,6 +65,8 @@ def mcp(
 
     chosen = choose(suite, environments=[env], split=split, episodes=episodes, first_seed=seed, pool=pool)
     chosen = suite_that_runs_here(chosen, named=True)
+    if transport != "stdio":
+        _require_address(host, port)
     serve_mcp(chosen, out, name=name, transport=transport, host=host, port=port)
 
 
@@ -62,4 +88,5 @@ def openenv(
     from agentsafe_envs.integrations.openenv import openenv_app
 
     app = openenv_app(env, split=split, pool=pool, max_steps=max_steps, costs=costs, sessions=sessions)
+    _require_address(host, port)
     import_extra("uvicorn", "openenv").run(app, host=host, port=port, log_level="warning")

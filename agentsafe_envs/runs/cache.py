@@ -61,7 +61,7 @@ class JudgementCache:
             return
         self._findings |= fresh
         lines = [_encode(self._signed(digest, finding)) for digest, finding in fresh.items()]
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # not kept: the episode is judged again next time
             self._append("".join(f"{line}\n" for line in lines).encode())
 
     def keep_all(self, other: JudgementCache) -> None:
@@ -73,7 +73,7 @@ class JudgementCache:
             with os.fdopen(open_regular(self._file, os.O_RDONLY), "rb") as file:
                 lines = file.read().split(b"\n")
         except OSError:
-            return
+            return  # the same as no file
         for line in filter(None, lines):
             try:
                 entry = json.loads(line)
@@ -139,7 +139,7 @@ def _make_key(file: Path) -> None:
     try:
         with os.fdopen(handle, "wb") as made:
             made.write(secrets.token_bytes(KEY_BYTES))
-        with contextlib.suppress(FileExistsError):
+        with contextlib.suppress(FileExistsError):  # another process was faster
             os.link(beside, file)
     finally:
         os.unlink(beside)

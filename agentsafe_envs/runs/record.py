@@ -152,14 +152,31 @@ def continues(asked: SuiteRecord, found: SuiteRecord, environments: Mapping[str,
     return asked.name == found.name and (asked.digest == found.digest or parts)
 
 
+def require_run(directory: Path | str) -> Path:
+    """The directory of a run, as a path.
+
+    Raises:
+        FileNotFoundError: There is no such run.
+        NotADirectoryError: It is a file.
+    """
+    run = Path(directory)
+    if run.is_file():
+        raise NotADirectoryError(f"{run} is a file; expected the directory of a run of `agentsafe score`")
+    if not (run / RUN_FILE).exists():
+        raise FileNotFoundError(
+            f"{run} is no run: there is no {run / RUN_FILE}; `agentsafe score AGENT --out {run}` makes one"
+        )
+    return run
+
+
 def read_run(directory: Path | str) -> RunRecord:
     """Suite and agent of a run directory.
 
     Raises:
         RowStoreError: ``run.json`` is not one of ours.
-        FileNotFoundError: There is no such run.
+        OSError: There is no such run, or it cannot be read.
     """
-    path = Path(directory) / RUN_FILE
+    path = require_run(directory) / RUN_FILE
     try:
         record = RunRecord.model_validate_json(path.read_bytes())
     except ValidationError as error:

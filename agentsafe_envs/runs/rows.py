@@ -44,6 +44,7 @@ from agentsafe_envs.runs.record import (
     SuiteRecord,
     continues,
     read_run,
+    require_run,
     setting_differences,
 )
 
@@ -284,10 +285,14 @@ def read_rows(directory: Path | str) -> list[Row]:
     Raises:
         RowStoreError: Another line is not a row; the message names file and line.
         FileNotFoundError: There is no such run.
+        NotADirectoryError: It is a file.
     """
     path = Path(directory) / ROWS_FILE
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there; expected the directory of a run of `agentsafe score`")
+        require_run(directory)
+        raise FileNotFoundError(
+            f"{path} is not there; restore it from a copy, or play the run again with another --out"
+        )
     rows: dict[EpisodeKey, Row] = {}
     for place, row in _read_lines(path):
         try:

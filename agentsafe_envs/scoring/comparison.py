@@ -18,7 +18,7 @@ from pydantic import Field
 
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import SPLITS
-from agentsafe_envs.runs.rows import AgentRecord, Row, SuiteRecord
+from agentsafe_envs.runs.rows import AgentRecord, Row, RowStoreError, SuiteRecord
 from agentsafe_envs.scoring.document import Document, Share, SignedShare, rounded
 from agentsafe_envs.scoring.measures import COMPARED, Measure, ScoredEpisode
 from agentsafe_envs.scoring.shared import SharedRuns, judge_shared
@@ -67,9 +67,15 @@ def compare(first: str | PathLike[str], second: str | PathLike[str]) -> Comparis
 
     Raises:
         FileNotFoundError: One is no run.
-        RowStoreError: They share nothing, or an episode cannot be judged.
+        RowStoreError: They share nothing, have no scored episode in common, or an episode cannot be judged.
     """
-    return compare_with_first(judge_shared([Path(first), Path(second)]))[0]
+    found = compare_with_first(judge_shared([Path(first), Path(second)]))[0]
+    if not any(cell.pairs for cell in found.cells):
+        raise RowStoreError(
+            f"{first} and {second} have no scored episode of the same task; go on with the one that lacks them: "
+            "its `agentsafe score` command plays what is missing"
+        )
+    return found
 
 
 def compare_with_first(shared: SharedRuns) -> list[Comparison]:

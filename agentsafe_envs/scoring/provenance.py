@@ -55,5 +55,5 @@ def _git_commit() -> str | None:
     try:
         done = subprocess.run([*command, "--exclude=*"], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return None
+        return None  # no git here, or a file system that hangs: a commit is told where there is one
     return done.stdout.strip() if done.returncode == 0 else None

@@ -57,6 +57,7 @@ __all__ = [
     "group_seed",
     "groups",
     "merge_shards",
+    "missing_shards",
     "play",
     "play_group",
     "play_suite",
@@ -90,12 +91,14 @@ class PlayedSuite(NamedTuple):
     Attributes:
         agent: As the run directory names it.
         unscored: Episodes that have no row.
+        reused: Episodes that were there before and were not played.
         complete_since: When the last row was written, where there was nothing left to play; else None.
         stopped: Why the run gave up before its end, in a sentence; None where it did not.
     """
 
     agent: AgentRecord
     unscored: int
+    reused: int
     complete_since: datetime | None = None
     stopped: str | None = None
 
@@ -160,31 +163,18 @@ def play_suite(
     if fresh and (place := set_aside(out)):
         on_set_aside(place)
     with RowStore(out, suite.record(), record, suite.plan(), environment_digests) as store:
-        cache = JudgementCache(out)
         missing = set(store.missing(planned))
         # What is sampled depends on the group, so a group is played whole or not at all.
         todo = [group for group in mine if missing.intersection(group)]
         todo = todo if together else list(_regrouped(todo, agent.group_size))
-        done = len(planned) - sum(map(len, todo))
+        done = reused = len(planned) - sum(map(len, todo))
         on_progress(done, len(planned))
         if planned and not todo:
-            return PlayedSuite(store.record.agent, 0, complete_since=store.complete_since(planned))
-        patience = _Patience(max_failures)
-        if cluster is not None:
-            played = play_on_cluster(spec, options, todo, suite, cluster)
-        elif workers > 1:
-            played = play_in_pool(spec, options, todo, suite, workers)
-        else:
-            played = _play_all(agent, todo, suite)
-        with closing(played):  # an exception in this loop ends the workers too
+            return PlayedSuite(store.record.agent, 0, reused, complete_since=store.complete_since(planned))
+        cache, patience = JudgementCache(out), _Patience(max_failures)
+        with closing(_playing(spec, agent, options, todo, suite, workers, cluster)) as played:  # ends workers too
             for group, result in played:
-                episodes = (
-                    [each for each in result if isinstance(each, PlayedEpisode)] if isinstance(result, list) else []
-                )
-                if episodes:
-                    store.append_group([each.row for each in episodes])
-                    cache.keep({each.judged.episode.chain()[-1]: each.judged.finding() for each in episodes})
-                patience.note_scored(len(episodes))
+                patience.note_scored(_keep_scored(store, cache, result))
                 for keys, failure in _failures(group, result):
                     store.append_failures(keys, failure)
                     on_failure(keys, failure)
@@ -193,7 +183,7 @@ def play_suite(
                 on_progress(done, len(planned))
                 if patience.over:
                     break
-        return PlayedSuite(store.record.agent, len(store.missing(planned)), stopped=patience.over)
+        return PlayedSuite(store.record.agent, len(store.missing(planned)), reused, stopped=patience.over)
 
 
 def score_agent(
@@ -229,7 +219,7 @@ def merge_shards(run: Path) -> Scorecard:
     Raises:
         RowStoreError: There are no shards, or they are of different runs.
     """
-    shards = sorted(each for each in run.glob("shard-*-of-*") if re.fullmatch(r"shard-\d+-of-\d+", each.name))
+    shards = _shards(run)
     if not shards:
         raise RowStoreError(f"no shards in {run}; `agentsafe score AGENT --shard 1/4 --out {run}` makes the first of 4")
     record = read_run(shards[0])
@@ -256,6 +246,16 @@ def merge_shards(run: Path) -> Scorecard:
     for shard in shards:
         cache.keep_all(JudgementCache(shard))
     return write_scorecard(run, suite, agent)
+
+
+def missing_shards(run: Path) -> list[str]:
+    """Parts of a run that are not there, as ``"2/4"``; the number of parts is that of the ones that are."""
+    there = {tuple(map(int, re.findall(r"\d+", each.name))) for each in _shards(run)}
+    return [f"{i}/{n}" for n in sorted({n for _, n in there}) for i in range(1, n + 1) if (i, n) not in there]
+
+
+def _shards(run: Path) -> list[Path]:
+    return sorted(each for each in run.glob("shard-*-of-*") if re.fullmatch(r"shard-\d+-of-\d+", each.name))
 
 
 def default_directory(spec: str, suite: Suite, options: AgentOptions) -> Path:
@@ -318,11 +318,39 @@ def _regrouped(todo: Sequence[EpisodeGroup], size: int) -> Iterator[EpisodeGroup
         yield from (tuple(found[start : start + size]) for start in range(0, len(found), size))
 
 
+def _playing(
+    spec: str | Agent,
+    agent: Agent,
+    options: AgentOptions | None,
+    todo: Sequence[EpisodeGroup],
+    suite: Suite,
+    workers: int,
+    cluster: Cluster | None,
+) -> Generator[tuple[EpisodeGroup, Played], None, None]:
+    """Groups with what became of them, in the order in which they end; workers make ``agent`` anew from ``spec``."""
+    if cluster is not None:
+        return play_on_cluster(spec, options, todo, suite, cluster)
+    if workers > 1:
+        return play_in_pool(spec, options, todo, suite, workers)
+    return _play_all(agent, todo, suite)
+
+
 def _play_all(
     agent: Agent, todo: Sequence[EpisodeGroup], suite: Suite
 ) -> Generator[tuple[EpisodeGroup, Played], None, None]:
     for group in todo:
         yield group, try_group(agent, group, suite)
+
+
+def _keep_scored(store: RowStore, cache: JudgementCache, result: Played) -> int:
+    """Store the episodes of a group that were played to their end, with what was found in them; their number."""
+    if isinstance(result, Failure):
+        return 0
+    episodes = [each for each in result if isinstance(each, PlayedEpisode)]
+    if episodes:
+        store.append_group([each.row for each in episodes])
+        cache.keep({each.judged.episode.chain()[-1]: each.judged.finding() for each in episodes})
+    return len(episodes)
 
 
 def _failures(group: EpisodeGroup, result: Played) -> Iterator[tuple[EpisodeGroup, Failure]]:

@@ -26,6 +26,7 @@ from agentsafe_envs.scoring.cluster import Executor, chosen_cluster
 from agentsafe_envs.scoring.playing import UnscoredEpisodeError
 from agentsafe_envs.scoring.rollout import default_directory, play_suite, write_scorecard
 from agentsafe_envs.scoring.run import Run
+from agentsafe_envs.scoring.scorecard import Scorecard
 from agentsafe_envs.scoring.suites import Suite, choose, runnable
 
 ActionFunction = Callable[[Conversation], str | Mapping[str, Any]]
@@ -98,19 +99,15 @@ def score(
     chosen = choose(suite, environments=environments, split=split, episodes=episodes, first_seed=seed, pool=pool)
     with using_sandbox(sandbox):
         chosen = _on_this_machine(chosen, named=env is not None)
-        asked = AgentOptions(seed=agent_seed, **settings)
-        options = asked if isinstance(agent, str) else AgentOptions()
-        acting = agent if isinstance(agent, str) else _made(agent, asked)
-        name = acting if isinstance(acting, str) else f"{acting.name}-{digest([acting.describe()])[:8]}"
+        options = AgentOptions(seed=agent_seed, **settings)
+        if isinstance(agent, str):
+            acting = name = agent
+        else:
+            acting, options = _made(agent, options), AgentOptions()
+            name = f"{acting.name}-{digest([acting.describe()])[:8]}"
         run = Path(out) if out is not None else default_directory(name, chosen, options)
         cluster = chosen_cluster(executor, address, gpus, workers)
-        there: list[int] = []
-        with _progress(f"{agent if isinstance(agent, str) else name} on {suite}") as show:
-
-            def on_progress(done: int, planned: int) -> None:
-                there.append(done)
-                show(done, planned)
-
+        with _progress(f"{name} on {suite}") as on_progress:
             played = play_suite(
                 acting,
                 chosen,
@@ -122,16 +119,21 @@ def score(
                 max_failures=max_failures,
                 on_progress=on_progress,
             )
-    scorecard = write_scorecard(run, chosen, played.agent)
-    if played.stopped or not scorecard.overall.valid:
-        failures = read_failures(run)
-        last = f"; the last with {failures[-1]['error']}: {failures[-1]['message']}" if failures else ""
-        raise UnscoredEpisodeError(
-            f"{scorecard.overall.unscored} of {scorecard.overall.episodes} episodes have no score{last}. "
-            f"{f'The run {played.stopped}. ' if played.stopped else ''}What was played is kept in {run}: the same call "
-            "plays only what is missing, and load_run() shows what is there"
-        )
-    return Run(run, reused=there[0] if there else 0)
+    _refuse_unscored(run, write_scorecard(run, chosen, played.agent), played.stopped)
+    return Run(run, reused=played.reused)
+
+
+def _refuse_unscored(run: Path, scorecard: Scorecard, stopped: str | None) -> None:
+    """Raise where too many episodes have no score, with the last reason why."""
+    if scorecard.overall.valid and not stopped:
+        return
+    failures = read_failures(run)
+    last = f"; the last with {failures[-1]['error']}: {failures[-1]['message']}" if failures else ""
+    raise UnscoredEpisodeError(
+        f"{scorecard.overall.unscored} of {scorecard.overall.episodes} episodes have no score{last}. "
+        f"{f'The run {stopped}. ' if stopped else ''}What was played is kept in {run}: the same call "
+        "plays only what is missing, and load_run() shows what is there"
+    )
 
 
 def _on_this_machine(suite: Suite, *, named: bool) -> Suite:

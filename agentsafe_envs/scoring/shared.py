@@ -10,7 +10,7 @@ from typing import NamedTuple
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import Pool
 from agentsafe_envs.runs.judging import JudgedRun, judge_run
-from agentsafe_envs.runs.rows import RUN_FILE, RowStoreError, RunRecord, SuiteRecord, read_rows, read_run, row_key
+from agentsafe_envs.runs.rows import RowStoreError, RunRecord, SuiteRecord, read_rows, read_run, row_key
 from agentsafe_envs.scoring.rollout import SCORECARD_FILE
 from agentsafe_envs.scoring.suites import Suite
 
@@ -50,11 +50,6 @@ def judge_shared(
             cannot be judged.
     """
     directories = tuple(path.parent if path.name == SCORECARD_FILE else path for path in paths)
-    for run in directories:
-        if not (run / RUN_FILE).exists():
-            raise FileNotFoundError(
-                f"{run} is no run: there is no {run / RUN_FILE}; `agentsafe score AGENT --out {run}` makes one"
-            )
     records = [read_run(run) for run in directories]
     suites = _shared_suites(directories, records)
     plans = [suite.keys() for suite in suites]

@@ -41,6 +41,8 @@ def read_episode(source: Path, row: int = 0) -> tuple[Episode, Mapping[str, Any]
         raise FileNotFoundError(f"{file} is no file; expected a run of `agentsafe score`, or what `play --out` wrote")
     # A run may go on meanwhile: what stands behind the last line break is no row yet.
     lines = [line for line in file.read_bytes().split(b"\n") if line.strip()]
+    if not lines:
+        raise ValueError(f"{file} holds no episode; `agentsafe score` writes one a line, and `play --out` one")
     if row >= len(lines):
         raise ValueError(f"row is {row}, expected less than {len(lines)}, the number of episodes in {file}")
     try:

@@ -169,4 +169,4 @@ def _be_deaf() -> None:
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
-    pass
+    """What a deaf worker does with Ctrl-C."""

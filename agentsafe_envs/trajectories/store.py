@@ -138,7 +138,7 @@ def find_data_sets(folder: Path | str) -> Iterator[Path]:
         FileNotFoundError: There is no such folder.
     """
     if not Path(folder).is_dir():
-        raise FileNotFoundError(f"no folder {folder}")
+        raise FileNotFoundError(f"no folder {folder}; expected one that holds data sets")
     for here, inner, files in os.walk(folder):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         if not set(ROWS_FILES.values()).isdisjoint(files):

@@ -263,7 +263,7 @@ def attacks(ask: Ask, seed: int) -> bool:
     for call in calls:
         try:
             env.step(json.dumps(call))
-        except TypeError:
+        except TypeError:  # of ours: the answer is no call that can be spelled
             return False
     context = env.unwrapped.world.reconstruct(env.unwrapped.task, agentsafe_envs.Episode.of(env))
     return any(key == objects[0]["id"] for _, key, _ in losses(context))

@@ -141,7 +141,7 @@ class StudentProcess:
             try:
                 os.kill(child, signal.SIGKILL)
             except ProcessLookupError:
-                continue
+                continue  # it has ended since it was listed
         process.wait()
         for stream in (process.stdin, process.stdout):
             if stream:

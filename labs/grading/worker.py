@@ -61,13 +61,13 @@ def take_over(cells: list) -> dict:
         try:
             statements = ast.parse(cell).body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
+            continue  # its functions stay missing, which the feedback says
         for statement in statements:
             if is_definition(statement):
                 try:
                     exec(compile(ast.Module([statement], []), "submission", "exec"), names)
                 except Exception:
-                    continue
+                    continue  # likewise: what comes after it may work
     return names
 
 

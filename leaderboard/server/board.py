@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from anyio.to_thread import run_sync
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -18,7 +17,7 @@ from leaderboard.server.locks import KeyedLocks
 from leaderboard.server.metrics import Metrics
 from leaderboard.server.play import Play
 from leaderboard.server.settings import Settings
-from leaderboard.server.store.engine import READING, connect, migrate
+from leaderboard.server.store.engine import connect, migrate, read
 from leaderboard.server.store.writer import Writer
 
 log = logging.getLogger("leaderboard.server")
@@ -61,12 +60,7 @@ class Board:
 
     async def reading(self, look: Callable[[Connection], Found]) -> Found:
         """What ``look`` finds in the database, in a thread."""
-
-        def read() -> Found:
-            with self.engine.connect().execution_options(**READING) as connection:
-                return look(connection)
-
-        return await run_sync(read)
+        return await read(self.engine, look)
 
     async def writing(self, change: Callable[[Connection], Found]) -> Found:
         """What ``change`` returns; it is stored when this returns."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.spaces import MAX_INSTRUCTION_CHARS, sanitise_text
@@ -19,6 +19,9 @@ from agentsafe_envs.core.world import RunningWorld
 from agentsafe_envs.registration import find, resolve
 from leaderboard.server.metrics import Metrics
 from leaderboard.server.settings import Limits
+
+Found = TypeVar("Found")
+ArgTs = TypeVarTuple("ArgTs")
 
 
 class LostWorldError(RuntimeError):
@@ -97,7 +100,7 @@ class LiveEpisodes:
         self._cloud: OrderedDict[str, LiveEpisode] = OrderedDict()
         self._bash: dict[str, LiveEpisode] = {}
         self._reserved = 0
-        self.shells = ThreadPoolExecutor(limits.sandboxes, thread_name_prefix="shell")
+        self._shells = ThreadPoolExecutor(limits.sandboxes, thread_name_prefix="shell")
 
     def get(self, episode_id: str) -> LiveEpisode | None:
         """The world of an episode, if it is in memory."""
@@ -127,6 +130,18 @@ class LiveEpisodes:
         self._metrics.live.set(len(self._cloud) + len(self._bash))
         return live
 
+    async def end(self, live: LiveEpisode) -> None:
+        """Forget a world and close it."""
+        self.drop(live.episode_id)
+        if in_sandbox(live.environment):
+            await self.in_shell(live.running.close)
+        else:
+            live.running.close()
+
+    async def in_shell(self, work: Callable[[*ArgTs], Found], *args: *ArgTs) -> Found:
+        """What ``work`` returns, in one of the threads that wait for sandboxes."""
+        return await asyncio.get_running_loop().run_in_executor(self._shells, work, *args)
+
     def bash_ids(self) -> list[str]:
         """Bash episodes whose sandbox is here."""
         return list(self._bash)
@@ -147,7 +162,7 @@ class LiveEpisodes:
         for live in list(self._bash.values()):
             self.drop(live.episode_id)
             live.running.close()
-        self.shells.shutdown(wait=True, cancel_futures=True)
+        self._shells.shutdown(wait=True, cancel_futures=True)
 
 
 def in_sandbox(environment: str) -> bool:

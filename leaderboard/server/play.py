@@ -8,7 +8,6 @@ next request finds the episode as it is stored.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -19,20 +18,11 @@ from sqlalchemy.exc import IntegrityError
 from leaderboard.server.auth import Caller
 from leaderboard.server.boardtime import BoardTime
 from leaderboard.server.clock import Clock
-from leaderboard.server.live import (
-    LiveEpisode,
-    LiveEpisodes,
-    LostWorldError,
-    in_sandbox,
-    replay_actions,
-    start_world,
-)
-from leaderboard.server.locks import KeyedLocks
+from leaderboard.server.live import LiveEpisode, LiveEpisodes, in_sandbox
+from leaderboard.server.loading import EpisodeLoader
 from leaderboard.server.metrics import Metrics
 from leaderboard.server.problems import ProblemError, not_found
-from leaderboard.server.seasons import SeasonPlan, SeasonSecret, read_secret, session_tasks, use_templates
 from leaderboard.server.sessions import (
-    BASH_IDS,
     claim_episode,
     create_session,
     find_episode,
@@ -42,17 +32,14 @@ from leaderboard.server.sessions import (
     running_among,
     stored_steps,
     truncate_idle,
-    void_episode,
 )
 from leaderboard.server.settings import Settings
-from leaderboard.server.store.engine import READING
-from leaderboard.server.store.tables import RUNNING, SUBMITTED, TRUNCATED, VOID, EpisodeRow, Season, StepRow
+from leaderboard.server.store.engine import read
+from leaderboard.server.store.tables import RUNNING, SUBMITTED, TRUNCATED, VOID, StepRow
 from leaderboard.server.store.writer import NewStep, Writer
 
 OPENING_S = 0.05
 """An episode's first observation comes after a multiple of this, so that no time tells how a task was made."""
-
-log = logging.getLogger("leaderboard.server")
 
 Found = TypeVar("Found")
 
@@ -85,10 +72,8 @@ class Play:
         self._metrics = metrics
         self._live = LiveEpisodes(settings.limits, metrics)
         self._writer = writer
-        self._seasons: dict[str, tuple[SeasonPlan, SeasonSecret]] = {}
-        self._loading = KeyedLocks()
-        self._fresh: set[str] = set()
-        self._void_bash()
+        self._loader = EpisodeLoader(settings, engine, writer, clock, metrics, self._live)
+        self._loader.void_lost()
 
     def close(self) -> None:
         """End every sandbox."""
@@ -107,7 +92,7 @@ class Play:
             season = open_season_row(connection)
             if season is None:
                 raise ProblemError(409, "no-season", "no season is open; /v1/seasons lists them")
-            _, secret = self._season(connection, season.name)
+            _, secret = self._loader.season(connection, season.name)
             limits = self._settings.limits
             return create_session(connection, caller, season, secret, request, agent, self._clock, limits)
 
@@ -132,7 +117,7 @@ class Play:
                     connection, caller, session_id, request, now, self._clock, limits, bash=place
                 )
                 if new:
-                    self._fresh.add(found)  # before others can see it: else a claim sent twice would make it void
+                    self._loader.expect(found)  # before others can see it: else a claim sent twice would make it void
                 return found, environment, new
 
             episode_id, environment, new = await self._writer.run(claim)
@@ -140,7 +125,7 @@ class Play:
                 self._live.release_sandbox()
                 place = False
             if new:
-                await self._load(episode_id)
+                await self._loader.load(episode_id)
             return await self._opened(caller, episode_id, began)
         finally:
             if place:
@@ -160,10 +145,9 @@ class Play:
         while True:
             live = self._live.get(episode_id)
             if live is None:
-                again = await self._reading(lambda connection: self._answered(connection, caller, episode_id, number))
-                if again is not None:
-                    return _same(again, action)
-                live = await self._load(episode_id)
+                if again := await self._stored_answer(caller, episode_id, number, action):
+                    return again
+                live = await self._loader.load(episode_id)
             if live.team_id != caller.team_id:
                 raise not_found("episode")
             async with live.lock:
@@ -174,15 +158,14 @@ class Play:
                 if number > live.steps:
                     detail = f"step {number} comes too early; the next one is {live.steps}"
                     raise ProblemError(409, "wrong-step", detail, expected=live.steps)
-                again = await self._reading(lambda connection: self._answered(connection, caller, episode_id, number))
-                if again is not None:
-                    return _same(again, action)
+                if again := await self._stored_answer(caller, episode_id, number, action):
+                    return again
 
     async def tick(self) -> None:
         """Let the board's clock go on, end idle episodes, and sandboxes whose episode was ended elsewhere."""
         await run_sync(self._time.store)
         before = self._time.now() - self._settings.limits.idle_s
-        for episode_id, environment in await self._reading(lambda connection: idle_episodes(connection, before)):
+        for episode_id, environment in await read(self._engine, lambda connection: idle_episodes(connection, before)):
             live = self._live.get(episode_id)
             if in_sandbox(environment):
                 if live is not None:
@@ -193,17 +176,15 @@ class Play:
                 self._live.drop(episode_id)
                 self._metrics.expired.inc()
         here = self._live.bash_ids()
-        running = await self._reading(lambda connection: running_among(connection, here))
+        running = await read(self._engine, lambda connection: running_among(connection, here))
         for episode_id in set(here) - running:
-            if live := self._live.drop(episode_id):
-                await self._close_world(live)
+            if live := self._live.get(episode_id):
+                await self._live.end(live)
 
     async def _take(self, live: LiveEpisode, action: str) -> dict[str, Any]:
-        bash = in_sandbox(live.environment)
         try:
-            if bash:
-                loop = asyncio.get_running_loop()
-                reply = await loop.run_in_executor(self._live.shells, live.act, action)
+            if in_sandbox(live.environment):
+                reply = await self._live.in_shell(live.act, action)
             else:
                 reply = live.act(action)
             truncated = live.steps + 1 >= live.max_steps
@@ -225,33 +206,26 @@ class Play:
                 raise ProblemError(409, "changed", "the episode has changed or ended; look at it again")
         except BaseException:
             # The world has done something that is not stored. A cloud's is rebuilt; a sandbox cannot be.
-            self._live.drop(live.episode_id)
-            await self._close_world(live)
+            await self._live.end(live)
             raise
         live.steps += 1
         if state != RUNNING:
-            self._live.drop(live.episode_id)
-            await self._close_world(live)
+            await self._live.end(live)
         return _answer(step.number, reply.result, step.invalid, step.asked, reply.submitted, truncated)
-
-    async def _close_world(self, live: LiveEpisode) -> None:
-        if in_sandbox(live.environment):
-            await asyncio.get_running_loop().run_in_executor(self._live.shells, live.running.close)
-        else:
-            live.running.close()
 
     async def _opened(self, caller: Caller, episode_id: str, began: float) -> dict[str, Any]:
         """An episode as its agent has seen it, after a time that tells nothing."""
         live = self._live.get(episode_id)
         if live is None or live.steps or live.team_id != caller.team_id:
-            row, steps = await self._reading(
+            row, steps = await read(
+                self._engine,
                 lambda connection: (
                     find_episode(connection, episode_id, caller.team_id),
                     stored_steps(connection, episode_id),
-                )
+                ),
             )
             if row.state in (RUNNING, VOID):
-                live = await self._load(episode_id)
+                live = await self._loader.load(episode_id)
             shown = {"environment": row.environment, "state": row.state}
         else:
             steps = ()
@@ -272,79 +246,26 @@ class Play:
             },
         }
 
-    async def _load(self, episode_id: str) -> LiveEpisode:
-        """The world of a running episode: a fresh one, one rebuilt by replay, or none if that is impossible.
+    async def _stored_answer(self, caller: Caller, episode_id: str, number: int, action: str) -> dict[str, Any] | None:
+        """The answer to a step that was taken before; None if it was not.
 
         Raises:
-            ProblemError: It is over, or void.
+            ProblemError: The step was taken with another action.
         """
-        async with self._loading.hold(episode_id):
-            live = self._live.get(episode_id)
-            if live is not None:
-                return live
-            row, steps = await self._reading(
-                lambda connection: (find_episode(connection, episode_id), stored_steps(connection, episode_id))
-            )
-            if row.state == VOID:
-                raise _void()
-            if row.state != RUNNING:
-                raise ProblemError(409, "episode-over", f"the episode is over: it was {row.state}", state=row.state)
-            bash = in_sandbox(row.environment)
-            fresh = episode_id in self._fresh
-            self._fresh.discard(episode_id)
-            try:
-                if bash and not fresh:
-                    raise LostWorldError("its sandbox was in a process that has ended")
-                if bash:
-                    loop = asyncio.get_running_loop()
-                    live = await loop.run_in_executor(self._live.shells, self._start, row, steps)
-                else:
-                    live = await run_sync(self._start, row, steps)
-            except Exception as error:
-                if not bash and not isinstance(error, LostWorldError):
-                    raise
-                log.error("episode %s is void: %s: %s", episode_id, type(error).__name__, error)
-                self._metrics.voided.inc()
-                await self._writer.run(lambda connection: void_episode(connection, episode_id, self._clock))
-                raise _void() from error
-            return self._live.keep(live)
 
-    def _start(self, row: Any, steps: Any) -> LiveEpisode:
-        plan, secret = self._seasons.get(row.season) or self._read_season(row.season)
-        key = session_tasks(plan, secret, row.session_id, row.number).key(row.position, row.attempt)
-        use_templates(secret, plan.pool)
-        running, opening = start_world(key, plan.pool)
-        if row.task_digest not in (None, opening.task_digest):
-            raise LostWorldError("this release draws another task than the one that was begun")
-        if steps:
-            replay_actions(running, [(step.action, step.result) for step in steps])
-            self._metrics.rebuilt.inc()
-        live = LiveEpisode(row.id, row.team_id, row.environment, plan.max_steps, running, opening)
-        live.steps = len(steps)
-        return live
+        def look(connection: Connection) -> dict[str, Any] | None:
+            row = find_episode(connection, episode_id, caller.team_id)
+            query = select(StepRow).where(StepRow.episode_id == episode_id, StepRow.number == number)
+            step = connection.execute(query).first()
+            if step is None:
+                return None
+            if step.action != action:
+                raise ProblemError(409, "other-action", f"step {number} was taken with another action, and stays")
+            plan, _ = self._loader.season(connection, row.season)
+            submitted = row.state == SUBMITTED and number == row.steps - 1
+            return _answer(number, step.result, step.invalid, step.asked, submitted, number + 1 >= plan.max_steps)
 
-    def _read_season(self, name: str) -> tuple[SeasonPlan, SeasonSecret]:
-        with self._engine.connect().execution_options(**READING) as connection:
-            return self._season(connection, name)
-
-    def _season(self, connection: Connection, name: str) -> tuple[SeasonPlan, SeasonSecret]:
-        if name not in self._seasons:
-            row = connection.execute(select(Season).where(Season.name == name)).one()
-            self._seasons[name] = (SeasonPlan.of(row), read_secret(self._settings.secrets, name))
-        return self._seasons[name]
-
-    def _answered(self, connection: Connection, caller: Caller, episode_id: str, number: int) -> Any | None:
-        """A step that is stored, with whether it ended its episode; None if it is not stored."""
-        row = find_episode(connection, episode_id, caller.team_id)
-        step = connection.execute(
-            select(StepRow).where(StepRow.episode_id == episode_id, StepRow.number == number)
-        ).first()
-        if step is None:
-            return None
-        plan, _ = self._season(connection, row.season)
-        submitted = row.state == SUBMITTED and number == row.steps - 1
-        truncated = number + 1 >= plan.max_steps
-        return step.action, _answer(number, step.result, step.invalid, step.asked, submitted, truncated)
+        return await read(self._engine, look)
 
     async def _end_idle_sandbox(self, live: LiveEpisode, before: float) -> None:
         def end(connection: Connection) -> bool:
@@ -357,43 +278,13 @@ class Play:
             return True
 
         async with live.lock:
-            loop = asyncio.get_running_loop()
-            if not live.dropped and await loop.run_in_executor(self._live.shells, self._write, end):
-                self._live.drop(live.episode_id)
+            if not live.dropped and await self._live.in_shell(self._write, end):
                 self._metrics.expired.inc()
-                await self._close_world(live)
-
-    def _void_bash(self) -> None:
-        """Sandboxes of a server before this one are gone."""
-        with self._engine.begin() as connection:
-            lost = select(EpisodeRow.id).where(EpisodeRow.state == RUNNING, EpisodeRow.environment.in_(BASH_IDS))
-            for episode_id in connection.execute(lost).scalars().all():
-                void_episode(connection, episode_id, self._clock)
-                self._metrics.voided.inc()
+                await self._live.end(live)
 
     def _write(self, change: Callable[[Connection], Found]) -> Found:
         with self._engine.begin() as connection:
             return change(connection)
-
-    async def _reading(self, look: Callable[[Connection], Found]) -> Found:
-        def read() -> Found:
-            with self._engine.connect().execution_options(**READING) as connection:
-                return look(connection)
-
-        return await run_sync(read)
-
-
-def _void() -> ProblemError:
-    detail = "a fault of the server ended this episode; it does not count, and another task takes its place: begin it"
-    return ProblemError(410, "void", detail)
-
-
-def _same(stored: tuple[str, dict[str, Any]], action: str) -> dict[str, Any]:
-    """The stored answer, if it answers this action."""
-    taken, answer = stored
-    if taken != action:
-        raise ProblemError(409, "other-action", f"step {answer['number']} was taken with another action, and stays")
-    return answer
 
 
 def _answer(number: int, result: str, invalid: bool, asked: bool, terminated: bool, truncated: bool) -> dict[str, Any]:

@@ -214,7 +214,7 @@ def _read(file: Path) -> Result | None:
             return None
         return Result.model_validate_json(zlib.decompress(packed))
     except (OSError, zlib.error, ValidationError):
-        return None
+        return None  # not there, damaged or of another release: it is derived again
 
 
 def _write(file: Path, result: Result) -> None:

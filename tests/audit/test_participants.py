@@ -30,7 +30,10 @@ def obstacles(*participants: Participant, **wish: Any) -> list[str]:
 
 
 def test_agents_that_can_play_are_taken() -> None:
-    check_participants([GOOD, Participant("student", "scripted:biased")], SUITE)
+    seen: list[str] = []
+    student = Participant("student", "scripted:biased")
+    check_participants([GOOD, student], SUITE, on_check=lambda each: seen.append(each.role))
+    assert seen == ["base", "student"]
 
 
 def test_every_agent_that_cannot_be_loaded_is_named_with_its_role() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -443,6 +444,13 @@ WRONG: list[tuple[Sequence[str], str]] = [
     (("replay", "nowhere"), "nowhere is no file; expected a run"),
     (("score", "scripted:null", "--out", "/dev/null"), "/dev/null"),
     (("score", "scripted:null", "--out", "/dev/null/run"), "/dev/null"),
+    (("score", "scripted:null", "--name", "mine"), "add --remote URL, or leave it out"),
+    (("compare", "/dev/null", "/dev/null"), "null is no run"),
+    (("episodes", "nowhere"), "nowhere is no run: there is no nowhere/run.json"),
+    (
+        ("mcp", IDS[0], "--out", "new", "--transport", "streamable-http", "--host", "no.invalid"),
+        "choose another --host",
+    ),
     (("score",), "agent"),
     (("nonsense",), "No such command 'nonsense'"),
 ]
@@ -455,6 +463,26 @@ def test_wrong_wish_leaves_two_with_a_message_and_no_traceback(arguments: Sequen
     assert "Traceback" not in found.output
     assert found.stdout == ""
     assert not Path("runs").exists()
+
+
+def test_a_file_where_a_run_is_expected_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file.json"
+    file.write_text("{}")
+    for command in (("compare", str(file), str(file)), ("report", str(file)), ("episodes", str(file))):
+        assert f"{file} is a file; expected the directory of a run" in run(*command, code=2).stderr
+
+
+def test_a_run_without_an_episode_is_no_comparison_of_nothing() -> None:
+    run("score", "scripted:null", "--env", IDS[0], "--episodes", "1", "--split", "safe", "--out", "run")
+    shutil.copytree("run", "none")
+    Path("none", "rows.jsonl").write_text("")
+    assert "no scored episode of the same task" in run("compare", "run", "none", code=2).stderr
+    assert "none/rows.jsonl holds no episode" in run("replay", "none", code=2).stderr
+
+
+def test_merge_names_the_parts_that_are_not_there() -> None:
+    run("score", "scripted:null", "--env", IDS[0], "--shard", "1/3", "--out", "run")
+    assert "parts that are not in run: 2/3, 3/3; copy them there" in run("merge", "run", code=1).stderr
 
 
 def test_another_run_in_the_directory_leaves_two_with_what_differs() -> None:

@@ -166,7 +166,7 @@ WRONG: list[tuple[Sequence[str], str]] = [
     (("show", "nowhere"), "no data set at nowhere"),
     (("show", "raw", "--row", "6"), "row is 6, expected less than 6"),
     (("show", "raw", "--row", "-1"), "--row"),
-    (("list", "nowhere"), "no folder nowhere"),
+    (("list", "nowhere"), "no folder nowhere; expected one that holds data sets"),
     (("sanitize", "raw", "raw"), "raw already holds trajectories.parquet, README.md; choose another folder"),
     (("sanitize", "raw", "new", "--bias", "nope"), "no environment 'nope'"),
     (("sanitize", "raw", "new", "--stems", "rm -r"), "stem 'rm -r' is empty or has a space"),
@@ -174,6 +174,7 @@ WRONG: list[tuple[Sequence[str], str]] = [
     (("sanitize", "raw", "new", "--mode", "cut"), "--mode"),
     (("sanitize", "raw", "new", "--level", "none"), "--level"),
     (("sanitize", "raw", "/dev/null/new", "--stems", "rm"), "/dev/null"),
+    (("sanitize", "raw", "raw/README.md"), "raw/README.md is a file; a data set is a folder"),
     (("export", "raw", "raw"), "raw already holds"),
     (("export", "raw", "new", "--format", "csv"), "--format"),
     (("export", "nowhere", "new"), "no data set at nowhere"),
@@ -188,6 +189,12 @@ def test_wrong_wish_leaves_two_with_a_message_and_no_traceback(arguments: Sequen
     assert "Traceback" not in found.output
     assert found.stdout == ""
     assert not Path("new").exists()
+
+
+def test_a_file_without_a_row_is_told() -> None:
+    Path("none.json").write_text("[]")
+    assert "none.json holds no row" in run("show", "none.json", code=2).stderr
+    assert "none.json holds no trajectory" in run("import", "none.json", "--out", "new", code=1).stderr
 
 
 def test_rows_that_name_no_environment_need_stems(talk: Any) -> None:

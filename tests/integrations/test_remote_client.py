@@ -27,7 +27,8 @@ def test_a_token_never_travels_in_the_clear(url: str) -> None:
 
 @pytest.mark.parametrize("url", ["https://board.example", "http://localhost:1", "http://192.168.0.7:8400", "http://b"])
 def test_addresses_that_are_fine(url: str) -> None:
-    BoardClient(url, "token").close()
+    with BoardClient(url, "token") as client:
+        assert client.url == url
 
 
 def test_a_server_that_is_away_is_waited_for_and_then_given_up() -> None:

@@ -217,7 +217,7 @@ def test_scorecard_reads_back_equal() -> None:
 def test_scorecard_matches_the_committed_schema() -> None:
     keys = [*plan(4), *plan(4, "forbidden")]
     written = json.loads(card([row(key) for key in keys[1:]], keys).to_json())
-    jsonschema.validate(written, json.loads(SCHEMA_FILE.read_text()))
+    assert list(jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_text())).iter_errors(written)) == []
 
 
 def test_committed_schema_is_up_to_date() -> None:

@@ -168,7 +168,7 @@ def test_episode_is_read_from_a_run_its_rows_a_single_row_and_bare(tmp_path: Pat
 @pytest.mark.parametrize(
     ("text", "row", "complaint"),
     [
-        ("", 0, "row is 0, expected less than 0"),
+        ("", 0, "holds no episode"),
         ("{}\n", 1, "row is 1, expected less than 1"),
         ("{\n", 0, "row 0 is not JSON"),
         ("[]\n", 0, "neither a row of a run nor an episode"),

@@ -195,7 +195,7 @@ class LocalLink:
 
     def last_words(self) -> str:
         """The last line that the daemon wrote before it ended."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(subprocess.TimeoutExpired):  # the next line tells that
             self._process.wait(1)
         if self._process.poll() is None or self._process.stderr is None:
             return "it still runs"

@@ -143,7 +143,7 @@ class ContainerLink:
         return reply
 
     def _hang_up(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the other side hung up first
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def _post(self, work: Callable[[], None]) -> None:

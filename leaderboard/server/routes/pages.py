@@ -80,7 +80,7 @@ def _read(site: Path, name: str) -> bytes | None:
         path = (site / name).resolve()
         return path.read_bytes() if path.is_relative_to(site.resolve()) and path.is_file() else None
     except (OSError, ValueError):
-        return None
+        return None  # written anew at this moment, or a name that no file can have
 
 
 def _answer(name: str, content: bytes) -> Response:

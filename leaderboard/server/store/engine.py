@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from anyio.to_thread import run_sync
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 
 BUSY_S = 15.0
@@ -12,6 +14,8 @@ BUSY_S = 15.0
 
 READING = {"reading": True}
 """Execution option of a connection that only reads, so that it never waits for a writer."""
+
+Found = TypeVar("Found")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -43,6 +47,16 @@ def connect(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine
+
+
+async def read(engine: Engine, look: Callable[[Connection], Found]) -> Found:
+    """What ``look`` finds in the database, in a thread."""
+
+    def in_thread() -> Found:
+        with engine.connect().execution_options(**READING) as connection:
+            return look(connection)
+
+    return await run_sync(in_thread)
 
 
 def migrate(engine: Engine) -> None:

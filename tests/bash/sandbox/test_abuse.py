@@ -243,7 +243,7 @@ def test_flood_of_traced_calls_slows_only_its_author(small: Machine) -> None:
 
 
 def test_deep_folders_are_read_to_a_depth_and_marked(small: Machine) -> None:
-    small.step("python3 -c \"import os\nos.chdir('/srv')\nfor i in range(300): os.mkdir('d'); os.chdir('d')\"")
+    small.step("python3 -c \"import os\nos.chdir('/srv')\nfor i in range(210): os.mkdir('d'); os.chdir('d')\"")
     kinds = {node.kind for path, node in small.tree.items() if "/d" in path}
     assert "unread" in kinds
     small.step("cd /srv; rm -rf d")

@@ -106,8 +106,17 @@ FOUND = {
 }
 
 
+def refusal(found: dict[str, str]) -> str:
+    """Why a wall is refused; empty if it is accepted."""
+    try:
+        require_wall(found, LIMITS)
+    except SandboxError as error:
+        return str(error)
+    return ""
+
+
 def test_whole_wall_is_accepted() -> None:
-    require_wall(FOUND, LIMITS)
+    assert refusal(FOUND) == ""
 
 
 @pytest.mark.parametrize(
@@ -124,8 +133,7 @@ def test_whole_wall_is_accepted() -> None:
     ],
 )
 def test_wall_without_a_part_is_refused(name: str, value: str) -> None:
-    with pytest.raises(SandboxError, match=f"does not enforce {name.replace('_', ' ')}"):
-        require_wall(FOUND | {name: value}, LIMITS)
+    assert f"does not enforce {name.replace('_', ' ')}" in refusal(FOUND | {name: value})
 
 
 @needs_docker

@@ -102,7 +102,7 @@ def write_some(descriptor: int, data: bytearray) -> tuple[int, bool]:
             written = os.write(descriptor, memoryview(data)[:CHUNK_BYTES])
             del data[:written]
     except BlockingIOError:
-        pass
+        pass  # full: the rest goes when the other side has read
     except BrokenPipeError:
         data.clear()
         return before, False

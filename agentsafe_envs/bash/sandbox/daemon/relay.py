@@ -114,7 +114,7 @@ class Relay:
     def talk(self, events: int) -> None:
         """Pass a request on to the daemon, or its reply back."""
         if events & WRITE:
-            with contextlib.suppress(BlockingIOError):
+            with contextlib.suppress(BlockingIOError):  # full: the rest goes when the daemon has read
                 del self.requests[: self.daemon.send(self.requests, socket.MSG_DONTWAIT)]
         if not events & READ:
             return

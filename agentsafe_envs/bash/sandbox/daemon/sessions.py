@@ -57,7 +57,7 @@ class Session:
             signal.pidfd_send_signal(self.first, signal.SIGKILL)
             self.cause = cause
         except ProcessLookupError:
-            pass
+            pass  # it has ended by itself
 
     def close(self) -> None:
         """Let go of what is open."""
@@ -117,7 +117,7 @@ class Session:
         try:
             opened = self._open(f"{process}/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
-            return []
+            return []  # the process has ended, and so below
         try:
             return os.listdir(opened)
         except OSError:
@@ -239,7 +239,7 @@ def _first_process(info: int, errors: int) -> int:
         if not chunk:
             said = b""
             os.set_blocking(errors, False)
-            with contextlib.suppress(BlockingIOError):
+            with contextlib.suppress(BlockingIOError):  # nothing was said
                 said = os.read(errors, 65_536)
             reason = said.decode("utf-8", "replace").strip()
             raise RuntimeError(f"the sandbox did not start: {reason or 'no reason given'}")

@@ -1,0 +1,137 @@
+"""Bringing running episodes into memory: a fresh world, one rebuilt by replay, or none where that is impossible.
+
+The world of a Bash episode lives in a sandbox of one process. An episode that has lost its sandbox becomes void,
+and another task takes its place.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from anyio.to_thread import run_sync
+from sqlalchemy import Connection, Engine, select
+
+from leaderboard.server.clock import Clock
+from leaderboard.server.live import (
+    LiveEpisode,
+    LiveEpisodes,
+    LostWorldError,
+    in_sandbox,
+    replay_actions,
+    start_world,
+)
+from leaderboard.server.locks import KeyedLocks
+from leaderboard.server.metrics import Metrics
+from leaderboard.server.problems import ProblemError
+from leaderboard.server.seasons import SeasonPlan, SeasonSecret, read_secret, session_tasks, use_templates
+from leaderboard.server.sessions import BASH_IDS, find_episode, stored_steps, void_episode
+from leaderboard.server.settings import Settings
+from leaderboard.server.store.engine import READING, read
+from leaderboard.server.store.tables import RUNNING, VOID, EpisodeRow, Season
+from leaderboard.server.store.writer import Writer
+
+log = logging.getLogger("leaderboard.server")
+
+
+class EpisodeLoader:
+    """Makes the worlds of running episodes; no two at a time for one episode.
+
+    Args:
+        settings: Of the board.
+        engine: Its database.
+        writer: Changes it.
+        clock: Its clocks.
+        metrics: Counts worlds that were rebuilt, and episodes that became void.
+        live: Where worlds are kept.
+    """
+
+    def __init__(
+        self, settings: Settings, engine: Engine, writer: Writer, clock: Clock, metrics: Metrics, live: LiveEpisodes
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._writer = writer
+        self._clock = clock
+        self._metrics = metrics
+        self._live = live
+        self._seasons: dict[str, tuple[SeasonPlan, SeasonSecret]] = {}
+        self._loading = KeyedLocks()
+        self._fresh: set[str] = set()
+
+    def expect(self, episode_id: str) -> None:
+        """Note an episode that is being begun: only such a one gets a new sandbox."""
+        self._fresh.add(episode_id)
+
+    async def load(self, episode_id: str) -> LiveEpisode:
+        """The world of a running episode, from memory or made now.
+
+        Raises:
+            ProblemError: The episode is over, or void.
+        """
+        async with self._loading.hold(episode_id):
+            live = self._live.get(episode_id)
+            if live is not None:
+                return live
+            row, steps = await read(
+                self._engine,
+                lambda connection: (find_episode(connection, episode_id), stored_steps(connection, episode_id)),
+            )
+            if row.state == VOID:
+                raise _void()
+            if row.state != RUNNING:
+                raise ProblemError(409, "episode-over", f"the episode is over: it was {row.state}", state=row.state)
+            bash = in_sandbox(row.environment)
+            fresh = episode_id in self._fresh
+            self._fresh.discard(episode_id)
+            try:
+                if bash and not fresh:
+                    raise LostWorldError("its sandbox was in a process that has ended")
+                start = self._live.in_shell if bash else run_sync
+                live = await start(self._start, row, steps)
+            except Exception as error:
+                if not bash and not isinstance(error, LostWorldError):
+                    raise
+                log.error("episode %s is void: %s: %s", episode_id, type(error).__name__, error)
+                self._metrics.voided.inc()
+                await self._writer.run(lambda connection: void_episode(connection, episode_id, self._clock))
+                raise _void() from error
+            return self._live.keep(live)
+
+    def season(self, connection: Connection, name: str) -> tuple[SeasonPlan, SeasonSecret]:
+        """The plan of a season and its secret, read once."""
+        if name not in self._seasons:
+            row = connection.execute(select(Season).where(Season.name == name)).one()
+            self._seasons[name] = (SeasonPlan.of(row), read_secret(self._settings.secrets, name))
+        return self._seasons[name]
+
+    def void_lost(self) -> None:
+        """Make Bash episodes void that ran in a server before this one: their sandboxes are gone."""
+        with self._engine.begin() as connection:
+            lost = select(EpisodeRow.id).where(EpisodeRow.state == RUNNING, EpisodeRow.environment.in_(BASH_IDS))
+            for episode_id in connection.execute(lost).scalars().all():
+                void_episode(connection, episode_id, self._clock)
+                self._metrics.voided.inc()
+
+    def _start(self, row: Any, steps: Any) -> LiveEpisode:
+        plan, secret = self._seasons.get(row.season) or self._read_season(row.season)
+        key = session_tasks(plan, secret, row.session_id, row.number).key(row.position, row.attempt)
+        use_templates(secret, plan.pool)
+        running, opening = start_world(key, plan.pool)
+        if row.task_digest not in (None, opening.task_digest):
+            raise LostWorldError("this release draws another task than the one that was begun")
+        if steps:
+            replay_actions(running, [(step.action, step.result) for step in steps])
+            self._metrics.rebuilt.inc()
+        live = LiveEpisode(row.id, row.team_id, row.environment, plan.max_steps, running, opening)
+        live.steps = len(steps)
+        return live
+
+    def _read_season(self, name: str) -> tuple[SeasonPlan, SeasonSecret]:
+        with self._engine.connect().execution_options(**READING) as connection:
+            return self.season(connection, name)
+
+
+def _void() -> ProblemError:
+    detail = "a fault of the server ended this episode; it does not count, and another task takes its place: begin it"
+    return ProblemError(410, "void", detail)
