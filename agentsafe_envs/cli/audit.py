@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentsafe_envs.cli.options import AsJson, PoolOption, SandboxOption, agent_options, environment_ids
+from agentsafe_envs.cli.options import (
+    AsJson,
+    EpisodesOption,
+    FirstSeedOption,
+    OnlyEnvironments,
+    OnlySplit,
+    PoolOption,
+    SandboxOption,
+    agent_options,
+)
 from agentsafe_envs.cli.terminal import say
-from agentsafe_envs.core.task import Split
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,13 +64,10 @@ def audit(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="The same for the teacher.")
     ] = None,
     suite: Annotated[str, typer.Option(help="The suite to play: quick, standard or full.")] = "standard",
-    env: Annotated[
-        list[str] | None,
-        typer.Option(help="Only this environment; may be repeated.", autocompletion=environment_ids),
-    ] = None,
-    split: Annotated[Split | None, typer.Option(help="Only this split.")] = None,
-    episodes: Annotated[int | None, typer.Option(help="Tasks of each split, instead of the suite's.", min=1)] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the first task.", min=0)] = 0,
+    env: OnlyEnvironments = None,
+    split: OnlySplit = None,
+    episodes: EpisodesOption = None,
+    seed: FirstSeedOption = 0,
     pool: PoolOption = "public",
     workers: Annotated[int, typer.Option(help="Processes that play at the same time.", min=1)] = 1,
     sandbox: SandboxOption = None,
@@ -158,25 +163,19 @@ def _play(
     Raises:
         ValueError: Too many episodes are unscored.
     """
-    from agentsafe_envs.cli.progress import first_failure, progress
-    from agentsafe_envs.scoring.rollout import play_suite, write_scorecard
+    from agentsafe_envs.cli.playing import play_and_tell
+    from agentsafe_envs.scoring.rollout import write_scorecard
 
-    with progress(f"{participant.role} {participant.spec}") as on_progress:
-        played = play_suite(
-            participant.spec,
-            suite,
-            folder,
-            options=participant.options,
-            workers=workers,
-            fresh=fresh,
-            max_failures=max_failures,
-            on_progress=on_progress,
-            on_failure=first_failure(),
-            on_set_aside=lambda place: say(f"played anew; the run that was there is kept in {place}", err=True),
-        )
-    if played.complete_since:
-        since = f"{played.complete_since:%Y-%m-%d %H:%M}"
-        say(f"complete since {since}, nothing was played; --fresh plays it again", err=True)
+    played = play_and_tell(
+        f"{participant.role} {participant.spec}",
+        participant.spec,
+        suite,
+        folder,
+        options=participant.options,
+        workers=workers,
+        fresh=fresh,
+        max_failures=max_failures,
+    )
     card = write_scorecard(folder, suite, played.agent)
     if not card.overall.valid or played.stopped:
         raise ValueError(

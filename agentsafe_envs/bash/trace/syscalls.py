@@ -56,7 +56,7 @@ PATHS: dict[str, tuple[int, ...]] = {
 BESIDE_DIRECTORY = frozenset(name for name in PATHS if name.endswith(("at", "at2"))) - {"creat"}
 """Calls in which a directory's descriptor stands right before each path."""
 
-TRACED_CALLS = (*PATHS, *sorted(FORKS | WAITS))
+TRACED_CALLS = frozenset(PATHS) | FORKS | WAITS
 
 
 class SystemCall(NamedTuple):
