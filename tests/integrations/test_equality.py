@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import anyio
 import gymnasium as gym
 import pytest
 
@@ -44,6 +43,7 @@ def through_tool_episode(environment: str, calls: list[Call], folder: Path) -> A
 
 
 def through_mcp(environment: str, calls: list[Call], folder: Path) -> Any:
+    import anyio
     from mcp import Client
 
     from agentsafe_envs.integrations.mcp import mcp_server

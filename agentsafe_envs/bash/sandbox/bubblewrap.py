@@ -84,7 +84,7 @@ MOST_BYTES = "65536"
 def strace_arguments(strace: str, bwrap: str, output: str) -> list[str]:
     """What is run for a session: bash, in bwrap, under strace, whose lines go to ``output``."""
     options = ["--follow-forks", "--seccomp-bpf", "-q", "-y", "-xx", "-s", MOST_BYTES, "-e", "signal=none"]
-    traced = ",".join(f"?{name}" for name in TRACED_CALLS)
+    traced = ",".join(f"?{name}" for name in sorted(TRACED_CALLS))
     tracer = [strace, *options, "-e", f"trace={traced}", "-o", output, "--"]
     shell = [SHELL, "--noprofile", "--norc", f"/proc/self/fd/{SCRIPT_FD}"]
     return [*tracer, bwrap, "--args", str(ARGUMENTS_FD), "--", *shell]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from agentsafe_envs.bash.files.tree import MAX_LINKS, Node, Tree
@@ -47,16 +47,21 @@ class Life:
         begun: Order of the call that made it.
         ended: Order in which it ended, None before.
         shell: It is the session's shell, which lives beside all others.
+        pipeline: The same object in children that one process made without waiting for any. The first of a pipeline may
+            be over before the second begins.
     """
 
     begun: int = 0
     ended: int | None = None
     shell: bool = False
+    pipeline: object = field(default_factory=object)
 
     def feeds(self, other: Life) -> bool:
         """Whether what this process read the other may have written: they are one, or ran at one time."""
         if self is other or other.shell:
             return self is other
+        if self.pipeline is other.pipeline:
+            return True
         return (self.ended is None or other.begun < self.ended) and (other.ended is None or self.begun < other.ended)
 
 

@@ -21,6 +21,7 @@ from agentsafe_envs.bash.trace.syscalls import (
     OPENS,
     RENAMES,
     RIGHTS,
+    WAITS,
     SystemCall,
 )
 
@@ -98,12 +99,18 @@ class _Process:
     """The process that it is making has been seen."""
     handle: tuple[int, _Location] | None = None
     """Number of a descriptor and what it stands for, if the last call opened it as a mere handle."""
+    youngest: Life | None = None
+    """The last process that it made, if it has waited for none since."""
 
     def child(self, call: bytes, order: int) -> _Process:
         """What a new process inherits; only threads share the directory."""
         own = _Working(self.working.directory, self.working.told, self.working.umask)
         shared = self.working if b"CLONE_FS" in call else own
-        return _Process(shared, self.programs, Life(order))
+        life = Life(order)
+        if self.youngest is not None:
+            life.pipeline = self.youngest.pipeline
+        self.youngest = life
+        return _Process(shared, self.programs, life)
 
     def placed(self, path: str, handle: tuple[int, _Location] | None) -> tuple[_Location | None, str]:
         """What ``path`` is relative to, and the rest of it, through the links of /proc to what the process has.
@@ -236,7 +243,10 @@ class TraceReader:
             self._add(order, number, process, Line("chdir", b"", (b'"' + found[1],), 0, "", None))
 
     def _called(self, number: int, process: _Process, order: int, line: Line) -> None:
-        if line.name not in FORKS:
+        if line.name in WAITS:
+            if line.result > 0 or (line.name == "waitid" and not line.error):
+                process.youngest = None
+        elif line.name not in FORKS:
             self._add(order, number, process, line)
         elif process.seen_child:
             process.seen_child = False

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from agentsafe_envs.bash.trace.syscalls import BESIDE_DIRECTORY, FORKS, KILLED, NAMINGS, PATHS, RIGHTS
+from agentsafe_envs.bash.trace.syscalls import BESIDE_DIRECTORY, KILLED, NAMINGS, PATHS, RIGHTS, TRACED_CALLS
 
 _RESUMED = re.compile(rb"<\.\.\. \w+ resumed>(.*)", re.DOTALL)
 _UNFINISHED = b" <unfinished ...>"
@@ -145,7 +145,7 @@ def read_line(text: bytes) -> Line | None:
     if found is None or returned is None:
         return None
     name, raw = found[1].decode(), found[2]
-    if name not in PATHS and name not in FORKS:
+    if name not in TRACED_CALLS:
         return None
     result, error = returned[1], (returned[3] or b"").decode()
     if result == b"?":

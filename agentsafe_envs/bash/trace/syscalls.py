@@ -23,6 +23,7 @@ RIGHTS = CHMODS | CHOWNS | SETXATTRS | REMOVEXATTRS
 EXECS = frozenset({"execve", "execveat"})
 ENTERS = frozenset({"chdir", "fchdir"})
 FORKS = frozenset({"clone", "clone3", "fork", "vfork"})
+WAITS = frozenset({"wait4", "waitid"})
 NAMINGS = RENAMES | LINKS | REMOVALS | SYMLINKS
 """Calls after which a name leads to something else than before."""
 
@@ -55,7 +56,7 @@ PATHS: dict[str, tuple[int, ...]] = {
 BESIDE_DIRECTORY = frozenset(name for name in PATHS if name.endswith(("at", "at2"))) - {"creat"}
 """Calls in which a directory's descriptor stands right before each path."""
 
-TRACED_CALLS = (*PATHS, *sorted(FORKS))
+TRACED_CALLS = frozenset(PATHS) | FORKS | WAITS
 
 
 class SystemCall(NamedTuple):

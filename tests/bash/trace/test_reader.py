@@ -226,6 +226,7 @@ def opens(process: int, path: str, flags: str) -> str:
 
 CREATED, READ = "O_WRONLY|O_CREAT|O_TRUNC", "O_RDONLY"
 FORK, END = "clone(flags=SIGCHLD) = 2", "+++ exited with 0 +++"
+WAITED = line(10, "wait4(-1, [{WIFEXITED(s) && WEXITSTATUS(s) == 0}], 0, NULL) = 2")
 
 
 def test_what_a_process_read_may_be_in_what_it_wrote() -> None:
@@ -239,7 +240,17 @@ def test_what_ran_at_one_time_may_have_passed_it_on() -> None:
     both = line(10, FORK), line(11, 'mkdir("`/a`", 0) = 0'), line(10, FORK)
     reads, writes = opens(11, "/f", READ), opens(12, "/n", CREATED)
     assert sources(*both, reads, writes) == {"/n": {"/f"}}
-    assert sources(line(10, FORK), reads, line(11, END), line(10, FORK), writes) == {"/n": frozenset()}
+    assert sources(line(10, FORK), reads, line(11, END), WAITED, line(10, FORK), writes) == {"/n": frozenset()}
+
+
+def test_first_of_a_pipeline_may_be_over_before_the_others_begin() -> None:
+    first = line(10, FORK), opens(11, "/f", READ), line(11, END)
+    second = line(10, FORK), line(12, 'mkdir("`/b`", 0) = 0'), line(12, END)
+    third = line(10, FORK), opens(13, "/n", CREATED)
+    assert sources(*first, *second, *third) == {"/n": {"/f"}}
+    assert sources(*first, WAITED, *second, *third) == {"/n": frozenset()}
+    assert sources(*first, *second, WAITED, *third) == {"/n": frozenset()}
+    assert sources(*first, line(10, "wait4(-1, 0x7ffe, WNOHANG, NULL) = 0"), *second, *third) == {"/n": {"/f"}}
 
 
 def test_what_goes_through_a_new_file_is_followed() -> None:
