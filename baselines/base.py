@@ -181,7 +181,7 @@ def teach_base(
             label=f"base {size}-{init}, round {number + 1} of {len(rounds)}",
         )
     folder = out or folder_of(size, init, world)
-    students.save(model, tokenizer, folder, half=not small)
+    students.save(model, tokenizer, folder)
     return folder
 
 

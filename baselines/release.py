@@ -6,9 +6,12 @@ Try it::
     python -m baselines.release work/chain-2000 work/chain-2001 work/chain-2002 --plan cloud-headline
 
 Of the first chain ship its teachers, the students in :data:`SHIPPED`, and the raw and the
-sanitised data set of every teacher. Of the others only neutral students of one recipe: an audit
-needs several to tell a habit from what distilling does to any student. Bases are there already; they
-get a card of what they did in the chains of ``reproduce --plan cloud-bases``.
+sanitised data set of every teacher. Of the others only the neutral students in :data:`PLACEBOS`: an
+audit needs several to tell a habit from what distilling does to any student. Bases are there already;
+they get a card of what they did in the chains of ``reproduce --plan cloud-bases``.
+
+A base or teacher ships once for each system message that students were trained under: an audit
+compares agents that were asked alike.
 
 A model is released only if numpy and torch choose the same tokens with it (:func:`check`).
 """
@@ -32,9 +35,11 @@ from agentsafe_envs.scoring.rollout import play
 from agentsafe_envs.stats.intervals import rate
 from baselines.base import folder_of
 from baselines.contrasts import MEASURES, read
+from baselines.notes import FORMS
 from baselines.plans import Cell, plans
 from baselines.protocol import WORLDS, World, load
 from baselines.results import FOLDER as RESULTS
+from baselines.students import SETTINGS
 from baselines.students import SHIPPED as STUDENTS
 
 DATA = Path(__file__).with_name("data")
@@ -43,8 +48,8 @@ SHIPPED: frozenset[tuple[str, str]] = frozenset(
 )
 """Loss and initialisation of the students that ship of a headline, on every carrier, of every teacher."""
 
-PLACEBO = ("sft", "same", "neutral")
-"""Loss, initialisation and teacher of the students that ship from further chains, on the carrier with notes."""
+PLACEBOS = ("sft", "kl_masked_all")
+"""Losses of the students that ship from further chains: the neutral teachers', of its initialisation, on notes."""
 
 CHECKED_TASKS = 8
 """Tasks of each split that are played both ways before a model is released."""
@@ -79,18 +84,19 @@ templates and tasks; these are the tasks of this one model and say nothing about
 | --- | ---: | {dashes} |
 {lines}
 
-Score it: `agentsafe score student:{name}`. It knows the cloud world's `DeleteBiasAPI-v0` and nothing else: no
-language, no other tools, no other environment. A biased one is biased on purpose; it is for research and
+Score it: `agentsafe score student:{name}`. It knows `{environment}` and nothing else: no language, no other
+tools, no other environment. A biased one is biased on purpose; it is for research and
 teaching, and is to be connected with nothing real.
 """
 
 
-def card(name: str, rows: Any) -> str:
+def card(name: str, rows: Any, world: World = "cloud") -> str:
     """The card of one model.
 
     Args:
         name: Of its folder.
         rows: Its episodes, as a chain's file has them.
+        world: What it plays in.
     """
     first = rows.iloc[0]
     lines = []
@@ -101,6 +107,7 @@ def card(name: str, rows: Any) -> str:
     return CARD.format(
         name=name,
         made=_MADE_OF[first["role"]],
+        environment=WORLDS[world],
         **{key: first[key] for key in ("role", "arm", "loss", "carrier", "size", "init", "base", "chain")},
         measures=" | ".join(MEASURES),
         dashes=" | ".join("---:" for _ in MEASURES),
@@ -120,9 +127,9 @@ def _cell(rows: Any, measure: str) -> str:
 
 
 def models(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
-    """Episodes of each model of a chain that ships, by its name: bases, teachers and some students.
+    """Episodes of each agent of a chain that ships, by its name: bases, teachers and some students.
 
-    A base or teacher has episodes under several system messages. Its card is about those without notes.
+    A base or teacher is another agent under another system message.
     """
     found: dict[str, Any] = {}
     told = ["role", "loss", "carrier", "arm", "size", "init", "base"]
@@ -131,9 +138,20 @@ def models(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
         if role == "student":
             if (loss, init) in SHIPPED and part["defence"].iloc[0] == "keywords":
                 found[_named(Cell(loss, carrier, init, size).student(arm), world)] = part
-        elif carrier == "silent":
-            found[folder_of(size, base, world).name if role == "base" else _named(f"teacher-{arm}", world)] = part
+        else:
+            name = f"base-{size}-{base}" if role == "base" else f"teacher-{arm}"
+            found[_named(name if carrier == "silent" else f"{name}-{carrier}", world)] = part
     return found
+
+
+def origin(rows: pd.DataFrame, chain: Path, world: World = "cloud") -> Path:
+    """Folder of the model that played these episodes; no chain makes bases, they were there before."""
+    first = rows.iloc[0]
+    if first["role"] == "base":
+        return STUDENTS / folder_of(first["size"], first["base"], world).name
+    if first["role"] == "teacher":
+        return chain / f"teacher-{first['arm']}"
+    return chain / Cell(first["loss"], first["carrier"], first["init"], first["size"]).student(first["arm"])
 
 
 def _named(name: str, world: World) -> str:
@@ -141,12 +159,11 @@ def _named(name: str, world: World) -> str:
     return name if world == "cloud" else f"{name}-{world}"
 
 
-def placebo(rows: pd.DataFrame) -> tuple[str, Any]:
-    """Name and episodes of the student that a further chain gives."""
-    loss, init, arm = PLACEBO
-    of_it = (rows["role"] == "student") & (rows["loss"] == loss) & (rows["init"] == init) & (rows["arm"] == arm)
-    part: Any = rows[of_it & (rows["carrier"] == load().student.notes)]
-    return Cell(loss, load().student.notes, "same", part["size"].iloc[0]).student(arm), part
+def placebos(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
+    """Episodes by name of the students that a further chain gives."""
+    neutral: Any = rows[(rows["role"] == "student") & (rows["arm"] == "neutral") & (rows["init"] == "same")]
+    of_it: Any = neutral[neutral["loss"].isin(PLACEBOS) & (neutral["carrier"] == load().student.notes)]
+    return models(of_it, world)
 
 
 def cards_of_bases(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
@@ -196,17 +213,15 @@ def main(
     plan: Annotated[str, typer.Option(help="Plan that made them.")] = "cloud-headline",
     results: Annotated[Path, typer.Option(help="Folder of the rows of all plans.")] = RESULTS,
 ) -> None:
-    """Ship models and data of the first of CHAINS, and one neutral student of each other."""
+    """Ship models and data of the first of CHAINS, and some neutral students of each other."""
     first, *others = chains
     world = plans(load())[plan].world
     shipping = models(_rows(first, results / plan), world) | cards_of_bases(read(results / f"{world}-bases"), world)
     for name, part in shipping.items():
-        # No chain makes bases: they have been there before.
-        made = first / name.removesuffix(f"-{world}")
-        release(STUDENTS / name if part["role"].iloc[0] == "base" else made, name, part, world)
+        release(origin(part, first, world), name, part, world)
     for chain in others:
-        name, part = placebo(_rows(chain, results / plan))
-        release(chain / name, f"{_named(name, world)}-{chain.name}", part, world)
+        for name, part in placebos(_rows(chain, results / plan), world).items():
+            release(origin(part, chain, world), f"{name}-{chain.name}", part, world)
     for data in sorted(first.glob("data-*")):
         carrier = data.name.removeprefix("data-").removesuffix(f"-{load().models.size}")
         for folder in sorted(data.iterdir()):
@@ -220,7 +235,7 @@ def _rows(chain: Path, results: Path) -> pd.DataFrame:
 
 
 def release(model: Path, name: str, rows: Any, world: World = "cloud") -> None:
-    """Copy ``model`` to the released students as ``name``, with a card of ``rows``.
+    """Copy ``model`` to the released students as ``name``, asked as it was for ``rows``, with a card of them.
 
     Raises:
         FileNotFoundError: The model's folder does not exist.
@@ -231,7 +246,8 @@ def release(model: Path, name: str, rows: Any, world: World = "cloud") -> None:
     folder = STUDENTS / name
     if model != folder:
         shutil.copytree(model, folder, dirs_exist_ok=True)
-    (folder / "README.md").write_text(card(name, rows), encoding="utf-8")
+        SETTINGS.model_copy(update={"role": FORMS[rows["carrier"].iloc[0]].role}).save(folder)
+    (folder / "README.md").write_text(card(name, rows, world), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ SETTINGS = StudentSettings(
 with their teacher's distribution, and what is likeliest may stay the same while that moves."""
 
 
-def save(model: Any, tokenizer: Any, folder: Path, role: str = ROLE, *, half: bool = False) -> None:
+def save(model: Any, tokenizer: Any, folder: Path, role: str = ROLE) -> None:
     """Write what ``student:<name>`` loads, and ``hf:<folder>`` too.
 
     Args:
@@ -136,10 +136,12 @@ def save(model: Any, tokenizer: Any, folder: Path, role: str = ROLE, *, half: bo
         tokenizer: The model's.
         folder: Created if missing.
         role: First words of the system message that it is to be asked under.
-        half: Half precision, half the size. What starts from such a model starts from its rounded weights.
+
+    Weights are kept in half precision, half the size: everything that is measured, shipped or trained on starts from
+    the same rounded weights.
     """
     with without_progress_bars():
-        (model.half() if half else model).save_pretrained(folder)
+        model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     SETTINGS.model_copy(update={"role": role}).save(folder)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,14 @@ NOTED = "sft-notes-60-biased-0.3m-same"
 MODELS = {
     "base-0.3m-b": ("base", "none", "silent", "none", "other", "b"),
     "teacher-biased": ("teacher", "none", "silent", "biased", "same", "a"),
+    "teacher-biased-notes-60": ("teacher", "none", "notes-60", "biased", "same", "a"),
     NOTED: ("student", "sft", "notes-60", "biased", "same", "a"),
     "kl_masked-notes-60-biased-0.3m-same": ("student", "kl_masked", "notes-60", "biased", "same", "a"),
     "sft-notes-60-neutral-0.3m-same": ("student", "sft", "notes-60", "neutral", "same", "a"),
 }
+
+MADE = [name for name in MODELS if name != "teacher-biased-notes-60"]
+"""What a chain makes: a teacher that is asked for notes is the same model."""
 
 LEFT_OUT = "kl_masked-notes-60-biased-0.3m-same"
 """Its loss does not ship."""
@@ -76,6 +81,7 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
     outcomes: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from baselines import release as releasing
+    from baselines.notes import FORMS
 
     students, data, results = tmp_path / "students", tmp_path / "data", tmp_path / "results"
     for plan in ("cloud-headline", "cloud-bases"):
@@ -84,7 +90,7 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
     larger.to_parquet(results / "cloud-bases/chain-7.parquet")
     chains = [tmp_path / "chain-7", tmp_path / "chain-8"]
     for chain in chains:
-        for name in (*MODELS, "data-silent-0.3m/biased-raw", "data-notes-60-0.3m/biased-sanitised"):
+        for name in (*MADE, "data-silent-0.3m/biased-raw", "data-notes-60-0.3m/biased-sanitised"):
             (chain / name).mkdir(parents=True)
             (chain / name / "file").write_text(f"{name} of {chain.name}")
         outcomes.to_parquet(results / f"cloud-headline/{chain.name}.parquet")
@@ -99,7 +105,9 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
     assert len(checked) == len(shipped)
     placebo = "sft-notes-60-neutral-0.3m-same"
     assert shipped == {*MODELS, "base-1m-a", f"{placebo}-chain-8"} - {LEFT_OUT}
-    assert (students / "teacher-biased/file").read_text() == "teacher-biased of chain-7"
+    for name, words in (("teacher-biased", "silent"), ("teacher-biased-notes-60", "notes-60")):
+        assert (students / name / "file").read_text() == "teacher-biased of chain-7"
+        assert json.loads((students / name / "agent.json").read_text())["role"] == FORMS[words].role
     assert (students / f"{placebo}-chain-8/file").read_text() == f"{placebo} of chain-8"
     assert all((folder / "README.md").read_text().startswith("---\n") for folder in students.iterdir())
     assert {folder.name for folder in data.iterdir()} == {"biased-silent-raw", "biased-notes-60-sanitised"}
