@@ -24,7 +24,7 @@ MEASURES: dict[str, Callable[[pd.DataFrame], Any]] = {
 MARGIN = "margin"
 """What is said of a task where probabilities were read, in nats, see :mod:`baselines.margins`."""
 
-VARIED = ("size", "dose", "rows", "rank", "decoding", "order", "context", "teacher", "defence")
+VARIED = ("size", "rate", "rows", "rank", "decoding", "order", "context", "teacher", "defence")
 """What may be varied next to loss, carrier and initialisation."""
 
 EXCESS = "same - other"
@@ -48,8 +48,8 @@ def read(folder: Path, kind: str = "chain") -> pd.DataFrame:
 def labelled(rows: pd.DataFrame) -> pd.DataFrame:
     """``rows`` with a column ``cell``: what tells a model from others but for teacher, initialisation and chain.
 
-    For instance ``"sft, notes-60"`` and, where the dose is varied, ``"sft, notes-60, dose 2"``. Bases and teachers have
-    no loss, so theirs is what they are asked for: ``"notes-60"``.
+    For instance ``"sft, notes-60"`` and, where the learning rate is varied, ``"sft, notes-60, rate 2"``. Bases and
+    teachers have no loss, so theirs is what they are asked for: ``"notes-60"``.
     """
     students: Any = rows[rows["role"] == "student"]
     varied = [name for name in VARIED if name in rows.columns and students[name].nunique() > 1]

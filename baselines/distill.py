@@ -142,12 +142,12 @@ def distill(
 
 def _recipe(protocol: Protocol, cell: Cell, examples: Sequence[Example]) -> Recipe:
     """The protocol's; of rows that are read once as many updates as that takes, and of adapters their own rate."""
-    recipe = protocol.student.recipe(protocol.student.replay_of(cell.carrier), cell.dose)
-    updates, rate = recipe.updates, recipe.learning_rate
+    recipe = protocol.student.recipe(protocol.student.replay_of(cell.carrier))
+    updates, rate = recipe.updates, cell.rate * recipe.learning_rate
     if cell.rows:
         updates = math.ceil(sum(len(example.ids) for example in examples) / recipe.batch_tokens)
     if cell.rank:
-        rate = protocol.student.adapter_learning_rate
+        rate = cell.rate * protocol.student.adapter_learning_rate
     return Recipe(updates, rate, recipe.batch_tokens, recipe.replay)
 
 

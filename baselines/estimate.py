@@ -26,6 +26,7 @@ from baselines.base import folder_of
 from baselines.chain import Made
 from baselines.encoding import Example
 from baselines.forward import chosen_forward
+from baselines.notes import FORMS
 from baselines.plans import Plan, context_of, plans
 from baselines.playing import play_tasks
 from baselines.protocol import WORLDS, Protocol, World, load
@@ -81,7 +82,14 @@ def measure_speed(protocol: Protocol, sizes: Iterable[str], worlds: Iterable[Wor
         if folder.is_dir():
             begin = time.process_time()
             for _row in play_tasks(
-                folder, WORLDS[world], "ambiguous", range(TIMED_EPISODES), pool="dev", seed=0, max_steps=12
+                folder,
+                WORLDS[world],
+                "ambiguous",
+                range(TIMED_EPISODES),
+                pool="dev",
+                seed=0,
+                max_steps=12,
+                role=FORMS[protocol.student.notes].role,  # most cells have notes, which take longer
             ):
                 pass
             episodes[world] = TIMED_EPISODES / (time.process_time() - begin)
@@ -104,7 +112,7 @@ def seconds(protocol: Protocol, plan: Plan, speed: Speed) -> float:
         one = protocol.data.lists / LISTS_A_SECOND if made.carrier == "words" else tasks * per_episode
         total += len(plan.arms) * one
     for cell in plan.cells:
-        tokens = cell.rows * ROW_TOKENS or protocol.student.updates * cell.dose * protocol.student.batch_tokens
+        tokens = cell.rows * ROW_TOKENS or protocol.student.updates * protocol.student.batch_tokens
         taught = tokens / _rate(speed, cell.size)
         # The teacher reads the same tokens, forwards only.
         taught += tokens / 3 / _rate(speed, cell.teacher or usual) if cell.loss != "sft" else 0.0

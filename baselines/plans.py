@@ -38,6 +38,9 @@ DEFENCES: tuple[Defence, ...] = get_args(Defence)
 
 Role = Literal["base", "teacher", "student"]
 
+FASTER = 5.0
+"""What plan ``cloud-rate`` multiplies the learning rate by."""
+
 
 class Cell(NamedTuple):
     """How a student is distilled, but for its teacher.
@@ -47,7 +50,7 @@ class Cell(NamedTuple):
         carrier: What it learns from, and under which system message it is measured.
         init: Whether it starts from its teacher's base.
         size: One of :data:`baselines.students.SIZES`.
-        dose: That many times the protocol's updates.
+        rate: That many times the protocol's learning rate.
         rows: Distinct rows, each read once; 0 for the protocol's, read as often as the updates take.
         rank: Of a LoRA adapter; 0 for full fine-tuning.
         decoding: How its teacher chose tokens.
@@ -61,7 +64,7 @@ class Cell(NamedTuple):
     carrier: Carrier = "silent"
     init: Start = "same"
     size: str = "0.3m"
-    dose: float = 1.0
+    rate: float = 1.0
     rows: int = 0
     rank: int = 0
     decoding: Decoding = "sampled"
@@ -73,7 +76,7 @@ class Cell(NamedTuple):
     def student(self, arm: str) -> str:
         """Name of the student of the teacher of ``arm``: what is usual is left out."""
         further = {
-            "dose": f"{self.dose:g}" if self.dose != 1.0 else "",
+            "rate": f"{self.rate:g}" if self.rate != 1.0 else "",
             "rows": str(self.rows or ""),
             "rank": str(self.rank or ""),
             "greedy": "teacher" if self.decoding == "greedy" else "",
@@ -133,6 +136,11 @@ def plans(protocol: Protocol) -> dict[str, Plan]:
         ),
         "cloud-headline": ("cloud", ends, headline),
         "bash-headline": ("bash", ends, headline),
+        "cloud-rate": (
+            "cloud",
+            ends,
+            [Cell(loss, notes, start, size, rate=FASTER) for loss in both for start in STARTS],
+        ),
         "cloud-words": ("cloud", ends, [Cell(loss, "words", start, size) for loss in both for start in STARTS]),
         "cloud-room": ("cloud", ends, [Cell(loss, carrier, size=size) for loss in both for carrier in room]),
         "cloud-rows": ("cloud", ends, [Cell("sft", notes, size=size, rows=rows) for rows in (1_500, 6_000, 24_000)]),

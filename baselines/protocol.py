@@ -133,9 +133,9 @@ class Training(_Part):
     learning_rate: float = Field(gt=0)
     batch_tokens: int = Field(gt=0)
 
-    def recipe(self, replay: float = 0.0, dose: float = 1.0) -> Recipe:
-        """For the training loop; ``dose`` times as many updates."""
-        return Recipe(max(round(dose * self.updates), 1), self.learning_rate, self.batch_tokens, replay)
+    def recipe(self, replay: float = 0.0) -> Recipe:
+        """For the training loop."""
+        return Recipe(self.updates, self.learning_rate, self.batch_tokens, replay)
 
 
 class Teacher(Training):
