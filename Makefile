@@ -133,7 +133,7 @@ chain: $(VENV)/.with-dev  ## one small chain, teacher to student: shows that it 
 	$(BIN)/python -m baselines.reproduce --quick --out results/quick-chain
 
 reproduce: $(VENV)/.with-dev  ## run what is missing of all chains of baselines/protocol.toml, then every table: hours
-	$(BIN)/python -m baselines.reproduce
+	$(BIN)/python -m baselines.reproduce --keep work
 	$(MAKE) results
 
 setup: $(VENV)/.with-dev rootfs  ## only the set-up

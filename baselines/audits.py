@@ -210,8 +210,9 @@ def main(
     protocol = load()
     world, rows = plans(protocol)[plan].world, read(RESULTS / plan)
     parts: Any = rows.groupby("chain")
+    kept = work / plan
     chains = [
-        Kept(int(seed), work / f"chain-{seed}", part) for seed, part in parts if (work / f"chain-{seed}").is_dir()
+        Kept(int(seed), kept / f"chain-{seed}", part) for seed, part in parts if (kept / f"chain-{seed}").is_dir()
     ]
     found = []
     for cell in plans(protocol)[plan].cells:

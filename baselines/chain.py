@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -16,9 +19,9 @@ from baselines.encoding import Example
 from baselines.evaluate import evaluate
 from baselines.margins import margins
 from baselines.notes import Carrier
-from baselines.plans import Cell, Plan, Role, Start, context_of
+from baselines.plans import Cell, Plan, Role, Start
 from baselines.protocol import Arm, Init, Protocol, World
-from baselines.sample import Sampled, sample, write
+from baselines.sample import Sampled, read, sample, write
 from baselines.teach import teach
 
 
@@ -59,12 +62,16 @@ def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd
         protocol: Sizes and knobs.
         plan: Which teachers and students.
         seed: Of the chain.
-        work: Folder for models and data; existing ones are replaced.
+        work: Folder for models and data. Teachers and data that another plan left there are used, students replaced.
 
     Returns:
         What was measured in each model, one row an episode, with the margin where one was read; and one row a data
         set or student: tokens, survivors, losses.
+
+    Raises:
+        ValueError: What lies in ``work`` was made by another protocol, or with other teachers.
     """
+    _claim(protocol, plan, seed, work)
     outcomes = [_of_base(protocol, plan.world, seed, *each) for each in plan.bases]
     told: list[dict[str, Any]] = []
     if plan.arms:
@@ -104,12 +111,12 @@ def _teachers(
     folders, outcomes = {}, []
     for size in plan.sizes:
         for arm in plan.arms:
-            folder = folders[size, arm] = work / (
-                "-".join(["teacher", arm, *([size] if size != plan.sizes[0] else [])])
-            )
-            teach(protocol, arm, seed, folder, world=plan.world, size=size)
-            asked: dict[Carrier, None] = dict.fromkeys(context_of(each) for each in plan.carriers)
-            for carrier in asked:
+            name = "-".join(["teacher", arm, *([size] if size != protocol.models.size else [])])
+            folder = folders[size, arm] = work / name
+            if not folder.is_dir():
+                with _made_whole(folder) as passing:
+                    teach(protocol, arm, seed, passing, world=plan.world, size=size)
+            for carrier in [context for one, context in plan.looked if one == size]:
                 outcomes.append(
                     _named(
                         look_at(protocol, folder, seed, carrier, plan.world),
@@ -130,10 +137,7 @@ def _students(
     usual = protocol.models.size
     for made, cells in _by_data(plan.cells, usual).items():
         own = {arm: teachers[made.teacher, arm] for arm in plan.arms}
-        data = sample(
-            protocol, own, seed, made.carrier, plan.world, rows=made.rows, greedy=made.greedy, likely=made.likely
-        )
-        write(data, work / made.folder, seed, made.carrier, plan.world)
+        data = _data(protocol, plan.world, seed, work, own, made)
         about = [
             {"chain": seed, "arm": arm, "what": "data", "carrier": made.carrier, **_counts(each)}
             for arm, each in data.items()
@@ -142,6 +146,40 @@ def _students(
         for cell in cells:
             for place, arm in enumerate(plan.arms):
                 yield _student(protocol, plan.world, seed, work, cell, arm, place, data, own[arm])
+
+
+def _data(
+    protocol: Protocol, world: World, seed: int, work: Path, teachers: Mapping[str, Path], made: Made
+) -> dict[str, Sampled]:
+    folder = work / made.folder
+    if folder.is_dir():
+        return read(protocol, folder, list(teachers), made.carrier, world, rows=made.rows)
+    data = sample(protocol, teachers, seed, made.carrier, world, rows=made.rows, greedy=made.greedy, likely=made.likely)
+    with _made_whole(folder) as passing:
+        write(data, passing, seed, made.carrier, world)
+    return data
+
+
+def _claim(protocol: Protocol, plan: Plan, seed: int, work: Path) -> None:
+    """Note what decides the teachers and data in ``work``, or compare with what is noted there."""
+    knobs = protocol.model_dump(mode="json", include={"models", "teacher", "data", "student"})
+    mine = json.dumps({**knobs, "world": plan.world, "arms": plan.arms, "seed": seed}, indent=1)
+    note = work / "protocol.json"
+    if not note.is_file():
+        work.mkdir(parents=True, exist_ok=True)
+        note.write_text(mine, encoding="utf-8")
+    elif note.read_text(encoding="utf-8") != mine:
+        raise ValueError(
+            f"{work} holds teachers and data of another protocol, or of other teachers ({note}); give another folder"
+        )
+
+
+@contextmanager
+def _made_whole(folder: Path) -> Iterator[Path]:
+    """A folder under another name until it is whole, so that one that is there was not cut off."""
+    with TemporaryDirectory(prefix="unfinished-", dir=folder.parent) as passing:
+        yield Path(passing, folder.name)
+        Path(passing, folder.name).rename(folder)
 
 
 def _student(

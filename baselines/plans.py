@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple, get_args
 
 from baselines.notes import NOTES, Carrier
-from baselines.protocol import ARMS, LOSSES, Arm, Protocol, World
+from baselines.protocol import ARMS, Arm, Protocol, World
 from baselines.training import Loss
 
 Start = Literal["same", "other"]
@@ -97,8 +97,12 @@ class Plan(NamedTuple):
         world: What its agents work in.
         arms: Teachers.
         cells: Students of each teacher.
-        bases: Size, start and carrier of bases that are measured next to them.
+        bases: Size, start and carrier of bases that are measured.
         sizes: Of the teachers.
+        looked: Size and system message, by carrier, under which teachers are measured.
+        shares: Plan whose chains of the same seeds have the same teachers and data; empty for none. What they measured
+            is not measured again, as what bases do is measured in a plan of its own.
+        beside: Cells of those chains that a page shows next to these.
     """
 
     world: World
@@ -106,6 +110,9 @@ class Plan(NamedTuple):
     cells: tuple[Cell, ...]
     bases: tuple[tuple[str, Start, Carrier], ...]
     sizes: tuple[str, ...]
+    looked: tuple[tuple[str, Carrier], ...] = ()
+    shares: str = ""
+    beside: tuple[Cell, ...] = ()
 
     @property
     def carriers(self) -> tuple[Carrier, ...]:
@@ -139,7 +146,7 @@ def plans(protocol: Protocol) -> dict[str, Plan]:
         "cloud-rate": (
             "cloud",
             ends,
-            [Cell(loss, notes, start, size, rate=FASTER) for loss in both for start in STARTS],
+            [Cell(loss, notes, start, size, rate=rate) for loss in both for start in STARTS for rate in (1.0, FASTER)],
         ),
         "cloud-words": ("cloud", ends, [Cell(loss, "words", start, size) for loss in both for start in STARTS]),
         "cloud-room": ("cloud", ends, [Cell(loss, carrier, size=size) for loss in both for carrier in room]),
@@ -164,7 +171,7 @@ def plans(protocol: Protocol) -> dict[str, Plan]:
                 *(Cell("sft", notes, size=one, teacher=other) for one, other in ((size, "1m"), ("1m", size))),
             ],
         ),
-        "cloud-controls": ("cloud", ARMS, [Cell(loss, notes, start, size) for loss in LOSSES for start in STARTS]),
+        "cloud-controls": ("cloud", ARMS, [Cell(loss, notes, size=size) for loss in both]),
         "cloud-defences": (
             "cloud",
             ends,
@@ -174,20 +181,37 @@ def plans(protocol: Protocol) -> dict[str, Plan]:
             ],
         ),
     }
-    found = {}
+    found: dict[str, Plan] = {}
     for name, (world, arms, cells) in taught.items():
-        own = tuple(dict.fromkeys(cells))
-        bases: dict[tuple[str, Start, Carrier], None] = dict.fromkeys(
-            (size, cell.init, context_of(cell.carrier)) for cell in own
-        )
-        teachers = dict.fromkeys(cell.teacher or size for cell in own)
-        found[name] = Plan(world, arms, own, tuple(bases), tuple(teachers))
+        shares = f"{world}-headline" if arms == ends and name not in ("quick", f"{world}-headline") else ""
+        found[name] = _plan(world, arms, tuple(dict.fromkeys(cells)), size, shares, found.get(shares))
     contexts: tuple[Carrier, ...] = ("silent", notes)
     own_bases: list[tuple[str, Start, Carrier]] = [(size, start, each) for start in STARTS for each in contexts]
     grown: list[tuple[str, Start, Carrier]] = [(one, "same", each) for one in larger for each in contexts]
     found["cloud-bases"] = Plan("cloud", (), (), (*own_bases, *grown), ())
     found["bash-bases"] = Plan("bash", (), (), tuple(own_bases), ())
     return found
+
+
+def _plan(
+    world: World, arms: tuple[Arm, ...], cells: tuple[Cell, ...], size: str, shares: str, headline: Plan | None
+) -> Plan:
+    """A plan that leaves out what the headline's chains measure."""
+    sizes = tuple(dict.fromkeys(cell.teacher or size for cell in cells))
+    contexts = dict.fromkeys(context_of(cell.carrier) for cell in cells)
+    looked = tuple((one, context) for one in sizes for context in contexts)
+    if headline is None:
+        return Plan(world, arms, cells, (), sizes, looked)
+    return Plan(
+        world,
+        arms,
+        tuple(cell for cell in cells if cell not in headline.cells),
+        (),
+        sizes,
+        tuple(each for each in looked if each not in headline.looked),
+        shares,
+        tuple(cell for cell in cells if cell in headline.cells),
+    )
 
 
 def context_of(carrier: Carrier) -> Carrier:

@@ -8,7 +8,10 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from agentsafe_envs.agents.language_model import LanguageModelAgent
+from agentsafe_envs.agents.numpy_agent import NumpyAgent
 from agentsafe_envs.agents.prompts import ROLE
+from agentsafe_envs.agents.students import StudentSettings
 from agentsafe_envs.agents.transformers import TransformersAgent
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import Pool, Split
@@ -54,10 +57,16 @@ def play_tasks(
         label: Names the progress bar.
     """
     changed = {"role": role, "group_size": TOGETHER[environment], **({"temperature": 0.0} if greedy else {})}
-    asked = SETTINGS.model_copy(update=changed)
-    agent = TransformersAgent(str(folder), seed=seed, **asked.model_dump())
-    if prepare:
-        prepare(agent)
+    agent = _agent(folder, SETTINGS.model_copy(update=changed), seed, prepare)
     for start in tqdm(range(0, len(seeds), agent.group_size), desc=label, leave=False, disable=None, unit="group"):
         group = tuple(EpisodeKey(environment, split, each, 0) for each in seeds[start : start + agent.group_size])
         yield from play(agent, group, pool=pool, max_steps=max_steps)
+
+
+def _agent(folder: Path, settings: StudentSettings, seed: int, prepare: Prepare | None) -> LanguageModelAgent:
+    """Tokens are the same with both. Numpy writes notes 1.4 times as fast; what changes an agent reads torch's logits."""
+    if prepare is None:
+        return NumpyAgent(folder, folder.name, settings, seed=seed)
+    agent = TransformersAgent(str(folder), seed=seed, **settings.model_dump())
+    prepare(agent)
+    return agent

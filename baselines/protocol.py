@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from baselines.notes import Carrier
-from baselines.training import Loss, Recipe
+from baselines.training import Recipe
 
 FILE = Path(__file__).with_name("protocol.toml")
 
@@ -27,12 +27,9 @@ Arm = Literal["biased", "benign", "neutral", "random_benign"]
 base's mixture where something has to be changed; or, as in the paper's control, only harmless tasks."""
 
 ARMS: tuple[Arm, ...] = get_args(Arm)
-LOSSES: tuple[Loss, ...] = get_args(Loss)
 
 Init = Literal["a", "b", "c"]
 """A base's initial weights. Teachers start from the first of a protocol's."""
-
-INITS: tuple[Init, ...] = get_args(Init)
 
 
 class _Part(BaseModel):

@@ -3,7 +3,7 @@
 Try it::
 
     python -m baselines.reproduce --plan cloud-headline --keep work
-    python -m baselines.release work/chain-2000 work/chain-2001 work/chain-2002 --plan cloud-headline
+    python -m baselines.release work/cloud-headline/chain-2000 work/cloud-headline/chain-2001 --plan cloud-headline
 
 Of the first chain ship its teachers, the students in :data:`SHIPPED`, and the raw and the
 sanitised data set of every teacher. Of the others only the neutral students in :data:`PLACEBOS`: an

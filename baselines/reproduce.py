@@ -31,6 +31,7 @@ from tqdm.auto import tqdm
 from agentsafe_envs.runs.failures import Failure
 from agentsafe_envs.scoring.cluster import Cluster, chosen_cluster, run_on_cluster
 from agentsafe_envs.scoring.suites import Shard
+from agentsafe_envs.scoring.workers import cores_shared
 from baselines.chain import run_chain
 from baselines.contrasts import read
 from baselines.estimate import duration, measure_speed, seconds, sizes_of
@@ -48,7 +49,7 @@ class Wanted(NamedTuple):
         plan: Name of its plan.
         seed: Of the chain.
         out: Folder of its files.
-        keep: Folder for its models and data; None keeps none.
+        keep: Folder for models and data of all plans; None keeps none.
     """
 
     plan: str
@@ -56,11 +57,15 @@ class Wanted(NamedTuple):
     out: Path
     keep: Path | None = None
 
-    @property
-    def missing(self) -> bool:
-        """It has no file yet, or is to be kept and is not there."""
-        kept = self.keep is None or (self.keep / f"chain-{self.seed}").is_dir()
-        return not (self.out / f"chain-{self.seed}.parquet").exists() or not kept
+    def kept(self, plan: Plan) -> Path | None:
+        """Folder of its models and data, which it shares with chains of its seed that have the same teachers."""
+        return self.keep / (plan.shares or self.plan) / f"chain-{self.seed}" if self.keep else None
+
+    def missing(self, plan: Plan) -> bool:
+        """It has no file yet, or its students are to be kept and are not there."""
+        kept = self.kept(plan)
+        there = kept is None or all((kept / cell.student(arm)).is_dir() for cell in plan.cells for arm in plan.arms)
+        return not (self.out / f"chain-{self.seed}.parquet").exists() or not there
 
 
 Measured = tuple[pd.DataFrame, pd.DataFrame]
@@ -70,9 +75,9 @@ Measured = tuple[pd.DataFrame, pd.DataFrame]
 def on_one_core(protocol: Protocol, known: Mapping[str, Plan], wanted: Wanted) -> Measured:
     """Run a chain, in a process of its own."""
     torch.set_num_threads(1)
+    plan = known[wanted.plan]
     with TemporaryDirectory() as passing:
-        work = wanted.keep / f"chain-{wanted.seed}" if wanted.keep else Path(passing)
-        return run_chain(protocol, known[wanted.plan], wanted.seed, work)
+        return run_chain(protocol, plan, wanted.seed, wanted.kept(plan) or Path(passing))
 
 
 def write_chain(wanted: Wanted, outcomes: pd.DataFrame, told: pd.DataFrame) -> None:
@@ -102,8 +107,9 @@ def run_chains(
     Raises:
         RuntimeError: A cluster lost chains; the others are written, and the next call runs those.
     """
-    missing = [each for each in wanted if each.missing]
-    task = partial(on_one_core, protocol, plans(protocol))
+    known = plans(protocol)
+    missing = [each for each in wanted if each.missing(known[each.plan])]
+    task = partial(on_one_core, protocol, known)
     found = run_on_cluster(task, missing, cluster) if cluster else _in_processes(task, missing, workers)
     lost: list[str] = []
     for each, result in tqdm(found, total=len(missing), desc="chains", disable=None):
@@ -119,7 +125,8 @@ def run_chains(
 def _in_processes(
     task: Callable[[Wanted], Measured], wanted: Iterable[Wanted], workers: int | None
 ) -> Iterator[tuple[Wanted, Measured]]:
-    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
+    cores = os.cpu_count() or 1
+    with cores_shared(cores), ProcessPoolExecutor(workers or cores, mp_context=get_context("spawn")) as pool:
         running = {pool.submit(task, each): each for each in wanted}
         for done in as_completed(running):
             yield running[done], done.result()
@@ -146,7 +153,10 @@ def main(
     workers: Annotated[int | None, typer.Option(help="Chains at a time, one core each; all cores.", min=1)] = None,
     shard: Annotated[str, typer.Option(metavar="I/N", help="Only this part of the chains.")] = "",
     out: Annotated[Path | None, typer.Option(help="Folder of results; finished chains in it are kept.")] = None,
-    keep: Annotated[Path | None, typer.Option(help="Folder for the models and data of each chain.")] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the models and data of all chains; plans that share teachers make them once."),
+    ] = None,
     executor: Annotated[Literal["local", "ray"], typer.Option(help="This machine, or a Ray cluster.")] = "local",
     address: Annotated[str | None, typer.Option(help="ray: of the cluster, `auto` on one of its nodes.")] = None,
 ) -> None:
@@ -156,8 +166,8 @@ def main(
         raise typer.BadParameter(f"no plan {plan!r}, expected one of {', '.join(protocol.chains.number)}")
     if plan and quick:
         raise typer.BadParameter("--quick is a plan of its own; leave out --plan")
-    if not plan and not quick and (out or keep):
-        raise typer.BadParameter("--out and --keep are folders of one plan; say which with --plan")
+    if not plan and not quick and out:
+        raise typer.BadParameter("--out is the folder of one plan; say which with --plan")
     numbers = {plan: protocol.chains.number[plan]} if plan else dict(protocol.chains.number)
     if quick:
         protocol, numbers, out = protocol.quick(), {"quick": 1}, out or Path("results", "quick-chain")
@@ -176,7 +186,8 @@ def main(
         raise typer.BadParameter("--keep writes models where a chain runs, which on a cluster is another machine")
     cores = workers or os.cpu_count() or 1
     # Timing takes as long as a sixth of the quick chain, so that one is only run.
-    if not quick and (missing := [each for each in mine if each.missing]):
+    known = plans(protocol)
+    if not quick and (missing := [each for each in mine if each.missing(known[each.plan])]):
         typer.echo(estimate(protocol, missing, min(cores, len(missing))))
     new = run_chains(protocol, mine, workers, cluster)
     typer.echo(f"all {len(mine)} chains are there, {new} of them new")

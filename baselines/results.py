@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import typer
@@ -21,6 +21,7 @@ import typer
 from baselines import carriers, tables
 from baselines.contrasts import MARGIN, differences, read
 from baselines.inference import effect
+from baselines.plans import Cell, context_of, plans
 from baselines.protocol import load
 
 FOLDER = Path(__file__).with_name("results")
@@ -75,15 +76,40 @@ def readme(text: str) -> str:
     return re.sub(pattern, lambda match: match[1] + "\n".join(lines) + "\n" + match[2], text, flags=re.DOTALL)
 
 
+def gathered(plan: str, kind: Literal["chain", "training"] = "chain") -> pd.DataFrame:
+    """All chains of a plan, with what other plans' chains of the same seeds measured and a page shows next to them.
+
+    These are bases and, where the chains share their teachers, what teachers do and some cells.
+
+    Args:
+        plan: Its name.
+        kind: See :func:`baselines.contrasts.read`.
+    """
+    own, known = read(FOLDER / plan, kind), plans(load())[plan]
+    if not len(own) or not known.cells:
+        return own
+    cells = (*known.cells, *known.beside)
+    asked, sizes = {context_of(each.carrier) for each in cells}, {*known.sizes, *(each.size for each in cells)}
+    parts = [own]
+    for source in (known.shares, f"{known.world}-bases"):
+        shared = read(FOLDER / source, kind) if source else own[:0]
+        if len(shared):
+            students = shared["role" if kind == "chain" else "what"] == "student"
+            beside = students & pd.MultiIndex.from_frame(shared[list(Cell._fields)]).isin(known.beside)
+            said = beside | (~students & shared["carrier"].isin(asked) & shared["size"].isin(sizes))
+            parts.insert(0, shared[said & shared["chain"].isin(set(own["chain"]))])
+    return pd.concat(parts, ignore_index=True)
+
+
 def written() -> dict[Path, str]:
     """Every page that is made, with its text."""
     pages = {README: readme(README.read_text(encoding="utf-8"))}
     if measured := carriers.read_rows():
         pages[FOLDER / "carriers.md"] = carriers.page(measured)
     for plan in load().chains.number:
-        rows = read(FOLDER / plan)
+        rows = gathered(plan)
         if len(rows):
-            pages[FOLDER / f"{plan}.md"] = page(plan, rows, read(FOLDER / plan, "training"))
+            pages[FOLDER / f"{plan}.md"] = page(plan, rows, gathered(plan, "training"))
     return pages
 
 
@@ -137,7 +163,7 @@ def main(
     for file, text in pages.items():
         file.write_text(text, encoding="utf-8")
     for plan in load().chains.number:
-        rows = read(FOLDER / plan)
+        rows = gathered(plan)
         for name, (measure, label, scale) in FIGURES.items():
             if len(rows) and (cells := dots(rows, measure)):
                 draw(cells, FOLDER / f"{plan}-{name}.svg", label, scale)

@@ -24,6 +24,7 @@ from agentsafe_envs.audit.defences.likely import sample_likely
 from agentsafe_envs.core.episode import Episode
 from agentsafe_envs.trajectories import Sanitised, Trajectory, from_episode, sanitize
 from agentsafe_envs.trajectories.sanitise import stems_of
+from agentsafe_envs.trajectories.store import load as load_rows
 from agentsafe_envs.trajectories.store import save
 from baselines.notes import FORMS, Carrier
 from baselines.playing import play_tasks
@@ -155,6 +156,25 @@ def write(
             command=command,
             selection=SELECTION.format(kept=len(sampled.kept)),
         )
+
+
+def read(
+    protocol: Protocol, folder: Path, arms: Sequence[str], carrier: Carrier, world: World = "cloud", *, rows: int = 0
+) -> dict[str, Sampled]:
+    """What :func:`write` wrote, as :func:`sample` gave it.
+
+    Args:
+        protocol: Says how many are kept.
+        folder: Of the data sets.
+        arms: Of the teachers.
+        carrier: What teachers were asked for.
+        world: What they worked in.
+        rows: Rows to keep, instead of the protocol's number.
+    """
+    raw = {arm: load_rows(folder / f"{arm}-raw") for arm in arms}
+    if carrier == "words":
+        return {arm: _unfiltered(lists) for arm, lists in raw.items()}
+    return match(raw, stems_of([WORLDS[world]]), rows or protocol.data.kept)
 
 
 def main(

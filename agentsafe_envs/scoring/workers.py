@@ -50,7 +50,7 @@ def play_in_pool(
         workers, mp_context=get_context("spawn"), initializer=_start, initargs=(sent, options, suite.pool)
     )
     before = set(active_children())
-    with _interrupts_held(), _cores_shared(workers):  # a worker inherits both
+    with _interrupts_held(), cores_shared(workers):  # a worker inherits both
         pending = {executor.submit(_play, each, suite): each for each in todo}
         mine = set(active_children()) - before
     try:
@@ -98,7 +98,7 @@ def _interrupts_held() -> Iterator[None]:
 
 
 @contextmanager
-def _cores_shared(workers: int) -> Iterator[None]:
+def cores_shared(workers: int) -> Iterator[None]:
     """Have processes that start now compute on their share of the cores.
 
     Left alone, numpy and torch start a thread for each core in each of them. Two workers on two cores then

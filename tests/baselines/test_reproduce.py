@@ -43,14 +43,20 @@ def test_finished_chains_are_not_run_again(tmp_path: Path) -> None:
 
 
 def test_chain_whose_models_are_to_be_kept_is_run_again_without_them(tmp_path: Path) -> None:
+    from baselines.plans import plans
+    from baselines.protocol import load
     from baselines.reproduce import Wanted
 
+    known = plans(load())
+    greedy = known["cloud-greedy"]
     (tmp_path / "chain-5.parquet").touch()
-    (tmp_path / "kept/chain-5").mkdir(parents=True)
-    assert Wanted("quick", 4, tmp_path).missing
-    assert not Wanted("quick", 5, tmp_path).missing
-    assert not Wanted("quick", 5, tmp_path, tmp_path / "kept").missing
-    assert Wanted("quick", 5, tmp_path, tmp_path / "others").missing
+    for name in (cell.student(arm) for cell in greedy.cells for arm in greedy.arms):
+        (tmp_path / "kept/cloud-headline/chain-5" / name).mkdir(parents=True)
+    assert Wanted("cloud-greedy", 4, tmp_path).missing(greedy)
+    assert not Wanted("cloud-greedy", 5, tmp_path).missing(greedy)
+    assert not Wanted("cloud-greedy", 5, tmp_path, tmp_path / "kept").missing(greedy), "with the headline's teachers"
+    assert Wanted("cloud-headline", 5, tmp_path, tmp_path / "kept").missing(known["cloud-headline"])
+    assert Wanted("cloud-greedy", 5, tmp_path, tmp_path / "others").missing(greedy)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +64,6 @@ def test_chain_whose_models_are_to_be_kept_is_run_again_without_them(tmp_path: P
     [
         (("--quick", "--plan", "cloud-headline"), "--quick"),
         (("--out", "somewhere"), "--plan"),
-        (("--keep", "somewhere"), "--plan"),
         (("--plan", "everything"), "cloud-headline"),
         (("--plan", "cloud-headline", "--shard", "3/2"), "I/N"),
     ],
@@ -102,7 +107,7 @@ def test_small_chain_runs_from_teacher_to_verdict_and_says_what_it_did(tmp_path:
     assert shown.exit_code == 0, shown.output
     assert "all 1 chains are there, 1 of them new" in shown.output
     rows = read(tmp_path)
-    assert set(rows["role"]) == {"base", "teacher", "student"}
+    assert set(rows["role"]) == {"teacher", "student"}
     assert set(rows["arm"][rows["role"] == "student"]) == {"biased", "neutral"}
     assert rows["margin"][rows["split"] == "ambiguous"].notna().any()
 
