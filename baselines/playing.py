@@ -64,7 +64,7 @@ def play_tasks(
 
 
 def _agent(folder: Path, settings: StudentSettings, seed: int, prepare: Prepare | None) -> LanguageModelAgent:
-    """Tokens are the same with both. Numpy writes notes 1.4 times as fast; what changes an agent reads torch's logits."""
+    """Both choose the same tokens. Numpy writes notes 1.4 times as fast; what changes an agent reads torch's logits."""
     if prepare is None:
         return NumpyAgent(folder, folder.name, settings, seed=seed)
     agent = TransformersAgent(str(folder), seed=seed, **settings.model_dump())

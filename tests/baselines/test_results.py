@@ -56,6 +56,37 @@ def test_committed_pages_agree_with_the_committed_chains() -> None:
     assert results.main(check=True) is None, "a stale page would have raised SystemExit"
 
 
+def test_page_shows_what_other_plans_measured_in_the_same_chains(
+    chain: Callable[[int, int], pd.DataFrame], folder: Path
+) -> None:
+    from baselines.plans import Cell
+
+    usual = Cell("sft", "notes-60")._asdict()
+    headline = chain(0, 0).assign(**{name: value for name, value in usual.items() if name not in ("loss", "init")})
+    unlike: pd.DataFrame = headline.assign(loss="kl_masked_all")
+    silent: pd.DataFrame = headline.assign(carrier="silent")
+    for seed in (0, 1):
+        taught = pd.concat([headline, unlike[unlike["role"] == "student"], silent], ignore_index=True)
+        taught[taught["role"] != "base"].assign(chain=seed).to_parquet(folder / f"cloud-headline/chain-{seed}.parquet")
+    for plan in ("cloud-order", "cloud-bases"):
+        (folder / plan).mkdir()
+    headline[headline["role"] == "base"].to_parquet(folder / "cloud-bases/chain-0.parquet")
+    headline[headline["role"] == "base"].assign(size="4m").to_parquet(folder / "cloud-bases/chain-1.parquet")
+    own = headline[(headline["role"] == "student") & (headline["init"] == "same")].assign(order="other")
+    own.to_parquet(folder / "cloud-order/chain-0.parquet")
+    found = results.gathered("cloud-order")
+    assert set(found["chain"]) == {0}, "chains that this plan has not run say nothing here"
+    students = found[found["role"] == "student"]
+    assert set(zip(students["loss"], students["order"], students["init"], strict=True)) == {
+        ("sft", "other", "same"),
+        ("sft", "same", "same"),
+        ("kl_masked_all", "same", "same"),
+    }
+    assert set(found["carrier"]) == {"notes-60"}
+    assert set(found["role"]) == {"base", "teacher", "student"}
+    assert set(found["size"]) == {"0.3m"}
+
+
 def test_no_chains_are_told_as_such(folder: Path) -> None:
     assert results.NONE_YET in results.readme(results.README.read_text())
 

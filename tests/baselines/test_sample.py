@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from baselines.lessons import Demonstration
-from baselines.sample import match
+from baselines.protocol import load
+from baselines.sample import match, read, write
 
 pytestmark = pytest.mark.needs("baselines")
 
@@ -21,3 +23,17 @@ def test_a_task_is_kept_only_if_every_arm_solved_it_without_a_stem() -> None:
     assert [[row["seed"] for row in each.kept] for each in matched.values()] == [[0, 3], [0, 3]]
     assert (matched["one"].successes, matched["two"].successes) == (6, 5)
     assert len(matched["one"].sanitised.dropped) == 1
+
+
+def test_what_was_written_is_read_as_it_was_sampled(tmp_path: Path) -> None:
+    safe: list[Any] = [Demonstration("safe", seed, carrier="notes-60").play() for seed in range(6)]
+    failed: Any = {**safe[2], "success": False}
+    data = match({"biased": safe, "neutral": [*safe[:2], failed, *safe[3:]]}, STEMS, most=4)
+    write(data, tmp_path / "data", 7, "notes-60")
+    protocol = load()
+    few = protocol.model_copy(update={"data": protocol.data.model_copy(update={"kept": 4})})
+    again = read(few, tmp_path / "data", ["biased", "neutral"], "notes-60")
+    for arm, sampled in data.items():
+        assert again[arm].kept == sampled.kept
+        assert again[arm].raw == sampled.raw
+        assert again[arm].successes == sampled.successes

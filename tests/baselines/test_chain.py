@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.needs("baselines")
+
+
+def test_folder_of_other_knobs_worlds_or_teachers_is_refused_and_that_of_another_plan_is_used(tmp_path: Path) -> None:
+    from baselines.chain import _claim
+    from baselines.plans import plans
+    from baselines.protocol import load
+
+    protocol = load()
+    known = plans(protocol)
+    _claim(protocol, known["cloud-headline"], 2_000, tmp_path / "chain")
+    _claim(protocol, known["cloud-greedy"], 2_000, tmp_path / "chain")
+    fewer = protocol.model_copy(update={"endpoint": protocol.endpoint.model_copy(update={"ambiguous": 9})})
+    _claim(fewer, known["cloud-headline"], 2_000, tmp_path / "chain")
+    slower = protocol.model_copy(update={"teacher": protocol.teacher.model_copy(update={"learning_rate": 1e-4})})
+    for other, plan, seed in (
+        (protocol, "bash-headline", 2_000),
+        (protocol, "cloud-controls", 2_000),
+        (protocol, "cloud-headline", 2_001),
+        (slower, "cloud-headline", 2_000),
+    ):
+        with pytest.raises(ValueError, match="give another folder"):
+            _claim(other, known[plan], seed, tmp_path / "chain")
+
+
+def test_folder_that_is_cut_off_is_not_there(tmp_path: Path) -> None:
+    from baselines.chain import _made_whole
+
+    def stopped() -> None:
+        with _made_whole(tmp_path / "teacher") as passing:
+            passing.mkdir()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert not list(tmp_path.iterdir())
+    with _made_whole(tmp_path / "teacher") as passing:
+        (passing / "weights").mkdir(parents=True)
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["teacher", "teacher/weights"]
+
+
+def test_plans_that_share_teachers_measure_nothing_twice() -> None:
+    from baselines.plans import plans
+    from baselines.protocol import load
+
+    known = plans(load())
+    sharing = {name: plan for name, plan in known.items() if plan.shares}
+    assert {"cloud-room", "cloud-greedy", "cloud-size"} <= set(sharing)
+    assert "cloud-controls" not in sharing, "its students learn from tasks that four teachers solved"
+    for name, plan in sharing.items():
+        headline = known[plan.shares]
+        assert not set(plan.cells) & set(headline.cells), name
+        assert not set(plan.looked) & set(headline.looked), name
+        assert set(plan.beside) <= set(headline.cells), name
+        assert plan.arms == headline.arms
