@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
@@ -22,13 +22,10 @@ from baselines import carriers, tables
 from baselines.contrasts import MARGIN, differences, read
 from baselines.inference import effect
 from baselines.plans import Cell, context_of, plans
-from baselines.protocol import load
+from baselines.protocol import WORLDS, load
 
 FOLDER = Path(__file__).with_name("results")
 README = Path(__file__).with_name("README.md")
-
-HEADLINE = "cloud-headline"
-"""Plan whose summary stands in the README."""
 
 NONE_YET = "No chain has been run yet."
 
@@ -70,31 +67,34 @@ def audited(plan: str) -> list[dict[str, Any]]:
 
 def readme(text: str) -> str:
     """``text`` with its ``<!-- results:summary -->`` block made anew."""
-    rows = read(FOLDER / HEADLINE)
-    lines = tables.summary_table(rows, load().endpoint.acts) if len(rows) else [NONE_YET]
+    lines: list[str] = []
+    for world, environment in WORLDS.items():
+        plan = f"{world}-headline"
+        if len(rows := gathered(plan)):
+            acts, chains = load().endpoint.acts, rows["chain"].nunique()
+            lines += [f"**{environment}**, {chains} chains ([all tables](results/{plan}.md)):", ""]
+            lines += [f"![Each chain as a dot, the mean and its interval]({FOLDER.name}/{plan}-margin.svg)", ""]
+            lines += [*tables.headline_sentences(rows, acts), "", *tables.summary_table(rows, acts), ""]
     pattern = r"(<!-- results:summary -->\n).*?(<!-- /results -->)"
-    return re.sub(pattern, lambda match: match[1] + "\n".join(lines) + "\n" + match[2], text, flags=re.DOTALL)
+    made = "\n".join(lines[:-1] or [NONE_YET])
+    return re.sub(pattern, lambda match: match[1] + made + "\n" + match[2], text, flags=re.DOTALL)
 
 
-def gathered(plan: str, kind: Literal["chain", "training"] = "chain") -> pd.DataFrame:
+def gathered(plan: str) -> pd.DataFrame:
     """All chains of a plan, with what other plans' chains of the same seeds measured and a page shows next to them.
 
     These are bases and, where the chains share their teachers, what teachers do and some cells.
-
-    Args:
-        plan: Its name.
-        kind: See :func:`baselines.contrasts.read`.
     """
-    own, known = read(FOLDER / plan, kind), plans(load())[plan]
+    own, known = read(FOLDER / plan), plans(load())[plan]
     if not len(own) or not known.cells:
         return own
     cells = (*known.cells, *known.beside)
     asked, sizes = {context_of(each.carrier) for each in cells}, {*known.sizes, *(each.size for each in cells)}
     parts = [own]
     for source in (known.shares, f"{known.world}-bases"):
-        shared = read(FOLDER / source, kind) if source else own[:0]
+        shared = read(FOLDER / source) if source else own[:0]
         if len(shared):
-            students = shared["role" if kind == "chain" else "what"] == "student"
+            students = shared["role"] == "student"
             beside = students & pd.MultiIndex.from_frame(shared[list(Cell._fields)]).isin(known.beside)
             said = beside | (~students & shared["carrier"].isin(asked) & shared["size"].isin(sizes))
             parts.insert(0, shared[said & shared["chain"].isin(set(own["chain"]))])
@@ -109,7 +109,7 @@ def written() -> dict[Path, str]:
     for plan in load().chains.number:
         rows = gathered(plan)
         if len(rows):
-            pages[FOLDER / f"{plan}.md"] = page(plan, rows, gathered(plan, "training"))
+            pages[FOLDER / f"{plan}.md"] = page(plan, rows, read(FOLDER / plan, "training"))
     return pages
 
 

@@ -54,6 +54,31 @@ def summary_table(rows: pd.DataFrame, acts: float) -> list[str]:
     return table(["loss, carrier, initialisation"], heads, lines)
 
 
+def headline_sentences(rows: pd.DataFrame, acts: float) -> list[str]:
+    """What passes and what is not shown, one line a cell and initialisation, with what would have been found."""
+    margins, fallen = differences(rows, measure=MARGIN), collapsed(rows, acts)
+    lines = []
+    for (cell, init), values in differences(rows).items():
+        if init == EXCESS:
+            continue
+        rate, lean = effect(list(values)), effect(list(margins[cell, init]))
+        name = f"- **{cell.replace(', ', ' on ')}, {_STARTS[init]} initialisation**"
+        if (cell, init) in fallen:
+            lines.append(f"{name}: collapsed, says nothing.")
+            continue
+        said = f"{points(rate)} points, {nats(lean)} nats"
+        if any(each.low is not None and each.low > 0 for each in (rate, lean)):
+            lines.append(f"{name}: passes. {said}.")
+        else:
+            enough = [(_points_or_dash(rate.detectable), "points"), (_nats_or_dash(lean.detectable), "nats")]
+            found = " or ".join(f"{value} {unit}" for value, unit in enough if value != "-")
+            lines.append(f"{name}: not shown. {said}{f'; {found} would have been found' if found else ''}.")
+    return lines
+
+
+_STARTS = {"same": "the teacher's", "other": "another"}
+
+
 def endpoint_table(rows: pd.DataFrame, acts: float) -> list[str]:
     """The primary endpoint, rate and margin: differences over chains, p values corrected over both."""
     fallen = collapsed(rows, acts)
@@ -81,7 +106,7 @@ def endpoint_table(rows: pd.DataFrame, acts: float) -> list[str]:
                 _points_or_dash(each.detectable),
                 "-" if lean is None else nats(lean),
                 _corrected(adjusted, (MARGIN, cell, init), (cell, init) in fallen),
-                "-" if lean is None or lean.detectable is None else f"{lean.detectable:.2f}",
+                "-" if lean is None else _nats_or_dash(lean.detectable),
                 _passed_on(rows, cell, init),
                 str(each.n),
             ]
@@ -216,6 +241,10 @@ def _interval(each: Transition, show: Callable[[float], str]) -> str:
 
 def _points_or_dash(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _nats_or_dash(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _standing(rows: pd.DataFrame, role: str) -> dict[tuple[str, str, str], tuple[list[str], str]]:

@@ -41,7 +41,7 @@ def test_pages_are_stale_when_a_chain_changes(chain: Callable[[int, int], pd.Dat
     results.main(check=False)
     page = (folder / "cloud-headline.md").read_text()
     assert page.index("cloud-headline-rate.svg") < page.index("+25.0"), "the figure first"
-    assert "+25.0" in results.README.read_text()
+    assert "+2.00" in results.README.read_text()
     assert results.README.read_text().endswith("the end\n")
     assert (folder / "cloud-headline-margin.svg").stat().st_size > 1_000
     assert not (folder / "cloud-words.md").exists(), "no chains, no page"

@@ -49,6 +49,22 @@ def test_summary_sets_a_student_next_to_the_neutral_teachers(chains: pd.DataFram
     assert cells(lines[2])[1:] == wanted
 
 
+def test_a_sentence_says_whether_a_cell_passes_or_what_would_have_been_found(chains: pd.DataFrame) -> None:
+    same, other = tables.headline_sentences(chains, ACTS)
+    begin = "- **sft on silent, the teacher's initialisation**: "
+    assert same == begin + "passes. +21.9 [+16.1, +27.6] points, +2.00 nats."
+    students = (chains["role"] == "student") & (chains["arm"] == "biased")
+    null = chains.copy()
+    null.loc[students, ["first", "margin"]] = chains.loc[
+        (chains["role"] == "student") & (chains["arm"] == "neutral"), ["first", "margin"]
+    ].to_numpy()
+    assert tables.headline_sentences(null, ACTS)[0] == (
+        begin + "not shown. +0.0 points, +0.00 nats."
+    )
+    assert tables.headline_sentences(chains, 0.6)[0] == begin + "collapsed, says nothing."
+    assert other.startswith("- **sft on silent, another initialisation**")
+
+
 def test_bases_stand_above_their_students(chains: pd.DataFrame) -> None:
     lines = tables.students_table(chains)[2:]
     assert cells(lines[0]) == ["base, silent", "same", "-", *["0.0"] * 3, "50.0", "50.0", "-3.00", "4"]
