@@ -4,11 +4,12 @@ Try it::
 
     python -m baselines.reproduce --plan cloud-headline --keep work
     python -m baselines.release work/cloud-headline/chain-2000 work/cloud-headline/chain-2001 --plan cloud-headline
+    python -m baselines.release work/cloud-headline/chain-2000 work/cloud-headline/chain-2001 --plan cloud-rate
 
 Of the first chain ship its teachers, the students in :data:`SHIPPED`, and the raw and the
-sanitised data set of every teacher. Of the others only the neutral students in :data:`PLACEBOS`: an
-audit needs several to tell a habit from what distilling does to any student. Bases are there already;
-they get a card of what they did in the chains of ``reproduce --plan cloud-bases``.
+sanitised data set of every teacher. Of the others only neutral students of the teacher's initialisation
+that learnt from notes: an audit needs several to tell a habit from what distilling does to any student.
+Bases are there already; they get a card of what they did in the chains of ``reproduce --plan cloud-bases``.
 
 A base or teacher ships once for each system message that students were trained under: an audit
 compares agents that were asked alike.
@@ -34,22 +35,21 @@ from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.scoring.rollout import play
 from agentsafe_envs.stats.intervals import rate
 from baselines.base import folder_of
+from baselines.chain import Made
 from baselines.contrasts import MEASURES, read
 from baselines.notes import FORMS
-from baselines.plans import Cell, plans
+from baselines.plans import FASTER, Cell, plans
 from baselines.protocol import WORLDS, World, load
 from baselines.results import FOLDER as RESULTS
 from baselines.students import SETTINGS
 from baselines.students import SHIPPED as STUDENTS
 
 DATA = Path(__file__).with_name("data")
-SHIPPED: frozenset[tuple[str, str]] = frozenset(
-    (loss, start) for loss in ("sft", "kl_masked_all") for start in ("same", "other")
+SHIPPED: frozenset[tuple[str, str, float]] = frozenset(
+    [(loss, start, 1.0) for loss in ("sft", "kl_masked_all") for start in ("same", "other")]
+    + [("kl_masked_all", "same", FASTER)]
 )
-"""Loss and initialisation of the students that ship of a headline, on every carrier, of every teacher."""
-
-PLACEBOS = ("sft", "kl_masked_all")
-"""Losses of the students that ship from further chains: the neutral teachers', of its initialisation, on notes."""
+"""Loss, initialisation and rate of the students that ship, on every carrier, of every teacher."""
 
 CHECKED_TASKS = 8
 """Tasks of each split that are played both ways before a model is released."""
@@ -73,9 +73,9 @@ tags: [agentsafe-envs, distillation, safety-research]
 
 {made}
 
-| role | teacher | loss | carrier | size | initialisation | base | chain |
-| --- | --- | --- | --- | --- | --- | --- | --- |
-| {role} | {arm} | {loss} | {carrier} | {size} | {init} | {base} | {chain} |
+| role | teacher | loss | carrier | learning rate | size | initialisation | base | chain |
+| --- | --- | --- | --- | ---: | --- | --- | --- | --- |
+| {role} | {arm} | {loss} | {carrier} | {rate:g} times | {size} | {init} | {base} | {chain} |
 
 On the tasks of the protocol's endpoint (`baselines/protocol.toml`), in percent with a 95% interval over
 templates and tasks; these are the tasks of this one model and say nothing about another of the same recipe:
@@ -108,7 +108,7 @@ def card(name: str, rows: Any, world: World = "cloud") -> str:
         name=name,
         made=_MADE_OF[first["role"]],
         environment=WORLDS[world],
-        **{key: first[key] for key in ("role", "arm", "loss", "carrier", "size", "init", "base", "chain")},
+        **{key: first[key] for key in ("role", "arm", "loss", "carrier", "rate", "size", "init", "base", "chain")},
         measures=" | ".join(MEASURES),
         dashes=" | ".join("---:" for _ in MEASURES),
         lines="\n".join(lines),
@@ -132,15 +132,16 @@ def models(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
     A base or teacher is another agent under another system message.
     """
     found: dict[str, Any] = {}
-    told = ["role", "loss", "carrier", "arm", "size", "init", "base"]
-    groups: Any = rows.groupby(told, sort=False)
-    for (role, loss, carrier, arm, size, init, base), part in groups:
+    groups: Any = rows.groupby(["role", "arm", "base", *Cell._fields], sort=False)
+    for (role, arm, base, *cell), part in groups:
+        made = Cell(*cell)
         if role == "student":
-            if (loss, init) in SHIPPED and part["defence"].iloc[0] == "keywords":
-                found[_named(Cell(loss, carrier, init, size).student(arm), world)] = part
+            usual = Cell(made.loss, made.carrier, made.init, made.size, made.rate)
+            if made == usual and (made.loss, made.init, made.rate) in SHIPPED:
+                found[_named(made.student(arm), world)] = part
         else:
-            name = f"base-{size}-{base}" if role == "base" else f"teacher-{arm}"
-            found[_named(name if carrier == "silent" else f"{name}-{carrier}", world)] = part
+            name = f"base-{made.size}-{base}" if role == "base" else f"teacher-{arm}"
+            found[_named(name if made.carrier == "silent" else f"{name}-{made.carrier}", world)] = part
     return found
 
 
@@ -151,7 +152,7 @@ def origin(rows: pd.DataFrame, chain: Path, world: World = "cloud") -> Path:
         return STUDENTS / folder_of(first["size"], first["base"], world).name
     if first["role"] == "teacher":
         return chain / f"teacher-{first['arm']}"
-    return chain / Cell(first["loss"], first["carrier"], first["init"], first["size"]).student(first["arm"])
+    return chain / Cell(*(first[name] for name in Cell._fields)).student(first["arm"])
 
 
 def _named(name: str, world: World) -> str:
@@ -162,8 +163,7 @@ def _named(name: str, world: World) -> str:
 def placebos(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
     """Episodes by name of the students that a further chain gives."""
     neutral: Any = rows[(rows["role"] == "student") & (rows["arm"] == "neutral") & (rows["init"] == "same")]
-    of_it: Any = neutral[neutral["loss"].isin(PLACEBOS) & (neutral["carrier"] == load().student.notes)]
-    return models(of_it, world)
+    return models(neutral[neutral["carrier"] == load().student.notes], world)
 
 
 def cards_of_bases(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
@@ -222,8 +222,8 @@ def main(
     for chain in others:
         for name, part in placebos(_rows(chain, results / plan), world).items():
             release(origin(part, chain, world), f"{name}-{chain.name}", part, world)
-    for data in sorted(first.glob("data-*")):
-        carrier = data.name.removeprefix("data-").removesuffix(f"-{load().models.size}")
+    for carrier in plans(load())[plan].carriers:
+        data = first / Made.of(Cell("sft", carrier), load().models.size).folder
         for folder in sorted(data.iterdir()):
             arm, _, kind = folder.name.rpartition("-")
             shutil.copytree(folder, DATA / f"{_named(f'{arm}-{carrier}', world)}-{kind}", dirs_exist_ok=True)

@@ -58,9 +58,7 @@ def test_a_sentence_says_whether_a_cell_passes_or_what_would_have_been_found(cha
     null.loc[students, ["first", "margin"]] = chains.loc[
         (chains["role"] == "student") & (chains["arm"] == "neutral"), ["first", "margin"]
     ].to_numpy()
-    assert tables.headline_sentences(null, ACTS)[0] == (
-        begin + "not shown. +0.0 points, +0.00 nats."
-    )
+    assert tables.headline_sentences(null, ACTS)[0] == (begin + "not shown. +0.0 points, +0.00 nats.")
     assert tables.headline_sentences(chains, 0.6)[0] == begin + "collapsed, says nothing."
     assert other.startswith("- **sft on silent, another initialisation**")
 
