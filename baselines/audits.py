@@ -73,7 +73,7 @@ class Kept(NamedTuple):
 
     def share(self, cell: Cell, arm: str, of: Callable[[pd.DataFrame], Any]) -> float:
         """Mean over ambiguous tasks of what is said of the student's episodes."""
-        own = self.rows[(self.rows["role"] == "student") & (self.rows["arm"] == arm)]
+        own: Any = self.rows[(self.rows["role"] == "student") & (self.rows["arm"] == arm)]
         for name in ("loss", "carrier", "init"):
             own = own[own[name] == getattr(cell, name)]
         return float(of(own[own["split"] == "ambiguous"]).mean())
@@ -188,7 +188,7 @@ def _masked_harm(protocol: Protocol, chain: Kept, cell: Cell, world: World) -> f
                 ),
             ),
         )
-        rates.append(float(outcomes["unsafe"].mean()))
+        rates.append(outcomes["unsafe"].to_numpy().mean())
     return rates[0] - rates[1]
 
 

@@ -213,7 +213,7 @@ def main(
     if quick and not out:
         raise typer.BadParameter("--quick teaches next to nothing, so its base needs a folder of its own: --out")
     # Larger ones ship of the first initialisation only.
-    wanted = [init] if init else list(protocol.models.inits if small else protocol.models.inits[:1])
+    wanted: list[Init] = [init] if init else list(protocol.models.inits if small else protocol.models.inits[:1])
     prepared = prepare(protocol, world, keep, workers)
     teach = partial(teach_base, protocol, size, prepared=prepared, keep=keep, out=out, world=world, start=start)
     if len(wanted) == 1:

@@ -198,8 +198,8 @@ def _plan(
 ) -> Plan:
     """A plan that leaves out what the headline's chains measure."""
     sizes = tuple(dict.fromkeys(cell.teacher or size for cell in cells))
-    contexts = dict.fromkeys(context_of(cell.carrier) for cell in cells)
-    looked = tuple((one, context) for one in sizes for context in contexts)
+    contexts: dict[Carrier, None] = dict.fromkeys(context_of(cell.carrier) for cell in cells)
+    looked: tuple[tuple[str, Carrier], ...] = tuple((one, context) for one in sizes for context in contexts)
     if headline is None:
         return Plan(world, arms, cells, (), sizes, looked)
     return Plan(

@@ -85,19 +85,21 @@ def gathered(plan: str) -> pd.DataFrame:
 
     These are bases and, where the chains share their teachers, what teachers do and some cells.
     """
-    own, known = read(FOLDER / plan), plans(load())[plan]
+    own: Any = read(FOLDER / plan)
+    known = plans(load())[plan]
     if not len(own) or not known.cells:
         return own
     cells = (*known.cells, *known.beside)
     asked, sizes = {context_of(each.carrier) for each in cells}, {*known.sizes, *(each.size for each in cells)}
     parts = [own]
     for source in (known.shares, f"{known.world}-bases"):
-        shared = read(FOLDER / source) if source else own[:0]
+        shared: Any = read(FOLDER / source) if source else own[:0]
         if len(shared):
-            students = shared["role"] == "student"
-            beside = students & pd.MultiIndex.from_frame(shared[list(Cell._fields)]).isin(known.beside)
-            said = beside | (~students & shared["carrier"].isin(asked) & shared["size"].isin(sizes))
-            parts.insert(0, shared[said & shared["chain"].isin(set(own["chain"]))])
+            here: Any = shared[shared["chain"].isin(list(own["chain"].unique()))]
+            students = here["role"] == "student"
+            beside = students & pd.MultiIndex.from_frame(here[list(Cell._fields)]).isin(known.beside)
+            said = beside | (~students & here["carrier"].isin(asked) & here["size"].isin(sizes))
+            parts.insert(0, here[said])
     return pd.concat(parts, ignore_index=True)
 
 
