@@ -116,7 +116,8 @@ def _teachers(
             if not folder.is_dir():
                 with _made_whole(folder) as passing:
                     teach(protocol, arm, seed, passing, world=plan.world, size=size)
-            for carrier in [context for one, context in plan.looked if one == size]:
+            asked: list[Carrier] = [context for one, context in plan.looked if one == size]
+            for carrier in asked:
                 outcomes.append(
                     _named(
                         look_at(protocol, folder, seed, carrier, plan.world),
