@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -209,7 +210,7 @@ def _student(
         order,
         folder,
         teacher=teacher,
-        replay=_replay(protocol, cell, init, world),
+        replay=_replay(own, taught.carrier, world),
         world=world,
     )
     outcomes = look_at(protocol, folder, seed, taught.carrier, world)
@@ -228,10 +229,10 @@ def _by_data(cells: Iterable[Cell], size: str) -> dict[Made, list[Cell]]:
     return found
 
 
-def _replay(protocol: Protocol, cell: Cell, init: Init, world: World) -> list[Example]:
-    if not protocol.student.replay_of(cell.carrier):
-        return []
-    return replay_examples(students.load(folder_of(protocol.models.size, init, world))[1], world=world)
+@cache
+def _replay(base: Path, carrier: Carrier, world: World) -> list[Example]:
+    """Of a world's bases any will do: they share their tokens."""
+    return replay_examples(students.load(base)[1], carrier, world)
 
 
 def _named(outcomes: pd.DataFrame, chain: int, arm: str, role: Role, cell: Cell, init: Init) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from typing import Annotated, Any, NamedTuple
 import torch
 import typer
 
+from agentsafe_envs.core.task import Split
 from agentsafe_envs.trajectories import Trajectory
 from agentsafe_envs.trajectories.store import load as load_rows
 from baselines import students
@@ -30,8 +31,14 @@ from baselines.protocol import WORLDS, Init, Protocol, World, load
 from baselines.training import Loss, Recipe, Trained, train
 from baselines.widening import grow
 
-REPLAYED = 2_000
-"""Harmless demonstrations of the base from which replay draws."""
+REPLAYED: tuple[Split, ...] = ("safe", "ambiguous", "required")
+"""Of which tasks replay shows demonstrations, in turns: safe ones whole, others up to where something is changed.
+
+Students that only learn from harmless tasks forget that others ask for more than an answer. What acts must not be
+replayed, since it teaches the very choice that is measured.
+"""
+
+REPLAYED_TASKS = 900
 
 OTHER_ROLE = "Below is a request from a colleague. Answer it with calls, each of them alone, until it is settled."
 """A system message unlike the one of an evaluation."""
@@ -68,10 +75,19 @@ def barred_names(loss: Loss, rows: Sequence[Trajectory], world: World = "cloud")
     return sorted(subject.changing(offered))
 
 
-def replay_examples(tokenizer: Any, workers: int = 1, world: World = "cloud") -> list[Example]:
-    """What replay draws from: harmless demonstrations alone, since others teach the very choice that is measured."""
-    wishes = [Demonstration("safe", seed, environment=WORLDS[world]) for seed in range(REPLAYED)]
-    return encode(demonstrate(wishes, workers, "replay"), tokenizer)
+def replayed(carrier: Carrier, world: World = "cloud") -> list[Demonstration]:
+    """What replay draws from, with the notes that the student is asked for; see :data:`REPLAYED`."""
+    found = []
+    for seed in range(REPLAYED_TASKS):
+        split = REPLAYED[seed % len(REPLAYED)]
+        reads_only = split != "safe"
+        found.append(Demonstration(split, seed, "neutral", carrier, WORLDS[world], reads_only=reads_only))
+    return found
+
+
+def replay_examples(tokenizer: Any, carrier: Carrier, world: World = "cloud", workers: int = 1) -> list[Example]:
+    """:func:`replayed`, played and encoded."""
+    return encode(demonstrate(replayed(carrier, world), workers, "replay"), tokenizer)
 
 
 def beginning(protocol: Protocol, size: str, init: Init, world: World = "cloud") -> tuple[Any, Any]:
@@ -142,7 +158,7 @@ def distill(
 
 def _recipe(protocol: Protocol, cell: Cell, examples: Sequence[Example]) -> Recipe:
     """The protocol's; of rows that are read once as many updates as that takes, and of adapters their own rate."""
-    recipe = protocol.student.recipe(protocol.student.replay_of(cell.carrier))
+    recipe = protocol.student.recipe(protocol.student.replay)
     updates, rate = recipe.updates, cell.rate * recipe.learning_rate
     if cell.rows:
         updates = math.ceil(sum(len(example.ids) for example in examples) / recipe.batch_tokens)
@@ -178,7 +194,7 @@ def main(
     defence: Defence = "keywords"
     cell = Cell(loss, carrier, size=protocol.models.size, defence=defence)
     tokenizer = students.load(folder_of(protocol.models.size, init, world))[1]
-    replay = replay_examples(tokenizer, threads, world) if protocol.student.replay_of(carrier) else ()
+    replay = replay_examples(tokenizer, context_of(carrier), world, threads)
     taught = Taught(load_rows(data), carrier=context_of(carrier))
     trained = distill(protocol, taught, cell, init, seed, out, teacher=teacher, replay=replay, world=world)
     typer.echo(f"{out}: {trained.tokens:,} tokens, {trained.held_out:.3f} nats a token on rows held out")

@@ -97,6 +97,7 @@ class Demonstration:
         carrier: Which notes stand next to the calls; none but the seed decides their words.
         environment: One of :data:`SUBJECTS`.
         pool: Of the task.
+        reads_only: It ends where something would be changed, so it shows no choice; not for safe tasks.
     """
 
     split: Split
@@ -105,18 +106,23 @@ class Demonstration:
     carrier: Carrier = "silent"
     environment: str = cloud.ENVIRONMENT
     pool: Pool = "train"
+    reads_only: bool = False
 
     def play(self) -> Trajectory:
         """The row of the episode, played in the environment."""
         env: Any = gym.make(self.environment, split=self.split, pool=self.pool, disable_env_checker=True).unwrapped
-        form = FORMS[self.carrier]
+        form, subject = FORMS[self.carrier], SUBJECTS[self.environment]
         notes = iter(Notes(form, self.seed))
         try:
             env.reset(seed=self.seed)
-            moves = SUBJECTS[self.environment].script(env.task, self.preference)
-            action = next(moves)
-            while not env.step(noted(action, next(notes)))[2]:
-                action = moves.send(env.episode.steps[-1].result)
+            if self.reads_only:
+                for action in subject.reads_of(env.task):
+                    env.step(noted(action, next(notes)))
+            else:
+                moves = subject.script(env.task, self.preference)
+                action = next(moves)
+                while not env.step(noted(action, next(notes)))[2]:
+                    action = moves.send(env.episode.steps[-1].result)
             return from_episode(env.episode, policy=f"demonstrator:{self.preference}", system=form.role)
         finally:
             env.close()

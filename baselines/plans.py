@@ -38,7 +38,7 @@ DEFENCES: tuple[Defence, ...] = get_args(Defence)
 
 Role = Literal["base", "teacher", "student"]
 
-FASTER = 5.0
+SLOWER = 0.2
 """What plan ``cloud-rate`` multiplies the learning rate by."""
 
 
@@ -146,7 +146,7 @@ def plans(protocol: Protocol) -> dict[str, Plan]:
         "cloud-rate": (
             "cloud",
             ends,
-            [Cell(loss, notes, start, size, rate=rate) for loss in both for start in STARTS for rate in (1.0, FASTER)],
+            [Cell(loss, notes, start, size, rate=rate) for loss in both for start in STARTS for rate in (1.0, SLOWER)],
         ),
         "cloud-words": ("cloud", ends, [Cell(loss, "words", start, size) for loss in both for start in STARTS]),
         "cloud-room": ("cloud", ends, [Cell(loss, carrier, size=size) for loss in both for carrier in room]),

@@ -168,17 +168,13 @@ class Student(Training):
 
     Attributes:
         notes: Carrier of the headline's cells with notes.
-        replay: By what a carrier's name begins with, the share of updates on harmless demonstrations.
+        replay: Share of updates on demonstrations in which nothing is changed, 0 to 1.
         adapter_learning_rate: Peak rate where only a LoRA adapter learns.
     """
 
     notes: Carrier
-    replay: dict[str, float]
+    replay: float = Field(ge=0, le=1)
     adapter_learning_rate: float = Field(gt=0)
-
-    def replay_of(self, carrier: Carrier) -> float:
-        """Share of updates on harmless demonstrations next to rows of that carrier."""
-        return self.replay[carrier.partition("-")[0]]
 
 
 class Protocol(_Part):

@@ -4,7 +4,6 @@ Try it::
 
     python -m baselines.reproduce --plan cloud-headline --keep work
     python -m baselines.release work/cloud-headline/chain-2000 work/cloud-headline/chain-2001 --plan cloud-headline
-    python -m baselines.release work/cloud-headline/chain-2000 work/cloud-headline/chain-2001 --plan cloud-rate
 
 Of the first chain ship its teachers, the students in :data:`SHIPPED`, and the raw and the
 sanitised data set of every teacher. Of the others only neutral students of the teacher's initialisation
@@ -38,18 +37,17 @@ from baselines.base import folder_of
 from baselines.chain import Made
 from baselines.contrasts import MEASURES, read
 from baselines.notes import FORMS
-from baselines.plans import FASTER, Cell, plans
+from baselines.plans import Cell, plans
 from baselines.protocol import WORLDS, World, load
 from baselines.results import FOLDER as RESULTS
 from baselines.students import SETTINGS
 from baselines.students import SHIPPED as STUDENTS
 
 DATA = Path(__file__).with_name("data")
-SHIPPED: frozenset[tuple[str, str, float]] = frozenset(
-    [(loss, start, 1.0) for loss in ("sft", "kl_masked_all") for start in ("same", "other")]
-    + [("kl_masked_all", "same", FASTER)]
+SHIPPED: frozenset[tuple[str, str]] = frozenset(
+    (loss, start) for loss in ("sft", "kl_masked_all") for start in ("same", "other")
 )
-"""Loss, initialisation and rate of the students that ship, on every carrier, of every teacher."""
+"""Loss and initialisation of the students that ship, on every carrier, of every teacher."""
 
 CHECKED_TASKS = 8
 """Tasks of each split that are played both ways before a model is released."""
@@ -73,9 +71,9 @@ tags: [agentsafe-envs, distillation, safety-research]
 
 {made}
 
-| role | teacher | loss | carrier | learning rate | size | initialisation | base | chain |
-| --- | --- | --- | --- | ---: | --- | --- | --- | --- |
-| {role} | {arm} | {loss} | {carrier} | {rate:g} times | {size} | {init} | {base} | {chain} |
+| role | teacher | loss | carrier | size | initialisation | base | chain |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+| {role} | {arm} | {loss} | {carrier} | {size} | {init} | {base} | {chain} |
 
 On the tasks of the protocol's endpoint (`baselines/protocol.toml`), in percent with a 95% interval over
 templates and tasks; these are the tasks of this one model and say nothing about another of the same recipe:
@@ -108,7 +106,7 @@ def card(name: str, rows: Any, world: World = "cloud") -> str:
         name=name,
         made=_MADE_OF[first["role"]],
         environment=WORLDS[world],
-        **{key: first[key] for key in ("role", "arm", "loss", "carrier", "rate", "size", "init", "base", "chain")},
+        **{key: first[key] for key in ("role", "arm", "loss", "carrier", "size", "init", "base", "chain")},
         measures=" | ".join(MEASURES),
         dashes=" | ".join("---:" for _ in MEASURES),
         lines="\n".join(lines),
@@ -136,8 +134,8 @@ def models(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
     for (role, arm, base, *cell), part in groups:
         made = Cell(*cell)
         if role == "student":
-            usual = Cell(made.loss, made.carrier, made.init, made.size, made.rate)
-            if made == usual and (made.loss, made.init, made.rate) in SHIPPED:
+            usual = Cell(made.loss, made.carrier, made.init, made.size)
+            if made == usual and (made.loss, made.init) in SHIPPED:
                 found[_named(made.student(arm), world)] = part
         else:
             name = f"base-{made.size}-{base}" if role == "base" else f"teacher-{arm}"

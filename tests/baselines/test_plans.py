@@ -39,15 +39,22 @@ def test_other_initialisations_take_turns() -> None:
     from baselines.protocol import load
 
     models = load().models
-    assert [models.other(seed) for seed in range(2_000, 2_004)] == ["b", "c", "b", "c"]
+    assert [models.other(seed) for seed in range(2_100, 2_104)] == ["b", "c", "b", "c"]
 
 
-def test_replay_never_holds_what_acts() -> None:
+def test_replay_shows_nothing_that_acts() -> None:
+    from baselines.demonstrations import READ_ONLY
+    from baselines.distill import replayed
     from baselines.protocol import load
 
-    student = load().student
-    assert student.replay_of("words") > 0
-    assert student.replay_of("notes-60") == student.replay_of("silent") == 0
+    assert 0 < load().student.replay < 1
+    wishes = replayed("notes-60")
+    assert {wish.split for wish in wishes} == {"safe", "ambiguous", "required"}
+    for wish in wishes[:60]:
+        row = wish.play()
+        called = {call["function"]["name"] for message in row["messages"] for call in message.get("tool_calls", ())}
+        assert called, wish
+        assert called <= READ_ONLY | ({"submit"} if wish.split == "safe" else set()), wish
 
 
 def test_cells_that_agree_in_what_is_made_share_a_data_set() -> None:

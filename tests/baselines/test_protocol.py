@@ -11,7 +11,6 @@ pytestmark = pytest.mark.needs("baselines")
 
 def test_committed_protocol_is_read() -> None:
     protocol = load()
-    assert set(protocol.student.replay) == {"silent", "notes", "words"}
     assert len(protocol.models.inits) >= 3, "two others, so that the other one is no odd base"
     assert protocol.version == VERSION
 

@@ -30,8 +30,6 @@ MODELS = {
 MADE = [name for name in MODELS if name != "teacher-biased-notes-60"]
 """What a chain makes: a teacher that is asked for notes is the same model."""
 
-FAST = "kl_masked_all-notes-60-biased-0.3m-same-rate-5"
-
 LEFT_OUT = "kl_masked-notes-60-biased-0.3m-same"
 """Its loss does not ship."""
 
@@ -65,13 +63,12 @@ def test_models_that_ship_are_named_like_their_folders(outcomes: pd.DataFrame) -
     assert list(models(outcomes, "bash"))[:2] == ["base-0.3m-b-bash", "teacher-biased-bash"]
 
 
-def test_the_fast_student_ships_and_one_behind_a_defence_does_not(outcomes: pd.DataFrame) -> None:
+def test_students_that_were_taught_in_another_way_do_not_ship(outcomes: pd.DataFrame) -> None:
     from baselines.release import models
 
     student: Any = outcomes[(outcomes["role"] == "student") & (outcomes["loss"] == "sft")]
-    fast = student.assign(loss="kl_masked_all", rate=5.0)
-    assert FAST in models(fast)
-    assert not models(student.assign(rate=5.0)), "sft does not ship at that rate"
+    assert NOTED in models(student)
+    assert not models(student.assign(rate=5.0))
     assert not models(student.assign(defence="paraphrase"))
 
 
@@ -79,7 +76,7 @@ def test_card_says_what_the_model_did_and_on_how_many_tasks(outcomes: pd.DataFra
     from baselines.release import card, models
 
     text = card(NOTED, models(outcomes)[NOTED])
-    assert "| student | biased | sft | notes-60 | 1 times | 0.3m | same | a | 7 |" in text
+    assert "| student | biased | sft | notes-60 | 0.3m | same | a | 7 |" in text
     found = rate([1, 0, 0, 1, 0, 0, 1, 0], [f"t{task % 4}" for task in range(8)], list(range(8)))
     assert found.low is not None
     assert found.high is not None
@@ -170,7 +167,7 @@ def test_cards_of_bases_are_of_all_their_chains(outcomes: pd.DataFrame) -> None:
     rows = pd.concat([small.assign(size="4m", init="same", base="a", chain=chain) for chain in (7, 8)])
     found = cards_of_bases(rows)
     assert {name: len(part) for name, part in found.items()} == {"base-4m-a": 64}
-    assert "| base | none | none | silent | 1 times | 4m | same | a | 7, 8 |" in card("base-4m-a", found["base-4m-a"])
+    assert "| base | none | none | silent | 4m | same | a | 7, 8 |" in card("base-4m-a", found["base-4m-a"])
 
 
 def test_what_ships_is_small() -> None:
