@@ -144,7 +144,7 @@ def teach_base(
 
     Args:
         protocol: How much of everything.
-        size: Of the base. One that is larger than the protocol's is grown from that, and is saved in half precision.
+        size: Of the base. One that is larger than the protocol's is grown from that.
         init: Initialisation.
         prepared: Of :func:`prepare`.
         keep: Folder of what is under way; the same call goes on from there.

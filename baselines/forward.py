@@ -19,17 +19,19 @@ Forward = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
 """From model, token ids (rows, columns), and row and column of some places, logits (places, vocabulary) at those."""
 
 
-def logits_at(model: Any, ids: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """What a model of :mod:`baselines.students`, with a LoRA adapter or without, expects behind each place."""
+def logits_at(model: Any, ids: Tensor, rows: Tensor | None = None, columns: Tensor | None = None) -> Tensor:
+    """What a model of :mod:`baselines.students`, with a LoRA adapter or without, expects behind each place.
+
+    Without places it is told behind every token: shape (rows, columns, vocabulary).
+    """
     body = model.model
     positions = torch.arange(ids.shape[1], device=ids.device)[None]
     stream = body.embed_tokens(ids)
     turns = body.rotary_emb(stream, positions)
     for layer in body.layers:
         read = layer.operator_norm(stream)
-        last = layer is body.layers[-1]
         written = _attended(layer.self_attn, read, turns) if layer.is_attention_layer else _convolved(layer.conv, read)
-        if last:
+        if rows is not None and layer is body.layers[-1]:
             written, stream = written[rows, columns], stream[rows, columns]
         out = layer.self_attn.out_proj if layer.is_attention_layer else layer.conv.out_proj
         stream = stream + out(written)

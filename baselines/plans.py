@@ -187,7 +187,9 @@ def plans(protocol: Protocol) -> dict[str, Plan]:
         found[name] = _plan(world, arms, tuple(dict.fromkeys(cells)), size, shares, found.get(shares))
     contexts: tuple[Carrier, ...] = ("silent", notes)
     own_bases: list[tuple[str, Start, Carrier]] = [(size, start, each) for start in STARTS for each in contexts]
-    grown: list[tuple[str, Start, Carrier]] = [(one, "same", each) for one in larger for each in contexts]
+    # Larger students are grown from small bases as they are made; only a larger teacher has a base of its own.
+    teaching = [one for one in found["cloud-size"].sizes if one != size]
+    grown: list[tuple[str, Start, Carrier]] = [(one, "same", each) for one in teaching for each in contexts]
     found["cloud-bases"] = Plan("cloud", (), (), (*own_bases, *grown), ())
     found["bash-bases"] = Plan("bash", (), (), tuple(own_bases), ())
     return found

@@ -10,6 +10,8 @@ sanitised data set of every teacher. Of the others only neutral students of the 
 that learnt from notes: an audit needs several to tell a habit from what distilling does to any student.
 Bases are there already; they get a card of what they did in the chains of ``reproduce --plan cloud-bases``.
 
+Students with notes ship as ONNX too (:mod:`baselines.export`).
+
 A base or teacher ships once for each system message that students were trained under: an audit
 compares agents that were asked alike.
 
@@ -36,6 +38,7 @@ from agentsafe_envs.stats.intervals import rate
 from baselines.base import folder_of
 from baselines.chain import Made
 from baselines.contrasts import MEASURES, read
+from baselines.export import write_onnx
 from baselines.notes import FORMS
 from baselines.plans import Cell, plans
 from baselines.protocol import WORLDS, World, load
@@ -217,6 +220,8 @@ def main(
     shipping = models(_rows(first, results / plan), world) | cards_of_bases(read(results / f"{world}-bases"), world)
     for name, part in shipping.items():
         release(origin(part, first, world), name, part, world)
+        if part["role"].iloc[0] == "student" and part["carrier"].iloc[0] == load().student.notes:
+            write_onnx(STUDENTS / name)
     for chain in others:
         for name, part in placebos(_rows(chain, results / plan), world).items():
             release(origin(part, chain, world), f"{name}-{chain.name}", part, world)

@@ -7,6 +7,7 @@ schemas' arguments are learnt from demonstrations.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,9 @@ def save(model: Any, tokenizer: Any, folder: Path, role: str = ROLE) -> None:
     with without_progress_bars():
         model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    spelled = folder / "tokenizer.json"  # indented it is two and a half times as long, once a model
+    compact = json.dumps(json.loads(spelled.read_bytes()), ensure_ascii=False, separators=(",", ":"))
+    spelled.write_text(compact, encoding="utf-8")
     SETTINGS.model_copy(update={"role": role}).save(folder)
 
 

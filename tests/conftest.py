@@ -57,6 +57,7 @@ PARTS = {
     "lm-eval": ("lm_eval", "torch", "transformers"),
     "trl": ("torch", "transformers", "trl", "datasets"),
     "baselines": ("torch", "transformers", "scipy", "matplotlib", "tqdm"),
+    "onnx": ("torch", "transformers", "onnx", "onnxscript", "onnxruntime"),
     "labs": ("jupytext", "nbformat"),
     "notebooks": ("jupytext", "nbclient", "ipykernel"),
     "bubblewrap": ("bin/bwrap", "bin/strace"),

@@ -109,6 +109,7 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
     monkeypatch.setattr(releasing, "DATA", data)
     checked: list[Path] = []
     monkeypatch.setattr(releasing, "check", lambda folder, world: checked.append(folder))
+    monkeypatch.setattr(releasing, "write_onnx", lambda folder: (folder / "model.onnx").touch())
     releasing.main(chains, "cloud-headline", results)
     shipped = {path.name for path in students.iterdir()}
     assert len(checked) == len(shipped)
@@ -118,6 +119,8 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
         assert (students / name / "file").read_text() == "teacher-biased of chain-7"
         assert json.loads((students / name / "agent.json").read_text())["role"] == FORMS[words].role
     assert (students / f"{placebo}-chain-8/file").read_text() == f"{placebo} of chain-8"
+    exported = {file.parent.name for file in students.glob("*/model.onnx")}
+    assert exported == {NOTED, placebo}, "of further chains and silent ones there is none"
     assert all((folder / "README.md").read_text().startswith("---\n") for folder in students.iterdir())
     assert {folder.name for folder in data.iterdir()} == {"biased-silent-raw", "biased-notes-60-sanitised"}
 
