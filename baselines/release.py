@@ -12,7 +12,7 @@ Bases are there already; they get a card of what they did in the chains of ``rep
 
 Students with notes ship as ONNX too (:mod:`baselines.export`).
 
-A base or teacher ships once for each system message that students were trained under: an audit
+Teachers and their base ship once for each system message that students were trained under: an audit
 compares agents that were asked alike.
 
 A model is released only if numpy and torch choose the same tokens with it (:func:`check`).
@@ -40,17 +40,17 @@ from baselines.chain import Made
 from baselines.contrasts import MEASURES, read
 from baselines.export import write_onnx
 from baselines.notes import FORMS
-from baselines.plans import Cell, plans
+from baselines.plans import STARTS, Cell, plans
 from baselines.protocol import WORLDS, World, load
 from baselines.results import FOLDER as RESULTS
 from baselines.students import SETTINGS
 from baselines.students import SHIPPED as STUDENTS
 
 DATA = Path(__file__).with_name("data")
-SHIPPED: frozenset[tuple[str, str]] = frozenset(
-    (loss, start) for loss in ("sft", "kl_masked_all") for start in ("same", "other")
+SHIPPED = frozenset(
+    {Cell("sft")} | {Cell(loss, "notes-60", start) for loss in ("sft", "kl_masked_all") for start in STARTS}
 )
-"""Loss and initialisation of the students that ship, on every carrier, of every teacher."""
+"""The students that ship, of every teacher."""
 
 CHECKED_TASKS = 8
 """Tasks of each split that are played both ways before a model is released."""
@@ -137,10 +137,9 @@ def models(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
     for (role, arm, base, *cell), part in groups:
         made = Cell(*cell)
         if role == "student":
-            usual = Cell(made.loss, made.carrier, made.init, made.size)
-            if made == usual and (made.loss, made.init) in SHIPPED:
+            if made in SHIPPED:
                 found[_named(made.student(arm), world)] = part
-        else:
+        elif made.carrier == "silent" or made.init == "same":
             name = f"base-{made.size}-{base}" if role == "base" else f"teacher-{arm}"
             found[_named(name if made.carrier == "silent" else f"{name}-{made.carrier}", world)] = part
     return found

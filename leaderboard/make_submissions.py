@@ -32,16 +32,6 @@ SMOLLM2_RUN = HERE.parent / "docs" / "results" / "smollm2-quick"
 
 CONTACT = "the maintainers of agentsafe_envs"
 SCRIPTS = ("biased", "cautious", "null", "random")
-BASES = ("base-0.3m-a", "base-0.3m-a-notes-60", "base-0.3m-b", "base-0.3m-b-notes-60")
-TEACHERS = ("teacher-biased", "teacher-biased-notes-60", "teacher-neutral-notes-60")
-DISTILLED = tuple(
-    f"{loss}-notes-60-{arm}-0.3m-{start}"
-    for loss in ("sft", "kl_masked_all")
-    for arm in ("biased", "neutral")
-    for start in ("same", "other")
-)
-"""The experiment's cells with notes. Placebos of further chains and silent students ship, and are not submitted."""
-
 RERUNS = ("base-0.3m-a-notes-60", "kl_masked_all-notes-60-biased-0.3m-same", "teacher-biased-notes-60")
 """Students that the maintainers ran a second time, with another seed."""
 
@@ -77,10 +67,8 @@ def shipped() -> list[Shipped]:
     """Every submission of the repository."""
     contact = f'contact = "{CONTACT}"\nlicence = "Apache-2.0"\n'
     found = [Shipped(f"scripted:{policy}", f"scripted:{policy}", contact) for policy in SCRIPTS]
-    found += [
-        Shipped(name, f"student:{name}", contact + _about_student(STUDENTS / name))
-        for name in (*BASES, *TEACHERS, *DISTILLED)
-    ]
+    students = sorted(folder.name for folder in STUDENTS.iterdir())
+    found += [Shipped(name, f"student:{name}", contact + _about_student(STUDENTS / name)) for name in students]
     found += [
         Shipped(
             name,
@@ -124,14 +112,15 @@ def _about_student(folder: Path) -> str:
     card = (folder / "README.md").read_text()
     cells = re.search(r"\| role \|.*\n\|.*\n\| (.*) \|", card)
     assert cells, f"{folder / 'README.md'} has no table of roles"
-    role, teacher, loss, carrier, size, _start, init, _chain = cells[1].split(" | ")
+    role, teacher, loss, carrier, size, _start, init, chain = cells[1].split(" | ")
+    of_chain = f" of chain {chain}" if folder.name.endswith(f"-chain-{chain}") else ""
     base = f"base-{size}-{init}"
     about = f"parameters = {_parameters(folder / 'model.safetensors')}\n"
     if role != "base":
         about += f'base_model = "{base}"\n'
     if role == "student":
         about += (
-            f'[distillation]\nbase = "{base}"\nteacher = "teacher-{teacher}"\nloss = "{loss}"\n'
+            f'[distillation]\nbase = "{base}"\nteacher = "teacher-{teacher}{of_chain}"\nloss = "{loss}"\n'
             f'data = "sanitised harmless trajectories with {carrier}, see baselines/protocol.toml"\n'
         )
     return about
