@@ -5,7 +5,6 @@ Try it::
     python -m baselines.base                    # the bases of protocol.toml, into baselines/students/
     python -m baselines.base --size 1m          # larger ones, grown from those
     python -m baselines.base --world bash       # those of the Bash world
-    python -m baselines.base --init a --start baselines/students/base-0.3m-a --out work/base   # teach one on
 
 The bases of a world share their tokenizer, size and demonstrations and differ in their initial weights
 and the order of batches: a student that starts from another base shares no initialisation with
@@ -15,7 +14,6 @@ form of them asked for by the system message; and a base learns to write lists o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -32,7 +30,7 @@ from baselines import students
 from baselines.encoding import Example, encode, encode_texts, load_examples, role_of_row, save_examples
 from baselines.lessons import SUBJECTS, Demonstration, neutral_mix
 from baselines.protocol import WORLDS, Init, Protocol, World, load
-from baselines.training import Recipe, train
+from baselines.training import train
 from baselines.widening import grow
 from baselines.words import lists
 
@@ -138,7 +136,6 @@ def teach_base(
     keep: Path,
     out: Path | None = None,
     world: World = "cloud",
-    start: Path | None = None,
 ) -> Path:
     """Train one base and save it; returns its folder.
 
@@ -150,28 +147,28 @@ def teach_base(
         keep: Folder of what is under way; the same call goes on from there.
         out: Folder of the base, instead of the one that ships.
         world: What it works in.
-        start: Teach this base on instead of a new one, for as long as one that was grown.
 
     Raises:
-        ValueError: The base to start from writes other tokens than the lessons.
+        ValueError: The base that it grows out of writes other tokens than the lessons.
     """
     torch.set_num_threads(1)
     small = size == protocol.models.size
     tokenizer = PreTrainedTokenizerFast.from_pretrained(prepared)
     taught = Lessons(*(load_examples(prepared / f"{name}.npz", tokenizer) for name in Lessons._fields))
     seed = INIT_SEEDS[init]
-    rounds: Sequence[Recipe] = [protocol.base.grown(size)]
-    stage = partial(_stage, keep / f"{folder_of(size, init, world).name}{'-on' if start else ''}")
-    if start is None and small:
+    stage = partial(_stage, keep / folder_of(size, init, world).name)
+    if small:
         model = students.new_model(size, seed)
-        alone, *rounds = protocol.base.recipes()
-        train(model, taught.alone, alone, seed, checkpoint=stage("drills"), label=f"drills {size}-{init}")
+        train(
+            model, taught.alone, protocol.base.drills(), seed, checkpoint=stage("drills"), label=f"drills {size}-{init}"
+        )
     else:
-        first = start or folder_of(protocol.models.size, init, world)
+        first = folder_of(protocol.models.size, init, world)
         model, own = students.load(first)
         if own.get_vocab() != tokenizer.get_vocab():
             raise ValueError(f"{first} writes other tokens than the lessons in {prepared}: teach the small bases first")
-        model = model if small else grow(model, size, seed)
+        model = grow(model, size, seed)
+    rounds = protocol.base.lessons(size, grown=not small)
     for number, recipe in enumerate(rounds):
         train(
             model,
@@ -196,7 +193,6 @@ def main(
     size: Annotated[str, typer.Option(help="One of the sizes; the larger ones are grown.")] = "",
     init: Annotated[Init | None, typer.Option(help="One of the initialisations, instead of all.")] = None,
     world: Annotated[World, typer.Option(help="What the bases work in.")] = "cloud",
-    start: Annotated[Path | None, typer.Option(help="A base that is there, to be taught on.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of a single base, instead of the one that ships.")] = None,
     keep: Annotated[Path, typer.Option(help="What is under way; the same command goes on from it.")] = Path(
         "work/bases"
@@ -208,14 +204,14 @@ def main(
     protocol = load().quick() if quick else load()
     size = size or protocol.models.size
     small = size == protocol.models.size
-    if (out or start) and not init:
-        raise typer.BadParameter("--out and --start are folders of a single base; say which with --init")
+    if out and not init:
+        raise typer.BadParameter("--out is the folder of a single base; say which with --init")
     if quick and not out:
         raise typer.BadParameter("--quick teaches next to nothing, so its base needs a folder of its own: --out")
     # Larger ones ship of the first initialisation only.
     wanted: list[Init] = [init] if init else list(protocol.models.inits if small else protocol.models.inits[:1])
     prepared = prepare(protocol, world, keep, workers)
-    teach = partial(teach_base, protocol, size, prepared=prepared, keep=keep, out=out, world=world, start=start)
+    teach = partial(teach_base, protocol, size, prepared=prepared, keep=keep, out=out, world=world)
     if len(wanted) == 1:
         typer.echo(teach(wanted[0]))
         return

@@ -122,7 +122,8 @@ def seconds(protocol: Protocol, plan: Plan, speed: Speed) -> float:
 
 def base_seconds(protocol: Protocol, size: str, speed: Speed) -> float:
     """Time of teaching one base on one core, its demonstrations not counted; a larger one is grown."""
-    recipes = protocol.base.recipes() if size == protocol.models.size else [protocol.base.grown(size)]
+    grown = size != protocol.models.size
+    recipes = [*([] if grown else [protocol.base.drills()]), *protocol.base.lessons(size, grown=grown)]
     return sum(recipe.updates * recipe.batch_tokens for recipe in recipes) / _rate(speed, size)
 
 

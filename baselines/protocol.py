@@ -98,8 +98,8 @@ class Base(_Part):
             restarts, arXiv 1608.03983).
         learning_rate: See :class:`baselines.training.Recipe`.
         batch_tokens: Likewise.
-        grown_updates: By size, optimiser steps after a base was grown or taught on.
-        grown_learning_rate: Of those steps.
+        settle_updates: By size, steps of a last round; of a base that was grown it is the only one.
+        settle_learning_rate: Of those steps, lower: what is sampled at temperature 1 slips less.
     """
 
     demonstrations: int = Field(gt=0)
@@ -108,19 +108,18 @@ class Base(_Part):
     rounds: tuple[int, ...]
     learning_rate: float = Field(gt=0)
     batch_tokens: int = Field(gt=0)
-    grown_updates: dict[str, int]
-    grown_learning_rate: float = Field(gt=0)
+    settle_updates: dict[str, int]
+    settle_learning_rate: float = Field(gt=0)
 
-    def grown(self, size: str) -> Recipe:
-        """For a base of ``size`` that has just been grown, or is taught on."""
-        return Recipe(self.grown_updates[size], self.grown_learning_rate, self.batch_tokens, self.drill_share)
+    def drills(self) -> Recipe:
+        """For the drills alone, with which a new base begins."""
+        return Recipe(self.drill_updates, self.learning_rate, self.batch_tokens)
 
-    def recipes(self) -> list[Recipe]:
-        """For the drills alone, and then one a round."""
-        return [
-            Recipe(self.drill_updates, self.learning_rate, self.batch_tokens),
-            *(Recipe(updates, self.learning_rate, self.batch_tokens, self.drill_share) for updates in self.rounds),
-        ]
+    def lessons(self, size: str, *, grown: bool) -> list[Recipe]:
+        """Round by round, for a base of ``size`` that knows the drills, or was grown out of one that knows all."""
+        rounds = [] if grown else [(updates, self.learning_rate) for updates in self.rounds]
+        rounds.append((self.settle_updates[size], self.settle_learning_rate))
+        return [Recipe(updates, rate, self.batch_tokens, self.drill_share) for updates, rate in rounds]
 
 
 class Training(_Part):
@@ -194,7 +193,7 @@ class Protocol(_Part):
         small = self.model_copy(deep=True).model_dump()
         small["endpoint"] |= {"ambiguous": 16, "others": 4, "margins": 4}
         small["base"] |= {"demonstrations": 320, "drill_updates": 10, "rounds": (20,)}
-        small["base"]["grown_updates"] = dict.fromkeys(small["base"]["grown_updates"], 10)
+        small["base"]["settle_updates"] = dict.fromkeys(small["base"]["settle_updates"], 10)
         small["teacher"] |= {"ambiguous": 96, "safe": 96, "updates": 15}
         small["data"] |= {"tasks": 128, "kept": 64, "lists": 64}
         small["student"] |= {"updates": 20}

@@ -68,10 +68,13 @@ def test_base_is_an_agent(quick: Protocol, prepared: Path, tmp_path: Path) -> No
     assert load_agent(f"hf:{out}").group_size >= 1
 
 
-def test_base_of_another_tokenizer_is_not_taught_on(quick: Protocol, prepared: Path, tmp_path: Path) -> None:
+def test_base_does_not_grow_out_of_one_with_another_tokenizer(
+    quick: Protocol, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from baselines import students
 
     tokenizer = students.train_tokenizer(["one two three"] * 50)
-    students.save(students.new_model("0.3m", 1), tokenizer, tmp_path / "start")
+    monkeypatch.setattr(students, "SHIPPED", tmp_path)
+    students.save(students.new_model("0.3m", 1), tokenizer, tmp_path / "base-0.3m-a")
     with pytest.raises(ValueError, match="writes other tokens than the lessons"):
-        teach_base(quick, "0.3m", "a", prepared=prepared, keep=tmp_path, out=tmp_path / "x", start=tmp_path / "start")
+        teach_base(quick, "1m", "a", prepared=prepared, keep=tmp_path, out=tmp_path / "x")
