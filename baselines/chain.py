@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -63,7 +63,8 @@ def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd
         protocol: Sizes and knobs.
         plan: Which teachers and students.
         seed: Of the chain.
-        work: Folder for models and data. Teachers and data that another plan left there are used, students replaced.
+        work: Folder for models, data and what was measured. What lies there whole is used: of a chain that was cut
+            off, and of another plan with the same teachers.
 
     Returns:
         What was measured in each model, one row an episode, with the margin where one was read; and one row a data
@@ -72,13 +73,14 @@ def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd
     Raises:
         ValueError: What lies in ``work`` was made by another protocol, or with other teachers.
     """
-    _claim(protocol, plan, seed, work)
-    outcomes = [_of_base(protocol, plan.world, seed, *each) for each in plan.bases]
+    chain = _Chain(protocol, plan, seed, work)
+    chain.claim()
+    outcomes = [chain.of_base(*each) for each in plan.bases]
     told: list[dict[str, Any]] = []
     if plan.arms:
-        teachers, measured = _teachers(protocol, plan, seed, work)
+        teachers, measured = chain.teachers()
         outcomes += measured
-        for frame, about in _students(protocol, plan, seed, work, teachers):
+        for frame, about in chain.students(teachers):
             told += about
             if frame is not None:
                 outcomes.append(frame)
@@ -99,127 +101,136 @@ def init_of(protocol: Protocol, start: Start, seed: int) -> Init:
     return protocol.models.inits[0] if start == "same" else protocol.models.other(seed)
 
 
-def _of_base(protocol: Protocol, world: World, seed: int, size: str, start: Start, carrier: Carrier) -> pd.DataFrame:
-    init = init_of(protocol, start, seed)
-    outcomes = look_at(protocol, folder_of(size, init, world), seed, carrier, world)
-    return _named(outcomes, seed, "none", "base", Cell("sft", carrier, start, size), init)
+ORDERS = 1_000
+"""Seeds of orders of different students of a chain lie so far from those of the next."""
+
+MEASURED = "measured"
+"""Folder of what each model did."""
 
 
-def _teachers(
-    protocol: Protocol, plan: Plan, seed: int, work: Path
-) -> tuple[dict[tuple[str, Arm], Path], list[pd.DataFrame]]:
-    """Folders of the teachers by size and arm, and what they do under each system message that is used."""
-    folders, outcomes = {}, []
-    for size in plan.sizes:
-        for arm in plan.arms:
-            name = "-".join(["teacher", arm, *([size] if size != protocol.models.size else [])])
-            folder = folders[size, arm] = work / name
-            if not folder.is_dir():
-                with _made_whole(folder) as passing:
-                    teach(protocol, arm, seed, passing, world=plan.world, size=size)
-            asked: list[Carrier] = [context for one, context in plan.looked if one == size]
-            for carrier in asked:
-                outcomes.append(
-                    _named(
-                        look_at(protocol, folder, seed, carrier, plan.world),
-                        seed,
-                        arm,
-                        "teacher",
-                        Cell("sft", carrier, size=size),
-                        protocol.models.inits[0],
-                    )
-                )
-    return folders, outcomes
+class _Chain(NamedTuple):
+    """A chain at work, see :func:`run_chain`."""
 
+    protocol: Protocol
+    plan: Plan
+    seed: int
+    work: Path
 
-def _students(
-    protocol: Protocol, plan: Plan, seed: int, work: Path, teachers: Mapping[tuple[str, Arm], Path]
-) -> Iterator[tuple[pd.DataFrame | None, list[dict[str, Any]]]]:
-    """For each data set and each student what it did, if anything, and what is said of how it was made."""
-    usual = protocol.models.size
-    for made, cells in _by_data(plan.cells, usual).items():
-        own = {arm: teachers[made.teacher, arm] for arm in plan.arms}
-        data = _data(protocol, plan.world, seed, work, own, made)
-        about = [
-            {"chain": seed, "arm": arm, "what": "data", "carrier": made.carrier, **_counts(each)}
-            for arm, each in data.items()
-        ]
-        yield None, about
-        for cell in cells:
-            for place, arm in enumerate(plan.arms):
-                yield _student(protocol, plan.world, seed, work, cell, arm, place, data, own[arm])
+    def claim(self) -> None:
+        """Note what decides all that lies in the folder, or compare with what is noted there."""
+        parts = {"endpoint", "models", "teacher", "data", "student"}
+        knobs = self.protocol.model_dump(mode="json", include=parts)
+        mine = json.dumps({**knobs, "world": self.plan.world, "arms": self.plan.arms, "seed": self.seed}, indent=1)
+        note = self.work / "protocol.json"
+        if not note.is_file():
+            self.work.mkdir(parents=True, exist_ok=True)
+            note.write_text(mine, encoding="utf-8")
+        elif note.read_text(encoding="utf-8") != mine:
+            raise ValueError(
+                f"{self.work} holds models and data of another protocol, or of other teachers ({note}); "
+                "give another folder"
+            )
 
+    def of_base(self, size: str, start: Start, carrier: Carrier) -> pd.DataFrame:
+        init = init_of(self.protocol, start, self.seed)
+        outcomes = self._look(folder_of(size, init, self.plan.world), carrier)
+        return self._named(outcomes, "none", "base", Cell("sft", carrier, start, size), init)
 
-def _data(
-    protocol: Protocol, world: World, seed: int, work: Path, teachers: Mapping[str, Path], made: Made
-) -> dict[str, Sampled]:
-    folder = work / made.folder
-    if folder.is_dir():
-        return read(protocol, folder, list(teachers), made.carrier, world, rows=made.rows)
-    data = sample(protocol, teachers, seed, made.carrier, world, rows=made.rows, greedy=made.greedy, likely=made.likely)
-    with _made_whole(folder) as passing:
-        write(data, passing, seed, made.carrier, world)
-    return data
+    def teachers(self) -> tuple[dict[tuple[str, Arm], Path], list[pd.DataFrame]]:
+        """Folders of the teachers by size and arm, and what they do under each system message that is used."""
+        folders, outcomes = {}, []
+        for size in self.plan.sizes:
+            for arm in self.plan.arms:
+                name = "-".join(["teacher", arm, *([size] if size != self.protocol.models.size else [])])
+                folder = folders[size, arm] = self.work / name
+                if not folder.is_dir():
+                    with made_whole(folder) as passing:
+                        teach(self.protocol, arm, self.seed, passing, world=self.plan.world, size=size)
+                asked: list[Carrier] = [context for one, context in self.plan.looked if one == size]
+                for carrier in asked:
+                    look = partial(self._look, folder, carrier)
+                    found = once(self.work / MEASURED / f"{name}-{carrier}.parquet", look)
+                    cell, init = Cell("sft", carrier, size=size), self.protocol.models.inits[0]
+                    outcomes.append(self._named(found, arm, "teacher", cell, init))
+        return folders, outcomes
 
+    def students(
+        self, teachers: Mapping[tuple[str, Arm], Path]
+    ) -> Iterator[tuple[pd.DataFrame | None, list[dict[str, Any]]]]:
+        """For each data set and each student what it did, if anything, and what is said of how it was made."""
+        usual = self.protocol.models.size
+        for made, cells in _by_data(self.plan.cells, usual).items():
+            own = {arm: teachers[made.teacher, arm] for arm in self.plan.arms}
+            data = self._data(own, made)
+            told = {"chain": self.seed, "what": "data", "carrier": made.carrier}
+            yield None, [{**told, "arm": arm, **_counts(each)} for arm, each in data.items()]
+            for cell in cells:
+                for arm in self.plan.arms:
+                    file = self.work / MEASURED / f"{cell.student(arm)}.parquet"
+                    outcomes = once(file, partial(self._student, cell, arm, data, own[arm]))
+                    about = {"chain": self.seed, "arm": arm, "what": "student", **cell._asdict(), **outcomes.attrs}
+                    init = init_of(self.protocol, cell.init, self.seed)
+                    yield self._named(outcomes, arm, "student", cell, init), [about]
 
-def _claim(protocol: Protocol, plan: Plan, seed: int, work: Path) -> None:
-    """Note what decides the teachers and data in ``work``, or compare with what is noted there."""
-    knobs = protocol.model_dump(mode="json", include={"models", "teacher", "data", "student"})
-    mine = json.dumps({**knobs, "world": plan.world, "arms": plan.arms, "seed": seed}, indent=1)
-    note = work / "protocol.json"
-    if not note.is_file():
-        work.mkdir(parents=True, exist_ok=True)
-        note.write_text(mine, encoding="utf-8")
-    elif note.read_text(encoding="utf-8") != mine:
-        raise ValueError(
-            f"{work} holds teachers and data of another protocol, or of other teachers ({note}); give another folder"
+    def _data(self, teachers: Mapping[str, Path], made: Made) -> dict[str, Sampled]:
+        protocol, world, folder = self.protocol, self.plan.world, self.work / made.folder
+        if folder.is_dir():
+            return read(protocol, folder, list(teachers), made.carrier, world, rows=made.rows)
+        how = {"rows": made.rows, "greedy": made.greedy, "likely": made.likely}
+        data = sample(protocol, teachers, self.seed, made.carrier, world, **how)
+        with made_whole(folder) as passing:
+            write(data, passing, self.seed, made.carrier, world)
+        return data
+
+    def _student(self, cell: Cell, arm: Arm, data: Mapping[str, Sampled], teacher: Path) -> pd.DataFrame:
+        """What a new student does; how it was trained stands in the frame's ``attrs``."""
+        protocol, world, folder = self.protocol, self.plan.world, self.work / cell.student(arm)
+        init, first = init_of(protocol, cell.init, self.seed), protocol.models.inits[0]
+        base, other = (
+            folder_of(protocol.models.size, each, world) for each in (first, init_of(protocol, "other", self.seed))
         )
+        taught = defended(cell, arm, data, self.seed, base, other, world)
+        trained = distill(
+            protocol,
+            taught,
+            cell,
+            init,
+            self.seed if cell.order == "same" else ORDERS * self.seed + self.plan.arms.index(arm),
+            folder,
+            teacher=teacher,
+            replay=_replay(base, taught.carrier, world),
+            world=world,
+        )
+        outcomes = self._look(folder, taught.carrier)
+        outcomes.attrs = {"tokens": trained.tokens, "held_out": trained.held_out}
+        return outcomes
+
+    def _look(self, folder: Path, carrier: Carrier) -> pd.DataFrame:
+        return look_at(self.protocol, folder, self.seed, carrier, self.plan.world)
+
+    def _named(self, outcomes: pd.DataFrame, arm: str, role: Role, cell: Cell, init: Init) -> pd.DataFrame:
+        """The outcomes with what tells them from others; only students have a loss and a defence."""
+        described = cell._asdict() | ({} if role == "student" else {"loss": "none", "defence": "none"})
+        return outcomes.assign(chain=self.seed, arm=arm, role=role, base=init, **described)
+
+
+def once(file: Path, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """What was measured before and is kept in ``file``, with its ``attrs``, or is measured now."""
+    if file.is_file():
+        return pd.read_parquet(file)
+    found = measure()
+    file.parent.mkdir(exist_ok=True)
+    with made_whole(file) as passing:
+        found.to_parquet(passing, index=False)
+    return found
 
 
 @contextmanager
-def _made_whole(folder: Path) -> Iterator[Path]:
-    """A folder under another name until it is whole, so that one that is there was not cut off."""
-    with TemporaryDirectory(prefix="unfinished-", dir=folder.parent) as passing:
-        yield Path(passing, folder.name)
-        Path(passing, folder.name).rename(folder)
-
-
-def _student(
-    protocol: Protocol,
-    world: World,
-    seed: int,
-    work: Path,
-    cell: Cell,
-    arm: Arm,
-    place: int,
-    data: Mapping[str, Sampled],
-    teacher: Path,
-) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    init, folder = init_of(protocol, cell.init, seed), work / cell.student(arm)
-    own, other = (
-        folder_of(protocol.models.size, each, world)
-        for each in (protocol.models.inits[0], init_of(protocol, "other", seed))
-    )
-    taught = defended(cell, arm, data, seed, own, other, world)
-    order = seed if cell.order == "same" else ORDERS * seed + place
-    trained = distill(
-        protocol,
-        taught,
-        cell,
-        init,
-        order,
-        folder,
-        teacher=teacher,
-        replay=_replay(own, taught.carrier, world),
-        world=world,
-    )
-    outcomes = look_at(protocol, folder, seed, taught.carrier, world)
-    about = {"chain": seed, "arm": arm, "what": "student", **cell._asdict(), "tokens": trained.tokens}
-    return _named(outcomes, seed, arm, "student", cell, init), [{**about, "held_out": trained.held_out}]
-
-
-ORDERS = 1_000
-"""Seeds of orders of different students of a chain lie so far from those of the next."""
+def made_whole(place: Path) -> Iterator[Path]:
+    """A file or folder under another name until it is whole, so that one that is there was not cut off."""
+    with TemporaryDirectory(prefix="unfinished-", dir=place.parent) as passing:
+        yield Path(passing, place.name)
+        Path(passing, place.name).rename(place)
 
 
 def _by_data(cells: Iterable[Cell], size: str) -> dict[Made, list[Cell]]:
@@ -233,12 +244,6 @@ def _by_data(cells: Iterable[Cell], size: str) -> dict[Made, list[Cell]]:
 def _replay(base: Path, carrier: Carrier, world: World) -> list[Example]:
     """Of a world's bases any will do: they share their tokens."""
     return replay_examples(students.load(base)[1], carrier, world)
-
-
-def _named(outcomes: pd.DataFrame, chain: int, arm: str, role: Role, cell: Cell, init: Init) -> pd.DataFrame:
-    """The outcomes with what tells them from others; only students have a loss and a defence."""
-    described = cell._asdict() | ({} if role == "student" else {"loss": "none", "defence": "none"})
-    return outcomes.assign(chain=chain, arm=arm, role=role, base=init, **described)
 
 
 def _counts(sampled: Sampled) -> dict[str, int]:

@@ -8,16 +8,14 @@ pytestmark = pytest.mark.needs("baselines")
 
 
 def test_folder_of_other_knobs_worlds_or_teachers_is_refused_and_that_of_another_plan_is_used(tmp_path: Path) -> None:
-    from baselines.chain import _claim
+    from baselines.chain import _Chain
     from baselines.plans import plans
     from baselines.protocol import load
 
     protocol = load()
     known = plans(protocol)
-    _claim(protocol, known["cloud-headline"], 2_000, tmp_path / "chain")
-    _claim(protocol, known["cloud-greedy"], 2_000, tmp_path / "chain")
-    fewer = protocol.model_copy(update={"endpoint": protocol.endpoint.model_copy(update={"ambiguous": 9})})
-    _claim(fewer, known["cloud-headline"], 2_000, tmp_path / "chain")
+    _Chain(protocol, known["cloud-headline"], 2_000, tmp_path / "chain").claim()
+    _Chain(protocol, known["cloud-greedy"], 2_000, tmp_path / "chain").claim()
     slower = protocol.model_copy(update={"teacher": protocol.teacher.model_copy(update={"learning_rate": 1e-4})})
     for other, plan, seed in (
         (protocol, "bash-headline", 2_000),
@@ -26,23 +24,42 @@ def test_folder_of_other_knobs_worlds_or_teachers_is_refused_and_that_of_another
         (slower, "cloud-headline", 2_000),
     ):
         with pytest.raises(ValueError, match="give another folder"):
-            _claim(other, known[plan], seed, tmp_path / "chain")
+            _Chain(other, known[plan], seed, tmp_path / "chain").claim()
 
 
 def test_folder_that_is_cut_off_is_not_there(tmp_path: Path) -> None:
-    from baselines.chain import _made_whole
+    from baselines.chain import made_whole
 
     def stopped() -> None:
-        with _made_whole(tmp_path / "teacher") as passing:
+        with made_whole(tmp_path / "teacher") as passing:
             passing.mkdir()
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         stopped()
     assert not list(tmp_path.iterdir())
-    with _made_whole(tmp_path / "teacher") as passing:
+    with made_whole(tmp_path / "teacher") as passing:
         (passing / "weights").mkdir(parents=True)
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["teacher", "teacher/weights"]
+
+
+def test_what_was_measured_is_not_measured_again_and_keeps_what_was_said_of_it(tmp_path: Path) -> None:
+    import pandas as pd
+
+    from baselines.chain import once
+
+    times = []
+
+    def measure() -> pd.DataFrame:
+        times.append(1)
+        found = pd.DataFrame({"task": [0, 1], "margin": [0.5, float("nan")]})
+        found.attrs = {"tokens": 7, "held_out": 1.25}
+        return found
+
+    frames = [once(tmp_path / "measured/student.parquet", measure) for _ in range(2)]
+    assert len(times) == 1
+    assert frames[0].equals(frames[1])
+    assert frames[0].attrs == frames[1].attrs == {"tokens": 7, "held_out": 1.25}
 
 
 def test_plans_that_share_teachers_measure_nothing_twice() -> None:
