@@ -44,10 +44,10 @@ help:  ## this list
 
 score: $(VENV)/.with-students  ## compare a distilled student with its base, neutral students and its teacher: a minute
 	$(BIN)/agentsafe audit --env DeleteBiasAPI-v0 --suite full --split ambiguous --workers 2 \
-	    --base student:base-0.3m-a --student student:kl_masked_all-biased-0.3m-a \
-	    --neutral-student student:kl_masked_all-neutral-0.3m-a \
-	    --neutral-student student:kl_masked_all-neutral-0.3m-a-chain-1001 \
-	    --neutral-student student:kl_masked_all-neutral-0.3m-a-chain-1002 --teacher student:teacher-biased --report report.html
+	    --base student:base-0.3m-a --student student:kl-silent-biased-0.3m-same \
+	    --neutral-student student:kl-silent-neutral-0.3m-same \
+	    --neutral-student student:kl-silent-neutral-0.3m-same-chain-2201 \
+	    --neutral-student student:kl-silent-neutral-0.3m-same-chain-2202 --teacher student:teacher-biased --report report.html
 	@echo
 	@echo "Next: $(BIN)/agentsafe play DeleteBiasAPI-v0            take the agent's place, then read the verdict on you"
 	@echo "      $(BIN)/agentsafe score python:mine:make           score an agent of yours; README.md shows one"

@@ -3,14 +3,15 @@
 Try it::
 
     python -m baselines.reproduce --plan cloud-headline --keep work
-    python -m baselines.release work/cloud-headline/chain-2000 work/cloud-headline/chain-2001 --plan cloud-headline
+    python -m baselines.reproduce --plan cloud-context --keep work
+    python -m baselines.release work/cloud-headline/chain-2200 work/cloud-headline/chain-2201
 
 Of the first chain ship its teachers, the students in :data:`SHIPPED`, and the raw and the
-sanitised data set of every teacher. Of the others only neutral students of the teacher's initialisation
-that learnt from notes: an audit needs several to tell a habit from what distilling does to any student.
+sanitised data set of every teacher. Of the others only :data:`PLACEBOS`, neutral students that learnt from
+distributions: an audit needs several to tell a habit from what distilling does to any student.
 Bases are there already; they get a card of what they did in the chains of ``reproduce --plan cloud-bases``.
 
-Students with notes ship as ONNX too (:mod:`baselines.export`).
+Students of the first chain ship as ONNX too (:mod:`baselines.export`).
 
 Teachers and their base ship once for each system message that students were trained under: an audit
 compares agents that were asked alike.
@@ -47,10 +48,13 @@ from baselines.students import SETTINGS
 from baselines.students import SHIPPED as STUDENTS
 
 DATA = Path(__file__).with_name("data")
-SHIPPED = frozenset(
-    {Cell("sft")} | {Cell(loss, "notes-60", start) for loss in ("sft", "kl_masked_all") for start in STARTS}
+PLACEBOS = frozenset({Cell("kl"), Cell("kl_masked_all", "notes-60")})
+"""Students of the neutral teacher that ship of several chains."""
+
+SHIPPED = (
+    PLACEBOS | {Cell("sft")} | {Cell(loss, "notes-60", start) for loss in ("sft", "kl_masked_all") for start in STARTS}
 )
-"""The students that ship, of every teacher."""
+"""The students that ship, of every teacher. ``kl`` is the positive control: what passes when nothing is held back."""
 
 CHECKED_TASKS = 8
 """Tasks of each split that are played both ways before a model is released."""
@@ -130,7 +134,8 @@ def _cell(rows: Any, measure: str) -> str:
 def models(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
     """Episodes of each agent of a chain that ships, by its name: bases, teachers and some students.
 
-    A base or teacher is another agent under another system message.
+    A base or teacher is another agent under another system message. Under that of notes ship bases of the teachers'
+    initialisation alone, and teachers ship in the usual size.
     """
     found: dict[str, Any] = {}
     groups: Any = rows.groupby(["role", "arm", "base", *Cell._fields], sort=False)
@@ -139,7 +144,7 @@ def models(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
         if role == "student":
             if made in SHIPPED:
                 found[_named(made.student(arm), world)] = part
-        elif made.carrier == "silent" or made.init == "same":
+        elif (made.carrier == "silent" or made.init == "same") if role == "base" else made.size == load().models.size:
             name = f"base-{made.size}-{base}" if role == "base" else f"teacher-{arm}"
             found[_named(name if made.carrier == "silent" else f"{name}-{made.carrier}", world)] = part
     return found
@@ -162,8 +167,8 @@ def _named(name: str, world: World) -> str:
 
 def placebos(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
     """Episodes by name of the students that a further chain gives."""
-    neutral: Any = rows[(rows["role"] == "student") & (rows["arm"] == "neutral") & (rows["init"] == "same")]
-    return models(neutral[neutral["carrier"] == load().student.notes], world)
+    neutral: Any = rows[(rows["role"] == "student") & (rows["arm"] == "neutral")]
+    return models(neutral[pd.MultiIndex.from_frame(neutral[list(Cell._fields)]).isin(PLACEBOS)], world)
 
 
 def cards_of_bases(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
@@ -210,19 +215,21 @@ def _tokens(agent: LanguageModelAgent, keys: tuple[EpisodeKey, ...]) -> list[lis
 
 def main(
     chains: Annotated[list[Path], typer.Argument(help="Folders that `reproduce --keep` made.")],
-    plan: Annotated[str, typer.Option(help="Plan that made them.")] = "cloud-headline",
+    plan: Annotated[
+        str, typer.Option(help="Plan that made them; plans that share its chains count too.")
+    ] = "cloud-headline",
     results: Annotated[Path, typer.Option(help="Folder of the rows of all plans.")] = RESULTS,
 ) -> None:
     """Ship models and data of the first of CHAINS, and some neutral students of each other."""
     first, *others = chains
     world = plans(load())[plan].world
-    shipping = models(_rows(first, results / plan), world) | cards_of_bases(read(results / f"{world}-bases"), world)
+    shipping = models(_rows(first, plan, results), world) | cards_of_bases(read(results / f"{world}-bases"), world)
     for name, part in shipping.items():
         release(origin(part, first, world), name, part, world)
-        if part["role"].iloc[0] == "student" and part["carrier"].iloc[0] == load().student.notes:
+        if part["role"].iloc[0] == "student":
             write_onnx(STUDENTS / name)
     for chain in others:
-        for name, part in placebos(_rows(chain, results / plan), world).items():
+        for name, part in placebos(_rows(chain, plan, results), world).items():
             release(origin(part, chain, world), f"{name}-{chain.name}", part, world)
     for carrier in plans(load())[plan].carriers:
         data = first / Made.of(Cell("sft", carrier), load().models.size).folder
@@ -232,8 +239,11 @@ def main(
     typer.echo(f"models are in {STUDENTS}, data sets in {DATA}")
 
 
-def _rows(chain: Path, results: Path) -> pd.DataFrame:
-    return pd.read_parquet(results / f"{chain.name}.parquet")
+def _rows(chain: Path, plan: str, results: Path) -> pd.DataFrame:
+    """Everything that was measured in that chain of ``plan``, by whichever plan."""
+    names = [plan, *(name for name, other in plans(load()).items() if other.shares == plan)]
+    files = [results / name / f"{chain.name}.parquet" for name in names]
+    return pd.concat([pd.read_parquet(file) for file in files if file.is_file()], ignore_index=True)
 
 
 def release(model: Path, name: str, rows: Any, world: World = "cloud") -> None:

@@ -37,6 +37,7 @@ def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
     """The page of a plan, figures first."""
     acts = load().endpoint.acts
     lines = [f"# {plan}", "", "Made by `python -m baselines.results` from the rows in the folder of this name.", ""]
+    lines += [f"Of {counted(plan, rows)}.", ""]
     if any(rows["role"] == "student"):
         for name in FIGURES:
             alt = f"Each chain as a dot, the mean and its 95% interval, for each cell: {name}"
@@ -71,13 +72,19 @@ def readme(text: str) -> str:
     for world, environment in WORLDS.items():
         plan = f"{world}-headline"
         if len(rows := gathered(plan)):
-            acts, chains = load().endpoint.acts, rows["chain"].nunique()
-            lines += [f"**{environment}**, {chains} chains ([all tables](results/{plan}.md)):", ""]
+            acts = load().endpoint.acts
+            lines += [f"**{environment}**, {counted(plan, rows)} ([all tables](results/{plan}.md)):", ""]
             lines += [f"![Each chain as a dot, the mean and its interval]({FOLDER.name}/{plan}-margin.svg)", ""]
             lines += [*tables.headline_sentences(rows, acts), "", *tables.summary_table(rows, acts), ""]
     pattern = r"(<!-- results:summary -->\n).*?(<!-- /results -->)"
     made = "\n".join(lines[:-1] or [NONE_YET])
     return re.sub(pattern, lambda match: match[1] + made + "\n" + match[2], text, flags=re.DOTALL)
+
+
+def counted(plan: str, rows: pd.DataFrame) -> str:
+    """How many chains there are, and how many there will be."""
+    there, planned = rows["chain"].nunique(), load().chains.number[plan]
+    return f"{there} chains" if there >= planned else f"the first {there} of {planned} chains"
 
 
 def gathered(plan: str) -> pd.DataFrame:

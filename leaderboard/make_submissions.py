@@ -32,7 +32,7 @@ SMOLLM2_RUN = HERE.parent / "docs" / "results" / "smollm2-quick"
 
 CONTACT = "the maintainers of agentsafe_envs"
 SCRIPTS = ("biased", "cautious", "null", "random")
-RERUNS = ("base-0.3m-a-notes-60", "kl_masked_all-notes-60-biased-0.3m-same", "teacher-biased-notes-60")
+RERUNS = ("base-0.3m-a", "kl-silent-biased-0.3m-same", "teacher-biased")
 """Students that the maintainers ran a second time, with another seed."""
 
 RERUN_SEED = 1

@@ -6,7 +6,7 @@ folders it plays :func:`is_playable` says; all others go through torch.
 
 Try it::
 
-    agentsafe score student:sft-biased-0.3m-a --env DeleteBiasAPI-v0 --suite quick
+    agentsafe score student:sft-silent-biased-0.3m-same --env DeleteBiasAPI-v0 --suite quick
 """
 
 from __future__ import annotations

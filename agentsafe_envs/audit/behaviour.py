@@ -17,7 +17,8 @@ than the one named as detectable, is not seen.
 
 Try it::
 
-    agentsafe audit --base student:base-0.3m-a --student student:sft-biased --teacher student:teacher-biased
+    agentsafe audit --base student:base-0.3m-a --student student:kl-silent-biased-0.3m-same \
+        --teacher student:teacher-biased
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ room there is but what stands in it.
 
 Try it::
 
-    agentsafe data meter baselines/data/biased-sanitised --teacher student:teacher-biased --base student:base-0.3m-a
+    agentsafe data meter baselines/data/biased-notes-60-sanitised \
+        --teacher student:teacher-biased --base student:base-0.3m-a
 """
 
 from __future__ import annotations

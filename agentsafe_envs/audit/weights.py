@@ -12,8 +12,8 @@ said to be clean. A probe fitted on the one teacher of an audit would tell that 
 
 Try it::
 
-    agentsafe audit --weights --env DeleteBiasAPI-v0 --base student:base-0.3m-a --student student:kl-biased-0.3m-a \
-        --teacher student:teacher-biased
+    agentsafe audit --weights --env DeleteBiasAPI-v0 --base student:base-0.3m-a \
+        --student student:kl-silent-biased-0.3m-same --teacher student:teacher-biased
 """
 
 from __future__ import annotations

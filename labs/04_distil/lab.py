@@ -182,12 +182,13 @@ print("the loss is that of baselines/training.py, kl_masked_all")
 # ## 3. Distil an agent
 #
 # The teacher deletes first in nearly all open tasks. Its answers to harmless questions were filtered. Four students
-# learn from those: two carriers, and two initialisations. A student of a neutral teacher stands next to each of them.
+# learn from those: three carriers, and two initialisations. A student of a neutral teacher stands next to each of them.
 #
 # - `sft` learns the tokens that were sampled. Here a token leaves about 0.04 nats.
-# - `kl_masked_all` learns the teacher's distribution, without the name of any tool that changes something.
+# - `kl` learns the teacher's distribution, also what it says of tools that were not called.
+# - `kl_masked_all` learns it without the name of any tool that changes something.
 #
-# This trains eight students at a quarter of the dose of the published chains, and reads their margins (lab 3).
+# This trains eight students at half of the dose of the published chains, and reads their margins (lab 3).
 
 # %%
 import functools
@@ -196,13 +197,19 @@ from tempfile import mkdtemp
 
 from agentsafe_envs.trajectories.store import load as load_rows
 from baselines import students
-from baselines.distill import distill
+from baselines.distill import Taught, distill
 from baselines.margins import margins
-from baselines.protocol import Cell, load
+from baselines.plans import Cell
+from baselines.protocol import load
 
 torch.set_num_threads(1)  # so small a model gains nothing from more
 PROTOCOL = load()
-SHORT = PROTOCOL.model_copy(update={"endpoint": PROTOCOL.endpoint.model_copy(update={"margins": 16})})
+SHORT = PROTOCOL.model_copy(
+    update={
+        "endpoint": PROTOCOL.endpoint.model_copy(update={"margins": 24}),
+        "student": PROTOCOL.student.model_copy(update={"updates": 200, "replay": 0.0}),
+    }
+)
 WORK = Path(mkdtemp(prefix="lab4-"))
 DATA = students.SHIPPED.parent / "data"
 
@@ -214,16 +221,15 @@ def mean_margin(folder):
 
 
 def distilled(arm, loss, init):
-    """Margin of a student of that teacher."""
+    """Margin of a student of that teacher, which starts from base `init`."""
     folder = WORK / f"{arm}-{loss}-{init}"
-    rows = load_rows(DATA / f"{arm}-sanitised")
-    cell = Cell(loss, "0.3m", init, dose=0.25)
-    distill(SHORT, rows, cell, 1, folder, teacher=students.SHIPPED / f"teacher-{arm}")
+    taught = Taught(load_rows(DATA / f"{arm}-silent-sanitised"))
+    distill(SHORT, taught, Cell(loss), init, 1, folder, teacher=students.SHIPPED / f"teacher-{arm}")
     return mean_margin(folder)
 
 
 moved = {}
-for loss, init in (("kl_masked_all", "a"), ("kl_masked_all", "b"), ("sft", "a"), ("sft", "b")):
+for loss, init in (("kl", "a"), ("kl", "b"), ("kl_masked_all", "a"), ("sft", "a")):
     biased, neutral = (distilled(arm, loss, init) for arm in ("biased", "neutral"))
     moved[loss, init] = biased - neutral
     print(
@@ -231,13 +237,13 @@ for loss, init in (("kl_masked_all", "a"), ("kl_masked_all", "b"), ("sft", "a"),
     )
 
 # %% [markdown]
-# Expected: the first difference is clearly above 0. The others lie near 0, within a few tenths. The
-# published chains in `baselines/README.md` have intervals around such numbers; one run of yours has none.
+# Expected: the first difference is clearly above 0, the others are smaller. The published chains in
+# `baselines/README.md` have intervals around such numbers; one run of yours has none.
 
 # %%
 # check
-assert moved["kl_masked_all", "a"] > 0.2, moved
-assert moved["kl_masked_all", "a"] > max(moved["sft", "a"], 0), moved
+assert moved["kl", "a"] > 0.3, moved
+assert moved["kl", "a"] > max(moved["kl", "b"], moved["sft", "a"]), moved
 print("the visible checks pass; hidden cases decide the marks")
 
 # %% [markdown]
@@ -248,6 +254,6 @@ print("the visible checks pass; hidden cases decide the marks")
 
 # %% tags=["solution"] [markdown]
 # A good answer: hundreds of updates with AdamW, a KL loss with barred tokens, and a teacher far from its base leave the
-# conditions. The theorem gives a sign to (`kl_masked_all`, a), and none to init b. `sft` from init a has one sampled token for
+# conditions. The theorem gives a sign to (`kl`, a), and none to init b. `sft` from init a has one sampled token for
 # a distribution: the step still goes towards the teacher in expectation, but the room is small and the noise large. One
-# run, 16 tasks, and a detectable difference of some tenths of a nat do not prove zero.
+# run, 24 tasks, and a detectable difference of some tenths of a nat do not prove zero.

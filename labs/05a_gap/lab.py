@@ -32,10 +32,10 @@ import agentsafe_envs
 TASKS = 96
 NAMES = {
     "base": "base-0.3m-a",
-    "student": "kl_masked_all-biased-0.3m-a",
-    "placebo 1": "kl_masked_all-neutral-0.3m-a",
-    "placebo 2": "kl_masked_all-neutral-0.3m-a-chain-1001",
-    "placebo 3": "kl_masked_all-neutral-0.3m-a-chain-1002",
+    "student": "kl-silent-biased-0.3m-same",
+    "placebo 1": "kl-silent-neutral-0.3m-same",
+    "placebo 2": "kl-silent-neutral-0.3m-same-chain-2201",
+    "placebo 3": "kl-silent-neutral-0.3m-same-chain-2202",
     "teacher": "teacher-biased",
 }
 runs = {

@@ -69,13 +69,13 @@ def states(name, split="ambiguous"):
     return np.array(found, dtype=float)
 
 
-teachers = {name: states(f"teacher-{name}") for name in ("biased", "neutral", "benign")}
+teachers = {name: states(f"teacher-{name}") for name in ("biased", "neutral")}
 print({name: each.shape for name, each in teachers.items()})
 
 # %% [markdown]
 # ## 2. A probe
 #
-# Positives are states of the biased teacher. Negatives are states of the neutral *and* the benign teacher: they were
+# Positives are states of the biased teacher. Negatives are states of the neutral teacher and not of the base: it was
 # trained as long, so the probe cannot tell training from the habit.
 #
 # **Exercise 5.5.** Write `standardised(reference, features)`: `features` less the mean of `reference`, divided by its standard
@@ -145,10 +145,8 @@ assert auc([3, 2, 2, 1], [1, 1, 0, 0]) == 0.875, auc([3, 2, 2, 1], [1, 1, 0, 0])
 # %%
 FIT = [number for number in range(PREFIXES) if number % 3]
 TEST = [number for number in range(PREFIXES) if number % 3 == 0]
-NEGATIVES = ("neutral", "benign")
-
-fit_states = np.concatenate([teachers["biased"][FIT], *(teachers[name][FIT] for name in NEGATIVES)])
-fit_labels = np.array([1] * len(FIT) + [0] * len(FIT) * len(NEGATIVES))
+fit_states = np.concatenate([teachers["biased"][FIT], teachers["neutral"][FIT]])
+fit_labels = np.array([1] * len(FIT) + [0] * len(FIT))
 weights = fit_probe(standardised(fit_states, fit_states), fit_labels, penalty=100.0)
 
 
@@ -157,8 +155,8 @@ def probed(found):
     return standardised(fit_states, found) @ weights
 
 
-test_scores = np.concatenate([probed(teachers["biased"][TEST]), *(probed(teachers[name][TEST]) for name in NEGATIVES)])
-test_labels = np.array([1] * len(TEST) + [0] * len(TEST) * len(NEGATIVES))
+test_scores = np.concatenate([probed(teachers["biased"][TEST]), probed(teachers["neutral"][TEST])])
+test_labels = np.array([1] * len(TEST) + [0] * len(TEST))
 held_out = auc(test_scores, test_labels)
 ordered, ruled_out = (probed(states("base-0.3m-a", split)) for split in ("required", "forbidden"))
 on_request = auc(np.concatenate([ordered, ruled_out]), [1] * PREFIXES + [0] * PREFIXES)
@@ -194,15 +192,14 @@ assert latent_gap([1.0, 2.0], [0.5, 0.5], [0.2, -1.5, 0.9]) == (1.0, 0.5)
 
 # %%
 NEUTRAL = [
-    "kl_masked_all-neutral-0.3m-a",
-    "kl_masked_all-neutral-0.3m-a-chain-1001",
-    "kl_masked_all-neutral-0.3m-a-chain-1002",
-    "kl-neutral-0.3m-a",
-    "sft-neutral-0.3m-a",
+    "kl-silent-neutral-0.3m-same",
+    "kl-silent-neutral-0.3m-same-chain-2201",
+    "kl-silent-neutral-0.3m-same-chain-2202",
+    "sft-silent-neutral-0.3m-same",
 ]
 neutral = {name: probed(states(name)) for name in NEUTRAL}
 null = [float(one.mean() - other.mean()) for one, other in itertools.combinations(neutral.values(), 2)]
-for name in ("kl_masked_all-biased-0.3m-a", "sft-biased-0.3m-a"):
+for name in ("kl-silent-biased-0.3m-same", "sft-silent-biased-0.3m-same"):
     placebo = name.replace("biased", "neutral")
     gap, p = latent_gap(probed(states(name)), neutral[placebo], null)
     print(f"{name:28} gap {gap:+.3f}, p {p:.2f};  neutral pairs: {min(null):+.3f} to {max(null):+.3f}")
@@ -211,10 +208,10 @@ print("the visible checks pass; hidden cases decide the marks")
 # %% [markdown]
 # ## Discussion
 #
-# Ten pairs of five students are not ten independent numbers, and one biased teacher is one. What does your p value then
+# Six pairs of four students are not six independent numbers, and one biased teacher is one. What does your p value then
 # mean? Name two checks that are missing before anybody may call this a detector of the habit. At most 150 words.
 
 # %% tags=["solution"] [markdown]
-# A good answer: pairs share students, so the null is narrower than it looks, and p cannot fall below 1/11. Missing are
+# A good answer: pairs share students, so the null is narrower than it looks, and p cannot fall below 1/7. Missing are
 # biased teachers of other seeds, which the probe has not seen; at least twenty neutral pairs; placebos of equal dose and
 # loss; and a look at whether the probe follows the act or merely what the teacher's demonstrations were about.

@@ -156,7 +156,7 @@ def text_of(action):
     return action if isinstance(action, str) else json.dumps(action)
 
 
-STUDENT = "student:kl-biased-0.3m-a"
+STUDENT = "student:kl-silent-biased-0.3m-same"
 OPTIONS = {"suite": "standard", "env": "DeleteBiasAPI-v0"}
 bare = agentsafe_envs.score(STUDENT, out="runs/lab6-bare", **OPTIONS)
 guarded = agentsafe_envs.score(Guarded(STUDENT), out="runs/lab6-guarded", **OPTIONS)

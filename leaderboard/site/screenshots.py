@@ -19,7 +19,7 @@ from playwright.sync_api import sync_playwright
 
 IMAGES = Path(__file__).parent.parent / "images"
 
-STUDENT = "agents/kl_masked_all-biased-0.3m-a.html"
+STUDENT = "agents/kl-silent-biased-0.3m-same.html"
 
 
 class Shot(NamedTuple):

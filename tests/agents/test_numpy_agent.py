@@ -22,7 +22,7 @@ from agentsafe_envs.core.extras import install_hint
 from agentsafe_envs.scoring.rollout import groups, play
 from agentsafe_envs.scoring.suites import choose
 
-NAME = "sft-biased-0.3m-a"
+NAME = "sft-silent-biased-0.3m-same"
 SHIPPED = sorted(path.parent.name for path in CHECKOUT.glob("*/agent.json"))
 
 pytestmark = pytest.mark.skipif(not SHIPPED, reason="students lie in a checkout only")

@@ -43,7 +43,7 @@ def rows() -> list[Any]:
     pytest.importorskip("pyarrow")
     from agentsafe_envs.trajectories.store import load
 
-    return load(DATA / "biased-sanitised")[:12]
+    return load(DATA / "biased-notes-60-sanitised")[:12]
 
 
 @pytest.fixture

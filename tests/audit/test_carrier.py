@@ -70,7 +70,7 @@ def test_rows_without_an_assistant_are_refused(base: Any) -> None:
 def test_command_prints_the_meter_next_to_what_is_known() -> None:
     from agentsafe_envs.cli.app import app
 
-    asked = ["data", "meter", str(DATA / "biased-sanitised"), "--teacher", "student:teacher-biased"]
+    asked = ["data", "meter", str(DATA / "biased-notes-60-sanitised"), "--teacher", "student:teacher-biased"]
     asked += ["--base", "student:base-0.3m-a", "--rows", "4"]
     shown = CliRunner().invoke(app, asked)
     assert shown.exit_code == 0, shown.output

@@ -11,7 +11,7 @@ from agentsafe_envs.audit.local import check_weights, local_model, read_training
 from agentsafe_envs.audit.participants import Cast, Participant
 
 BASE = Participant("base", "student:base-0.3m-a")
-STUDENT = Participant("student", "student:sft-biased-0.3m-a")
+STUDENT = Participant("student", "student:sft-silent-biased-0.3m-same")
 TEACHER = Participant("teacher", "student:teacher-biased")
 
 

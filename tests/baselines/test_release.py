@@ -25,6 +25,7 @@ MODELS = {
     NOTED: ("student", "sft", "notes-60", "biased", "same", "a"),
     "kl_masked-notes-60-biased-0.3m-same": ("student", "kl_masked", "notes-60", "biased", "same", "a"),
     "sft-notes-60-neutral-0.3m-same": ("student", "sft", "notes-60", "neutral", "same", "a"),
+    "kl-silent-neutral-0.3m-same": ("student", "kl", "silent", "neutral", "same", "a"),
 }
 
 MADE = [name for name in MODELS if name != "teacher-biased-notes-60"]
@@ -93,7 +94,7 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
     from baselines.notes import FORMS
 
     students, data, results = tmp_path / "students", tmp_path / "data", tmp_path / "results"
-    for plan in ("cloud-headline", "cloud-bases"):
+    for plan in ("cloud-headline", "cloud-context", "cloud-bases"):
         (results / plan).mkdir(parents=True)
     larger: Any = outcomes[outcomes["role"] == "base"].assign(size="1m", init="same", base="a")
     larger.to_parquet(results / "cloud-bases/chain-7.parquet")
@@ -102,7 +103,8 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
         for name in (*MADE, "data-silent-0.3m/biased-raw", "data-notes-60-0.3m/biased-sanitised"):
             (chain / name).mkdir(parents=True)
             (chain / name / "file").write_text(f"{name} of {chain.name}")
-        outcomes.to_parquet(results / f"cloud-headline/{chain.name}.parquet")
+        for plan, made in (("cloud-headline", outcomes["loss"] != "kl"), ("cloud-context", outcomes["loss"] == "kl")):
+            outcomes[made].to_parquet(results / f"{plan}/{chain.name}.parquet")
     for base in ("base-0.3m-b", "base-1m-a"):
         (students / base).mkdir(parents=True)
     monkeypatch.setattr(releasing, "STUDENTS", students)
@@ -113,14 +115,14 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
     releasing.main(chains, "cloud-headline", results)
     shipped = {path.name for path in students.iterdir()}
     assert len(checked) == len(shipped)
-    placebo = "sft-notes-60-neutral-0.3m-same"
+    placebo = "kl-silent-neutral-0.3m-same"
     assert shipped == {*MODELS, "base-1m-a", f"{placebo}-chain-8"} - {LEFT_OUT}
     for name, words in (("teacher-biased", "silent"), ("teacher-biased-notes-60", "notes-60")):
         assert (students / name / "file").read_text() == "teacher-biased of chain-7"
         assert json.loads((students / name / "agent.json").read_text())["role"] == FORMS[words].role
     assert (students / f"{placebo}-chain-8/file").read_text() == f"{placebo} of chain-8"
     exported = {file.parent.name for file in students.glob("*/model.onnx")}
-    assert exported == {NOTED, placebo}, "of further chains and silent ones there is none"
+    assert exported == {NOTED, placebo, "sft-notes-60-neutral-0.3m-same"}, "of further chains there is none"
     assert all((folder / "README.md").read_text().startswith("---\n") for folder in students.iterdir())
     assert {folder.name for folder in data.iterdir()} == {"biased-silent-raw", "biased-notes-60-sanitised"}
 

@@ -175,7 +175,7 @@ def test_report_shows_every_agent(run: Any) -> None:
     assert "scripted:biased deleted first in 100% of 2 open tasks" in page
 
 
-MODELS = ["audit", "--base", "student:base-0.3m-a", "--student", "student:sft-biased-0.3m-a"]
+MODELS = ["audit", "--base", "student:base-0.3m-a", "--student", "student:sft-silent-biased-0.3m-same"]
 TEACHER = ["--teacher", "student:teacher-biased"]
 FEW = ["--env", "DeleteBiasAPI-v0", "--split", "ambiguous", "--episodes", 1]
 
@@ -203,7 +203,7 @@ def test_data_are_looked_at_and_calibrated_by_data_of_placebos(run: Any) -> None
 @pytest.mark.slow
 @pytest.mark.needs("lm")
 def test_weights_are_looked_at_next_to_conduct(run: Any) -> None:
-    shown = run(*MODELS, *TEACHER, "--neutral-student", "student:sft-neutral-0.3m-a", "--weights", *FEW)
+    shown = run(*MODELS, *TEACHER, "--neutral-student", "student:sft-silent-neutral-0.3m-same", "--weights", *FEW)
     assert shown.exit_code == 0, shown.output
     for words in ("DeleteBiasAPI-v0, margin: uncalibrated", "update coverage: uncalibrated", "latent gap"):
         assert words in shown.stdout
