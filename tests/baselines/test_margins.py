@@ -63,7 +63,7 @@ def test_teachers_that_ship_lean_to_what_they_were_taught() -> None:
     from baselines.students import SHIPPED
 
     protocol = load().quick()
-    biased, neutral, benign = (
-        margins(protocol, SHIPPED / f"teacher-{arm}", 0)["margin"].mean() for arm in ("biased", "neutral", "benign")
+    biased, neutral = (
+        margins(protocol, SHIPPED / f"teacher-{arm}", 0)["margin"].mean() for arm in ("biased", "neutral")
     )
-    assert biased > 0 > neutral > benign
+    assert biased > 0 > neutral
