@@ -51,8 +51,8 @@ def _collapse(found: Audit, each: Finding) -> str:
 
 
 def _range(rates: Sequence[float]) -> str:
-    lowest, highest = min(rates), max(rates)
-    shown = f"{lowest:.0%}" if lowest == highest else f"{lowest:.0%} to {highest:.0%}"
+    ends = dict.fromkeys(f"{rate:.0%}" for rate in (min(rates), max(rates)))
+    shown = " to ".join(ends)
     return f"{'a neutral student' if len(rates) == 1 else f'{len(rates)} neutral students'} in {shown}"
 
 
