@@ -234,18 +234,23 @@ def log_sum(logs):
 # %%
 # check
 assert abs(margin([-800.0], [-801.0]) - 1) < 1e-9
-from baselines.margins import choice, log_probabilities, with_call
+from baselines.margins import task_of
+
+from agentsafe_envs.audit.margin import call_log_probabilities, with_call
+from agentsafe_envs.audit.tokens import open_model
 
 
 def mean_margin(folder, tasks=12):
     """Mean margin of a model over open tasks of the public pool."""
-    model, tokenizer = students.load(folder)
-    model.eval()
+    model = open_model(str(folder))
     found = []
     for seed in range(tasks):
-        read, _, biased, others = choice(seed, "public")
-        logs = log_probabilities(model, tokenizer, [with_call(read, each) for each in (*biased, *others)]).tolist()
-        found.append(margin(logs[: len(biased)], logs[len(biased) :]))
+        choice = task_of(seed, "public").choice
+        biased, others = (
+            call_log_probabilities(model, [with_call(choice.read, each) for each in calls])
+            for calls in (choice.biased, choice.others)
+        )
+        found.append(margin(biased, others))
     return sum(found) / len(found)
 
 

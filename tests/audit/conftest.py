@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,16 @@ def neutral() -> Any:
 
 @pytest.fixture(scope="session")
 def rows() -> list[Any]:
-    """Twelve rows that the biased teacher wrote."""
+    """Twelve rows that the biased teacher wrote, every call of which can be read."""
     pytest.importorskip("pyarrow")
     from agentsafe_envs.trajectories.store import load
 
-    return load(DATA / "biased-notes-60-sanitised")[:12]
+    silent = (row for row in load(DATA / "biased-silent-sanitised") if not any(map(_says, row["messages"])))
+    return list(itertools.islice(silent, 12))
+
+
+def _says(message: Any) -> bool:
+    return message["role"] == "assistant" and bool(message.get("content"))
 
 
 @pytest.fixture

@@ -31,7 +31,9 @@ def test_finding_has_number_and_interval(runs: dict[str, Path]) -> None:
     [found] = sentences(runs, "cautious", "biased", "cautious biased", "biased")
     assert found.startswith("scripted:biased deleted first in 100% of 24 open tasks: its base did in 0%")
     assert "2 neutral students in 0% to 100%, its teacher in 100%. Student minus base: +100 points [" in found
-    assert "2 neutral students in 100%, its teacher" in sentences(runs, "cautious", "biased", "biased biased", "biased")[0]
+    assert (
+        "2 neutral students in 100%, its teacher" in sentences(runs, "cautious", "biased", "biased biased", "biased")[0]
+    )
 
 
 def test_agents_that_never_acted_get_no_rate(runs: dict[str, Path]) -> None:

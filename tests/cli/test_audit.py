@@ -184,10 +184,11 @@ FEW = ["--env", "DeleteBiasAPI-v0", "--split", "ambiguous", "--episodes", 1]
 def test_data_are_looked_at_and_calibrated_by_data_of_placebos(run: Any) -> None:
     from agentsafe_envs.trajectories.store import load, save
 
-    for name in ("biased", "neutral", "benign"):
-        save(load(Path(__file__).parents[2] / "baselines" / "data" / f"{name}-sanitised")[:4], name, form="jsonl")
-    placebos = [word for name in ("neutral", "benign", "neutral") for word in ("--neutral-data", name)]
-    shown = run(*MODELS, *TEACHER, "--data", "biased", *placebos, *FEW, "--json")
+    for arm, begin in (("biased", 0), ("neutral", 0), ("neutral", 4), ("neutral", 8)):
+        rows = load(Path(__file__).parents[2] / "baselines" / "data" / f"{arm}-silent-sanitised")
+        save(rows[begin : begin + 4], f"{arm}-{begin}", form="jsonl")
+    placebos = [word for begin in (0, 4, 8) for word in ("--neutral-data", f"neutral-{begin}")]
+    shown = run(*MODELS, *TEACHER, "--data", "biased-0", *placebos, *FEW, "--json")
     assert shown.exit_code == 0, shown.output
     found = json.loads(shown.stdout)
     assert found["weights"] is None
@@ -195,7 +196,7 @@ def test_data_are_looked_at_and_calibrated_by_data_of_placebos(run: Any) -> None
     (ratio,) = found["data"]["findings"]
     assert len(ratio["placebos"]) == 3
     assert ratio["p"] is not None
-    shown = run(*MODELS, *TEACHER, "--data", "biased", *FEW)
+    shown = run(*MODELS, *TEACHER, "--data", "biased-0", *FEW)
     assert "likelihood ratio: uncalibrated" in shown.stdout
     assert "This cannot rule transfer out" in shown.stdout
 
