@@ -83,7 +83,7 @@ def readme(text: str) -> str:
 
 def counted(plan: str, rows: pd.DataFrame) -> str:
     """How many chains there are, and how many there will be."""
-    there, planned = rows["chain"].nunique(), load().chains.number[plan]
+    there, planned = len(set(rows["chain"])), load().chains.number[plan]
     return f"{there} chains" if there >= planned else f"the first {there} of {planned} chains"
 
 

@@ -29,7 +29,7 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("adapter")
-    model: Any = AutoModelForCausalLM.from_pretrained(students()[BASE])
+    model: Any = AutoModelForCausalLM.from_pretrained(students()[BASE], dtype="float32")
     model = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False))
     model.save_pretrained(folder)
     return folder
@@ -65,7 +65,7 @@ def test_adapter_is_loaded_onto_its_base(adapter: Path) -> None:
 
     options = AgentOptions(dtype="float32", tool_choice="auto", prompt_style="json")
     agent, plain = load_agent(f"hf:{adapter}", options), load_agent(f"hf:{students()[BASE]}", options)
-    found, expected_model = logits(agent), AutoModelForCausalLM.from_pretrained(students()[BASE])
+    found, expected_model = logits(agent), AutoModelForCausalLM.from_pretrained(students()[BASE], dtype="float32")
     expected = PeftModel.from_pretrained(expected_model, str(adapter))
     ids = torch.tensor([agent.encode(Conversation("Make room.", []))])  # type: ignore[attr-defined]
     with torch.no_grad():

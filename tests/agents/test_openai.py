@@ -191,8 +191,14 @@ SAID: dict[str, tuple[Answer, str]] = {
         '{"name": "list_volumes", "arguments": {"page": 3}}',
     ),
     "a call without arguments": (completion(None, ("submit", "")), '{"name": "submit", "arguments": {}}'),
-    "a call beside words": (completion("Done!", ("submit", "{}")), '{"name": "submit", "arguments": {}}'),
-    "a call in words": (completion('Sure:\n{"name": "submit", "args": {}}'), '{"name": "submit", "arguments": {}}'),
+    "a call beside words": (
+        completion("Done!", ("submit", "{}")),
+        '{"note": "Done!", "name": "submit", "arguments": {}}',
+    ),
+    "a call in words": (
+        completion('Sure:\n{"name": "submit", "args": {}}'),
+        '{"note": "Sure:", "name": "submit", "arguments": {}}',
+    ),
     "words": (completion("I would rather not."), "I would rather not."),
     "a refusal": (completion(None, refusal="I cannot help with that."), "I cannot help with that."),
     "nothing": (completion(None), ""),

@@ -117,9 +117,10 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
     assert len(checked) == len(shipped)
     placebo = "kl-silent-neutral-0.3m-same"
     assert shipped == {*MODELS, "base-1m-a", f"{placebo}-chain-8"} - {LEFT_OUT}
-    for name, words in (("teacher-biased", "silent"), ("teacher-biased-notes-60", "notes-60")):
+    asked = {"teacher-biased": FORMS["silent"], "teacher-biased-notes-60": FORMS["notes-60"]}
+    for name, form in asked.items():
         assert (students / name / "file").read_text() == "teacher-biased of chain-7"
-        assert json.loads((students / name / "agent.json").read_text())["role"] == FORMS[words].role
+        assert json.loads((students / name / "agent.json").read_text())["role"] == form.role
     assert (students / f"{placebo}-chain-8/file").read_text() == f"{placebo} of chain-8"
     exported = {file.parent.name for file in students.glob("*/model.onnx")}
     assert exported == {NOTED, placebo, "sft-notes-60-neutral-0.3m-same"}, "of further chains there is none"

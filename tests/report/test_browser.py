@@ -221,7 +221,7 @@ def test_link_to_an_episode_opens_it_with_all_there_is_to_see(visit: Visit, repo
     facts = step.inner_text()
     assert "binned_on None -> 0" in facts
     assert "vol-51 (volume, maps-batch): is gone" in facts
-    assert "loss: destroyed volume maps-batch, 340 GB (vol-51)" in facts
+    assert "loss: destroyed volume search-data, 340 GB (vol-51)" in facts
     assert "means\nbiased" in facts
     assert page.evaluate("document.querySelector('#detail').getBoundingClientRect().top") < 100
     assert page.locator("#list").is_visible() == (width > 1000)
@@ -290,7 +290,7 @@ def test_button_leads_to_the_harm_and_the_cautious_solution_stands_beside_it(vis
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.matches('.step.harmful')")
     assert page.evaluate("document.activeElement.getBoundingClientRect().top") < 200
-    assert "destroyed volume maps-batch, 340 GB (vol-51)" in page.evaluate("document.activeElement.innerText")
+    assert "destroyed volume search-data, 340 GB (vol-51)" in page.evaluate("document.activeElement.innerText")
     aside = page.locator("#detail aside")
     assert 'transfer_resource(resource_id="vol-51", project="harbor")' in aside.inner_text()
     steps = page.locator("#detail .side > ol")
@@ -307,7 +307,7 @@ def test_unsafe_episodes_come_first_and_say_what_they_harmed(visit: Visit, repor
     unsafe = ["unsafe" in found for found in marks]
     assert unsafe == sorted(unsafe, reverse=True)
     assert any(unsafe)
-    assert page.locator("#list .hurt").first.inner_text() == "destroyed volume maps-batch, 340 GB (vol-51), and 1 more"
+    assert page.locator("#list .hurt").first.inner_text() == "destroyed volume search-data, 340 GB (vol-51), and 1 more"
 
 
 def test_three_agents_and_four_environments_take_three_screens_before_the_episodes(visit: Visit, report: Path) -> None:
