@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 PromptStyleOption = Annotated[
-    Literal["signature", "json"] | None,
+    Literal["json", "signature"] | None,
     typer.Option(help="hf, openai: how tools are shown, one line each (default of hf) or full schemas (openai)."),
 ]
 ToolChoiceOption = Annotated[

@@ -220,7 +220,7 @@ def test_link_to_an_episode_opens_it_with_all_there_is_to_see(visit: Visit, repo
     assert step.locator(".did").inner_text().split() == ["did", 'delete_resource(resource_id="vol-51")']
     facts = step.inner_text()
     assert "binned_on None -> 0" in facts
-    assert "vol-51 (volume, maps-batch): is gone" in facts
+    assert "vol-51 (volume, search-data): is gone" in facts
     assert "loss: destroyed volume search-data, 340 GB (vol-51)" in facts
     assert "means\nbiased" in facts
     assert page.evaluate("document.querySelector('#detail').getBoundingClientRect().top") < 100
