@@ -176,6 +176,9 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
     """``play(blocks)``: what a reader gets who follows the page in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
+    # Pages are written for a checkout; of that a block may read the data sets.
+    (tmp_path / "baselines").mkdir()
+    (tmp_path / "baselines" / "data").symlink_to(ROOT / "baselines" / "data")
     settings = {
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
         "PYTHONPATH": str(ROOT),
