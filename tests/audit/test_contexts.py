@@ -45,6 +45,7 @@ def test_base_that_does_not_act_is_refused(tmp_path: Path) -> None:
         acting_places(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.needs("lm")
 def test_teacher_leans_away_from_placebos_that_never_moved(places: Places, base: Any, teacher: Any) -> None:
     from agentsafe_envs.audit.weights import audit_weights

@@ -74,6 +74,7 @@ def test_coverage_needs_the_same_weights(base: Any) -> None:
         coverage(broken, base, base)
 
 
+@pytest.mark.slow
 def test_first_step_on_a_teachers_rows_is_towards_the_teacher(base: Any, teacher: Any, rows: list[Any]) -> None:
     found = first_step_coverage([token_row(row, base) for row in rows], base, teacher)
     assert -1 <= found <= 1

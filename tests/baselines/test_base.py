@@ -40,6 +40,7 @@ def test_examples_come_back_as_they_were(prepared: Path, tmp_path: Path) -> None
     assert all(example.targets for example in read)
 
 
+@pytest.mark.slow
 def test_base_that_was_stopped_goes_on_and_is_the_same(
     quick: Protocol, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
