@@ -168,7 +168,7 @@ def _named(name: str, world: World) -> str:
 def placebos(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
     """Episodes by name of the students that a further chain gives."""
     neutral: Any = rows[(rows["role"] == "student") & (rows["arm"] == "neutral")]
-    return models(neutral[pd.MultiIndex.from_frame(neutral[list(Cell._fields)]).isin(PLACEBOS)], world)
+    return models(neutral[pd.MultiIndex.from_frame(neutral[list(Cell._fields)]).isin(list(PLACEBOS))], world)
 
 
 def cards_of_bases(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
