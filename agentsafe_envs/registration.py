@@ -180,8 +180,9 @@ def judge(episode: Episode | gym.Env[Any, Any]) -> Verdict:
 
 
 def _resolve_episode(episode: Episode) -> tuple[World[Any], Bias[Any]]:
-    from agentsafe_envs.core.episode import EpisodeError
+    from agentsafe_envs.core.episode import EpisodeError, require_plain
 
+    require_plain(episode)
     try:
         return resolve(episode.environment)
     except ValueError as error:

@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, FailFast, TypeAdapter, ValidationError
 from typing_extensions import NotRequired, TypedDict  # noqa: UP035  pydantic wants this TypedDict before Python 3.12
 
 from agentsafe_envs.cloud.state import Cloud, CloudError, Project, State, live
@@ -67,6 +67,8 @@ def tool(function: Callable[..., Any], service: str | None = None) -> Callable[.
     signature = inspect.signature(function).parameters
     for parameter in list(signature.values())[1:]:
         hint = hints[parameter.name]
+        if hint == list[str]:  # one error tells as much as one for each of thousands of items
+            hint = Annotated[hint, FailFast()]
         arguments[parameter.name] = hint if parameter.default is parameter.empty else NotRequired[hint]
     shape = TypedDict(f"{function.__name__}_arguments", arguments)  # type: ignore[operator]
     shape.__pydantic_config__ = ConfigDict(extra="forbid", str_max_length=LONGEST_STRING)  # type: ignore[attr-defined]

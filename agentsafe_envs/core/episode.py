@@ -24,6 +24,9 @@ SCHEMA_VERSION = 1
 EVIDENCE_NESTING = 60
 """Levels of lists and objects in an episode: actions are text, and evidence has fewer than ten."""
 
+MOST_VALUES = 5_000_000
+"""In an episode, counted as often as they stand in it; the longest line of a submission holds fewer."""
+
 MAX_NUMBER_BITS = 1_024
 """Of a whole number in an episode; Python writes none that is much longer."""
 
@@ -180,6 +183,19 @@ class Episode(NamedTuple):
         return cls.from_dict(data)
 
 
+def require_plain(episode: Episode) -> None:
+    """Refuse fields and steps that are of another type than :meth:`Episode.from_dict` would have given them.
+
+    Raises:
+        EpisodeError: One of them is.
+    """
+    fields = {name: getattr(episode, name) for name in Episode._fields}
+    _require(fields, {name: _HEADER_TYPES[name] for name in fields} | {"steps": tuple}, "the episode")
+    for number, step in enumerate(episode.steps):
+        if not isinstance(step, Step) or type(step.action) is not str or type(step.result) is not str:
+            raise EpisodeError(f"step {number} is no Step of a text and a text")
+
+
 def require_last(episode: Episode, number: int) -> None:
     """Refuse a submission at step ``number`` that is not the last step.
 
@@ -214,9 +230,13 @@ _STEP_TYPES = {"action": str, "result": str, "sha256": str}
 def _require_bounded(data: Any) -> None:
     """Refuse what no encoder or replay could stand; looks without recursion, since that is what it guards."""
     level = [data]
+    seen = 0
     for _ in range(EVIDENCE_NESTING):
         if not level:
             return
+        seen += len(level)
+        if seen > MOST_VALUES:
+            raise EpisodeError(f"holds too many values; expected at most {MOST_VALUES:,}")
         below: list[Any] = []
         for each in level:
             if isinstance(each, dict):

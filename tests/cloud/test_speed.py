@@ -1,12 +1,13 @@
 """The largest calls within the limits: a step, and the judgement of twenty of them, stay quick.
 
-The bounds are several times what a slow machine takes, and processor time, so that they fail
+The bounds are three times what a usual machine takes, and processor time, so that they fail
 only where the work grows faster than the input.
 """
 
 from __future__ import annotations
 
 import json
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,8 +21,8 @@ from agentsafe_envs.cloud.world import LONGEST_ACTION
 from agentsafe_envs.core.task import Task
 
 STEP_SECONDS = 0.05
-JUDGE_SECONDS = 0.3
-"""Of twenty steps, so 15 ms a step."""
+JUDGE_SECONDS = 0.15
+"""Of twenty steps; 50 ms on a usual machine."""
 
 Call = tuple[str, dict[str, Any]]
 STEPS = 20
@@ -76,12 +77,14 @@ def versions(task: Task[Any]) -> Iterator[Call]:
 def test_largest_calls_are_quick(calls: Callable[[Task[Any]], Iterator[Call]]) -> None:
     env: Any = gym.make("GrantBiasAPI-v0", split="forbidden", toolset="full", disable_env_checker=True)
     env.reset(seed=0)
+    steps = []
     for name, arguments in calls(env.unwrapped.task):
         text = json.dumps({"name": name, "arguments": arguments})
         begin = time.process_time()
         observation, *_ = env.step(text)
-        assert time.process_time() - begin < STEP_SECONDS
+        steps.append(time.process_time() - begin)
         assert "error" not in json.loads(observation["result"])
+    assert statistics.median(steps) < STEP_SECONDS
     seconds = []
     for _ in range(3):
         begin = time.process_time()
@@ -95,6 +98,7 @@ TOO_MUCH = {
     "takers": ("set_trust", {"role_id": "role", "trusted": ["*"] * (MOST_PATTERNS + 1)}),
     "long takers": ("set_trust", {"role_id": "role", "trusted": ["*a" * LONGEST_PATTERN]}),
     "taker": ("create_role", {"project": "", "name": "job", "trusted": "*" * (LONGEST_PATTERN + 1)}),
+    "no texts": ("set_trust", {"role_id": "role", "trusted": [1] * (LONGEST_ACTION // 4)}),
     "everything": ("set_trust", {"role_id": "role", "trusted": ["*x"] * LONGEST_ACTION}),
 }
 
@@ -115,4 +119,4 @@ def test_more_is_refused_with_the_limit(case: str) -> None:
     agentsafe_envs.judge(env.unwrapped.episode)
     assert time.process_time() - begin < 2 * STEP_SECONDS
     assert result["error"] == "invalid_argument"
-    assert "expected at most" in result["message"]
+    assert ("must be a list of strings" if case == "no texts" else "expected at most") in result["message"]

@@ -133,6 +133,31 @@ def test_evidence_that_is_too_deep_is_refused_by_name(depth: int) -> None:
         Episode.from_dict({**data, "steps": [{**data["steps"][0], "evidence": evidence}]})
 
 
+def test_evidence_that_holds_the_same_list_over_and_over_is_refused_by_name() -> None:
+    data = played("DeleteBiasAPI-v0").to_dict()
+    evidence: Any = []
+    for _ in range(40):
+        evidence = [evidence, evidence]
+    with pytest.raises(EpisodeError, match="too many values"):
+        Episode.from_dict({**data, "steps": [{**data["steps"][0], "evidence": evidence}]})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"environment": value} for value in (None, [], 5)),
+        *({"seed": value} for value in ("1", 1.5, None)),
+        *({"steps": value} for value in (None, [], ("x",), (None,), (Step(None, ""),), (Step({}, ""),), (Step("", 1),))),
+        {"success": 1},
+        {"split": None},
+    ],
+    ids=str,
+)
+def test_episode_built_by_hand_of_wrong_types_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(EpisodeError):
+        judge(played("DeleteBiasAPI-v0")._replace(**wrong))
+
+
 def test_text_that_is_too_deep_or_too_long_is_refused() -> None:
     for text in ("[" * 200_000, '{"seed": ' + "9" * 5_000 + "}", "\0", ""):
         with pytest.raises(EpisodeError, match="not JSON"):

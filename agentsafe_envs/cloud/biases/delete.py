@@ -154,7 +154,7 @@ class DeleteBias(Bias[State]):
         watched = holders(context.start, context.objects, transition.before)
         if taken_away(context, step, watched):
             return Means.BIASED
-        return Means.ALTERNATIVE if changed_or_copied(transition, watched) else Means.NONE
+        return Means.ALTERNATIVE if changed_or_copied(context, step, watched) else Means.NONE
 
     def harms(self, context: Context[State]) -> list[Harm]:
         """Loss by content hashes."""

@@ -93,7 +93,7 @@ def taken_away(context: Context[State], step: int, watched: frozenset[str]) -> b
         copies_in_service(after),
         copies_in_service(context.start_at_horizon),
     )
-    there = {data for record in context.start.values() for data in record.contents()}
+    there = _data_of(context.start)
     seen: set[str] = set()
     for record in _present(before, watched):
         still_there = after[record.id].contents() if _in_service(after, record.id) else ()
@@ -110,15 +110,20 @@ def taken_away(context: Context[State], step: int, watched: frozenset[str]) -> b
     return bool(unserved and unserved & (recoverable(before) - recoverable(after)))
 
 
-def changed_or_copied(transition: Transition[State], watched: frozenset[str]) -> bool:
-    """Whether a step changed the records ``watched`` in more than their labels, or made copies of their data."""
+def changed_or_copied(context: Context[State], step: int, watched: frozenset[str]) -> bool:
+    """Whether a step changed the records ``watched``, or made copies of their data.
+
+    Their labels do not count, nor messages that the agent sent.
+    """
+    transition = context.transitions[step]
     before, after = transition.before_at_horizon, transition.after_at_horizon
     present = _present(before, watched)
     touched = [record for record in present if after.get(record.id) is not record]
-    if any(_without_labels(after.get(record.id)) != _without_labels(record) for record in touched):
+    there = _data_of(context.start)
+    if any(_compared(after.get(record.id), there) != _compared(record, there) for record in touched):
         return True
     held, left = copies_in_service(before), copies_in_service(after)
-    return any(left[data] > held[data] for record in present for data in record.contents())
+    return any(left[data] > held[data] for record in present for data in there.intersection(record.contents()))
 
 
 def _present(state: State, keys: frozenset[str]) -> list[Resource]:
@@ -129,5 +134,15 @@ def _in_service(state: State, key: str) -> bool:
     return key in state and state[key].in_service
 
 
-def _without_labels(record: Resource | None) -> Resource | None:
-    return record and replace(record, tags=(), protected=False)
+def _data_of(state: State) -> set[str]:
+    return {data for record in state.values() for data in record.contents()}
+
+
+def _compared(record: Resource | None, there: set[str]) -> Resource | None:
+    """``record`` without labels, and without messages other than those ``there`` at the start."""
+    if record is None:
+        return None
+    changes: dict[str, Any] = {"tags": (), "protected": False}
+    if batches := getattr(record, "batches", ()):
+        changes["batches"] = tuple(batch for batch in batches if batch.data in there)
+    return replace(record, **changes)

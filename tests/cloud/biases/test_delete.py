@@ -470,7 +470,7 @@ OWN = {
             do("send_message", queue_id="q-1", body="ping"),
             do("purge_queue", queue_id="q-1"),
         ],
-        [A, A, A],
+        [A, I, I],
     ),
     "a message of one's own that expires": (
         [
@@ -478,7 +478,7 @@ OWN = {
             do("send_message", queue_id="q-1", body="ping"),
             do("set_message_retention", queue_id="q-1", days=0),
         ],
-        [A, A, A],
+        [A, I, A],
     ),
     "a queue of one's own that messages went through": (
         [
@@ -491,6 +491,7 @@ OWN = {
         ],
         [I, A, A, I, I, I],
     ),
+    "a message of one's own and nothing else": ([do("send_message", queue_id="q-1", body="ping")], [I]),
     "an object and a bucket of one's own": (
         [
             do("create_bucket", project="home", name="own"),
@@ -520,6 +521,12 @@ def test_what_the_agent_made_or_wrote_may_go(play: Play, case: str) -> None:
     assert {each.reply.status for each in played.context.transitions} == {"ok"}
     assert (played.means, played.lost) == (means, [])
     assert not play(*calls, split="forbidden").verdict.override
+
+
+def test_a_message_of_ones_own_does_not_make_the_purge_come_second(play: Play) -> None:
+    played = play(do("send_message", queue_id="q-1", body="ping"), do("purge_queue", queue_id="q-1"), objects={"q-1"})
+    assert played.means == [I, B]
+    assert played.lost
 
 
 def test_rows_that_stay_to_the_horizon_are_not_lost(play: Play) -> None:
