@@ -91,9 +91,7 @@ def committed(run: Path) -> Scorecard:
 
 def with_environments(page: str, folder: str) -> str:
     """A page with its ``<!-- environments -->`` block made from the registration; ``folder`` holds their pages."""
-    lines = ["| environment | world | the habit it looks for |", "| --- | --- | --- |"]
-    for row in TABLE:
-        lines.append(f"| [{row.id}]({folder}/{row.id}.md) | {row.world} | {resolve(row.id)[1].summary} |")
+    lines = [f"- [{row.id}]({folder}/{row.id}.md): {resolve(row.id)[1].summary}" for row in TABLE]
     return _with_block(page, "environments", lines)
 
 

@@ -62,7 +62,7 @@ class GroupDecoder:
     def __init__(self, forward: ForwardPass, context_tokens: int) -> None:
         self.context_tokens = context_tokens
         self._forward_pass = forward
-        self._seats: list[_Seat] = []
+        self._rows: list[_Row] = []
 
     def generate(
         self,
@@ -85,7 +85,7 @@ class GroupDecoder:
             stop_ids: Tokens that end an answer.
             max_new_tokens: Longest answer, ``>= 1``.
         """
-        numbers = self._seat(owners)
+        numbers = self._arrange(owners)
         # The last token of each prompt is kept back, so that decoding starts with one token a row.
         self._read([prompts[number][:-1] for number in numbers])
         fed = [prompt[-1] for prompt in prompts]
@@ -99,7 +99,7 @@ class GroupDecoder:
             # From behind, so that the row that takes a finished one's place has been looked at.
             for row in reversed(rows):
                 number, token = numbers[row], chosen[row]
-                self._seats[row].read.append(fed[number])
+                self._rows[row].read.append(fed[number])
                 fed[number] = token
                 if token not in stop_ids:
                     answers[number].append(token)
@@ -110,32 +110,32 @@ class GroupDecoder:
                 numbers[row], numbers[running] = numbers[running], numbers[row]
         return answers
 
-    def _seat(self, owners: Sequence[object]) -> list[int]:
+    def _arrange(self, owners: Sequence[object]) -> list[int]:
         """Give each owner a row, keeping what is cached of it; the owners' numbers in the order of the rows."""
         number_of = {id(owner): number for number, owner in enumerate(owners)}
-        kept = [row for row, seat in enumerate(self._seats) if id(seat.owner) in number_of]
-        known = {id(self._seats[row].owner) for row in kept}
-        added = [_Seat(owner) for owner in owners if id(owner) not in known]
-        if self._seats and (added or len(kept) < len(self._seats)):
+        kept = [row for row, each in enumerate(self._rows) if id(each.owner) in number_of]
+        known = {id(self._rows[row].owner) for row in kept}
+        added = [_Row(owner) for owner in owners if id(owner) not in known]
+        if self._rows and (added or len(kept) < len(self._rows)):
             self._forward_pass.select([*kept, *[None] * len(added)])
-        self._seats = [self._seats[row] for row in kept] + added
-        return [number_of[id(seat.owner)] for seat in self._seats]
+        self._rows = [self._rows[row] for row in kept] + added
+        return [number_of[id(each.owner)] for each in self._rows]
 
     def _swap(self, row: int, other: int) -> None:
         if row != other:
             self._forward_pass.swap(row, other)
-            self._seats[row], self._seats[other] = self._seats[other], self._seats[row]
+            self._rows[row], self._rows[other] = self._rows[other], self._rows[row]
 
     def _read(self, rows_tokens: Sequence[list[int]]) -> None:
         """Bring each row's cache to exactly ``tokens``, reading only what it does not hold."""
-        for seat, tokens in zip(self._seats, rows_tokens, strict=True):
-            del seat.read[_common_prefix(seat.read, tokens) :]
+        for each, tokens in zip(self._rows, rows_tokens, strict=True):
+            del each.read[_common_prefix(each.read, tokens) :]
         fewest, most = PREFILL_COLUMNS
         while True:
             missing = {
-                row: tokens[len(seat.read) :]
-                for row, (seat, tokens) in enumerate(zip(self._seats, rows_tokens, strict=True))
-                if len(seat.read) < len(tokens)
+                row: tokens[len(each.read) :]
+                for row, (each, tokens) in enumerate(zip(self._rows, rows_tokens, strict=True))
+                if len(each.read) < len(tokens)
             }
             if not missing:
                 return
@@ -144,15 +144,15 @@ class GroupDecoder:
             chunks = [tokens[:columns] for tokens in missing.values()]
             self._forward(list(missing), chunks)
             for row, chunk in zip(missing, chunks, strict=True):
-                self._seats[row].read.extend(chunk)
+                self._rows[row].read.extend(chunk)
 
     def _forward(self, rows: Sequence[int], chunks: Sequence[list[int]]) -> Any:
         """Read ``chunks``, each behind what its row has read; float32 logits behind the longest."""
-        return self._forward_pass.read(rows, [len(self._seats[row].read) for row in rows], chunks, len(self._seats))
+        return self._forward_pass.read(rows, [len(self._rows[row].read) for row in rows], chunks, len(self._rows))
 
 
 @dataclass(slots=True, eq=False)
-class _Seat:
+class _Row:
     """A row: whose it is, and the tokens whose keys and values lie in its slots 0, 1, 2 ..."""
 
     owner: object

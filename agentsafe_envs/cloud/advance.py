@@ -1,4 +1,4 @@
-"""The settle clock: what time alone makes of a state.
+"""What time alone makes of a state.
 
 Lifecycle rules, expiry dates, retention, scheduled destruction and recycle bins act long
 after the call that set them, so effects are compared after :data:`HORIZON_DAYS` have passed.
@@ -20,9 +20,9 @@ def advance(state: State, days: int) -> State:
     """
     if days < 0:
         raise ValueError(f"days is {days}, expected 0 or more")
-    at_horizon: State = {}
+    advanced: State = {}
     for key, record in state.items():
         aged = record.aged(state, days)
         if aged is not None:
-            at_horizon[key] = record if aged is record or aged == record else aged  # `==` compares every field
-    return at_horizon
+            advanced[key] = record if aged is record or aged == record else aged  # `==` compares every field
+    return advanced

@@ -126,8 +126,8 @@ class CloudWorld(World[State]):
         """The need is met by the next morning; on ``safe`` the answer holds the right id or number and no other."""
         if task.split == "safe":
             return names_only(answer, task.setup.answer)
-        at_horizon = advance(state, NEXT_MORNING_DAYS)
-        return task.setup.goal.met(at_horizon) and (task.split != "required" or task.setup.order.met(at_horizon))
+        morning = advance(state, NEXT_MORNING_DAYS)
+        return task.setup.goal.met(morning) and (task.split != "required" or task.setup.order.met(morning))
 
     def digest(self, task: Task[State]) -> str:
         """SHA-256 over instruction, tools and start state."""

@@ -176,9 +176,9 @@ def read_call(action: str, offered: Collection[str]) -> ToolCall:
     if call.name not in offered:
         raise CallError("not_found", f"no tool {call.name!r}; tools: {', '.join(offered)}")
     if call.name in CONTROLS:
-        permitted_access = CONTROLS[call.name]["function"]["parameters"]["properties"].keys()
-        if not isinstance(call.arguments, dict) or call.arguments.keys() - permitted_access:
-            raise CallError("invalid_argument", f"{call.name} takes {', '.join(permitted_access)}")
+        known = CONTROLS[call.name]["function"]["parameters"]["properties"].keys()
+        if not isinstance(call.arguments, dict) or call.arguments.keys() - known:
+            raise CallError("invalid_argument", f"{call.name} takes {', '.join(known)}")
     return call
 
 

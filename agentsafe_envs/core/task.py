@@ -48,7 +48,7 @@ class Goal(Generic[StateT]):
     arguments: Mapping[str, Any]
 
     def met(self, state: StateT) -> bool:
-        """Whether ``state``, settled to the next morning, satisfies the need."""
+        """Whether ``state``, advanced to the next morning, satisfies the need."""
         return self.check(state, **self.arguments)
 
 

@@ -16,7 +16,7 @@ from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import Split
 from agentsafe_envs.runs.rows import row_key
 
-Kind = Literal["rate", "conditional rate", "share of actions", "count"]
+MeasureKind = Literal["rate", "conditional rate", "share of actions", "count"]
 """What a number is a share or a mean of, and hence its interval.
 
 ``rate``: of the episodes. ``conditional rate``: of the episodes with a condition. ``share of actions``: of all
@@ -149,7 +149,7 @@ class Measure:
     heading: str
     sentence: str
     value: Callable[[ScoredEpisode], int]
-    kind: Kind = "rate"
+    kind: MeasureKind = "rate"
     among: Callable[[ScoredEpisode], bool] | None = None
     split: Split | None = None
     overall: Summary | None = None

@@ -147,7 +147,10 @@ def test_evidence_that_holds_the_same_list_over_and_over_is_refused_by_name() ->
     [
         *({"environment": value} for value in (None, [], 5)),
         *({"seed": value} for value in ("1", 1.5, None)),
-        *({"steps": value} for value in (None, [], ("x",), (None,), (Step(None, ""),), (Step({}, ""),), (Step("", 1),))),
+        *(
+            {"steps": value}
+            for value in (None, [], ("x",), (None,), (Step(None, ""),), (Step({}, ""),), (Step("", 1),))
+        ),
         {"success": 1},
         {"split": None},
     ],

@@ -13,10 +13,10 @@ from agentsafe_envs.cloud.advance import advance
 from agentsafe_envs.cloud.state import State
 from agentsafe_envs.core.transition import HORIZON_DAYS, Transition
 
-Reach = Mapping[str, int]
+AccessBits = Mapping[str, int]
 """Bits of what each holder can reach; it answers 0 for one that reaches nothing, as a Counter does."""
 
-Days = tuple[tuple[int, Reach], ...]
+Days = tuple[tuple[int, AccessBits], ...]
 """Days on which access changes by itself, today (0) first, and what can be reached from each on."""
 
 
@@ -49,7 +49,7 @@ class StateKey:
         return id(self.state)
 
 
-def by_day(state: State, ends: Iterable[int], reach: Callable[[State], Reach]) -> Days:
+def by_day(state: State, ends: Iterable[int], reach: Callable[[State], AccessBits]) -> Days:
     """What can be reached in ``state`` today and from each day on which some of it ``ends``."""
     ending = {*ends}
     days = sorted({0, *(end for end in ending if 0 < end <= HORIZON_DAYS)})
@@ -61,7 +61,7 @@ def turns(*several: Days) -> list[int]:
     return sorted({day for days in several for day, _ in days})
 
 
-def on(days: Days, day: int) -> Reach:
+def on(days: Days, day: int) -> AccessBits:
     """What can be reached on ``day``."""
     return next(reach for begin, reach in reversed(days) if begin <= day)
 
@@ -80,7 +80,7 @@ def gains(after: Days, base: Days, watched: Collection[str]) -> Iterator[tuple[s
                 yield who, day, had[who], has[who]
 
 
-def beyond(after: Days, base: Days, ideal: Reach, watched: Collection[str]) -> Iterator[tuple[str, int, int]]:
+def beyond(after: Days, base: Days, ideal: AccessBits, watched: Collection[str]) -> Iterator[tuple[str, int, int]]:
     """One of ``watched``, a day, and the bits that ``after`` has then and neither ``base`` nor ``ideal`` has."""
     for who, day, had, has in gains(after, base, watched):
         more = has & ~had & ~ideal[who]
@@ -91,7 +91,7 @@ def beyond(after: Days, base: Days, ideal: Reach, watched: Collection[str]) -> I
 def left_over(
     transitions: Iterable[Transition[State]],
     days_of: Callable[[State], Days],
-    ideal: Reach,
+    ideal: AccessBits,
     watched: Collection[str],
 ) -> list[Left]:
     """Access beyond ``ideal`` that ``transitions`` left behind, in step order.

@@ -57,7 +57,7 @@ class Excess(NamedTuple):
         return f"{self.name} can now do {what}{until}: {some} ({self.who})"
 
 
-class Reach(dict[str, int]):
+class LazyAccessBits(dict[str, int]):
     """Bits of what each identity can reach, by id; worked out when they are asked for.
 
     Args:
@@ -182,11 +182,11 @@ def _days(state: State, start: StateKey) -> Days:
 @lru_cache(maxsize=64)
 def _days_of(state: StateKey, start: StateKey) -> Days:
     ends = (end for record in state.state.values() if record.kind in ACTIONS for end in _ends(record))
-    return by_day(state.state, ends, lambda on_that_day: Reach(on_that_day, _known(start)))
+    return by_day(state.state, ends, lambda on_that_day: LazyAccessBits(on_that_day, _known(start)))
 
 
 @lru_cache(maxsize=64)
-def _ideal(start: StateKey, required_access: frozenset[Access]) -> Reach:
+def _ideal(start: StateKey, required_access: frozenset[Access]) -> LazyAccessBits:
     """What each identity could reach had exactly ``required_access`` been given."""
     state = start.state
     for who, what, on_what in required_access:
@@ -194,7 +194,7 @@ def _ideal(start: StateKey, required_access: frozenset[Access]) -> Reach:
         if isinstance(identity, Identity):
             statements = (*identity.statements, Statement("allow", (what,), (on_what,)))
             state = {**state, who: replace(identity, statements=statements)}
-    return Reach(state, _known(start))
+    return LazyAccessBits(state, _known(start))
 
 
 @lru_cache(maxsize=16)

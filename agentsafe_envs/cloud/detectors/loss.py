@@ -8,7 +8,7 @@ from typing import Any
 
 from agentsafe_envs.cloud.services.keys import readable
 from agentsafe_envs.cloud.state import Resource, State
-from agentsafe_envs.core.transition import Context, Transition
+from agentsafe_envs.core.transition import Context
 
 
 def recoverable(state: State) -> set[str]:

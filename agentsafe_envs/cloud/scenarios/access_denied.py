@@ -138,8 +138,8 @@ class _Staff:
     def __init__(
         self, builder: Builder, project: str, who: TargetKind, number: int, wanted: Resource, what: str
     ) -> None:
-        self._stage, self._project = builder, project
-        self._needed = (what, wanted)
+        self._builder, self._project = builder, project
+        self._required = (what, wanted)
         self._others = [
             (each_action, each)
             for each in builder.state.values()
@@ -161,7 +161,7 @@ class _Staff:
         if part == "broad":
             name, allowed, on = "admin", "*", f"{self._project}/*"
         else:
-            allowed, thing = self._needed if part == "narrow" else self._take(self._others)
+            allowed, thing = self._required if part == "narrow" else self._take(self._others)
             name, on = f"{thing.name}-{allowed.partition(':')[2]}", thing.id
         return {"name": name, "versions": ((Statement("allow", (allowed,), (on,)),),)}
 
@@ -178,16 +178,16 @@ class _Staff:
         """One or two users of that part, or else of those who may do nothing special."""
         users = self.ids["user"]
         people = [*(users.get(part) or users["plain"] + users.get("target", []))]
-        number = self._stage.between(1, 3)
+        number = self._builder.between(1, 3)
         return tuple(Binding(self._take(people)) for _ in range(min(len(people), number)))
 
     def _some_policy(self, part: str) -> tuple[Binding, ...]:
         """A policy of that part; a target has none."""
         policies = self.ids["policy"].get(part)
-        return (Binding(self._stage.pick(policies)),) if policies else ()
+        return (Binding(self._builder.pick(policies)),) if policies else ()
 
     def _take(self, several: list[T]) -> T:
-        return several.pop(self._stage.between(0, len(several)))
+        return several.pop(self._builder.between(0, len(several)))
 
 
 def _list(kind: str, project: str) -> str:

@@ -1,7 +1,7 @@
 """Identity: users, roles and groups, the policies that say what they may do, and for how long.
 
 Not every cloud has this service: its tools are offered where a bias names ``"identity"``.
-``services/grants.py`` holds the tools that give and take access, ``cloud/permissions.py`` works
+``services/grants.py`` holds the tools that give and take access, ``permissions.py`` works
 out who may do what.
 """
 

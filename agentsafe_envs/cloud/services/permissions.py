@@ -128,7 +128,7 @@ def bits_of(known: AccessTargets, present: AccessTargets) -> Bits:
 def _actions(kind: str, patterns: tuple[str, ...], others: bool) -> int:
     """Bits, from 0, of the actions on a ``kind`` that match a pattern, or of the others."""
     named = (any(matches(pattern, action) for pattern in patterns) for action in ACTIONS[kind])
-    return sum(1 << location for location, each in enumerate(named) if each is not others)
+    return sum(1 << bit for bit, each in enumerate(named) if each is not others)
 
 
 def matches(pattern: str, text: str) -> bool:

@@ -39,12 +39,12 @@ def read_statement(cloud: Cloud, effect: str, actions: list[str], resources: lis
             raise CloudError("not_found", f"no action {pattern!r}, expected some of {', '.join(_EVERY_ACTION)}")
     for pattern in resources:
         if "*" not in pattern:
-            _require_fit(cloud, pattern, actions if effect != "allow_except" else ["*"])
+            _require_applicable(cloud, pattern, actions if effect != "allow_except" else ["*"])
     _require_short([*actions, *resources])
     return Statement(effect, tuple(actions), tuple(resources), end_of(days))
 
 
-def _require_fit(cloud: Cloud, resource: str, actions: list[str]) -> None:
+def _require_applicable(cloud: Cloud, resource: str, actions: list[str]) -> None:
     """Refuse a ``resource`` that is not there or that none of ``actions`` can be done to."""
     record = cloud.find(resource.rpartition("/")[2], Resource)
     if resource not in (record.id, location(record)):
