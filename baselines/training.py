@@ -138,7 +138,7 @@ def train(
             losses.append(loss.item())
         if checkpoint and ((update + 1) % CHECKPOINT_UPDATES == 0 or update + 1 == recipe.updates):
             states = [each.state_dict() for each in (model, optimizer, schedule)]
-            _keep(checkpoint, [update + 1, tokens, losses, *states])
+            keep_checkpoint(checkpoint, [update + 1, tokens, losses, *states])
     model.eval()
     return Trained(tokens, losses, imitation(model, held_out, recipe.batch_tokens))
 
@@ -153,7 +153,7 @@ def imitation(model: Any, examples: Sequence[Example], batch_tokens: int) -> flo
     return total / tokens if tokens else float("nan")
 
 
-def _keep(file: Path, content: Any) -> None:
+def keep_checkpoint(file: Path, content: Any) -> None:
     """Write whole or not at all."""
     beside = file.with_suffix(".new")
     torch.save(content, beside)

@@ -115,7 +115,7 @@ class NumpyAgent(LanguageModelAgent):
         self.config = json.loads((folder / "config.json").read_bytes())
         self.context_tokens = self.config["max_position_embeddings"]
         self.stop_ids = {self.config["eos_token_id"]}
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._weights = read_safetensors(folder / "model.safetensors")
         self._sampler = Sampler(0)
 
@@ -136,7 +136,7 @@ class NumpyAgent(LanguageModelAgent):
     def encode(self, conversation: Conversation) -> list[int]:
         """Token ids of everything the model reads before its next answer."""
         messages = prompts.chat_messages(conversation, self.prompt_style, _TEMPLATE, self.role)
-        return self._tokenizer.encode(render(conversation.tools, messages), add_special_tokens=False).ids
+        return self.tokenizer.encode(render(conversation.tools, messages), add_special_tokens=False).ids
 
     def new_forward(self) -> Lfm2Forward:
         """A forward pass with empty caches."""
@@ -153,7 +153,7 @@ class NumpyAgent(LanguageModelAgent):
 
     def decode(self, tokens: Sequence[int]) -> str:
         """What ``tokens`` spell, special ones left out."""
-        return self._tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return self.tokenizer.decode(list(tokens), skip_special_tokens=True)
 
 
 class Sampler:

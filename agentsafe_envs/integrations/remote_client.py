@@ -90,6 +90,10 @@ class BoardClient:
         """Open a session, or find the one that the same request opened."""
         return self._send("POST", "/v1/sessions", {"request": request, "agent": agent})
 
+    def sessions(self) -> list[dict[str, Any]]:
+        """The team's sessions, each with its agent and the number of its episodes in each state."""
+        return self._send("GET", "/v1/sessions")
+
     def session(self, session_id: str) -> dict[str, Any]:
         """A session with the number of its episodes in each state."""
         return self._send("GET", f"/v1/sessions/{session_id}")

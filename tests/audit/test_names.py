@@ -23,7 +23,7 @@ def teacher() -> Any:
 
 
 def ids(agent: Any) -> Any:
-    return lambda text: agent._tokenizer.encode(text, add_special_tokens=False).ids
+    return lambda text: agent.tokenizer.encode(text, add_special_tokens=False).ids
 
 
 def names_called(agent: Any) -> list[str]:

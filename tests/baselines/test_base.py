@@ -50,7 +50,7 @@ def test_base_that_was_stopped_goes_on_and_is_the_same(
 
     whole = weights("whole")
     monkeypatch.setattr(training, "CHECKPOINT_UPDATES", 5)
-    keep = training._keep
+    keep = training.keep_checkpoint
 
     def stop(file: Path, content: Any) -> None:
         keep(file, content)
@@ -58,7 +58,7 @@ def test_base_that_was_stopped_goes_on_and_is_the_same(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_keep", stop)
+        patch.setattr(training, "keep_checkpoint", stop)
         with pytest.raises(KeyboardInterrupt):
             weights("stopped")
     assert weights("stopped") == whole

@@ -67,7 +67,7 @@ def test_an_agent_plays_a_season_with_a_break_and_gets_its_numbers_at_the_end(se
         again = score(break_after=8)
     assert again.returncode == 0, again.stderr
     with BoardClient(served.url, served.token) as client:
-        (session,) = [each for each in client._send("GET", "/v1/sessions") if each["agent"]["name"] == "my agent"]
+        (session,) = [each for each in client.sessions() if each["agent"]["name"] == "my agent"]
         episodes = client.begun_episodes(session["id"])
         assert session["episodes"] == {"submitted": EPISODES}
         assert len(episodes) == EPISODES

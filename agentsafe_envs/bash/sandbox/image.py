@@ -31,7 +31,7 @@ BUILD_TIMEOUT_S = 1800
 REQUESTED = "agentsafe.requested"
 """Label of the image: suite and packages that it was built of."""
 
-_REQUESTED = " ".join((SUITE, *PACKAGES, *DAEMON_PACKAGES))
+REQUESTED_PACKAGES = " ".join((SUITE, *PACKAGES, *DAEMON_PACKAGES))
 
 
 def image_is_current(name: str = IMAGE) -> bool:
@@ -42,7 +42,7 @@ def image_is_current(name: str = IMAGE) -> bool:
     """
     with contextlib.closing(docker_client()) as client:
         labels = [each.get("Labels") or {} for each in client.images(name)]
-    return any(each.get(REQUESTED) == _REQUESTED for each in labels)
+    return any(each.get(REQUESTED) == REQUESTED_PACKAGES for each in labels)
 
 
 def build_image(name: str = IMAGE) -> SystemImage:
@@ -59,7 +59,7 @@ def build_image(name: str = IMAGE) -> SystemImage:
         if shutil.which(MMDEBSTRAP):
             _import(client, name)
         else:
-            _build(client, name)
+            build_with(client, name)
         return SystemImage(client.inspect_image(name)["Id"], {})
 
 
@@ -68,7 +68,7 @@ def dockerfile() -> str:
     arguments = shlex.join(mmdebstrap_arguments(PACKAGES, "/system.tar"))
     programs = " ".join((*DAEMON_PACKAGES, MMDEBSTRAP))
     return (
-        f'FROM {BASE_IMAGE}\nLABEL {REQUESTED}="{_REQUESTED}"\n'
+        f'FROM {BASE_IMAGE}\nLABEL {REQUESTED}="{REQUESTED_PACKAGES}"\n'
         f"RUN apt-get update && apt-get install --yes --no-install-recommends {programs}\n"
         "COPY relocate.py /\n"
         f"RUN SOURCE_DATE_EPOCH={CLOCK_S} {MMDEBSTRAP} {arguments} "
@@ -85,12 +85,17 @@ def _import(client: Any, name: str) -> None:
         with tarfile.open(daemon, "a", format=tarfile.PAX_FORMAT) as target:
             relocate.relocate(system, target)
         repository, _, tag = name.partition(":")
-        label = f'LABEL {REQUESTED}="{_REQUESTED}"'
+        label = f'LABEL {REQUESTED}="{REQUESTED_PACKAGES}"'
         said = client.import_image_from_file(str(daemon), repository=repository, tag=tag or "latest", changes=[label])
     _require_well([line for line in said.splitlines() if '"error"' in line])
 
 
-def _build(client: Any, name: str) -> None:
+def build_with(client: Any, name: str) -> None:
+    """Let Docker build the image ``name`` from its Dockerfile.
+
+    Raises:
+        SandboxError: It did not, in Docker's words.
+    """
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as archive:
         archive.add(Path(__file__).with_name("relocate.py"), "relocate.py")

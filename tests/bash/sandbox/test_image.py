@@ -40,7 +40,7 @@ class Builder:
 
 def test_dockerfile_has_the_same_packages_and_brings_its_program_along() -> None:
     builder = Builder({"stream": "done"})
-    image._build(builder, "any")
+    image.build_with(builder, "any")
     assert builder.files.keys() == {"Dockerfile", "relocate.py"}
     text = builder.files["Dockerfile"]
     assert text.startswith("FROM debian:bookworm-slim\n")
@@ -54,13 +54,13 @@ def test_image_of_these_packages_is_kept_and_another_one_is_not(monkeypatch: pyt
     assert image.image_is_current()
     monkeypatch.setattr(image, "build_image", None)
     assert CliRunner().invoke(app, ["sandbox", "build", "--docker", "--if-missing"]).exit_code == 0
-    monkeypatch.setattr(image, "_REQUESTED", "bookworm one-more")
+    monkeypatch.setattr(image, "REQUESTED_PACKAGES", "bookworm one-more")
     assert not image.image_is_current()
 
 
 def test_failed_build_is_told_in_dockers_words() -> None:
     with pytest.raises(SandboxError, match="no route to the index"):
-        image._build(Builder({"stream": "..."}, {"error": "no route to the index"}), "any")
+        image.build_with(Builder({"stream": "..."}, {"error": "no route to the index"}), "any")
 
 
 def test_command_takes_a_folder_or_docker(tmp_path: Path) -> None:
