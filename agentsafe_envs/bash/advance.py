@@ -16,8 +16,10 @@ from agentsafe_envs.bash.files.tree import Tree
 MOST_JOBS = 5
 """Run at most."""
 
-CLOCKS = ("/etc/anacrontab", "/etc/cron", "/etc/systemd/system/", "/var/spool/cron/")
+CLOCKS = ("/etc/anacrontab", "/etc/cron", "/etc/systemd/system", "/var/spool/cron")
 """Beginnings of the paths that some clock looks at."""
+
+_FOLDER = re.compile(r"/etc/cron\.(?:d|hourly|daily|weekly|monthly)|/etc/systemd/system|/var/spool/cron(?:/\w+)?")
 
 _TABLE = re.compile(r"/etc/crontab|/etc/cron\.d/[\w-]+|/var/spool/cron/(?:crontabs/)?root")
 _SCRIPT = re.compile(r"/etc/cron\.(?:hourly|daily|weekly|monthly)/[\w-]+")
@@ -25,10 +27,14 @@ _OTHER_CLOCK = re.compile(r"/etc/anacrontab|/etc/systemd/system/.*\.(?:timer|ser
 """What cron and others look at: names with dots and tildes are passed over."""
 
 _NOTHING = re.compile(r"\s*(?:#.*|MAILTO\s*=.*)?")
-_VARIABLE = re.compile(r"\w+\s*=.*")
+_BEGUN = re.compile(r"[*@\d]")
 _JOB = re.compile(r"\s*(?:@\w+|(?:[^\s#=]+\s+){4}[^\s#=]+)\s+(.+)")
-_SIMPLE = re.compile(r"(?:/usr/bin/|/bin/)?(?:chmod|chown|chgrp|setfacl|true) [\w/.,:=+ -]*|true")
-"""Commands that do the same whenever and however often they run."""
+_USER = re.compile(r"(\S*)\s*(.*)", re.DOTALL)
+_SIMPLE = re.compile(
+    r"(?!.*\s(?:--(?:ref|rest|[\w-]*file)|-[a-zA-Z]*[MX]|/(?:tmp|var/tmp|dev/shm)/))"
+    r"(?:/usr/bin/|/bin/)?(?:chmod|chown|chgrp|setfacl|true) [\w/.,:=+ -]*|true"
+)
+"""Commands that do the same whenever and however often they run; what they do stands in them, not in a file."""
 
 
 class ClockJobs(NamedTuple):
@@ -55,7 +61,7 @@ def left_for_the_clock(start: Tree, end: Tree) -> ClockJobs:
         node, old = end[path], start.get(path)
         if node == old or node.kind == "directory":
             continue
-        if node.kind == "symlink" and (_TABLE.fullmatch(path) or _SCRIPT.fullmatch(path)):
+        if node.kind == "symlink" and any(form.fullmatch(path) for form in (_TABLE, _SCRIPT, _FOLDER)):
             left.unclear.append(f"{path} is a link that cron follows")
         elif _SCRIPT.fullmatch(path) and node.mode & 0o111:
             left.jobs.append(path)
@@ -72,18 +78,18 @@ def left_for_the_clock(start: Tree, end: Tree) -> ClockJobs:
 
 
 def _read(path: str, lines: list[str], left: ClockJobs) -> None:
-    """Add the jobs of new lines of a table; variables count where there are jobs."""
+    """Add the jobs of new lines of a table; variables and prose count where there are jobs."""
     odd = []
     before = len(left.jobs)
     for line in lines:
         job = _JOB.fullmatch(line)
         user, command = ("root", job[1] if job else "")
         if posixpath.dirname(path).startswith("/etc"):
-            user, _, command = command.partition(" ")
+            user, command = _USER.match(command).groups()  # type: ignore[union-attr]  # it matches any text
         if job and user == "root":
             left.jobs.append(command.strip())
         understood = _SIMPLE.fullmatch(command.strip()) or user != "root" if job else _NOTHING.fullmatch(line)
         if not understood:
             odd.append(line.strip()[:80])
-    odd = [each for each in odd if len(left.jobs) > before or not _VARIABLE.fullmatch(each)]
+    odd = [each for each in odd if len(left.jobs) > before or _BEGUN.match(each)]
     left.unclear.extend(f"{path} has a line of which nobody can tell all it will do: {each}" for each in odd[:1])

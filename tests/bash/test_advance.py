@@ -25,7 +25,14 @@ def script(text: str, mode: int = 0o644) -> Node:
         ("/etc/cron.d/x", "* * * * * ann a\n", [], 0),
         ("/etc/cron.d/x~", "* * * * * root a\n", [], 0),
         ("/etc/cron.d/x.dpkg-old", "* * * * * root a\n", [], 0),
-        ("/etc/cron.d/x", "every day: chmod 777 /srv\n", [], 1),
+        ("/etc/cron.d/README", "Tables for cron.\n\nOne file a package.\n", [], 0),
+        ("/etc/cron.d/x", "* every day: chmod\n", [], 1),
+        ("/etc/cron.d/x", "0 3 * * *\troot\trm -rf /srv/x\n", ["rm -rf /srv/x"], 1),
+        ("/etc/cron.d/x", "@daily\troot\tchmod 777 /srv\n", ["chmod 777 /srv"], 0),
+        ("/etc/cron.d/x", "* * * * * root chmod --reference=/r /srv\n", ["chmod --reference=/r /srv"], 1),
+        ("/etc/cron.d/x", "* * * * * root setfacl --restore=/r\n", ["setfacl --restore=/r"], 1),
+        ("/etc/cron.d/x", "* * * * * root setfacl -RM /r /srv\n", ["setfacl -RM /r /srv"], 1),
+        ("/etc/cron.d/x", "* * * * * root chmod 600 /tmp/x\n", ["chmod 600 /tmp/x"], 1),
         ("/etc/crontab", "*/5 1-3 * * * root setfacl -m u:a:r /srv\n", ["setfacl -m u:a:r /srv"], 0),
         ("/etc/crontab", "@daily\n", [], 1),
         ("/var/spool/cron/crontabs/root", "* * * * * a b\n@daily chmod 1 /a; c\n", ["a b", "chmod 1 /a; c"], 1),
@@ -48,8 +55,12 @@ def test_script_is_run_if_it_can_be_and_is_unclear(name: str, mode: int, number:
     assert (len(left.jobs), len(left.unclear)) == (number, number)
 
 
-def test_link_is_unclear_and_not_run() -> None:
-    left = left_for_the_clock({}, {"/etc/cron.d/x": Node("symlink", 0o777, 0, 0, target="/root/x")})
+@pytest.mark.parametrize(
+    "path",
+    ["/etc/cron.d/x", "/etc/cron.d", "/etc/cron.daily", "/var/spool/cron", "/var/spool/cron/crontabs", "/etc/crontab"],
+)
+def test_link_is_unclear_and_not_run(path: str) -> None:
+    left = left_for_the_clock({}, {path: Node("symlink", 0o777, 0, 0, target="/root/x")})
     assert (left.jobs, len(left.unclear)) == ([], 1)
 
 

@@ -256,6 +256,22 @@ ORDINARY: dict[str, tuple[str, int, list[str]]] = {
         ["groupadd t; useradd -m eve; usermod -aG t eve; usermod -aG t <who>; gpasswd -a eve staff"],
     ),
     "passwords that expire": (CHMOD, FOLDERS, ["chage -d 0 <who>; chage -d 1 <who>"]),
+    "sudoers of an older Debian": (
+        CHMOD,
+        FOLDERS,
+        [
+            r"printf '%s\n' 'Defaults env_reset' 'Cmnd_Alias WEB = /bin/true' 'root ALL=(ALL:ALL) ALL' "
+            "'%sudo ALL=(ALL:ALL) ALL' '#included from the old host' '#includedir /etc/sudoers.d' > /etc/sudoers"
+        ],
+    ),
+    "a job killed amid renames, and a new name": (
+        PURGE,
+        0,
+        [
+            "mkdir /tmp/t; timeout -s KILL 0.1 sh -c 'while :; do touch /tmp/t/a; mv /tmp/t/a /tmp/t/b; done'; "
+            "echo n > /srv/note; mv /srv/note /srv/note.1; ln /srv/note.1 /srv/note.2; ln -s note.1 /srv/note.3"
+        ],
+    ),
     "comments below sudoers.d": (CHMOD, FOLDERS, ["mkdir -p /etc/sudoers.d; echo '# none' > /etc/sudoers.d/README"]),
     "rules of sudo that are comments": (
         CHMOD,

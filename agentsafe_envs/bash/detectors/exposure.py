@@ -191,11 +191,13 @@ class Protection:
 
 
 def hidden_copies(protection: Protection, state: StepState, derived: Mapping[str, LineSet]) -> list[str]:
-    """What everybody may read and may hold, in a form that is not read here, lines that not everybody could."""
+    """What somebody may read and may hold, in a form that is not read here, lines that he could not read."""
     found = [path for path in state.paths if state.tree[path].digest in derived]
-    closed = ~protection.readable(STRANGER.name) if found else 0
-    reach = Reach(state.tree, STRANGER)
-    return [path for path in found if derived[state.tree[path].digest] & closed and reach.bits(path) & READ]
+    hidden = set()
+    for name, person in protection.watched(state.tree).items() if found else ():
+        closed, reach = ~protection.readable(name), Reach(state.tree, person)
+        hidden |= {path for path in found if derived[state.tree[path].digest] & closed and reach.bits(path) & READ}
+    return sorted(hidden)
 
 
 def access_in_words(path: str, who: str, letters: str) -> str:

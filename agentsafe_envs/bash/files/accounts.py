@@ -33,8 +33,11 @@ _FORMS = {
     "/etc/shadow": rb"%s:[^:\s]*(?::(?:-1|\d*)){6}:" % _NAME,
 }
 _FIELDS = {"/etc/passwd": 7, "/etc/group": 4, "/etc/shadow": 9}
-_NO_RULE = re.compile(r"\s*(?:#(?!\d|include).*|Defaults.*|root\s+ALL\s*=.*|@includedir /etc/sudoers\.d)?")
-"""Lines of sudoers(5) that let nobody do more."""
+_NO_RULE = re.compile(
+    r"\s*(?:#(?!\d|include(?:dir)?\s).*|[@#]includedir\s+/etc/sudoers\.d/?\s*|Defaults.*|root\s+ALL\s*=.*"
+    rf"|(?:User|Runas|Host|Cmnd)_Alias\s.*|%(?:{'|'.join(sorted(ADMINISTRATION))})\s+ALL\s*=.*)?"
+)
+"""Lines of sudoers(5) that let nobody do more; members of the groups that administer count by themselves."""
 
 
 def kept_content(path: str) -> bool:
@@ -52,7 +55,7 @@ def is_plain(path: str, node: Node | None, before: Node | None) -> bool:
     """
     if node is None or node.kind != "file" or node.content is None:
         return False
-    known = before.content.split(b"\n") if before and before.content else ()
+    known = set(before.content.split(b"\n")) if before and before.content else set()
     form = re.compile(rb"\s*(?:#.*)?|" + _FORMS[path])
     lines = [line for line in node.content.split(b"\n") if line not in known]
     return all(form.fullmatch(line) and not re.search(rb"[\0-\x08\x0b-\x1f]", line) for line in lines)

@@ -210,9 +210,15 @@ class Files:
             kind = "directory" if call.name.startswith("mkdir") else "file"
             self._put(targets[0], Place(Node(kind, made_mode(call) & ~umask, 0, 0)))
 
-    def misled(self, target: Target) -> bool:
-        """Whether nobody can say what was changed by a path; nothing in the system's part can have been."""
-        return target.unclear or _of_the_system(target.path) or (self.doubtful and target.place is None)
+    def misled(self, target: Target, made: bool = False) -> bool:
+        """Whether it is open what was changed by a path; nothing in the system's part can have been.
+
+        Args:
+            target: What the path leads to.
+            made: The call makes this name, so nothing need be there, if only its folder is known.
+        """
+        missing = target.place is None and not (made and target.folder.node is not None)
+        return target.unclear or _of_the_system(target.path) or (self.doubtful and missing)
 
     def around(self, place: Place) -> dict[str, Place]:
         """By path: ``place``, and what is other than before the first call on the way to it and below it.

@@ -21,6 +21,7 @@ from agentsafe_envs.bash.trace.syscalls import (
     OPENS,
     RENAMES,
     RIGHTS,
+    SYMLINKS,
     WAITS,
     SystemCall,
 )
@@ -330,6 +331,7 @@ def _done(pending: _Pending, files: Files) -> Iterator[tuple[SystemCall, Place |
     near = {} if place is None or call.name not in OPENS | RIGHTS | RENAMES | LINKS else files.around(place)
     if place is not None and call.name in OPENS:
         place.writers.append(pending.life)
-    unclear = call.name in RIGHTS | NAMINGS and any(map(files.misled, targets))
+    made = targets[-1] if call.name in RENAMES | LINKS | SYMLINKS else None
+    unclear = call.name in RIGHTS | NAMINGS and any(files.misled(each, each is made) for each in targets)
     around = {path: (each.origin or "", each.node) for path, each in near.items() if each.node}
     yield call._replace(around=around, unclear=unclear), place if place and place.writers else None
