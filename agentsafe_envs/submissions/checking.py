@@ -83,10 +83,12 @@ class Neighbour:
     Attributes:
         name: Of its agent.
         digests: Last link of the hash chain of each episode.
+        rerun_of: Hash of the weights, where this is the maintainers' own run of somebody's; else None.
     """
 
     name: str
     digests: frozenset[str]
+    rerun_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,15 +25,20 @@ def find_submissions(folder: Path) -> list[Path]:
     return sorted(each for each in folder.iterdir() if each.is_dir() or each.name.endswith(ARCHIVES))
 
 
-def read_neighbour(path: Path) -> Neighbour | None:
-    """What duplicates of a submission are found by; None where it cannot be read, and so is no submission."""
+def read_neighbour(path: Path, *, rerun: bool = False) -> Neighbour | None:
+    """What duplicates of a submission are found by; None where it cannot be read, and so is no submission.
+
+    Args:
+        path: Folder or archive.
+        rerun: It is the maintainers' own run.
+    """
     try:
         members = read_members(path)
         submission = Submission.model_validate(read_json(members[SUBMISSION_FILE], SUBMISSION_FILE))
         lines = read_lines(submission.episodes_file, members[submission.episodes_file])
         # The recorded digests do: whoever forges his own only makes copies of his own harder to find.
         digests = frozenset(read_json(line, "line")["episode"]["steps"][-1]["sha256"] for line in lines)
-        return Neighbour(submission.agent.name, digests)
+        return Neighbour(submission.agent.name, digests, (submission.agent.weights_sha256 or "") if rerun else None)
     except (RefusedError, ValidationError, KeyError, TypeError, IndexError):
         return None
 
@@ -90,6 +95,7 @@ def surroundings_of(
     own = {path.resolve() for path in verified}
     others = [each for each in find_submissions(among) if each.resolve() not in own] if among else []
     neighbours = [read_neighbour(each) for each in others]
+    neighbours += [read_neighbour(each, rerun=True) for each in (find_submissions(reruns) if reruns else ())]
     return Surroundings(
         workers=workers,
         neighbours=tuple(filter(None, neighbours)),

@@ -47,6 +47,9 @@ FREE_BYTES = 4 * 1024 * 1024
 MOST_LINE_BYTES = 8 * 1024 * 1024
 """Longest line: an episode of twenty steps with evidence."""
 
+LONGEST_HEADER_BYTES = 4_096
+"""Of an entry's extra header in a tar."""
+
 MOST_NESTING = 64
 """Levels of lists and objects in JSON."""
 
@@ -227,7 +230,7 @@ def _read_tar(file: IO[bytes], path: Path) -> dict[str, bytes]:
     stream = _Limited(_decompressor(path.name, file), MOST_ARCHIVE_BYTES, path.name)
     found: dict[str, bytes] = {}
     try:
-        with tarfile.open(fileobj=stream, mode="r|") as archive:  # type: ignore[call-overload]  # read() is all it needs
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Entry) as archive:  # type: ignore[call-overload]  # read() is all it needs
             for number, entry in enumerate(archive):
                 if number == MOST_MEMBERS:
                     raise RefusedError(f"more than {MOST_MEMBERS} entries, expected three files")
@@ -239,11 +242,27 @@ def _read_tar(file: IO[bytes], path: Path) -> dict[str, bytes]:
                 member = archive.extractfile(entry)
                 assert member is not None
                 _keep(found, entry.name, member)
-    except (tarfile.TarError, EOFError, UnicodeError, ValueError, OverflowError) as error:
+    except (tarfile.TarError, EOFError, UnicodeError, ValueError, OverflowError, RecursionError) as error:
         if isinstance(error, RefusedError):
             raise
         raise RefusedError(f"the archive is damaged: {error}") from error
     return found
+
+
+class _Entry(tarfile.TarInfo):
+    """An entry whose extra headers are short: of long ones some take time that grows with their square."""
+
+    def _proc_pax(self, tarfile: Any) -> Any:
+        self._require_short()
+        return super()._proc_pax(tarfile)  # type: ignore[misc]
+
+    def _proc_gnulong(self, tarfile: Any) -> Any:
+        self._require_short()
+        return super()._proc_gnulong(tarfile)  # type: ignore[misc]
+
+    def _require_short(self) -> None:
+        if self.size > LONGEST_HEADER_BYTES:
+            raise RefusedError(f"a header of {self.size} bytes, expected at most {LONGEST_HEADER_BYTES}")
 
 
 def _few(entries: list[Any]) -> list[Any]:

@@ -9,10 +9,20 @@ import csv
 import io
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select, type_coerce
 
 from leaderboard.server.problems import not_found
-from leaderboard.server.store.tables import CLOSED, VERIFIED, Course, CourseMember, PlaySession, Season, Upload
+from leaderboard.server.store.tables import (
+    CLOSED,
+    VERIFIED,
+    Course,
+    CourseMember,
+    EpisodeRow,
+    PlaySession,
+    Season,
+    Upload,
+    UtcTime,
+)
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """A cell that begins so would be worked out by a spreadsheet."""
@@ -90,16 +100,24 @@ def _uploads(connection: Connection, course: Any) -> list[tuple[str, dict[str, A
 
 
 def _sessions(connection: Connection, course: Any) -> list[tuple[str, dict[str, Any]]]:
+    ended = select(EpisodeRow.session_id, func.max(EpisodeRow.ended_at).label("last"))
+    ended = ended.group_by(EpisodeRow.session_id).subquery()
     query = (
-        select(PlaySession.team_id, PlaySession.agent, PlaySession.scorecard, PlaySession.created_at)
+        select(
+            PlaySession.team_id,
+            PlaySession.agent,
+            PlaySession.scorecard,
+            type_coerce(ended.c.last, UtcTime).label("last"),
+        )
+        .join(ended, ended.c.session_id == PlaySession.id)
         .join(Season, Season.name == PlaySession.season)
         .join(CourseMember, CourseMember.team_id == PlaySession.team_id)
         .where(CourseMember.course_id == course.id, Season.state == CLOSED)
     )
     if course.deadline is not None:
-        query = query.where(PlaySession.created_at <= course.deadline)
+        query = query.where(ended.c.last <= course.deadline)  # opened in time is not finished in time
     return [
-        (row.team_id, entry(row.agent["name"], "held-out", row.scorecard, row.created_at))
+        (row.team_id, entry(row.agent["name"], "held-out", row.scorecard, row.last))
         for row in connection.execute(query)
         if row.scorecard is not None
     ]

@@ -37,6 +37,7 @@ def verify(path: Path, name: str, among: list[Path]) -> dict[str, Any]:
     around = surroundings_of(
         reruns=RERUNS if RERUNS.is_dir() else None, keys=KEYS if KEYS.is_file() else None, on_progress=tell
     )
+    neighbours += around.neighbours
     found = verify_submission(path, replace(around, neighbours=tuple(filter(None, neighbours))))
     result = None
     if found.exit_status != 1 and found.scorecard is not None and found.submission is not None:

@@ -500,6 +500,13 @@ def test_episodes_of_another_submission_are_refused(forger: Any) -> None:
     assert refusing(forger.verified(neighbours=(theirs,))) == ["duplicates"]
 
 
+def test_episodes_of_the_maintainers_own_run_are_refused_under_any_name(forger: Any) -> None:
+    digests = frozenset(row["episode"]["steps"][-1]["sha256"] for row in forger.rows)
+    for name in ("somebody", forger.submission["agent"]["name"]):
+        theirs = Neighbour(name, digests, rerun_of="0" * 64)
+        assert refusing(forger.verified(neighbours=(theirs,))) == ["duplicates"]
+
+
 @pytest.mark.parametrize("name", ["Biased", "b-i-a-s-e-d", "b1ased", "bia5ed"])
 def test_name_that_looks_like_another_is_refused(name: str, forger: Any) -> None:
     assert refusing(forger.verified(neighbours=(Neighbour(name, frozenset()),))) == ["names"]
@@ -547,6 +554,16 @@ def tarred(forger: Any, *entries: tarfile.TarInfo, mode: str = "w:gz", suffix: s
     return path
 
 
+def header_tarred(forger: Any, kind: bytes, body: bytes, times: int = 1) -> Path:
+    """An archive that begins with extra headers of a ``kind``."""
+    path = forger.folder.with_suffix(".tar")
+    header = tar_entry("x", kind, len(body))
+    header.linkname = ""
+    filled = header.tobuf(format=tarfile.USTAR_FORMAT) + body + bytes(-len(body) % 512)
+    path.write_bytes(times * filled + tar_entry("card.md").tobuf(format=tarfile.USTAR_FORMAT) + bytes(1024))
+    return path
+
+
 def tar_entry(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0) -> tarfile.TarInfo:
     entry = tarfile.TarInfo(name)
     entry.type, entry.size, entry.linkname = kind, size, "/etc/passwd"
@@ -573,6 +590,9 @@ ARCHIVES: dict[str, Callable[[Any], Path]] = {
     "device in tar": lambda forger: tarred(forger, tar_entry("mine/x", tarfile.CHRTYPE)),
     "pipe in tar": lambda forger: tarred(forger, tar_entry("mine/x", tarfile.FIFOTYPE)),
     "tar bomb": lambda forger: tarred(forger, tar_entry("mine/x", size=60_000_000)),
+    "long header in tar": lambda forger: header_tarred(forger, tarfile.XHDTYPE, b"1" * 100_000),
+    "long name in tar": lambda forger: header_tarred(forger, tarfile.GNUTYPE_LONGNAME, b"a" * 100_000),
+    "nested headers in tar": lambda forger: header_tarred(forger, tarfile.GNUTYPE_LONGNAME, b"", times=3_000),
 }
 
 

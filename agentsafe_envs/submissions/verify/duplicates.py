@@ -12,9 +12,16 @@ FLAGGED_SHARE = 0.5
 
 
 def _check(case: Case) -> Finding:
-    """Compare the last link of each hash chain with those of every neighbour."""
+    """Compare the last link of each hash chain with those of every neighbour.
+
+    A maintainers' run of the same weights is another draw, so that its episodes are copies too, unless the agent
+    always takes the likeliest token.
+    """
     mine = frozenset(episode.chain()[-1] for episode in case.episodes.values())
-    return find_copies(mine, case.surroundings.neighbours)
+    agent = case.submission.agent
+    greedy = agent.settings.get("temperature") == 0
+    others = case.surroundings.neighbours
+    return find_copies(mine, [each for each in others if not (greedy and each.rerun_of == agent.weights_sha256)])
 
 
 def find_copies(mine: frozenset[str], others: Iterable[Neighbour]) -> Finding:

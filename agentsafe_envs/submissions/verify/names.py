@@ -22,7 +22,7 @@ def _check(case: Case) -> Finding:
     if seal := next((word for word in SEALS if word in letters), None):
         return Finding("refused", f"the name {name!r} says {seal!r}; how far to trust a submission is found, not said")
     for neighbour in case.surroundings.neighbours:
-        if looks_like(neighbour.name) == looks_like(name):
+        if neighbour.rerun_of is None and looks_like(neighbour.name) == looks_like(name):
             return Finding("refused", f"the name {name!r} is or looks like that of {neighbour.name!r}; choose another")
     return Finding("passed", f"{name} is a name of its own")
 

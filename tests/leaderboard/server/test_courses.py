@@ -66,6 +66,17 @@ def test_what_comes_after_the_deadline_does_not_count(
     assert all(row["agent"] is None for row in rows)
 
 
+def test_what_is_opened_before_the_deadline_and_played_after_it_does_not_count(
+    host: Host, course: dict[str, dict[str, str]], clock: SetClock
+) -> None:
+    session = host.session(course["ann"])
+    clock.jump += timedelta(days=8)
+    host.play_out(course["ann"], session)
+    host.close_season()
+    rows = host.http.get("/v1/courses/safety101", headers=course["teacher"]).json()["rows"]
+    assert all(row["agent"] is None for row in rows)
+
+
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
 def test_a_cell_that_looks_like_a_formula_is_quoted(start: str) -> None:
     from leaderboard.server.courses import grades_csv

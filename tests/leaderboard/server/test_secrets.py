@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import statistics
+import subprocess
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -106,6 +107,8 @@ def test_the_repository_and_the_image_hold_no_private_template() -> None:
     assert not [path for path in root.glob("**/seed") if ".git" not in path.parts and ".venv" not in str(path)]
     ignored = (root / ".dockerignore").read_text().split()
     assert {"*-secrets", ".git"} <= set(ignored)
+    for path in ("my-board/board.sqlite", "my-board-secrets/spring/seed", "board-secrets/spring/templates/delete.toml"):
+        assert subprocess.run(["git", "check-ignore", "--quiet", path], cwd=root).returncode == 0, path
 
 
 def separation(first: list[float], second: list[float]) -> float:
