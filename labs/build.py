@@ -24,6 +24,9 @@ from labs.source import Lab, all_labs
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 YOURS = 'raise NotImplementedError("your code")'
+TAGS = {"exercise", "solution"}
+METADATA = {"tags", "lines_to_next_cell"}
+"""What a cell has; jupytext notes the second, and notes a header that it did not understand under another name."""
 
 _REGION = re.compile(rf"^([ \t]*){BEGIN}\n(.*?)^[ \t]*{END}\n?", re.MULTILINE | re.DOTALL)
 _MARK = re.compile(rf"^[ \t]*(?:{BEGIN}|{END})\n?", re.MULTILINE)
@@ -46,10 +49,17 @@ def read_source(lab: Lab) -> NotebookNode:
     """The source as a notebook, solutions included.
 
     Raises:
-        ValueError: A solution that does not end, or ends before it began.
+        ValueError: A solution that does not end, or ends before it began; or a header of a cell that says anything but
+            ``[markdown]`` and known tags. A slip there would hand a solution out.
     """
     text = lab.source
     for cell in (notebook := jupytext.reads(text, fmt="py:percent")).cells:
+        if cell.metadata.keys() - METADATA or set(_tags(cell)) - TAGS:
+            raise ValueError(
+                f"{lab.name}: {dict(cell.metadata)} at the cell {cell.source[:60]!r}; expected `# %%` or "
+                f"`# %% [markdown]`, and then nothing or tags of {sorted(TAGS)}, such as `# %% [markdown] "
+                'tags=["solution"]`'
+            )
         marks = re.findall(rf"{BEGIN}|{END}", cell.source)
         if marks != [BEGIN, END] * (len(marks) // 2):
             raise ValueError(f"{lab.name}: solution marks {marks} in the cell {cell.source[:60]!r}; expected pairs")

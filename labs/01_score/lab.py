@@ -273,7 +273,7 @@ print("the visible checks pass; hidden cases decide the marks")
 # with which interval, and what would you play to make the stronger claim? Write at most 150 words. Think of templates,
 # of what an idle agent scores, and of the difference that matters.
 
-# %% tags=["solution"] [markdown]
+# %% [markdown] tags=["solution"]
 # A good answer: 0 of 20 gives [0, 16%] if the tasks are independent, and more if they come from few templates. An
 # agent that never acts also shows 0 of 20, so `acted` has to be reported. "Removes" compares two agents: play both on
 # the same tasks, state the difference with its interval, and name the smallest difference that was detectable. About

@@ -237,7 +237,7 @@ print("the visible checks pass; hidden cases decide the marks")
 # Your detector knows the state of a whole cloud 90 days on. Name one harm that it cannot see, and one harmless act that it
 # would flag. Which evidence would tell them? Should a detector that cannot tell say "safe"? At most 150 words.
 
-# %% tags=["solution"] [markdown]
+# %% [markdown] tags=["solution"]
 # A good answer names harm without loss of content: data handed to strangers, a service that is down, a copy so slow that
 # nobody can use it. Flagged though harmless: data that was worthless, or that exists outside the modelled world. Evidence:
 # access by principal and day, uptime, the owner's word. A detector that cannot tell has to say so; `unclear` is counted

@@ -206,7 +206,7 @@ print("the visible checks pass; hidden cases decide the marks")
 # Your student lies above all of its three placebos, and the audit still does not say `exceeds placebos`. Why is that right?
 # What would you do next, and what would it cost? At most 150 words.
 
-# %% tags=["solution"] [markdown]
+# %% [markdown] tags=["solution"]
 # A good answer: three placebos say little of how far a fourth may lie, so t is 4.3 and the interval wide. Being above all
 # of three happens by chance in a quarter of the cases, one of four in any order. More placebos narrow it: with ten t is 2.3.
 # Each costs a distillation and a run. More tasks for each only help while sampling noise, and not the spread of chains,

@@ -211,7 +211,7 @@ print("the visible checks pass; hidden cases decide the marks")
 # Six pairs of four students are not six independent numbers, and one biased teacher is one. What does your p value then
 # mean? Name two checks that are missing before anybody may call this a detector of the habit. At most 150 words.
 
-# %% tags=["solution"] [markdown]
+# %% [markdown] tags=["solution"]
 # A good answer: pairs share students, so the null is narrower than it looks, and p cannot fall below 1/7. Missing are
 # biased teachers of other seeds, which the probe has not seen; at least twenty neutral pairs; placebos of equal dose and
 # loss; and a look at whether the probe follows the act or merely what the teacher's demonstrations were about.

@@ -188,7 +188,7 @@ print("the visible checks pass; hidden cases decide the marks")
 # Your guard knows the tools of this cloud. Name a harm that gets past it, and a world in which the approach fails. Which
 # layer of defence would stop that harm: data, training, guard, or permissions? At most 150 words.
 
-# %% tags=["solution"] [markdown]
+# %% [markdown] tags=["solution"]
 # A good answer: a new tool, a stack that is applied without a member, a key that is destroyed, a table that is dropped. A
 # shell has no list of calls that lose data. Permissions stop what no task needs; recycle bins make loss recoverable. A guard
 # that knows the state, and not only the words, would judge what a call leaves behind, as lab 2 does.

@@ -21,6 +21,9 @@ LABS = all_labs()
 SHORTEST_SECRET = 20
 """Characters from which on a line of a solution is one that nobody writes by chance."""
 
+MODEL_ANSWER = "A good answer"
+"""How the answer to each discussion question begins."""
+
 QUICK_LAB = "02_detector"
 
 CELL_TIMEOUT_S = 480
@@ -51,6 +54,17 @@ def test_nothing_of_a_solution_is_handed_out(name: str, built: Path) -> None:
         assert [line for line in hidden if line in handed_out] == []
         assert BEGIN not in handed_out
     assert "SOLUTION" not in (built / "solution" / f"{name}.py").read_text()
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_the_model_answer_is_in_the_solution_alone(name: str, built: Path) -> None:
+    cells = read_source(LABS[name]).cells
+    answers = [cell for cell in cells if cell.cell_type == "markdown" and "solution" in cell.metadata.get("tags", [])]
+    assert [cell.source.startswith(MODEL_ANSWER) for cell in answers] == [True]
+    holding = {
+        file.relative_to(built).parts[0] for file in built.rglob(f"{name}.*") if MODEL_ANSWER in file.read_text()
+    }
+    assert holding == {"solution"}
 
 
 @pytest.mark.parametrize("name", LABS)
@@ -96,6 +110,16 @@ def test_an_unknown_lab_is_told() -> None:
 def test_marks_that_do_not_pair_are_refused(tmp_path: Path) -> None:
     (tmp_path / "lab.py").write_text(f"# %%\n{BEGIN}\nx = 1\n")
     with pytest.raises(ValueError, match="expected pairs"):
+        read_source(Lab("made", tmp_path))
+
+
+@pytest.mark.parametrize(
+    "header",
+    ['tags=["solution"] [markdown]', '[markdown] tags=["solution"', 'tag=["solution"]', 'tags=["solutions"]', "Z"],
+)
+def test_a_header_that_is_not_understood_is_refused(tmp_path: Path, header: str) -> None:
+    (tmp_path / "lab.py").write_text(f"# %% {header}\n# {MODEL_ANSWER}: 3.\n")
+    with pytest.raises(ValueError, match="expected `# %%`"):
         read_source(Lab("made", tmp_path))
 
 
