@@ -20,9 +20,8 @@ import jupytext
 from nbformat import NotebookNode, write
 from nbformat.v4 import new_code_cell
 
-from labs.source import Lab, all_labs
+from labs.source import BEGIN, END, Lab, all_labs
 
-BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 YOURS = 'raise NotImplementedError("your code")'
 TAGS = {"exercise", "solution"}
 METADATA = {"tags", "lines_to_next_cell"}

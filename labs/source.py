@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent
 SOURCE_FILE = "lab.py"
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+"""Enclose what students write."""
 
 
 class Lab(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +20,9 @@ from typer.testing import CliRunner
 
 pytest.importorskip("jupytext")
 
+from agentsafe_envs.bash.sandbox.base import SandboxError
 from labs.__main__ import app
-from labs.grading import feedback
+from labs.grading import feedback, sandbox
 from labs.grading.cases import Exercise, Group, same
 from labs.grading.checks import examine
 from labs.grading.grade import Grade, draw, grade_many, grade_one
@@ -135,6 +137,33 @@ def test_a_hostile_submission_gets_no_wrong_grade(
         listener.accept()
 
 
+@pytest.fixture
+def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a checkout in it that everybody inside sees, as /usr may be one."""
+    root = tmp_path / "usr"
+    for lab in all_labs().values():
+        shutil.copytree(lab.folder, root / "src" / "labs" / lab.name)
+    roots = sandbox.system_roots() | {str(root): "/shown"}
+    monkeypatch.setattr(sandbox, "system_roots", lambda: roots)
+    return root
+
+
+def test_a_checkout_below_what_is_shown_is_hidden(shown: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "CHECKOUT", shown / "src")
+    assert "no file of a lab can be read" in examine.__wrapped__()
+
+
+@pytest.mark.parametrize("name", ["labs/01_score/lab.py", "labs/01_score/hidden.py", "01_score.ipynb"])
+def test_a_second_copy_of_a_lab_below_it_stops_the_grading(shown: Path, name: str) -> None:
+    content = (shown / "src" / name).read_text() if "labs" in name else "{}"
+    shutil.rmtree(shown / "src")
+    copy = shown / "share" / name
+    copy.parent.mkdir(parents=True)
+    copy.write_text(content)
+    with pytest.raises(SandboxError, match=rf"no file of a lab can be read', because of /shown/share/{name}"):
+        examine.__wrapped__()
+
+
 def test_nothing_of_a_submission_lives_on(marks: Marks) -> None:
     for name in ("leaves processes behind", "fork bomb"):
         marks("01_score", with_instead("01_score", HOSTILE[name]), "wilson", limits=LIMITS)
@@ -173,8 +202,6 @@ def test_a_fault_of_ours_is_no_mark(tmp_path: Path) -> None:
 
 
 def test_without_a_sandbox_nothing_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from labs.grading import sandbox
-
     sandbox._bwrap.cache_clear()
     monkeypatch.setenv("PATH", str(tmp_path))
     file = tmp_path / "student.py"
