@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Sequence
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from labs.grading.grade import Grade, GroupGrade
+
+MOST_NAME_BYTES = 240
+"""Of a file without its suffix; file systems take 255."""
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -71,9 +75,16 @@ def write(grades: Sequence[Grade], out: Path) -> None:
     """
     out.mkdir(parents=True, exist_ok=True)
     for each in grades:
-        (out / f"{each.student}.json").write_text(json.dumps(each.document(), indent=2) + "\n", encoding="utf-8")
-        (out / f"{each.student}.txt").write_text(text(each), encoding="utf-8")
+        name = _file_name(each.student)
+        (out / f"{name}.json").write_text(json.dumps(each.document(), indent=2) + "\n", encoding="utf-8")
+        (out / f"{name}.txt").write_text(text(each), encoding="utf-8")
     (out / "grades.csv").write_text(csv_text(grades), encoding="utf-8")
+
+
+def _file_name(student: str) -> str:
+    """The student's name, or a hash in its place where a file could not be called so."""
+    data = student.encode()
+    return student if len(data) <= MOST_NAME_BYTES else f"name-{hashlib.sha256(data).hexdigest()[:16]}"
 
 
 def _conclusion(grade: Grade) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import json
 import os
@@ -26,9 +27,9 @@ from labs.grading import feedback, sandbox
 from labs.grading.cases import Exercise, Group, same
 from labs.grading.checks import examine
 from labs.grading.grade import Grade, draw, grade_many, grade_one
-from labs.grading.reading import NotReadError, find_submissions, read_cells
-from labs.grading.sandbox import NoAnswer, StudentProcess, SubmissionLimits, descendants
-from labs.source import ROOT, all_labs, find_lab
+from labs.grading.reading import find_submissions, read_cells
+from labs.grading.sandbox import WORKER, NoAnswer, StudentProcess, SubmissionLimits, descendants
+from labs.source import ROOT, all_labs, find_lab, is_definition
 from tests.labs.submissions import HOSTILE, MARKS, WRONG, empty, solution, with_instead
 
 pytestmark = pytest.mark.needs("bubblewrap", "labs")
@@ -213,6 +214,18 @@ def test_without_a_sandbox_nothing_is_run(tmp_path: Path, monkeypatch: pytest.Mo
     assert not (tmp_path / "ran").exists()
 
 
+def test_both_rules_of_what_is_taken_over_are_the_same() -> None:
+    worker: dict[str, Any] = {}
+    exec(WORKER.read_text(encoding="utf-8").removesuffix("main()\n"), worker)
+    taken = ["LOW, HIGH = 1, 2", "[A, *B] = C = 1, 2", "D: int = 1", "import os", "def f(): pass", "class E: pass"]
+    left = ["low, HIGH = 1, 2", "A = b = 1", "A.B = 1", "A[0] = 1", "*a, B = 1, 2", "for A in (): pass", "print()"]
+    for line in (*taken, *left):
+        (statement,) = ast.parse(line).body
+        assert is_definition(statement) == worker["is_definition"](statement) == (line in taken), line
+    with StudentProcess(["LOW, HIGH = 1, 2\ndef f():\n    return LOW + HIGH"], LIMITS) as process:
+        assert process.ask("f") == 3
+
+
 def test_one_answer_does_not_change_the_next() -> None:
     code = "import os\nCOUNT = []\ndef f(x):\n    COUNT.append(x)\n    return os._exit(3) if x == 1 else len(COUNT)"
     with StudentProcess([code], LIMITS) as process:
@@ -242,14 +255,64 @@ def test_notebooks_and_folders_are_read(tmp_path: Path) -> None:
     cells = [{"cell_type": "code", "source": ["%pip install x\n", "!ls\n", "A = 1"]}, {"cell_type": "markdown"}]
     (tmp_path / "ann").mkdir()
     (tmp_path / "ann" / "any.ipynb").write_text(json.dumps({"cells": cells}))
-    (tmp_path / "bob.py").write_text("B = 2\n")
-    (tmp_path / "notes.txt").write_text("")
-    (tmp_path / "none").mkdir()
+    (tmp_path / "ann" / "notes.txt").touch()
+    (tmp_path / "ann" / "._any.ipynb").touch()  # macOS leaves such
+    (tmp_path / "bob.PY").write_text("B = 2\n")
+    (tmp_path / "bob.txt").touch()
     found = find_submissions(tmp_path, lab)
-    assert [*found] == ["ann", "bob", "none"]
+    assert [*found] == ["ann", "bob"]
     assert read_cells(found["ann"]) == ["\n\nA = 1"]
-    with pytest.raises(NotReadError, match="no plain file"):
-        read_cells(found["none"])
+    assert read_cells(found["bob"]) == ["B = 2\n"]
+
+
+def test_a_byte_order_mark_costs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("A = 1", encoding="utf-8-sig")
+    (tmp_path / "b.ipynb").write_text('{"cells": [{"cell_type": "code", "source": "A = 1"}]}', encoding="utf-8-sig")
+    assert read_cells(tmp_path / "a.py") == read_cells(tmp_path / "b.ipynb") == ["A = 1"]
+
+
+def test_what_is_wrong_with_one_students_files_costs_that_student_alone(tmp_path: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    for name in ("cid", "dan/sub", "eli", "fay", "gus", "new\nline"):
+        (folder / name).mkdir(parents=True)
+    for name in ("ann.py", "ann.ipynb", "zip.zip", "none", "roster.csv", "eli/a.py", "eli/b.py", "cid/x.zip", "gus.py"):
+        (folder / name).touch()
+    for suffix in ("py", "ipynb"):
+        (folder / "fay" / f"01_score.{suffix}").touch()
+    (folder / "link").symlink_to(folder / "eli")
+    (folder / "nowhere.py").symlink_to(folder / "nothing")
+    os.mkfifo(folder / "pipe.py")
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xffve.py")).write_text("x")
+    (folder / f"{'l' * 250}.py").write_text(solution("01_score"))
+    (folder / "good.py").write_text(solution("01_score"))
+    done = CliRunner().invoke(app, ["grade", "1", str(folder), "--seed", "3", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    lines = dict(line.split(": ", 1) for line in done.output.splitlines())
+    assert lines.pop("good") == lines.pop("l" * 250) == "15 of 15 marks; every hidden case is right"
+    assert lines.pop(r"\udcffve").startswith("0 of 15")
+    reasons = {
+        "ann": "ann.ipynb and ann.py are of one student",
+        "cid": "holds no file that ends in .ipynb or .py",
+        "dan": "holds no file",
+        "eli": "holds a.py and b.py; leave one of them, or call one 01_score",
+        "fay": "holds 01_score.ipynb and 01_score.py; leave one of them",
+        "gus": "gus and gus.py are of one student",
+        "link": "a link could lead",
+        r"new\nline": "holds no file",
+        "none": "it ends in nothing; expected .ipynb or .py",
+        "nowhere": "a link could lead",
+        "pipe": "no plain file",
+        "roster": "it ends in .csv",
+        "zip": "it ends in .zip",
+    }
+    assert lines.keys() == reasons.keys()
+    for name, line in lines.items():
+        assert line.startswith("refused: ")
+        assert reasons[name] in line, line
+    rows = {row["student"]: row for row in csv.DictReader((out / "grades.csv").read_text().splitlines())}
+    assert len(rows) == len(reasons) + 3
+    assert {row["marks"] for name, row in rows.items() if name in reasons} == {"0"}
+    assert len([*out.glob("*.json")]) == len([*out.glob("*.txt")]) == len(rows)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"{", b"[]", b'{"cells": [1]}', b"[" * 100_000, b'{"cells": null}'])
