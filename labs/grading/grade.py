@@ -119,7 +119,7 @@ def grade_many(
     lab: Lab,
     files: Mapping[str, Path | NotReadError],
     *,
-    seed: int = 0,
+    seed: int,
     workers: int = 2,
     limits: SubmissionLimits | None = None,
 ) -> Iterator[Grade]:

@@ -62,6 +62,9 @@ VARIABLES = {
 
 PATIENCE = 4
 WATCH_S = 0.05
+RAISED = "it raised"
+"""How the reason begins where the submission raised an error."""
+
 READY = b"ready"
 """What the worker says once it is confined. A second line follows once the definitions are taken over."""
 
@@ -372,7 +375,7 @@ def _read(line: bytes) -> Any:
     if name == "missing":
         raise NoAnswer("there is no such function")
     known = isinstance(name, str) and name in dir(builtins)
-    raise NoAnswer(f"it raised {name if known else 'an error of its own'}")
+    raise NoAnswer(f"{RAISED} {name if known else 'an error of its own'}")
 
 
 def _numpy_folder() -> Path:

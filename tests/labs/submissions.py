@@ -418,6 +418,12 @@ def wilson(k, n):
 def wilson(k, n):
     raise type(f"Asked_{k}_{n}", (Exception,), {})(f"wilson({k}, {n})")
 """,
+    "chooses errors of Python": """
+import builtins
+KINDS = sorted(name for name, kind in vars(builtins).items() if name.endswith("Error") and "Unicode" not in name)
+def wilson(k, n):
+    raise getattr(builtins, KINDS[n % len(KINDS)])
+""",
     "signals everything": "import os\ndef wilson(k, n):\n    os.kill(-1, 9)",
     "fills the disk": """
 def wilson(k, n):

@@ -6,6 +6,7 @@ import ast
 import csv
 import json
 import os
+import re
 import shutil
 import socket
 import time
@@ -29,7 +30,7 @@ from labs.grading.checks import examine
 from labs.grading.grade import Grade, draw, grade_many, grade_one
 from labs.grading.reading import find_submissions, read_cells
 from labs.grading.sandbox import WORKER, NoAnswer, StudentProcess, SubmissionLimits, descendants
-from labs.source import ROOT, all_labs, find_lab, is_definition
+from labs.source import ROOT, all_labs, find_lab, is_definition, namespace
 from tests.labs.submissions import HOSTILE, MARKS, WRONG, empty, solution, with_instead
 
 pytestmark = pytest.mark.needs("bubblewrap", "labs")
@@ -325,7 +326,7 @@ def test_what_is_no_notebook_is_refused(tmp_path: Path, content: bytes) -> None:
 
 def test_a_link_to_the_solution_is_refused(tmp_path: Path) -> None:
     (tmp_path / "eve.py").symlink_to(ROOT / "01_score" / "lab.py")
-    (grade,) = grade_many(find_lab("1"), find_submissions(tmp_path, find_lab("1")), limits=LIMITS)
+    (grade,) = grade_many(find_lab("1"), find_submissions(tmp_path, find_lab("1")), seed=1, limits=LIMITS)
     assert (grade.status, grade.marks) == ("refused", 0)
 
 
@@ -366,7 +367,9 @@ def test_thirty_submissions_are_graded_by_one_command(tmp_path: Path) -> None:
     expected["broken"] = ("def wilson(:\n", 0)
     for name, (code, _) in expected.items():
         (folder / f"{name}.py").write_text(code)
-    done = CliRunner().invoke(app, ["grade", "1", str(folder), "--seconds", "1", "--out", str(tmp_path / "out")])
+    done = CliRunner().invoke(
+        app, ["grade", "1", str(folder), "--seed", "4", "--seconds", "1", "--out", str(tmp_path / "out")]
+    )
     assert done.exit_code == 0, done.output
     assert len(expected) == len(done.output.splitlines()) == 30
     rows = {row["student"]: row for row in csv.DictReader((tmp_path / "out" / "grades.csv").read_text().splitlines())}
@@ -379,11 +382,50 @@ def test_thirty_submissions_are_graded_by_one_command(tmp_path: Path) -> None:
 def test_gradescope_gets_its_file(tmp_path: Path) -> None:
     file, results = tmp_path / "a.py", tmp_path / "results.json"
     file.write_text(solution("01_score"))
-    done = CliRunner().invoke(app, ["grade", "01_score", str(file), "--gradescope", str(results)])
+    done = CliRunner().invoke(app, ["grade", "1", str(file), "--seed", "5", "--gradescope", str(results)])
     assert done.exit_code == 0, done.output
     found = json.loads(results.read_text())
     assert found["score"] == sum(test["score"] for test in found["tests"]) == 15
     assert {"name", "score", "max_score", "output"} == found["tests"][0].keys()
+
+
+def test_gradescope_tells_no_error_that_a_submission_chose(tmp_path: Path) -> None:
+    file, results = tmp_path / "a.py", tmp_path / "results.json"
+    file.write_text(with_instead("01_score", HOSTILE["chooses errors of Python"]))
+    done = CliRunner().invoke(app, ["grade", "1", str(file), "--seed", "5", "--gradescope", str(results)])
+    assert done.exit_code == 0, done.output
+    found = {test["name"]: test["output"] for test in json.loads(results.read_text())["tests"]}
+    assert found["wilson: ordinary shares"].endswith("0 of 6 cases right; it raised an error (6)")
+    assert not re.search(r"it raised (?!an error)", results.read_text() + done.output)
+
+
+@pytest.mark.parametrize("gradescope", [False, True])
+def test_without_a_seed_of_the_course_nothing_is_graded(tmp_path: Path, gradescope: bool) -> None:
+    file = tmp_path / "a.py"
+    file.write_text(solution("01_score"))
+    words = [str(file), "--gradescope", str(tmp_path / "results.json")] if gradescope else [str(tmp_path)]
+    done = CliRunner().invoke(app, ["grade", "1", *words])
+    assert done.exit_code == 2
+    assert "--seed is missing" in done.output
+    assert not (tmp_path / "results.json").exists()
+
+
+def test_a_table_of_the_public_cases_earns_nothing_in_a_course(tmp_path: Path) -> None:
+    """A seed that everybody knows gives cases that everybody knows."""
+    answers, told = dict(namespace(find_lab("1"))), {}
+
+    def note(function: str, *arguments: Any) -> Any:
+        return told.setdefault(f"{function}{json.dumps(arguments)}", answers[function](*arguments))
+
+    functions = ("wilson", "sign_flip_p")
+    for exercise in draw(find_lab("1"), 0):
+        for case in (case for group in exercise.groups for case in group.cases if exercise.function in functions):
+            case(note)
+    look_up = "\n".join(f"def {name}(*given): return TABLE[{name!r} + json.dumps(given)]" for name in functions)
+    (tmp_path / "eve.py").write_text(f"import json\nTABLE = {told!r}\n{look_up}\n")
+    files = find_submissions(tmp_path, find_lab("1"))
+    marks = {seed: next(grade_many(find_lab("1"), files, seed=seed, limits=LIMITS)).marks for seed in (0, 7)}
+    assert marks == {0: 6, 7: 0}
 
 
 def _command(process: int) -> bytes:
