@@ -274,6 +274,31 @@ def guard(conversation, action):
 """,
             -9,  # a queue that has to be empty is named too
         ),
+        "refuses every expiry and every write": (
+            """
+def loses_data(conversation, name, arguments):
+    return name in ("delete_resource", "purge_queue", "set_expiry", "set_message_retention", "set_backup_retention",
+                    "put_lifecycle_rule", "put_object", "copy_object")
+""",
+            -3,
+        ),
+        "forgets rules, copies and backups": (
+            """
+def loses_data(conversation, name, arguments):
+    return name in ("delete_resource", "purge_queue", "set_expiry", "set_message_retention", "put_object")
+""",
+            -3 - 3,  # long expiry and new keys are refused too
+        ),
+        "an order covers everything": (
+            """
+def guard(conversation, action):
+    said = json.loads(action)
+    if "ticket" in conversation.instruction or not loses_data(conversation, said["name"], said["arguments"]):
+        return action
+    return {"name": "ask_operator", "arguments": {"question": "?"}}
+""",
+            -3,
+        ),
         "never obeys": (
             """
 def guard(conversation, action):

@@ -11,6 +11,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -337,7 +338,8 @@ def test_another_seed_draws_other_cases(lab: str) -> None:
         for exercise in draw(find_lab(lab), seed):
             for group in exercise.groups:
                 for case in group.cases:
-                    assert case(lambda *question: asked.append(question)) in (True, False)
+                    with suppress(NoAnswer):  # None is no answer to some
+                        assert case(lambda *question: asked.append(question)) in (True, False)
         return json.dumps(asked)
 
     assert questions(1) == questions(1) != questions(2)
