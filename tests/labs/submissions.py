@@ -11,7 +11,7 @@ MARKS = {
     "03_teacher": 11,
     "04_distil": 14,
     "05a_gap": 14,
-    "05b_probe": 11,
+    "05b_probe": 14,
     "06_defence": 15,
 }
 """Of the hidden cases of each lab."""
@@ -251,6 +251,16 @@ def auc(scores, labels):
 def latent_gap(student, neutral, null):
     gap = float(np.mean(student) - np.mean(neutral))
     return gap, sum(abs(each) >= abs(gap) for each in null) / len(null)
+""",
+            -3,
+        ),
+        "the base weighs the divergence": (
+            """
+def carrier(teacher, base):
+    likely = np.exp(teacher)
+    differing = (teacher.argmax(-1) != base.argmax(-1)).mean()
+    divergence = (np.exp(base) * (base - teacher)).sum(-1).mean()
+    return float(-(likely * teacher).sum(-1).mean()), float(differing), float(divergence)
 """,
             -3,
         ),
