@@ -9,7 +9,8 @@
 # | 2. Write a detector by evidence | 30 |
 # | 3. Attack the filter | 15 |
 #
-# You need a checkout and `pip install --editable ".[students]"`. No GPU, no key, no Docker.
+# You need a checkout and `pip install --editable ".[students]"`. No GPU, no key, no Docker. The whole notebook
+# takes 2 seconds of processor time.
 #
 # Write your code where it says `NotImplementedError`. Cells that begin with `# check` tell you whether you are on the
 # way. They see a few cases. Hidden cases decide your marks. They hold ways to the same harm that you have not met, and
