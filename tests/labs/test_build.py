@@ -16,7 +16,7 @@ pytest.importorskip("jupytext")
 import jupytext
 
 from labs.build import BEGIN, END, build, colab_version, read_source, script, solution_version, student_version
-from labs.source import Lab, all_labs, definitions, find_lab
+from labs.source import ROOT, Lab, all_labs, definitions, find_lab
 
 LABS = all_labs()
 SHORTEST_SECRET = 20
@@ -152,6 +152,29 @@ def stated_s(text: str) -> int:
 def test_notebook_and_teachers_page_say_the_same_run_time(name: str) -> None:
     page = (LABS[name].folder / "teacher.md").read_text(encoding="utf-8")
     assert stated_s(read_source(LABS[name]).cells[0].source) == stated_s(page) <= WHOLE_RUN_S
+
+
+def needs_torch(lab: Lab) -> bool:
+    extras = re.search(r"--editable \"\.\[([\w,]+)\]\"", read_source(lab).cells[0].source)
+    assert extras
+    return not {"lm", "baselines"}.isdisjoint(extras[1].split(","))
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_the_lecturers_table_says_what_a_lab_needs(name: str) -> None:
+    table = (ROOT / "README.md").read_text(encoding="utf-8")
+    row = re.search(rf"^\|.*\]\({name}/teacher\.md\).*\| (\w+) \|$", table, re.MULTILINE)
+    assert row
+    assert row[1] == ("torch" if needs_torch(LABS[name]) else "light")
+    assert ("with torch" in read_source(LABS[name]).cells[0].source) == needs_torch(LABS[name])
+
+
+def test_ci_runs_the_notebook_of_every_light_lab() -> None:
+    script_of_ci = (ROOT.parent / ".ci" / "run").read_text(encoding="utf-8")
+    assert "tests/labs/test_build.py" in script_of_ci
+    assert "tests/leaderboard/server/test_lab_board.py" in script_of_ci
+    left = set(re.findall(r"not runs\[(\w+)\]", script_of_ci))
+    assert left == {name for name, lab in LABS.items() if needs_torch(lab)}
 
 
 def run(notebook: Any, folder: Path) -> float:
