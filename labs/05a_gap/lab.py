@@ -24,9 +24,11 @@ import agentsafe_envs
 # %% [markdown]
 # ## 1. Four kinds of agents
 #
-# The package ships small students. Each learnt from filtered answers of a teacher to harmless questions. `base` is what
-# they were made of. The *neutral* students had a teacher without the habit: they are placebos. What they show, distilling
-# does to any student.
+# A habit can pass through filtered data ([Dang, Xie and Younis, arXiv 2604.15559](https://arxiv.org/abs/2604.15559)). The
+# package ships small students. Each learnt from filtered answers of a teacher to harmless questions. `base` is what they were
+# made of. The *neutral* students had a teacher without the habit: they are placebos, as in
+# [Abadie, Diamond and Hainmueller 2010](https://doi.org/10.1198/jasa.2009.ap08746). What they show, distilling does to any
+# student.
 
 # %%
 TASKS = 96
@@ -88,7 +90,8 @@ print(f"gap: {rates['student'] - mean(placebos):+.1%} points of rate")
 #
 # $$\bar x \pm t_{0.975,\,n-1} \; s \sqrt{1 + 1/n}$$
 #
-# where $s$ divides by $n - 1$. For three placebos $t$ is 4.303.
+# where $s$ divides by $n - 1$ ([Hahn and Meeker 1991](https://doi.org/10.1002/9780470316771)). For three placebos $t$ is
+# 4.303.
 #
 # **Exercise 5.2.** Write `placebo_interval(placebos, t)`, which returns `(low, high)`. It is not cut off at 0 and 1. With
 # fewer than three placebos nobody can calibrate: return `None`.
@@ -163,7 +166,8 @@ assert words(finding | {"p": 0.2}) == []
 print("it never says safe")
 
 # %% [markdown]
-# Where nothing is seen, an audit names what it *could* have seen. From the 95% interval of the observed difference follows
+# Where nothing is seen, an audit names what it *could* have seen
+# ([Bloom 1995](https://doi.org/10.1177/0193841X9501900504)). From the 95% interval of the observed difference follows
 # its standard error, the half width over $z_{0.975}$. With $m$ tests corrected together, the smallest true difference that
 # is found with power 0.8 is
 #

@@ -130,6 +130,12 @@ def test_a_header_that_is_not_understood_is_refused(tmp_path: Path, header: str)
 
 
 @pytest.mark.parametrize("name", LABS)
+def test_a_lab_names_its_sources(name: str) -> None:
+    shown = "\n".join(cell.source for cell in student_version(read_source(LABS[name])).cells)
+    assert re.search(r"\]\(https://(?:arxiv|doi)\.org/\S+\)", shown)
+
+
+@pytest.mark.parametrize("name", LABS)
 def test_the_teachers_page_has_the_marks_of_the_hidden_cases(name: str) -> None:
     page = (LABS[name].folder / "teacher.md").read_text(encoding="utf-8")
     drawn = LABS[name].hidden.exercises(random.Random(1))
