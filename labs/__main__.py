@@ -18,15 +18,17 @@ app = typer.Typer(
 
 @app.command()
 def build(
-    out: Annotated[Path, typer.Option(help="Gets the folders student, colab and solution.")] = Path("build/labs"),
-    archive: Annotated[str, typer.Option(help="Address of your archive of the package, for Colab.")] = "",
+    out: Annotated[Path, typer.Option(help="Gets the folders student and solution, and colab.")] = Path("build/labs"),
+    archive: Annotated[str, typer.Option(help="Address of your archive of the package; Colab needs one.")] = "",
 ) -> None:
     """Build what students get, and the solutions, from the sources."""
-    from labs.build import ARCHIVE
     from labs.build import build as build_labs
 
-    files = build_labs(out, archive or ARCHIVE)
-    typer.echo(f"{len(files)} files in {out}; hand out student or colab, and keep solution")
+    files = build_labs(out, archive)
+    colab = "student or colab" if archive else "student"
+    typer.echo(f"{len(files)} files in {out}; hand out {colab}, and keep solution")
+    if not archive:
+        typer.echo("nothing for Colab, which needs the address of your archive: --archive, or make labs ARCHIVE=")
 
 
 @app.command()

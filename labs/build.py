@@ -32,13 +32,11 @@ _MARK = re.compile(rf"^[ \t]*(?:{BEGIN}|{END})\n?", re.MULTILINE)
 
 ON_COLAB = """\
 # Colab begins with an empty machine: this fetches the package and what this lab needs.
-!mkdir -p agentsafe_envs && curl --silent --location {archive} | tar --extract --gzip --directory agentsafe_envs
+!mkdir -p agentsafe_envs
+!curl --fail --silent --show-error --location {archive} | tar --extract --gzip --directory agentsafe_envs
 %cd agentsafe_envs
 %pip install --quiet --editable ".[{extras}]"
 """
-ARCHIVE = "https://example.org/agentsafe_envs.tar.gz"
-"""Stands for the archive that the lecturer hands out; ``labs/README.md`` says how to make it."""
-
 _EXTRAS = re.compile(r"--editable \"\.\[([\w,]+)\]\"")
 
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
@@ -82,8 +80,12 @@ def solution_version(notebook: NotebookNode) -> NotebookNode:
     return found
 
 
-def colab_version(notebook: NotebookNode, archive: str = ARCHIVE) -> NotebookNode:
+def colab_version(notebook: NotebookNode, archive: str) -> NotebookNode:
     """The students' version, which first installs the extras that its first cell names.
+
+    Args:
+        notebook: The source.
+        archive: Address of the package; ``labs/README.md`` says how to make it.
 
     Raises:
         ValueError: That cell names none.
@@ -97,12 +99,12 @@ def colab_version(notebook: NotebookNode, archive: str = ARCHIVE) -> NotebookNod
     return _copy(student, [student.cells[0], install, *student.cells[1:]])
 
 
-def build(out: Path, archive: str = ARCHIVE) -> list[Path]:
+def build(out: Path, archive: str = "") -> list[Path]:
     """Write every version of every lab below ``out``; returns the files.
 
     Args:
         out: Gets the folders ``student`` and ``colab``, to hand out, and ``solution``.
-        archive: Address of the package for Colab.
+        archive: Address of the package for Colab; without one there is no ``colab``.
     """
     files = []
     for lab in all_labs().values():
@@ -111,10 +113,11 @@ def build(out: Path, archive: str = ARCHIVE) -> list[Path]:
         files += [
             _write(out / "student" / f"{lab.name}.ipynb", student),
             _write(out / "student" / f"{lab.name}.py", student),
-            _write(out / "colab" / f"{lab.name}.ipynb", colab_version(source, archive)),
             _write(out / "solution" / f"{lab.name}.ipynb", solution),
             _write(out / "solution" / f"{lab.name}.py", solution),
         ]
+        if archive:
+            files.append(_write(out / "colab" / f"{lab.name}.ipynb", colab_version(source, archive)))
     return files
 
 

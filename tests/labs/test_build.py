@@ -6,6 +6,7 @@ import ast
 import random
 import re
 import resource
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ QUICK_LAB = "02_detector"
 WHOLE_RUN_S = 480
 """The whole run of a lab is to take no longer. Processor time: on a busy machine the clock says little."""
 
+ADDRESS = "https://course.example/a.tar.gz"
+
 CELL_TIMEOUT_S = 4 * WHOLE_RUN_S
 """Of a cell that hangs, by the clock."""
 
@@ -39,7 +42,7 @@ RUN_TIME = re.compile(r"The whole notebook takes (\d+) seconds of processor time
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("labs")
-    build(out)
+    build(out, ADDRESS)
     return out
 
 
@@ -89,15 +92,30 @@ def test_every_version_is_python_and_has_the_same_exercises(name: str) -> None:
 
 
 def test_equal_sources_give_equal_bytes(built: Path, tmp_path: Path) -> None:
-    files = build(tmp_path)
+    files = build(tmp_path, ADDRESS)
     assert len(files) == 5 * len(LABS)
     assert all(file.read_bytes() == (built / file.relative_to(tmp_path)).read_bytes() for file in files)
 
 
 def test_colab_installs_what_the_lab_names() -> None:
-    cells = colab_version(read_source(find_lab("3")), "https://course.example/a.tar.gz").cells
-    assert "https://course.example/a.tar.gz" in cells[1].source
+    cells = colab_version(read_source(find_lab("3")), ADDRESS).cells
+    assert f"curl --fail --silent --show-error --location {ADDRESS} |" in cells[1].source
     assert '".[baselines]"' in cells[1].source
+
+
+def test_without_an_address_nothing_is_made_for_colab(tmp_path: Path) -> None:
+    files = build(tmp_path)
+    assert len(files) == 4 * len(LABS)
+    assert {file.relative_to(tmp_path).parts[0] for file in files} == {"student", "solution"}
+
+
+@pytest.mark.parametrize("archive", ["", ADDRESS])
+def test_make_labs_is_light_and_takes_an_address(archive: str, tmp_path: Path) -> None:
+    command = ["make", "--dry-run", "labs", f"VENV={tmp_path / 'venv'}", f"ARCHIVE={archive}"]
+    told = subprocess.run(command, cwd=ROOT.parent, capture_output=True, text=True, check=True).stdout
+    assert ".[labs,students]" in told
+    assert "torch" not in told
+    assert f"-m labs build --archive '{archive}'" in told if archive else "--archive" not in told
 
 
 @pytest.mark.parametrize(
