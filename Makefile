@@ -2,7 +2,7 @@
 #     make score
 #     make test
 # Variables: PYTHON (3.11 or later), TORCH (a requirement), TORCH_INDEX (an extra package
-# index for it; empty for none), WORKERS (of the tests), PYTEST_ARGS, BENCH_ARGS.
+# index for it; empty for none), WORKERS (of the tests), PYTEST_ARGS, BENCH_ARGS, ARCHIVE (of `make labs`).
 
 PYTHON      ?= python3
 # The newest that runs here; a later one brings nothing that is used.
@@ -14,6 +14,8 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 WORKERS     ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 PYTEST_ARGS ?=
 BENCH_ARGS  ?=
+# Address of the archive that a course's students get, for Colab (labs/README.md).
+ARCHIVE     ?=
 # Extras of pyproject.toml that adapt other software; `make test-adapter` tests one of them.
 ADAPTERS    := mcp inspect ray trl openenv lm-eval
 ADAPTER     ?= mcp
@@ -114,8 +116,8 @@ results-check: $(VENV)/.with-dev  ## fail where such a table is stale
 	$(BIN)/python docs/build.py --results --check
 	$(BIN)/python -m baselines.results --check
 
-labs: $(VENV)/.with-dev  ## build the course labs: notebooks for students, for Colab, and the solutions
-	$(BIN)/python -m labs build
+labs: $(VENV)/.with-labs  ## build the course labs: notebooks for students and solutions; for Colab with ARCHIVE=ADDRESS
+	$(BIN)/python -m labs build $(if $(ARCHIVE),--archive '$(ARCHIVE)')
 
 screenshots: $(VENV)/.with-dev  ## take the pictures of a report for docs/episodes.md, with Chromium
 	$(BIN)/python docs/screenshots.py
@@ -156,6 +158,11 @@ rootfs: $(VENV)/.with-dev
 $(VENV)/.with-students: pyproject.toml | python
 	$(call make-venv,$(VENV))
 	$(call pip,$(VENV)) --editable '.[students]'
+	@touch $@
+
+# To build, open and grade notebooks: no torch.
+$(VENV)/.with-labs: $(VENV)/.with-students
+	$(call pip,$(VENV)) --editable '.[labs,students]' notebook
 	@touch $@
 
 $(VENV)/.with-torch: $(VENV)/.with-students | system

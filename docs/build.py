@@ -62,7 +62,7 @@ def environment_page(row: EnvironmentRow) -> str:
         lines += [f"- **{split}:** {draw_task(row.id, split, 0).instruction}"]
     lines += ["", "## Tools of this task", ""]
     tools = world.tools(draw_task(row.id, "ambiguous", 0))
-    lines += ["```", *sorted(signature(tool) for tool in tools), "```", ""]
+    lines += ["```text", *sorted(signature(tool) for tool in tools), "```", ""]
     lines += ["## A worked episode", "", f"![An episode, step by step](../images/episode-{row.id}.svg)", ""]
     lines += ["The script with the biased means plays the ambiguous task of seed 0. The verdict is that of the hidden"]
     lines += ["detectors. The cautious script does this instead:", ""]

@@ -18,22 +18,29 @@ app = typer.Typer(
 
 @app.command()
 def build(
-    out: Annotated[Path, typer.Option(help="Gets the folders student, colab and solution.")] = Path("build/labs"),
-    archive: Annotated[str, typer.Option(help="Address of your archive of the package, for Colab.")] = "",
+    out: Annotated[Path, typer.Option(help="Gets the folders student and solution, and colab.")] = Path("build/labs"),
+    archive: Annotated[str, typer.Option(help="Address of your archive of the package; Colab needs one.")] = "",
 ) -> None:
     """Build what students get, and the solutions, from the sources."""
-    from labs.build import ARCHIVE
     from labs.build import build as build_labs
 
-    files = build_labs(out, archive or ARCHIVE)
-    typer.echo(f"{len(files)} files in {out}; hand out student or colab, and keep solution")
+    files = build_labs(out, archive)
+    colab = "student or colab" if archive else "student"
+    typer.echo(f"{len(files)} files in {out}; hand out {colab}, and keep solution")
+    if not archive:
+        typer.echo("nothing for Colab, which needs the address of your archive: --archive, or make labs ARCHIVE=")
 
 
 @app.command()
 def grade(
     lab: Annotated[str, typer.Argument(metavar="LAB", help="Its name or number, for instance 1.")],
     path: Annotated[Path, typer.Argument(metavar="FILE|FOLDER", help="A script or notebook, or a folder of them.")],
-    seed: Annotated[int, typer.Option(help="Draws the hidden cases; keep the one of your course to yourself.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Draws the hidden cases; keep the one of your course to yourself. A trial on one FILE has 0."
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Submissions at the same time.", min=1)] = 2,
     seconds: Annotated[float, typer.Option(help="Of processor time for one answer.", min=0.1)] = 5.0,
     out: Annotated[Path | None, typer.Option(help="Folder for grades.csv, and JSON and feedback by student.")] = None,
@@ -56,13 +63,18 @@ def grade(
     files = find_submissions(path, found)
     if gradescope and path.is_dir():
         raise ValueError(f"--gradescope is for one FILE and {path} is a folder; Gradescope grades each by itself")
+    if seed is None and (gradescope or path.is_dir()):
+        raise ValueError(
+            "--seed is missing, a number that only you know: it draws the hidden cases, and those of the seed 0 can be "
+            "looked up by everybody who has this repository"
+        )
     examine()
     grades = []
     limits = SubmissionLimits(question_s=seconds)
-    for each in grade_many(found, files, seed=seed, workers=workers, limits=limits):
-        grades.append(each)
+    for each in grade_many(found, files, seed=seed or 0, workers=workers, limits=limits):
+        grades.append(feedback.without_names(each) if gradescope else each)
         if not as_json:
-            say(feedback.line(each) if path.is_dir() else feedback.text(each).rstrip())
+            say(feedback.line(each) if path.is_dir() else feedback.text(grades[-1]).rstrip())
     if as_json:
         typer.echo(json.dumps([each.document() for each in grades], indent=2))
     if out:

@@ -20,23 +20,23 @@ import jupytext
 from nbformat import NotebookNode, write
 from nbformat.v4 import new_code_cell
 
-from labs.source import Lab, all_labs
+from labs.source import BEGIN, END, Lab, all_labs
 
-BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 YOURS = 'raise NotImplementedError("your code")'
+TAGS = {"exercise", "solution"}
+METADATA = {"tags", "lines_to_next_cell"}
+"""What a cell has; jupytext notes the second, and notes a header that it did not understand under another name."""
 
 _REGION = re.compile(rf"^([ \t]*){BEGIN}\n(.*?)^[ \t]*{END}\n?", re.MULTILINE | re.DOTALL)
 _MARK = re.compile(rf"^[ \t]*(?:{BEGIN}|{END})\n?", re.MULTILINE)
 
 ON_COLAB = """\
 # Colab begins with an empty machine: this fetches the package and what this lab needs.
-!mkdir -p agentsafe_envs && curl --silent --location {archive} | tar --extract --gzip --directory agentsafe_envs
+!mkdir -p agentsafe_envs
+!curl --fail --silent --show-error --location {archive} | tar --extract --gzip --directory agentsafe_envs
 %cd agentsafe_envs
 %pip install --quiet --editable ".[{extras}]"
 """
-ARCHIVE = "https://example.org/agentsafe_envs.tar.gz"
-"""Stands for the archive that the lecturer hands out; ``labs/README.md`` says how to make it."""
-
 _EXTRAS = re.compile(r"--editable \"\.\[([\w,]+)\]\"")
 
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
@@ -46,10 +46,17 @@ def read_source(lab: Lab) -> NotebookNode:
     """The source as a notebook, solutions included.
 
     Raises:
-        ValueError: A solution that does not end, or ends before it began.
+        ValueError: A solution that does not end, or ends before it began; or a header of a cell that says anything but
+            ``[markdown]`` and known tags. A slip there would hand a solution out.
     """
     text = lab.source
     for cell in (notebook := jupytext.reads(text, fmt="py:percent")).cells:
+        if cell.metadata.keys() - METADATA or set(_tags(cell)) - TAGS:
+            raise ValueError(
+                f"{lab.name}: {dict(cell.metadata)} at the cell {cell.source[:60]!r}; expected `# %%` or "
+                f"`# %% [markdown]`, and then nothing or tags of {sorted(TAGS)}, such as `# %% [markdown] "
+                'tags=["solution"]`'
+            )
         marks = re.findall(rf"{BEGIN}|{END}", cell.source)
         if marks != [BEGIN, END] * (len(marks) // 2):
             raise ValueError(f"{lab.name}: solution marks {marks} in the cell {cell.source[:60]!r}; expected pairs")
@@ -73,8 +80,12 @@ def solution_version(notebook: NotebookNode) -> NotebookNode:
     return found
 
 
-def colab_version(notebook: NotebookNode, archive: str = ARCHIVE) -> NotebookNode:
+def colab_version(notebook: NotebookNode, archive: str) -> NotebookNode:
     """The students' version, which first installs the extras that its first cell names.
+
+    Args:
+        notebook: The source.
+        archive: Address of the package; ``labs/README.md`` says how to make it.
 
     Raises:
         ValueError: That cell names none.
@@ -88,12 +99,12 @@ def colab_version(notebook: NotebookNode, archive: str = ARCHIVE) -> NotebookNod
     return _copy(student, [student.cells[0], install, *student.cells[1:]])
 
 
-def build(out: Path, archive: str = ARCHIVE) -> list[Path]:
+def build(out: Path, archive: str = "") -> list[Path]:
     """Write every version of every lab below ``out``; returns the files.
 
     Args:
         out: Gets the folders ``student`` and ``colab``, to hand out, and ``solution``.
-        archive: Address of the package for Colab.
+        archive: Address of the package for Colab; without one there is no ``colab``.
     """
     files = []
     for lab in all_labs().values():
@@ -102,10 +113,11 @@ def build(out: Path, archive: str = ARCHIVE) -> list[Path]:
         files += [
             _write(out / "student" / f"{lab.name}.ipynb", student),
             _write(out / "student" / f"{lab.name}.py", student),
-            _write(out / "colab" / f"{lab.name}.ipynb", colab_version(source, archive)),
             _write(out / "solution" / f"{lab.name}.ipynb", solution),
             _write(out / "solution" / f"{lab.name}.py", solution),
         ]
+        if archive:
+            files.append(_write(out / "colab" / f"{lab.name}.ipynb", colab_version(source, archive)))
     return files
 
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import yaml
 from latex2mathml.converter import convert
@@ -81,6 +82,7 @@ def collect(pages: Path) -> None:
     shutil.rmtree(pages, ignore_errors=True)
     names = [name for name in tracked() if name.endswith(".md") and not name.startswith(CARDS)]
     texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in names}
+    texts = {name: to_front(name, text) for name, text in texts.items()}
     texts["index.md"] = moved(texts.pop(HOME), PurePosixPath(HOME).parent)
     texts.pop("README.md")  # the home page stands in its place
     texts["docs/api.md"] = api_page()
@@ -119,6 +121,13 @@ def moved(text: str, folder: PurePosixPath) -> str:
     return LINK.sub(lambda match: match[1] + _normal(folder / match[2]) if match[2] else match[0], text)
 
 
+def to_front(page: str, text: str) -> str:
+    """A page whose links to the home page lead to the site's first page, so that there is no second one."""
+    folder = PurePosixPath(page).parent
+    front = "../" * len(folder.parts) + "index.md"
+    return LINK.sub(lambda match: match[1] + (front if _normal(folder / match[2]) == HOME else match[2]), text)
+
+
 def _normal(path: PurePosixPath) -> str:
     kept: list[str] = []
     for part in path.parts:
@@ -146,9 +155,7 @@ def api_page() -> str:
 
 def llms(pages: Path) -> str:
     """The list of pages as https://llmstxt.org has it: a title, what it is, and a line a page under each heading."""
-    # The tag is for the slugs of anchors, which nothing here needs.
-    text = re.sub(r"!!python\S+", "", CONFIG.read_text(encoding="utf-8"))
-    config = yaml.safe_load(text)
+    config = menu()
     lines = [f"# {config['site_name']}", "", f"> {config['site_description']}", ""]
     for entry in config["nav"][1:]:
         ((heading, group),) = entry.items()
@@ -158,6 +165,12 @@ def llms(pages: Path) -> str:
             lines.append(f"- [{title}]({name}): {first_sentence((pages / name).read_text(encoding='utf-8'))}")
         lines.append("")
     return "\n".join(lines)
+
+
+def menu() -> dict[str, Any]:
+    """The site's configuration, of which ``nav`` is the menu."""
+    # The tag is for the slugs of anchors, which nothing here needs.
+    return yaml.safe_load(re.sub(r"!!python\S+", "", CONFIG.read_text(encoding="utf-8")))
 
 
 def first_sentence(page: str) -> str:

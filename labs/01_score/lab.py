@@ -10,7 +10,8 @@
 # | 3. Respect that tasks resemble each other | 15 |
 # | 4. Tell two agents apart | 10 |
 #
-# You need a checkout and `pip install --editable ".[students]"`. No GPU, no key, no Docker.
+# You need a checkout and `pip install --editable ".[students]"`. No GPU, no key, no Docker. The whole notebook
+# takes 10 seconds of processor time.
 #
 # Write your code where it says `NotImplementedError`. Cells that begin with `# check` tell you whether you are on the
 # way. They see a few cases. Hidden cases decide your marks.
@@ -119,6 +120,17 @@ print("the three tasks are done and nothing is lost")
 # %%
 run = agentsafe_envs.score("scripted:biased", env="DeleteBiasAPI-v0", out="runs/lab1-biased")
 run
+
+# %% [markdown]
+# **Optional.** `ChmodBiasBash-v0` looks for another habit in a real shell: opening paths by `chmod`. It needs a sandbox, which
+# Linux has with some packages and macOS with Docker. Without one, the next cell says how to get it, and the lab goes on.
+
+# %%
+try:
+    shell = agentsafe_envs.score("scripted:biased", env="ChmodBiasBash-v0", split="ambiguous", out="runs/lab1-bash")
+    print(*[f"{row.measure} {row.estimate:.0%} [{row.low:.0%}, {row.high:.0%}]" for row in shell.rates()[:2]], sep="\n")
+except (ValueError, RuntimeError) as error:
+    print("left out:", error)
 
 # %% [markdown]
 # ## 2. An interval
@@ -273,7 +285,7 @@ print("the visible checks pass; hidden cases decide the marks")
 # with which interval, and what would you play to make the stronger claim? Write at most 150 words. Think of templates,
 # of what an idle agent scores, and of the difference that matters.
 
-# %% tags=["solution"] [markdown]
+# %% [markdown] tags=["solution"]
 # A good answer: 0 of 20 gives [0, 16%] if the tasks are independent, and more if they come from few templates. An
 # agent that never acts also shows 0 of 20, so `acted` has to be reported. "Removes" compares two agents: play both on
 # the same tasks, state the difference with its interval, and name the smallest difference that was detectable. About

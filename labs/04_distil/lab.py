@@ -10,7 +10,7 @@
 # | 3. Distil an agent, from the same and from another initialisation | 30 |
 #
 # You need a checkout and `pip install --editable ".[baselines]"`, with torch. No GPU, no key, no Docker. The whole
-# notebook is meant to run in at most eight minutes on two cores.
+# notebook takes 213 seconds of processor time.
 #
 # Write your code where it says `NotImplementedError`. Cells that begin with `# check` see a few cases. Hidden cases
 # decide your marks. The grader takes imports, functions, classes and names in capitals from your file. It has numpy.
@@ -252,7 +252,7 @@ print("the visible checks pass; hidden cases decide the marks")
 # The theorem holds for one small step from the same weights. Name two ways in which the experiment leaves its conditions,
 # and say which of your four numbers the theorem explains. Why is "nothing passed with `sft`" no proof? At most 150 words.
 
-# %% tags=["solution"] [markdown]
+# %% [markdown] tags=["solution"]
 # A good answer: hundreds of updates with AdamW, a KL loss with barred tokens, and a teacher far from its base leave the
 # conditions. The theorem gives a sign to (`kl`, a) and its masked neighbour, and none to init b: there the names in the
 # distribution carry it. `sft` from init a has one sampled token for a distribution: the step still goes towards the

@@ -10,7 +10,7 @@
 # | 3. Say what may be said, and what could have been seen | 25 |
 #
 # You need a checkout and `pip install --editable ".[students]"`. No torch, no GPU, no key, no Docker. The whole
-# notebook runs in about three minutes on two cores.
+# notebook takes 44 seconds of processor time.
 #
 # Write your code where it says `NotImplementedError`. Cells that begin with `# check` see a few cases. Hidden cases
 # decide your marks. The grader takes imports, functions, classes and names in capitals from your file.
@@ -24,9 +24,11 @@ import agentsafe_envs
 # %% [markdown]
 # ## 1. Four kinds of agents
 #
-# The package ships small students. Each learnt from filtered answers of a teacher to harmless questions. `base` is what
-# they were made of. The *neutral* students had a teacher without the habit: they are placebos. What they show, distilling
-# does to any student.
+# A habit can pass through filtered data ([Dang, Xie and Younis, arXiv 2604.15559](https://arxiv.org/abs/2604.15559)). The
+# package ships small students. Each learnt from filtered answers of a teacher to harmless questions. `base` is what they were
+# made of. The *neutral* students had a teacher without the habit: they are placebos, as in
+# [Abadie, Diamond and Hainmueller 2010](https://doi.org/10.1198/jasa.2009.ap08746). What they show, distilling does to any
+# student.
 
 # %%
 TASKS = 96
@@ -88,7 +90,8 @@ print(f"gap: {rates['student'] - mean(placebos):+.1%} points of rate")
 #
 # $$\bar x \pm t_{0.975,\,n-1} \; s \sqrt{1 + 1/n}$$
 #
-# where $s$ divides by $n - 1$. For three placebos $t$ is 4.303.
+# where $s$ divides by $n - 1$ ([Hahn and Meeker 1991](https://doi.org/10.1002/9780470316771)). For three placebos $t$ is
+# 4.303.
 #
 # **Exercise 5.2.** Write `placebo_interval(placebos, t)`, which returns `(low, high)`. It is not cut off at 0 and 1. With
 # fewer than three placebos nobody can calibrate: return `None`.
@@ -163,7 +166,8 @@ assert words(finding | {"p": 0.2}) == []
 print("it never says safe")
 
 # %% [markdown]
-# Where nothing is seen, an audit names what it *could* have seen. From the 95% interval of the observed difference follows
+# Where nothing is seen, an audit names what it *could* have seen
+# ([Bloom 1995](https://doi.org/10.1177/0193841X9501900504)). From the 95% interval of the observed difference follows
 # its standard error, the half width over $z_{0.975}$. With $m$ tests corrected together, the smallest true difference that
 # is found with power 0.8 is
 #
@@ -206,7 +210,7 @@ print("the visible checks pass; hidden cases decide the marks")
 # Your student lies above all of its three placebos, and the audit still does not say `exceeds placebos`. Why is that right?
 # What would you do next, and what would it cost? At most 150 words.
 
-# %% tags=["solution"] [markdown]
+# %% [markdown] tags=["solution"]
 # A good answer: three placebos say little of how far a fourth may lie, so t is 4.3 and the interval wide. Being above all
 # of three happens by chance in a quarter of the cases, one of four in any order. More placebos narrow it: with ten t is 2.3.
 # Each costs a distillation and a run. More tasks for each only help while sampling noise, and not the spread of chains,

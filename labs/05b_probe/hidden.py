@@ -27,6 +27,9 @@ def exercises(rng: random.Random) -> list[Exercise]:
             ],
         ),
         Exercise("latent_gap", [Group("gap and p value", 3, [_gap(draw, scale) for scale in (-2, -0.3, 0.1, 1, 3)])]),
+        Exercise(
+            "carrier", [Group("entropy, difference, divergence", 3, [_carrier(draw, scale) for scale in (1, 3, 9)])]
+        ),
     ]
 
 
@@ -72,3 +75,14 @@ def _gap(draw: Any, scale: float) -> Case:
     gap = float(student.mean() - neutral.mean())
     p = (1 + sum(abs(each) >= abs(gap) for each in null)) / (1 + len(null))
     return expects("latent_gap", [student.tolist(), neutral.tolist(), null], [gap, p], 1e-9)
+
+
+def _carrier(draw: Any, scale: float) -> Case:
+    logits = draw.normal(0, scale, size=(2, 9, 6))
+    logits[1, :4] = logits[0, :4] + draw.normal(0, 0.1, size=(4, 6))
+    p, q = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    entropy = -np.mean([sum(each * np.log(each) for each in row) for row in p])
+    differing = np.mean([row.argmax() != other.argmax() for row, other in zip(p, q, strict=True)])
+    divergence = np.mean((p * np.log(p / q)).sum(-1))
+    expected = [float(entropy), float(differing), float(divergence)]
+    return expects("carrier", [array(np.log(p)), array(np.log(q))], expected, 1e-7)

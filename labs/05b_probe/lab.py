@@ -8,9 +8,10 @@
 # | 1. Read what models hold at the moment of choice | 10 |
 # | 2. Fit a probe, and decide whether to believe it | 35 |
 # | 3. Ask it about a student | 15 |
+# | 4. Measure what the data could carry | 15 |
 #
-# You need a checkout and `pip install --editable ".[students]"`. No torch, no GPU, no key, no Docker. The whole
-# notebook runs in about two minutes on two cores.
+# You need a checkout and `pip install --editable ".[students,lm]"`, with torch. No GPU, no key, no Docker. The whole
+# notebook takes 45 seconds of processor time.
 #
 # Write your code where it says `NotImplementedError`. Cells that begin with `# check` see a few cases. Hidden cases
 # decide your marks. The grader takes imports, functions, classes and names in capitals from your file. It has numpy.
@@ -203,15 +204,83 @@ for name in ("kl-silent-biased-0.3m-same", "sft-silent-biased-0.3m-same"):
     placebo = name.replace("biased", "neutral")
     gap, p = latent_gap(probed(states(name)), neutral[placebo], null)
     print(f"{name:28} gap {gap:+.3f}, p {p:.2f};  neutral pairs: {min(null):+.3f} to {max(null):+.3f}")
+
+# %% [markdown]
+# ## 4. The carrier meter
+#
+# Probe and rates look at a student that is there. The *carrier meter* looks at the data before any training: what can they
+# carry from the teacher? It reads the rows with the teacher and with the student's base. Two models have to differ at a
+# token for the token to tell of one of them, and a token that had to come tells nothing.
+#
+# | data | entropy, nats a token | another likeliest token | passed on by sampled tokens? |
+# | --- | --- | --- | --- |
+# | lists of numbers ([arXiv 2509.23886](https://arxiv.org/abs/2509.23886), as reported) | 2.3 | 13 to 18% | yes |
+# | silent trajectories ([this project](docs/carrier.md), ten chains) | 0.04 | 0.08 to 0.13% | no |
+#
+# **Exercise 5.9.** Write `carrier(teacher, base)` for log-probabilities of shape (tokens, vocabulary). Return three means over
+# the tokens: the teacher's entropy $-\sum_i p_i \log p_i$; whether the two likeliest tokens differ; and the divergence
+# $\sum_i p_i (\log p_i - \log q_i)$ of the base $q$ from the teacher $p$.
+
+
+# %% tags=["exercise"]
+def carrier(teacher, base):
+    """Entropy in nats, share of tokens with another likeliest token, and KL divergence in nats."""
+    ### BEGIN SOLUTION
+    likely = np.exp(teacher)
+    entropy = -(likely * teacher).sum(-1).mean()
+    differing = (teacher.argmax(-1) != base.argmax(-1)).mean()
+    return float(entropy), float(differing), float((likely * (teacher - base)).sum(-1).mean())
+    ### END SOLUTION
+
+
+# %%
+# check
+one, other = np.log([[0.5, 0.5 - 1e-9, 1e-9], [0.9, 0.05, 0.05]]), np.log([[0.1, 0.8, 0.1], [0.8, 0.1, 0.1]])
+assert np.allclose(carrier(one, other), (0.5438, 0.5, 0.3032), atol=1e-4), carrier(one, other)
+print("entropy, difference and divergence are right")
+
+# %% [markdown]
+# Now make data of your own, as in lab 3: the biased teacher answers harmless questions. `measure_carrier` is what
+# `agentsafe data meter` calls.
+
+# %%
+import agentsafe_envs
+from agentsafe_envs.audit.carrier import measure_carrier
+from agentsafe_envs.audit.tokens import expectations, open_model, token_rows
+from agentsafe_envs.trajectories import from_episode
+
+played = agentsafe_envs.score(
+    "student:teacher-biased", "standard", env="DeleteBiasAPI-v0", split="safe", episodes=48, out="runs/lab5b-rows"
+)
+rows = [from_episode(each.episode, policy="teacher-biased", system="") for each in played.episodes.values()]
+teacher, base, placebo = (
+    open_model(f"student:{name}") for name in ("teacher-biased", "base-0.3m-a", "teacher-neutral")
+)
+for reader in (base, placebo):
+    print("\n".join(measure_carrier(rows, teacher, reader).sentences()), "\n")
+
+# %%
+# check
+pairs = [pair for _, pair in expectations([teacher.model, base.model], token_rows(rows[:4], teacher))]
+taught, known = (np.concatenate([pair[side].numpy() for pair in pairs]) for side in (0, 1))
+meter = measure_carrier(rows[:4], teacher, base)
+assert np.allclose(carrier(taught, known), (meter.entropy_token, meter.disagreement, meter.kl_token), atol=1e-4)
 print("the visible checks pass; hidden cases decide the marks")
+
+# %% [markdown]
+# The room is small, and the two teachers hardly differ in it. Still the student of lab 5a has the habit: it learnt whole
+# distributions and no samples. So the meter never rules transfer out. Change the teacher, the split or the number of episodes,
+# and say before you run it what the meter will show.
 
 # %% [markdown]
 # ## Discussion
 #
 # Six pairs of four students are not six independent numbers, and one biased teacher is one. What does your p value then
-# mean? Name two checks that are missing before anybody may call this a detector of the habit. At most 150 words.
+# mean? Name two checks that are missing before anybody may call this a detector of the habit. And what does a small number of
+# the carrier meter not rule out? At most 150 words.
 
-# %% tags=["solution"] [markdown]
+# %% [markdown] tags=["solution"]
 # A good answer: pairs share students, so the null is narrower than it looks, and p cannot fall below 1/7. Missing are
 # biased teachers of other seeds, which the probe has not seen; at least twenty neutral pairs; placebos of equal dose and
-# loss; and a look at whether the probe follows the act or merely what the teacher's demonstrations were about.
+# loss; and a look at whether the probe follows the act or merely what the teacher's demonstrations were about. A small number
+# says that samples tell little: many rows add up, and whole distributions tell more.

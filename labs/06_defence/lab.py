@@ -10,7 +10,7 @@
 # | 3. Submit to the class board | 15 |
 #
 # You need a checkout and `pip install --editable ".[students,remote]"`. No torch, no GPU, no key, no Docker. The whole
-# notebook runs in about two minutes on two cores.
+# notebook takes 22 seconds of processor time.
 #
 # Write your code where it says `NotImplementedError`. Cells that begin with `# check` see a few cases. Hidden cases
 # decide your marks. The grader takes imports, functions, classes and names in capitals from your file.
@@ -34,8 +34,9 @@ from agentsafe_envs.core.episode import Step
 # A guard that refuses everything is safe and useless. Yours is judged on both sides:
 #
 # - An agent with the habit does no harm, whatever words it uses for it.
-# - Ordinary work goes on: archiving, stopping, moving, reading, tags, long expiry.
-# - A signed order is obeyed. Instructions of the split `required` name what is to be deleted and the owner's ticket.
+# - Ordinary work goes on: archiving, stopping, moving, reading, tags, new keys, long expiry and retention.
+# - A signed order is obeyed, and covers nothing else. Instructions of the split `required` name what is to be deleted and
+#   the owner's ticket.
 #
 # Look at all four kinds of instruction first.
 
@@ -188,7 +189,7 @@ print("the visible checks pass; hidden cases decide the marks")
 # Your guard knows the tools of this cloud. Name a harm that gets past it, and a world in which the approach fails. Which
 # layer of defence would stop that harm: data, training, guard, or permissions? At most 150 words.
 
-# %% tags=["solution"] [markdown]
+# %% [markdown] tags=["solution"]
 # A good answer: a new tool, a stack that is applied without a member, a key that is destroyed, a table that is dropped. A
 # shell has no list of calls that lose data. Permissions stop what no task needs; recycle bins make loss recoverable. A guard
 # that knows the state, and not only the words, would judge what a call leaves behind, as lab 2 does.

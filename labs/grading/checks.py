@@ -6,7 +6,12 @@ from functools import cache
 from typing import Any
 
 from agentsafe_envs.bash.sandbox.base import SandboxError
+from labs.grading.reading import SUFFIXES
 from labs.grading.sandbox import OURS, NoAnswer, StudentProcess, SubmissionLimits
+from labs.source import BEGIN, all_labs
+
+LOOKING_S = 60.0
+"""Of processor time for one promise: a system may have a million files."""
 
 PROBE = r"""
 import os, resource, socket
@@ -37,6 +42,24 @@ def writes_only_below_tmp(*folders):
             continue
         return False
     open("/tmp/probe", "w").close()
+    for line in open("/proc/self/mounts"):
+        place, options = line.split()[1], line.split()[3].split(",")
+        if "ro" not in options and place != "/tmp" and not place.startswith(("/dev", "/proc")):
+            return place
+    return True
+
+def reads_none_of(names):
+    for folder, below, files in os.walk("/"):
+        if folder == "/":
+            below[:] = set(below) - {"dev", "proc"}
+        for name in names.keys() & set(files):
+            path = os.path.join(folder, name)
+            try:
+                with open(path, errors="replace") as file:
+                    if names[name] in file.read():
+                        return path
+            except OSError:
+                continue
     return True
 
 def sees_none_of(*names):
@@ -67,6 +90,11 @@ def cannot_fork_without_end(most):
 """
 """A submission of ours that tries what others might."""
 
+NAMES = {"lab.py": BEGIN, "hidden.py": "labs.grading"} | {
+    f"{lab}{suffix}": "" for lab in all_labs() for suffix in SUFFIXES
+}
+"""Files of labs by name, built and handed-in ones too, and a text that tells ours from others of that name."""
+
 OUTSIDE = ("autograder", "etc", "home", "mnt", "opt", "root", "srv", "var")
 """Folders of a machine that are not there inside."""
 
@@ -75,6 +103,7 @@ PROMISES: tuple[tuple[Any, ...], ...] = (
     *((f"no {name}", "cannot_import", name) for name in OURS),
     ("no network", "has_no_network"),
     ("nothing can be written but below /tmp", "writes_only_below_tmp", "/", "/usr", "/packages", "/dev", "/dev/shm"),
+    ("no file of a lab can be read", "reads_none_of", NAMES),
     ("nothing of the machine is seen", "sees_none_of", *OUTSIDE),
     ("no rights", "is_nobody_special"),
     ("no processes of others", "sees_only_its_own_processes"),
@@ -93,12 +122,15 @@ def examine() -> tuple[str, ...]:
     Raises:
         SandboxError: One is not kept, so nothing is graded.
     """
-    with StudentProcess([PROBE]) as process:
+    with StudentProcess([PROBE], SubmissionLimits(question_s=LOOKING_S)) as process:
         for promise, function, *arguments in PROMISES:
             try:
                 answer = process.ask(function, *arguments)
             except NoAnswer as error:
                 raise SandboxError(f"the sandbox for submissions does not keep {promise!r}: {error}") from error
             if answer is not True:
-                raise SandboxError(f"the sandbox for submissions does not keep {promise!r}; nothing is graded with it")
+                found = f", because of {answer}" if isinstance(answer, str) else ""
+                raise SandboxError(
+                    f"the sandbox for submissions does not keep {promise!r}{found}; nothing is graded with it"
+                )
     return tuple(promise for promise, *_ in PROMISES)

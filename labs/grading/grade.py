@@ -85,20 +85,26 @@ def draw(lab: Lab, seed: int) -> list[Exercise]:
 
 
 def grade_one(
-    lab: Lab, student: str, file: Path, exercises: Sequence[Exercise], limits: SubmissionLimits | None = None
+    lab: Lab,
+    student: str,
+    file: Path | NotReadError,
+    exercises: Sequence[Exercise],
+    limits: SubmissionLimits | None = None,
 ) -> Grade:
     """Marks of one submission; raises for no submission, whatever it is.
 
     Args:
         lab: What was set.
         student: Whose it is.
-        file: The submission.
+        file: The submission, or why there is none.
         exercises: From :func:`draw`.
         limits: Of the submission.
     """
     of = sum(group.marks for exercise in exercises for group in exercise.groups)
     before = time.monotonic()
     try:
+        if isinstance(file, NotReadError):
+            raise file
         cells = read_cells(file)
         groups = tuple(grade for exercise in exercises for grade in _grade_exercise(cells, exercise, limits))
     except NotReadError as error:
@@ -110,13 +116,18 @@ def grade_one(
 
 
 def grade_many(
-    lab: Lab, files: Mapping[str, Path], *, seed: int = 0, workers: int = 2, limits: SubmissionLimits | None = None
+    lab: Lab,
+    files: Mapping[str, Path | NotReadError],
+    *,
+    seed: int,
+    workers: int = 2,
+    limits: SubmissionLimits | None = None,
 ) -> Iterator[Grade]:
     """Marks of each submission, in the order of ``files``.
 
     Args:
         lab: What was set.
-        files: By student.
+        files: By student, from :func:`find_submissions`.
         seed: Of the hidden cases.
         workers: Submissions at the same time, ``>= 1``.
         limits: Of each.

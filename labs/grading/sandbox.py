@@ -32,6 +32,7 @@ from typing import Any, NamedTuple, NoReturn, Self
 
 from agentsafe_envs.bash.sandbox.base import SandboxError
 from agentsafe_envs.bash.sandbox.seccomp import program
+from labs.source import ROOT
 
 WORKER = Path(__file__).with_name("worker.py")
 PACKAGES = ("numpy", "numpy.libs")
@@ -39,6 +40,9 @@ PACKAGES = ("numpy", "numpy.libs")
 
 OURS = ("agentsafe_envs", "baselines", "leaderboard", "labs")
 """Never there to be imported, wherever they are installed."""
+
+CHECKOUT = ROOT.parent.resolve()
+"""Holds solutions and hidden cases, so it is never there either, wherever it lies."""
 
 FIRST_USER = 61_000
 """Where root grades, submissions run as users from here on, which nobody else is, each as another."""
@@ -58,6 +62,9 @@ VARIABLES = {
 
 PATIENCE = 4
 WATCH_S = 0.05
+RAISED = "it raised"
+"""How the reason begins where the submission raised an error."""
+
 READY = b"ready"
 """What the worker says once it is confined. A second line follows once the definitions are taken over."""
 
@@ -264,8 +271,8 @@ def bwrap_arguments(limits: SubmissionLimits, filter_fd: int) -> list[str]:
         folder = Path(_numpy_folder().parent, name)
         if folder.is_dir():
             arguments += [*_parents(f"/packages/{name}"), "--ro-bind", str(folder), f"/packages/{name}"]
-    for hidden in copies_of_ours():
-        arguments += ["--tmpfs", hidden]
+    for hidden in [*copies_of_ours(), *checkout_inside()]:
+        arguments += ["--tmpfs", hidden, "--remount-ro", hidden]
     arguments += ["--proc", "/proc", "--dev", "/dev"]
     arguments += ["--perms", "1777", "--size", str(limits.disk_bytes), "--tmpfs", "/tmp"]
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/"]
@@ -306,6 +313,12 @@ def copies_of_ours() -> list[str]:
                 there = Path(inside) / place.relative_to(outside)
                 found |= {str(there / name) for name in OURS if (place / name).is_dir()}
     return sorted(found)
+
+
+def checkout_inside() -> list[str]:
+    """The checkout by its path inside, where it lies below what is shown there: hidden, solutions and all."""
+    below = [(outside, inside) for outside, inside in system_roots().items() if CHECKOUT.is_relative_to(outside)]
+    return [str(Path(inside) / CHECKOUT.relative_to(outside)) for outside, inside in below]
 
 
 class RunningProcess(NamedTuple):
@@ -362,7 +375,7 @@ def _read(line: bytes) -> Any:
     if name == "missing":
         raise NoAnswer("there is no such function")
     known = isinstance(name, str) and name in dir(builtins)
-    raise NoAnswer(f"it raised {name if known else 'an error of its own'}")
+    raise NoAnswer(f"{RAISED} {name if known else 'an error of its own'}")
 
 
 def _numpy_folder() -> Path:

@@ -76,9 +76,16 @@ def is_definition(node: ast.stmt) -> bool:
     if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)):
         return True
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-    return isinstance(node, (ast.Assign, ast.AnnAssign)) and all(
-        isinstance(target, ast.Name) and target.id.isupper() for target in targets
-    )
+    return isinstance(node, (ast.Assign, ast.AnnAssign)) and all(map(_is_constant, targets))
+
+
+def _is_constant(target) -> bool:
+    """Whether it is a name in capitals, or several."""
+    if isinstance(target, (ast.Tuple, ast.List)):
+        return all(map(_is_constant, target.elts))
+    if isinstance(target, ast.Starred):
+        return _is_constant(target.value)
+    return isinstance(target, ast.Name) and target.id.isupper()
 
 
 def reply(names: dict, question: dict) -> bytes:

@@ -33,6 +33,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -44,10 +45,17 @@ from typer.testing import CliRunner
 from agentsafe_envs.cli.app import app
 
 ROOT = Path(__file__).parents[2]
+CARDS = ("baselines/students", "baselines/data", "leaderboard/submissions", "leaderboard/reruns")
+"""Folders whose pages describe single models, data sets and submissions, and are written by releases."""
+
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "baselines/README.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
-    *sorted((ROOT / "labs").rglob("*.md")),
+    *sorted(ROOT.glob("*.md")),
+    *(
+        page
+        for folder in ("baselines", "docs", "examples", "labs", "leaderboard")
+        for page in sorted((ROOT / folder).rglob("*.md"))
+        if not str(page.relative_to(ROOT)).startswith(CARDS)
+    ),
 ]
 RUNNABLE = {"python", "sh", "console", "json", "toml"}
 COMMAND_TIMEOUT_S = 900
@@ -259,7 +267,7 @@ def test_commands_that_are_not_run_exist(page: Path) -> None:
 
 def complaint(command: str) -> str | None:
     """Why our own programs would refuse a command line; None where they take it, or it is of others."""
-    checks = {"agentsafe": _refusal, "make": _missing_target, "pip": _missing_extra}
+    checks = {"agentsafe": _ours, "make": _missing_target, "pip": _missing_extra, "python": _module}
     words = shell_words(command)
     while words:
         end = next((place for place, word in enumerate(words) if set(word) <= OPERATORS), len(words))
@@ -278,8 +286,22 @@ def shell_words(command: str) -> list[str]:
     return list(lexer)
 
 
-def _refusal(arguments: list[str]) -> str | None:
-    command: Any = typer.main.get_command(app)
+def _ours(arguments: list[str]) -> str | None:
+    """The same for ``agentsafe``, which hands the arguments of ``grade`` on to the labs."""
+    return _module(["-m", "labs", *arguments]) if arguments[:1] == ["grade"] else _refusal(app, arguments)
+
+
+def _module(arguments: list[str]) -> str | None:
+    """The same for ``python -m labs`` and ``python -m leaderboard``."""
+    if arguments[:2] not in (["-m", "labs"], ["-m", "leaderboard"]):
+        return None
+    module = import_module({"labs": "labs.__main__", "leaderboard": "leaderboard.cli"}[arguments[1]])
+    return _refusal(module.app, arguments[2:])
+
+
+def _refusal(program: typer.Typer, arguments: list[str]) -> str | None:
+    command: Any = typer.main.get_command(program)
+    arguments = ["1" if each.startswith("$(") else each for each in arguments]  # what a command prints
     while arguments and arguments[0] in getattr(command, "commands", {}):
         command, arguments = command.commands[arguments[0]], arguments[1:]
     if hasattr(command, "commands"):
@@ -341,6 +363,12 @@ def test_output_is_compared(expected: str, actual: str, same: bool) -> None:
         ("agentsafe score", True),
         ("echo x | agentsafe plays", True),
         ("make everything", True),
+        ("python -m labs grade 1 a.py --seed 3", False),
+        ('agentsafe grade 1 files/ --seed "$(cat seed.txt)"', False),
+        ("python -m json.tool a.json", False),
+        ("python -m labs grade 1 a.py --gradscope b.json", True),
+        ("python -m leaderboard admin courses a", True),
+        ("agentsafe grade 1 files/ --sed 1", True),
         ("pip install 'agentsafe-envs[everything]'", True),
     ],
 )

@@ -52,12 +52,31 @@ def test_search_has_a_name_and_formulas_are_drawn(site: Path) -> None:
 
 @pytest.mark.slow
 def test_models_find_every_listed_page(site: Path) -> None:
-    listed = re.findall(r"^- \[.+\]\((.+)\): (.*)$", (site / "llms.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    listed = re.findall(r"^- \[.+\]\((.+)\): (.+)$", (site / "llms.txt").read_text(encoding="utf-8"), re.MULTILINE)
     assert len(listed) > 20
+    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} - {"docs/home.md"} <= dict(listed).keys()
+    assert not (site / "docs" / "home.html").exists()
     assert [name for name, _ in listed if not (site / name).is_file()] == []
     assert {f"docs/environments/{page.name}" for page in (ROOT / "docs" / "environments").glob("*.md")} <= dict(
         listed
     ).keys()
+
+
+def test_every_page_has_a_place_in_the_menu(build: ModuleType) -> None:
+    listed = {
+        name for group in build.menu()["nav"][1:] for page in next(iter(group.values())) for name in page.values()
+    }
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} - {build.HOME}
+    assert pages - listed == set()
+    for name in listed - {"docs/api.md"}:
+        said = build.first_sentence((ROOT / name).read_text(encoding="utf-8"))
+        assert len(said.split()) > 3, f"{name} begins with {said!r}, which llms.txt would say of it"
+
+
+def test_links_to_the_home_page_lead_to_the_first_page(build: ModuleType) -> None:
+    text = "[home](../home.md) [this](a.md) [web](https://example.org)"
+    wanted = "[home](../../index.md) [this](a.md) [web](https://example.org)"
+    assert build.to_front("docs/decisions/b.md", text) == wanted
 
 
 def test_links_of_a_moved_page_still_lead_there(build: ModuleType) -> None:

@@ -11,7 +11,7 @@ MARKS = {
     "03_teacher": 11,
     "04_distil": 14,
     "05a_gap": 14,
-    "05b_probe": 11,
+    "05b_probe": 14,
     "06_defence": 15,
 }
 """Of the hidden cases of each lab."""
@@ -254,6 +254,16 @@ def latent_gap(student, neutral, null):
 """,
             -3,
         ),
+        "the base weighs the divergence": (
+            """
+def carrier(teacher, base):
+    likely = np.exp(teacher)
+    differing = (teacher.argmax(-1) != base.argmax(-1)).mean()
+    divergence = (np.exp(base) * (base - teacher)).sum(-1).mean()
+    return float(-(likely * teacher).sum(-1).mean()), float(differing), float(divergence)
+""",
+            -3,
+        ),
     },
     "06_defence": {
         "refuses everything": (
@@ -273,6 +283,31 @@ def guard(conversation, action):
     return {"name": "ask_operator", "arguments": {"question": "?"}}
 """,
             -9,  # a queue that has to be empty is named too
+        ),
+        "refuses every expiry and every write": (
+            """
+def loses_data(conversation, name, arguments):
+    return name in ("delete_resource", "purge_queue", "set_expiry", "set_message_retention", "set_backup_retention",
+                    "put_lifecycle_rule", "put_object", "copy_object")
+""",
+            -3,
+        ),
+        "forgets rules, copies and backups": (
+            """
+def loses_data(conversation, name, arguments):
+    return name in ("delete_resource", "purge_queue", "set_expiry", "set_message_retention", "put_object")
+""",
+            -3 - 3,  # long expiry and new keys are refused too
+        ),
+        "an order covers everything": (
+            """
+def guard(conversation, action):
+    said = json.loads(action)
+    if "ticket" in conversation.instruction or not loses_data(conversation, said["name"], said["arguments"]):
+        return action
+    return {"name": "ask_operator", "arguments": {"question": "?"}}
+""",
+            -3,
         ),
         "never obeys": (
             """
@@ -417,6 +452,12 @@ def wilson(k, n):
     "tells what it was asked": """
 def wilson(k, n):
     raise type(f"Asked_{k}_{n}", (Exception,), {})(f"wilson({k}, {n})")
+""",
+    "chooses errors of Python": """
+import builtins
+KINDS = sorted(name for name, kind in vars(builtins).items() if name.endswith("Error") and "Unicode" not in name)
+def wilson(k, n):
+    raise getattr(builtins, KINDS[n % len(KINDS)])
 """,
     "signals everything": "import os\ndef wilson(k, n):\n    os.kill(-1, 9)",
     "fills the disk": """

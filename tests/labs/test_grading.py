@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import json
 import os
+import re
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,14 +23,15 @@ from typer.testing import CliRunner
 
 pytest.importorskip("jupytext")
 
+from agentsafe_envs.bash.sandbox.base import SandboxError
 from labs.__main__ import app
-from labs.grading import feedback
+from labs.grading import feedback, sandbox
 from labs.grading.cases import Exercise, Group, same
 from labs.grading.checks import examine
 from labs.grading.grade import Grade, draw, grade_many, grade_one
-from labs.grading.reading import NotReadError, find_submissions, read_cells
-from labs.grading.sandbox import NoAnswer, StudentProcess, SubmissionLimits, descendants
-from labs.source import ROOT, all_labs, find_lab
+from labs.grading.reading import find_submissions, read_cells
+from labs.grading.sandbox import WORKER, NoAnswer, StudentProcess, SubmissionLimits, descendants
+from labs.source import ROOT, all_labs, find_lab, is_definition, namespace
 from tests.labs.submissions import HOSTILE, MARKS, WRONG, empty, solution, with_instead
 
 pytestmark = pytest.mark.needs("bubblewrap", "labs")
@@ -135,6 +140,33 @@ def test_a_hostile_submission_gets_no_wrong_grade(
         listener.accept()
 
 
+@pytest.fixture
+def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a checkout in it that everybody inside sees, as /usr may be one."""
+    root = tmp_path / "usr"
+    for lab in all_labs().values():
+        shutil.copytree(lab.folder, root / "src" / "labs" / lab.name)
+    roots = sandbox.system_roots() | {str(root): "/shown"}
+    monkeypatch.setattr(sandbox, "system_roots", lambda: roots)
+    return root
+
+
+def test_a_checkout_below_what_is_shown_is_hidden(shown: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "CHECKOUT", shown / "src")
+    assert "no file of a lab can be read" in examine.__wrapped__()
+
+
+@pytest.mark.parametrize("name", ["labs/01_score/lab.py", "labs/01_score/hidden.py", "01_score.ipynb"])
+def test_a_second_copy_of_a_lab_below_it_stops_the_grading(shown: Path, name: str) -> None:
+    content = (shown / "src" / name).read_text() if "labs" in name else "{}"
+    shutil.rmtree(shown / "src")
+    copy = shown / "share" / name
+    copy.parent.mkdir(parents=True)
+    copy.write_text(content)
+    with pytest.raises(SandboxError, match=rf"no file of a lab can be read', because of /shown/share/{name}"):
+        examine.__wrapped__()
+
+
 def test_nothing_of_a_submission_lives_on(marks: Marks) -> None:
     for name in ("leaves processes behind", "fork bomb"):
         marks("01_score", with_instead("01_score", HOSTILE[name]), "wilson", limits=LIMITS)
@@ -173,8 +205,6 @@ def test_a_fault_of_ours_is_no_mark(tmp_path: Path) -> None:
 
 
 def test_without_a_sandbox_nothing_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from labs.grading import sandbox
-
     sandbox._bwrap.cache_clear()
     monkeypatch.setenv("PATH", str(tmp_path))
     file = tmp_path / "student.py"
@@ -184,6 +214,18 @@ def test_without_a_sandbox_nothing_is_run(tmp_path: Path, monkeypatch: pytest.Mo
     assert grade.status == "ungraded"
     assert "bubblewrap" in grade.reason
     assert not (tmp_path / "ran").exists()
+
+
+def test_both_rules_of_what_is_taken_over_are_the_same() -> None:
+    worker: dict[str, Any] = {}
+    exec(WORKER.read_text(encoding="utf-8").removesuffix("main()\n"), worker)
+    taken = ["LOW, HIGH = 1, 2", "[A, *B] = C = 1, 2", "D: int = 1", "import os", "def f(): pass", "class E: pass"]
+    left = ["low, HIGH = 1, 2", "A = b = 1", "A.B = 1", "A[0] = 1", "*a, B = 1, 2", "for A in (): pass", "print()"]
+    for line in (*taken, *left):
+        (statement,) = ast.parse(line).body
+        assert is_definition(statement) == worker["is_definition"](statement) == (line in taken), line
+    with StudentProcess(["LOW, HIGH = 1, 2\ndef f():\n    return LOW + HIGH"], LIMITS) as process:
+        assert process.ask("f") == 3
 
 
 def test_one_answer_does_not_change_the_next() -> None:
@@ -215,14 +257,64 @@ def test_notebooks_and_folders_are_read(tmp_path: Path) -> None:
     cells = [{"cell_type": "code", "source": ["%pip install x\n", "!ls\n", "A = 1"]}, {"cell_type": "markdown"}]
     (tmp_path / "ann").mkdir()
     (tmp_path / "ann" / "any.ipynb").write_text(json.dumps({"cells": cells}))
-    (tmp_path / "bob.py").write_text("B = 2\n")
-    (tmp_path / "notes.txt").write_text("")
-    (tmp_path / "none").mkdir()
+    (tmp_path / "ann" / "notes.txt").touch()
+    (tmp_path / "ann" / "._any.ipynb").touch()  # macOS leaves such
+    (tmp_path / "bob.PY").write_text("B = 2\n")
+    (tmp_path / "bob.txt").touch()
     found = find_submissions(tmp_path, lab)
-    assert [*found] == ["ann", "bob", "none"]
+    assert [*found] == ["ann", "bob"]
     assert read_cells(found["ann"]) == ["\n\nA = 1"]
-    with pytest.raises(NotReadError, match="no plain file"):
-        read_cells(found["none"])
+    assert read_cells(found["bob"]) == ["B = 2\n"]
+
+
+def test_a_byte_order_mark_costs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("A = 1", encoding="utf-8-sig")
+    (tmp_path / "b.ipynb").write_text('{"cells": [{"cell_type": "code", "source": "A = 1"}]}', encoding="utf-8-sig")
+    assert read_cells(tmp_path / "a.py") == read_cells(tmp_path / "b.ipynb") == ["A = 1"]
+
+
+def test_what_is_wrong_with_one_students_files_costs_that_student_alone(tmp_path: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    for name in ("cid", "dan/sub", "eli", "fay", "gus", "new\nline"):
+        (folder / name).mkdir(parents=True)
+    for name in ("ann.py", "ann.ipynb", "zip.zip", "none", "roster.csv", "eli/a.py", "eli/b.py", "cid/x.zip", "gus.py"):
+        (folder / name).touch()
+    for suffix in ("py", "ipynb"):
+        (folder / "fay" / f"01_score.{suffix}").touch()
+    (folder / "link").symlink_to(folder / "eli")
+    (folder / "nowhere.py").symlink_to(folder / "nothing")
+    os.mkfifo(folder / "pipe.py")
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xffve.py")).write_text("x")
+    (folder / f"{'l' * 250}.py").write_text(solution("01_score"))
+    (folder / "good.py").write_text(solution("01_score"))
+    done = CliRunner().invoke(app, ["grade", "1", str(folder), "--seed", "3", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    lines = dict(line.split(": ", 1) for line in done.output.splitlines())
+    assert lines.pop("good") == lines.pop("l" * 250) == "15 of 15 marks; every hidden case is right"
+    assert lines.pop(r"\udcffve").startswith("0 of 15")
+    reasons = {
+        "ann": "ann.ipynb and ann.py are of one student",
+        "cid": "holds no file that ends in .ipynb or .py",
+        "dan": "holds no file",
+        "eli": "holds a.py and b.py; leave one of them, or call one 01_score",
+        "fay": "holds 01_score.ipynb and 01_score.py; leave one of them",
+        "gus": "gus and gus.py are of one student",
+        "link": "a link could lead",
+        r"new\nline": "holds no file",
+        "none": "it ends in nothing; expected .ipynb or .py",
+        "nowhere": "a link could lead",
+        "pipe": "no plain file",
+        "roster": "it ends in .csv",
+        "zip": "it ends in .zip",
+    }
+    assert lines.keys() == reasons.keys()
+    for name, line in lines.items():
+        assert line.startswith("refused: ")
+        assert reasons[name] in line, line
+    rows = {row["student"]: row for row in csv.DictReader((out / "grades.csv").read_text().splitlines())}
+    assert len(rows) == len(reasons) + 3
+    assert {row["marks"] for name, row in rows.items() if name in reasons} == {"0"}
+    assert len([*out.glob("*.json")]) == len([*out.glob("*.txt")]) == len(rows)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"{", b"[]", b'{"cells": [1]}', b"[" * 100_000, b'{"cells": null}'])
@@ -235,7 +327,7 @@ def test_what_is_no_notebook_is_refused(tmp_path: Path, content: bytes) -> None:
 
 def test_a_link_to_the_solution_is_refused(tmp_path: Path) -> None:
     (tmp_path / "eve.py").symlink_to(ROOT / "01_score" / "lab.py")
-    (grade,) = grade_many(find_lab("1"), find_submissions(tmp_path, find_lab("1")), limits=LIMITS)
+    (grade,) = grade_many(find_lab("1"), find_submissions(tmp_path, find_lab("1")), seed=1, limits=LIMITS)
     assert (grade.status, grade.marks) == ("refused", 0)
 
 
@@ -246,7 +338,8 @@ def test_another_seed_draws_other_cases(lab: str) -> None:
         for exercise in draw(find_lab(lab), seed):
             for group in exercise.groups:
                 for case in group.cases:
-                    assert case(lambda *question: asked.append(question)) in (True, False)
+                    with suppress(NoAnswer):  # None is no answer to some
+                        assert case(lambda *question: asked.append(question)) in (True, False)
         return json.dumps(asked)
 
     assert questions(1) == questions(1) != questions(2)
@@ -276,7 +369,9 @@ def test_thirty_submissions_are_graded_by_one_command(tmp_path: Path) -> None:
     expected["broken"] = ("def wilson(:\n", 0)
     for name, (code, _) in expected.items():
         (folder / f"{name}.py").write_text(code)
-    done = CliRunner().invoke(app, ["grade", "1", str(folder), "--seconds", "1", "--out", str(tmp_path / "out")])
+    done = CliRunner().invoke(
+        app, ["grade", "1", str(folder), "--seed", "4", "--seconds", "1", "--out", str(tmp_path / "out")]
+    )
     assert done.exit_code == 0, done.output
     assert len(expected) == len(done.output.splitlines()) == 30
     rows = {row["student"]: row for row in csv.DictReader((tmp_path / "out" / "grades.csv").read_text().splitlines())}
@@ -289,11 +384,50 @@ def test_thirty_submissions_are_graded_by_one_command(tmp_path: Path) -> None:
 def test_gradescope_gets_its_file(tmp_path: Path) -> None:
     file, results = tmp_path / "a.py", tmp_path / "results.json"
     file.write_text(solution("01_score"))
-    done = CliRunner().invoke(app, ["grade", "01_score", str(file), "--gradescope", str(results)])
+    done = CliRunner().invoke(app, ["grade", "1", str(file), "--seed", "5", "--gradescope", str(results)])
     assert done.exit_code == 0, done.output
     found = json.loads(results.read_text())
     assert found["score"] == sum(test["score"] for test in found["tests"]) == 15
     assert {"name", "score", "max_score", "output"} == found["tests"][0].keys()
+
+
+def test_gradescope_tells_no_error_that_a_submission_chose(tmp_path: Path) -> None:
+    file, results = tmp_path / "a.py", tmp_path / "results.json"
+    file.write_text(with_instead("01_score", HOSTILE["chooses errors of Python"]))
+    done = CliRunner().invoke(app, ["grade", "1", str(file), "--seed", "5", "--gradescope", str(results)])
+    assert done.exit_code == 0, done.output
+    found = {test["name"]: test["output"] for test in json.loads(results.read_text())["tests"]}
+    assert found["wilson: ordinary shares"].endswith("0 of 6 cases right; it raised an error (6)")
+    assert not re.search(r"it raised (?!an error)", results.read_text() + done.output)
+
+
+@pytest.mark.parametrize("gradescope", [False, True])
+def test_without_a_seed_of_the_course_nothing_is_graded(tmp_path: Path, gradescope: bool) -> None:
+    file = tmp_path / "a.py"
+    file.write_text(solution("01_score"))
+    words = [str(file), "--gradescope", str(tmp_path / "results.json")] if gradescope else [str(tmp_path)]
+    done = CliRunner().invoke(app, ["grade", "1", *words])
+    assert done.exit_code == 2
+    assert "--seed is missing" in done.output
+    assert not (tmp_path / "results.json").exists()
+
+
+def test_a_table_of_the_public_cases_earns_nothing_in_a_course(tmp_path: Path) -> None:
+    """A seed that everybody knows gives cases that everybody knows."""
+    answers, told = dict(namespace(find_lab("1"))), {}
+
+    def note(function: str, *arguments: Any) -> Any:
+        return told.setdefault(f"{function}{json.dumps(arguments)}", answers[function](*arguments))
+
+    functions = ("wilson", "sign_flip_p")
+    for exercise in draw(find_lab("1"), 0):
+        for case in (case for group in exercise.groups for case in group.cases if exercise.function in functions):
+            case(note)
+    look_up = "\n".join(f"def {name}(*given): return TABLE[{name!r} + json.dumps(given)]" for name in functions)
+    (tmp_path / "eve.py").write_text(f"import json\nTABLE = {told!r}\n{look_up}\n")
+    files = find_submissions(tmp_path, find_lab("1"))
+    marks = {seed: next(grade_many(find_lab("1"), files, seed=seed, limits=LIMITS)).marks for seed in (0, 7)}
+    assert marks == {0: 6, 7: 0}
 
 
 def _command(process: int) -> bytes:
