@@ -19,8 +19,8 @@ from agentsafe_envs.integrations.tool_episode import ToolEpisode
 from agentsafe_envs.registration import TABLE, draw_task
 from agentsafe_envs.scoring.suites import Suite, choose
 
-inspect_ai, model, solver, tool = (
-    import_extra(f"inspect_ai{part}", "inspect") for part in ("", ".model", ".solver", ".tool")
+inspect_ai, model, solver, tool, util = (
+    import_extra(f"inspect_ai{part}", "inspect") for part in ("", ".model", ".solver", ".tool", ".util")
 )
 
 
@@ -52,11 +52,22 @@ def play_sample() -> Any:
             while not episode.over and not state.completed:
                 state = await generate(state, tool_calls="none")
                 state.messages += await _answers(episode, state)
-        finally:  # after a limit too: the episode was cut off there, and that is judged
-            state.store.set(EPISODE, episode.end().row["episode"])
+        except BaseException as error:
+            if _is_limit(error):  # the episode was cut off there, and that is judged
+                state.store.set(EPISODE, episode.end().row["episode"])
+            episode.close()
+            raise
+        state.store.set(EPISODE, episode.end().row["episode"])
         return state
 
     return solve
+
+
+def _is_limit(error: BaseException) -> bool:
+    """Whether Inspect ends a sample at a limit of it; limits of time come as the cancellation of what runs."""
+    limits = util.sample_limits()
+    late = any(each.limit is not None and each.usage >= each.limit for each in (limits.time, limits.working))
+    return isinstance(error, util.LimitExceededError) or (late and not isinstance(error, Exception))
 
 
 def _tool(episode: ToolEpisode, function: dict[str, Any]) -> Any:

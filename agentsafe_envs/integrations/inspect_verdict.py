@@ -36,10 +36,12 @@ def inspect_rates() -> Any:
 
 @scorer.scorer(metrics=[inspect_rates()], name="verdict")
 def inspect_verdict() -> Any:
-    """The verdict of the hidden detectors, made anew from the episode in the sample's store."""
+    """The verdict of the hidden detectors, made anew from the episode in the sample's store; none without one."""
 
     async def judge(state: Any, target: Any) -> Any:
-        judged = judge_episode(Episode.from_dict(state.store.get(EPISODE)))
+        if (stored := state.store.get(EPISODE)) is None:
+            return None  # the sample was lost to a fault, which is not the agent's conduct
+        judged = judge_episode(Episode.from_dict(stored))
         key = EpisodeKey(**{name: state.metadata[name] for name in EpisodeKey._fields})
         row = judged_row(key._replace(trial=state.epoch - 1), judged)
         scored = ScoredEpisode.of(row)
