@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from agentsafe_envs.core.episode import Episode, EpisodeKey
+from agentsafe_envs.integrations.tool_episode import ToolEpisode
 from agentsafe_envs.registration import draw_task
 from agentsafe_envs.runs.judging import judge_episode
 from agentsafe_envs.runs.rows import read_rows
@@ -119,7 +120,7 @@ def test_a_finished_log_is_scored_again_to_the_same_numbers(tmp_path: Path) -> N
     from inspect_ai import score
     from inspect_ai.log import read_eval_log
 
-    from agentsafe_envs.integrations.inspect_verdict import inspect_verdict
+    from agentsafe_envs.integrations.inspect import inspect_verdict
 
     log = evaluate(tmp_path, 4)
     bare = evaluate(tmp_path, 4, score=False)
@@ -136,7 +137,7 @@ def test_a_sample_that_is_lost_to_a_fault_never_counts(tmp_path: Path, fault: Ba
     from inspect_ai import score
     from inspect_ai.log import read_eval_log
 
-    from agentsafe_envs.integrations.inspect_verdict import EPISODE, inspect_verdict
+    from agentsafe_envs.integrations.inspect import EPISODE, inspect_verdict
 
     # What was done before the fault is no reason to count it.
     log = evaluate(tmp_path, 3, first_calls=[*LOOK, {"fault": fault}], fail_on_error=False)
@@ -147,10 +148,24 @@ def test_a_sample_that_is_lost_to_a_fault_never_counts(tmp_path: Path, fault: Ba
     assert metrics(again) == metrics(log)
 
 
+@pytest.mark.parametrize("fault", [OSError("no room"), PermissionError("no room")], ids=repr)
+def test_a_fault_of_the_world_is_no_answer_of_a_tool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def broken(self: ToolEpisode, tool: str, arguments: Any) -> str:
+        raise fault
+
+    monkeypatch.setattr(ToolEpisode, "call", broken)
+    log = evaluate(tmp_path, 1, calls=20 * LOOK, fail_on_error=False)
+    (sample,) = log.samples
+    assert "no room" in sample.error.message
+    assert not sample.scores
+
+
 def test_a_log_in_which_every_sample_was_lost_has_no_rates(tmp_path: Path) -> None:
     from inspect_ai import score
 
-    from agentsafe_envs.integrations.inspect_verdict import inspect_verdict
+    from agentsafe_envs.integrations.inspect import inspect_verdict
 
     log = evaluate(tmp_path, 1, calls=[{"fault": RuntimeError("provider is down")}], fail_on_error=False)
     again = score(log, inspect_verdict(), action="overwrite", display="none")
@@ -206,7 +221,7 @@ def test_a_local_model_plays_a_task_found_by_name_and_is_scored_again(
     from inspect_ai import score
 
     from agentsafe_envs.agents.smollm2 import folder
-    from agentsafe_envs.integrations.inspect_verdict import EPISODE, inspect_verdict
+    from agentsafe_envs.integrations.inspect import EPISODE, inspect_verdict
 
     monkeypatch.chdir(tmp_path)  # where no folder has the name of the package
     (log,) = evaluate_tasks(
