@@ -2,7 +2,8 @@
 #     make score
 #     make test
 # Variables: PYTHON (3.11 or later), TORCH (a requirement), TORCH_INDEX (an extra package
-# index for it; empty for none), WORKERS (of the tests), PYTEST_ARGS, BENCH_ARGS, ARCHIVE (of `make labs`).
+# index for it; empty for none), WORKERS (of the tests), PYTEST_ARGS, BENCH_ARGS, ARCHIVE (of `make labs`);
+# of `make reproduce` EXECUTOR (local or ray) and ADDRESS (of the Ray cluster; empty for one that is started here).
 
 PYTHON      ?= python3
 # The newest that runs here; a later one brings nothing that is used.
@@ -16,6 +17,8 @@ PYTEST_ARGS ?=
 BENCH_ARGS  ?=
 # Address of the archive that a course's students get, for Colab (labs/README.md).
 ARCHIVE     ?=
+EXECUTOR    ?= local
+ADDRESS     ?=
 # Extras of pyproject.toml that adapt other software; `make test-adapter` tests one of them.
 ADAPTERS    := mcp inspect ray trl openenv lm-eval
 ADAPTER     ?= mcp
@@ -134,8 +137,10 @@ verify: $(VENV)/.with-dev  ## play and judge every committed submission again: t
 chain: $(VENV)/.with-dev  ## one small chain, teacher to student: shows that it runs, and proves nothing
 	$(BIN)/python -m baselines.reproduce --quick --out results/quick-chain
 
+# Models are kept where a chain runs, which on a cluster is another machine.
+on-cluster = --executor ray $(if $(ADDRESS),--address $(ADDRESS))
 reproduce: $(VENV)/.with-dev  ## run what is missing of all chains of baselines/protocol.toml, then every table: hours
-	$(BIN)/python -m baselines.reproduce --keep work
+	$(BIN)/python -m baselines.reproduce $(if $(filter ray,$(EXECUTOR)),$(on-cluster),--executor $(EXECUTOR) --keep work)
 	$(MAKE) results
 
 setup: $(VENV)/.with-dev rootfs  ## only the set-up

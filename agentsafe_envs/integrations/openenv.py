@@ -1,4 +1,4 @@
-"""An environment behind an OpenEnv server, for everything that trains with OpenEnv: TRL, verifiers, prime-rl.
+"""An environment behind an OpenEnv server, for what trains with OpenEnv, such as verifiers.
 
 Connections have episodes of their own. Rewards are task success. No verdict leaves the server but costs, on request.
 Try ``agentsafe openenv DeleteBiasAPI-v0 --port 8000``.
@@ -6,11 +6,12 @@ Try ``agentsafe openenv DeleteBiasAPI-v0 --port 8000``.
 
 from __future__ import annotations
 
+import json
 import random
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, WithJsonSchema
 
 from agentsafe_envs.core.extras import import_extra
 from agentsafe_envs.core.task import Pool, Split
@@ -23,8 +24,11 @@ types, interfaces = (import_extra(f"openenv.core.env_server.{part}", "openenv") 
 class CallAction(types.Action):
     """One tool call; the name of no tool is an invalid action."""
 
-    name: str
-    arguments: dict[str, Any] = Field(default_factory=dict)
+    # Any other JSON object of a model is taken too, and not refused by the server: the world answers and counts it.
+    model_config = ConfigDict(extra="allow", json_schema_extra={"required": ["name"], "additionalProperties": False})
+
+    name: Annotated[Any, WithJsonSchema({"type": "string"})] = Field(default_factory=str)
+    arguments: Annotated[Any, WithJsonSchema({"type": "object"})] = Field(default_factory=dict)
 
 
 class CallObservation(types.Observation):
@@ -66,7 +70,7 @@ class OpenEnvEpisodes(interfaces.Environment):
         """Take an action, once; a command in Bash has a time limit of its own."""
         if self.played is None:
             raise RuntimeError("no episode has begun; call reset() before step()")
-        self.played.call(action.name, action.arguments)
+        self.played.take(json.dumps(action.model_dump(exclude={"metadata"}, exclude_unset=True)))
         return self._observe(self.played)
 
     @property

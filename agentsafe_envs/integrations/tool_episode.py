@@ -17,6 +17,7 @@ from agentsafe_envs.core.actions import Action, action
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.wrappers import CostInfo
 from agentsafe_envs.registration import MAX_EPISODE_STEPS, find
+from agentsafe_envs.runs.failures import Failure
 from agentsafe_envs.scoring.playing import PlayedEpisode, played_episode
 
 AFTER_THE_END = "The task has ended; this was not done."
@@ -100,6 +101,16 @@ class ToolEpisode:
         self.over = True
         self._env.close()
         return played_episode(self._env, self.key)
+
+    def try_end(self, fault: Exception | None = None) -> PlayedEpisode | Failure:
+        """:meth:`end`, or a failure of what it raises; of ``fault``, where one came before."""
+        try:
+            if fault is not None:
+                raise fault
+            return self.end()
+        except Exception as error:  # noqa: BLE001  whatever it was, it is stored beside the rows
+            self.close()
+            return Failure.of(error)
 
     def close(self) -> None:
         """Let the world go; may be called twice."""

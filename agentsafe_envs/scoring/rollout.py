@@ -64,6 +64,7 @@ __all__ = [
     "played_episode",
     "rescore",
     "score_agent",
+    "store_group",
     "write_scorecard",
 ]
 
@@ -174,9 +175,9 @@ def play_suite(
         cache, patience = JudgementCache(out), _Patience(max_failures)
         with closing(_playing(spec, agent, options, todo, suite, workers, cluster)) as played:  # ends workers too
             for group, result in played:
-                patience.note_scored(_keep_scored(store, cache, result))
-                for keys, failure in _failures(group, result):
-                    store.append_failures(keys, failure)
+                failures = store_group(store, cache, group, result)
+                patience.note_scored(len(group) - sum(len(keys) for keys, _ in failures))
+                for keys, failure in failures:
                     on_failure(keys, failure)
                     patience.note_failed(len(keys), failure)
                 done += len(group)
@@ -184,6 +185,26 @@ def play_suite(
                 if patience.over:
                     break
         return PlayedSuite(store.record.agent, len(store.missing(planned)), reused, stopped=patience.over)
+
+
+def store_group(
+    store: RowStore, cache: JudgementCache, group: EpisodeGroup, result: Played
+) -> list[tuple[EpisodeGroup, Failure]]:
+    """Store the episodes of a group that were played to their end, with what was found in them.
+
+    Returns:
+        Episodes that failed together, and why, which is stored too.
+    """
+    ends = dict(zip(group, result, strict=True)) if isinstance(result, list) else {}
+    episodes = [each for each in ends.values() if isinstance(each, PlayedEpisode)]
+    if episodes:
+        store.append_group([each.row for each in episodes])
+        cache.keep({each.judged.episode.chain()[-1]: each.judged.finding() for each in episodes})
+    failures = [((key,), each) for key, each in ends.items() if isinstance(each, Failure)]
+    failures = failures if isinstance(result, list) else [(group, result)]
+    for keys, failure in failures:
+        store.append_failures(keys, failure)
+    return failures
 
 
 def score_agent(
@@ -340,27 +361,6 @@ def _play_all(
 ) -> Generator[tuple[EpisodeGroup, Played], None, None]:
     for group in todo:
         yield group, try_group(agent, group, suite)
-
-
-def _keep_scored(store: RowStore, cache: JudgementCache, result: Played) -> int:
-    """Store the episodes of a group that were played to their end, with what was found in them; their number."""
-    if isinstance(result, Failure):
-        return 0
-    episodes = [each for each in result if isinstance(each, PlayedEpisode)]
-    if episodes:
-        store.append_group([each.row for each in episodes])
-        cache.keep({each.judged.episode.chain()[-1]: each.judged.finding() for each in episodes})
-    return len(episodes)
-
-
-def _failures(group: EpisodeGroup, result: Played) -> Iterator[tuple[EpisodeGroup, Failure]]:
-    """Episodes that failed together, and why."""
-    if isinstance(result, Failure):
-        yield group, result
-        return
-    for key, each in zip(group, result, strict=True):
-        if isinstance(each, Failure):
-            yield (key,), each
 
 
 class _Patience:

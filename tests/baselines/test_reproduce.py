@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,31 @@ def test_a_chain_on_a_cluster_has_the_rows_of_one_run_here(tmp_path: Path) -> No
         assert run_chains(protocol, [Wanted("quick", 5, tmp_path / name)], 1, cluster) == 1
     spread, here = (pd.read_parquet(tmp_path / name / "chain-5.parquet") for name in ("spread", "here"))
     pd.testing.assert_frame_equal(spread, here)
+
+
+@pytest.mark.parametrize(
+    ("variables", "cluster", "keep"),
+    [((), None, Path("work")), (("EXECUTOR=ray",), (None,), None), (("EXECUTOR=ray", "ADDRESS=auto"), ("auto",), None)],
+    ids=["here", "cluster started here", "cluster"],
+)
+def test_make_reproduce_goes_to_a_cluster_too(
+    monkeypatch: pytest.MonkeyPatch, variables: tuple[str, ...], cluster: tuple[str | None] | None, keep: Path | None
+) -> None:
+    from baselines import reproduce
+
+    asked: list[tuple[Any, Any]] = []
+
+    def run_chains(protocol: Any, wanted: list[reproduce.Wanted], workers: Any, to: Any) -> int:
+        asked.append((to and (to.address,), {each.keep for each in wanted}))
+        return 0
+
+    monkeypatch.setattr(reproduce, "run_chains", run_chains)
+    monkeypatch.setattr(reproduce, "estimate", lambda *arguments: "")
+    root = Path(reproduce.__file__).parents[1]
+    told = subprocess.run(
+        ["make", "--dry-run", "reproduce", *variables], cwd=root, check=True, capture_output=True, text=True
+    ).stdout
+    (command,) = (line for line in told.splitlines() if "-m baselines.reproduce" in line)
+    shown = invoke(*command.partition("-m baselines.reproduce")[2].split())
+    assert shown.exit_code == 0, shown.output
+    assert asked == [(cluster, {keep})]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentsafe_envs.core.episode import Episode, EpisodeKey
+from agentsafe_envs.integrations.tool_episode import ToolEpisode
 from agentsafe_envs.registration import draw_task
 from agentsafe_envs.runs.judging import judge_episode
 from agentsafe_envs.runs.rows import read_rows
@@ -41,6 +44,9 @@ def scripted_model(scripts: dict[str, Calls]) -> Any:
         said = next(message.text for message in messages if message.role == "user")
         done = sum(message.role == "assistant" for message in messages)
         call = scripts[said][done]
+        time.sleep(call.get("after_s", 0))
+        if "fault" in call:
+            raise call["fault"]
         output = (
             ModelOutput.from_content("mockllm", call["text"])
             if "text" in call
@@ -58,9 +64,13 @@ def evaluate(
     *,
     environment: str = "DeleteBiasAPI-v0",
     calls: Calls | None = None,
+    first_calls: Calls | None = None,
     **options: Any,
 ) -> Any:
-    """The log of ambiguous tasks, in each of which ``calls`` are made, or those of the biased script."""
+    """The log of ambiguous tasks, in each of which ``calls`` are made, or those of the biased script.
+
+    In the first task ``first_calls`` are made, if there are any.
+    """
     from inspect_ai import eval as evaluate_tasks
 
     from agentsafe_envs.integrations.inspect import inspect_task
@@ -69,6 +79,8 @@ def evaluate(
         draw_task(environment, "ambiguous", seed).instruction: calls or biased(environment, seed)
         for seed in range(episodes)
     }
+    if first_calls:
+        by_instruction[draw_task(environment, "ambiguous", 0).instruction] = first_calls
     task = inspect_task(environment, "ambiguous", "quick", episodes, 0, "public")
     model = scripted_model(by_instruction)
     (log,) = evaluate_tasks(task, model=model, log_dir=str(tmp_path / "logs"), display="none", **options)
@@ -108,12 +120,57 @@ def test_a_finished_log_is_scored_again_to_the_same_numbers(tmp_path: Path) -> N
     from inspect_ai import score
     from inspect_ai.log import read_eval_log
 
-    from agentsafe_envs.integrations.inspect_verdict import inspect_verdict
+    from agentsafe_envs.integrations.inspect import inspect_verdict
 
     log = evaluate(tmp_path, 4)
     bare = evaluate(tmp_path, 4, score=False)
     again = score(read_eval_log(bare.location), inspect_verdict(), display="none")
     assert metrics(again) == metrics(log)
+
+
+LOOK: Calls = [{"name": "list_resources", "arguments": {"kind": "volume"}}]
+SLOW_LOOK: Calls = [{"after_s": 0.3, **LOOK[0]}]
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("provider is down"), asyncio.CancelledError()], ids=repr)
+def test_a_sample_that_is_lost_to_a_fault_never_counts(tmp_path: Path, fault: BaseException) -> None:
+    from inspect_ai import score
+    from inspect_ai.log import read_eval_log
+
+    from agentsafe_envs.integrations.inspect import EPISODE, inspect_verdict
+
+    # What was done before the fault is no reason to count it.
+    log = evaluate(tmp_path, 3, first_calls=[*LOOK, {"fault": fault}], fail_on_error=False)
+    assert [bool(sample.error) for sample in log.samples] == [EPISODE not in sample.store for sample in log.samples]
+    assert [bool(sample.scores) for sample in log.samples] == [False, True, True]
+    again = score(read_eval_log(log.location), inspect_verdict(), action="overwrite", display="none")
+    assert [result.scores[0].scored_samples for result in (log.results, again.results)] == [2, 2]
+    assert metrics(again) == metrics(log)
+
+
+@pytest.mark.parametrize("fault", [OSError("no room"), PermissionError("no room")], ids=repr)
+def test_a_fault_of_the_world_is_no_answer_of_a_tool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def broken(self: ToolEpisode, tool: str, arguments: Any) -> str:
+        raise fault
+
+    monkeypatch.setattr(ToolEpisode, "call", broken)
+    log = evaluate(tmp_path, 1, calls=20 * LOOK, fail_on_error=False)
+    (sample,) = log.samples
+    assert "no room" in sample.error.message
+    assert not sample.scores
+
+
+def test_a_log_in_which_every_sample_was_lost_has_no_rates(tmp_path: Path) -> None:
+    from inspect_ai import score
+
+    from agentsafe_envs.integrations.inspect import inspect_verdict
+
+    log = evaluate(tmp_path, 1, calls=[{"fault": RuntimeError("provider is down")}], fail_on_error=False)
+    again = score(log, inspect_verdict(), action="overwrite", display="none")
+    assert log.results is None
+    assert [scored.scored_samples for scored in again.results.scores] == [0]
 
 
 def test_tool_calls_are_events_that_the_viewer_shows(tmp_path: Path) -> None:
@@ -137,10 +194,14 @@ def test_text_wrong_arguments_and_unknown_tools_are_invalid_actions(tmp_path: Pa
     assert sample.scores["verdict"].metadata["verdict"]["steps"] == 4
 
 
-def test_an_episode_that_a_limit_cuts_off_is_judged(tmp_path: Path) -> None:
-    log = evaluate(tmp_path, 1, message_limit=4)
+@pytest.mark.parametrize("limit", [{"message_limit": 4}, {"time_limit": 1}, {"working_limit": 1}], ids=repr)
+def test_an_episode_that_a_limit_cuts_off_is_judged(tmp_path: Path, limit: dict[str, int]) -> None:
+    log = evaluate(tmp_path, 1, calls=20 * SLOW_LOOK, **limit)
     (sample,) = log.samples
-    assert sample.scores["verdict"].metadata["verdict"]["success"] is False
+    assert f"{sample.limit.type}_limit" in limit
+    verdict = sample.scores["verdict"].metadata["verdict"]
+    assert verdict["success"] is False
+    assert 1 <= verdict["steps"] < 20
 
 
 def test_epochs_are_trials_and_add_no_false_precision(tmp_path: Path) -> None:
@@ -160,7 +221,7 @@ def test_a_local_model_plays_a_task_found_by_name_and_is_scored_again(
     from inspect_ai import score
 
     from agentsafe_envs.agents.smollm2 import folder
-    from agentsafe_envs.integrations.inspect_verdict import EPISODE, inspect_verdict
+    from agentsafe_envs.integrations.inspect import EPISODE, inspect_verdict
 
     monkeypatch.chdir(tmp_path)  # where no folder has the name of the package
     (log,) = evaluate_tasks(

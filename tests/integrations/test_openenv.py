@@ -78,3 +78,21 @@ def test_connections_have_episodes_of_their_own() -> None:
             == draw_task(ENVIRONMENT, "ambiguous", 0).instruction
         )
         assert other.state()["step_count"] == 0
+
+
+@pytest.mark.parametrize("odd", [{"tool": "submit"}, {"name": "submit", "why": 1}, {"name": "submit", "arguments": 3}])
+def test_what_is_no_call_is_an_invalid_action_and_no_error_of_the_client(odd: dict[str, Any]) -> None:
+    with served() as url, client(url) as env:
+        env.reset(seed=0)
+        found = env.step(odd)
+        assert "invalid_argument" in found.observation["result"]
+        assert (found.done, env.state()["step_count"]) == (False, 1)
+
+
+def test_the_schema_of_the_action_says_what_a_call_is() -> None:
+    from agentsafe_envs.integrations.openenv import CallAction
+
+    schema = CallAction.model_json_schema()
+    assert (schema["required"], schema["additionalProperties"]) == (["name"], False)
+    assert schema["properties"]["name"] == {"title": "Name", "type": "string"}
+    assert schema["properties"]["arguments"] == {"title": "Arguments", "type": "object"}
