@@ -55,6 +55,21 @@ class ChatTemplateError(ValueError):
     """A chat template that cannot show an episode; the message says what is missing."""
 
 
+NAMES_TEMPLATE = (
+    "{% if tools %}<|tools|>{% for tool in tools %} {{ tool.function.name }}{% endfor %}{% endif %}"
+    "{% for message in messages %}"
+    "{% if message.role == 'assistant' %}<|assistant|>"
+    "{% if message.tool_calls %}{% set call = message.tool_calls[0].function %}"
+    "{% if message.content %}{{ message.content }}{{ '\\n' }}{% endif %}"
+    '{"name": {{ call.name | tojson }}, "arguments": {{ call.arguments | tojson }}}'
+    "{% else %}{{ message.content }}{% endif %}<|end|>"
+    "{% elif message.role == 'tool' %}<|result|>{{ message.content }}"
+    "{% else %}<|{{ message.role }}|>{{ message.content }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+"""Of this project's small models, which learn parameters from demonstrations: it shows tools by their names only."""
+
 _TURNS = 8
 """Of the probe in plain text; templates that forget most likely keep fewer."""
 
@@ -131,7 +146,8 @@ def _shows_tools(tokenizer: Any, shape: ChatTemplate) -> bool:
     except ChatTemplateError:
         return False
     called = [f"probe_{what}_{number}" for what in ("tool", "argument") for number in range(2)]
-    offered = [*called, "probe_about_0", "probe_about_1"]
+    by_name = getattr(tokenizer, "chat_template", None) == NAMES_TEMPLATE
+    offered = called[:2] if by_name else [*called, "probe_about_0", "probe_about_1"]
     said = [message["content"] for message in episode if message["content"]]
     values = ["probe_value_0", "probe_value_1"]
     return (

@@ -187,7 +187,7 @@ def test_everything_stands_in_the_prompt_of_any_template(
         ("{{ messages[0].content }}{{ messages[-1].content }}", "it drops the assistant's message"),
         ("{% for m in messages[-3:] %}{{ m.content }}{% endfor %}", "it drops some of the user's messages and some of"),
         (
-            "{% for m in messages if m.role != 'user' or loop.index0 < 4 %}{{ m.content }}{% endfor %}",
+            "{% for m in messages %}{{ m.content if m.role != 'user' or loop.index0 < 4 }}{% endfor %}",
             "it drops some of the user's messages",
         ),
         (
