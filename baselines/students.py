@@ -18,7 +18,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import AutoModelForCausalLM, Lfm2Config, Lfm2ForCausalLM, PreTrainedTokenizerFast
 
 from agentsafe_envs.agents.loading import silence_kernel_advice, without_progress_bars
-from agentsafe_envs.agents.numpy_agent import CHAT_TEMPLATE
+from agentsafe_envs.agents.prompts import NAMES_TEMPLATE
 from agentsafe_envs.agents.prompts import ROLE
 from agentsafe_envs.agents.students import StudentSettings
 
@@ -166,5 +166,5 @@ def load(folder: Path) -> tuple[Any, Any]:
 
 def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, chat_template=CHAT_TEMPLATE
+        tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, chat_template=NAMES_TEMPLATE
     )

@@ -16,6 +16,7 @@ from agentsafe_envs.agents import smollm2
 from agentsafe_envs.agents.forward_torch import GROUPED_ATTENTION, register_attention
 from agentsafe_envs.agents.identity import model_files
 from agentsafe_envs.agents.protocol import AgentError
+from agentsafe_envs.agents.tokenizer import read_tokenizer, require_rows
 from agentsafe_envs.core.extras import install_hint
 
 PREFIX = "hf:"
@@ -44,13 +45,17 @@ def find_source(spec: str) -> Source:
     """What ``spec`` means: ``"smollm2"``, a folder of a model or of a LoRA adapter, or a hub id.
 
     Raises:
-        AgentError: A folder that holds neither, or lacks its weights.
+        AgentError: No such folder, or one that holds neither, or lacks its weights.
     """
     name = spec.removeprefix(PREFIX)
     if name == smollm2.NAME:
         return Source(str(smollm2.folder()))
     folder = Path(name)
     if not name or not folder.is_dir():  # the empty path is the current folder, which nobody named
+        if name.startswith(("/", ".", "~")) or name.count("/") > 1 or name.endswith("/") or not name:
+            raise AgentError(
+                f"there is no folder {name or 'without a name'}; expected 'smollm2', a folder written by save_pretrained, or a hub id"
+            )
         return Source(name)
     if (folder / ADAPTER_FILE).is_file():
         return _adapted(folder)
@@ -89,13 +94,21 @@ def load_model(
     if not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise AgentError(f"dtype {dtype!r} is none of torch's; expected for instance 'bfloat16' or 'float32'")
     source = find_source(spec)
+    own = source.adapter and any(source.adapter.glob("tokenizer*"))
+    tokenizer_source = source.adapter if own else source.base
+    if Path(tokenizer_source).is_dir():
+        read_tokenizer(Path(tokenizer_source))
     register_attention()
     try:
-        with without_progress_bars():
-            own = source.adapter and any(source.adapter.glob("tokenizer*"))
-            tokenizer = AutoTokenizer.from_pretrained(source.adapter if own else source.base)
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                source.base, dtype=getattr(torch, dtype), attn_implementation=GROUPED_ATTENTION
+        with without_progress_bars(), _without_mismatches():
+            tokenizer = AutoTokenizer.from_pretrained(tokenizer_source)
+            model: Any
+            model, loaded = AutoModelForCausalLM.from_pretrained(
+                source.base,
+                dtype=getattr(torch, dtype),
+                attn_implementation=GROUPED_ATTENTION,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
             )
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise AgentError(
@@ -103,19 +116,24 @@ def load_model(
             "save_pretrained, or a hub id"
         ) from error
     except Exception as error:
+        if type(error).__name__.startswith("StrictDataclass"):  # of the hub's package, told apart by its name alone
+            raise AgentError(
+                f"{source.base}/config.json contradicts itself: {_last_line(error)}; save the model again"
+            ) from error
         if type(error).__name__ != "SafetensorError":  # its module is imported by transformers only
             raise
         raise AgentError(
             f"the weights of {source.base} are damaged or cut short: {error}; copy or save the model again"
         ) from error
+    for weight, found, stated in sorted(loaded["mismatched_keys"]):
+        raise AgentError(
+            f"{weight} of {source.base} is {tuple(found)} in the weights and {tuple(stated)} by config.json; write "
+            "the size of the weights into config.json (a vocabulary's is vocab_size), or save the model again"
+        )
     if source.adapter:
         model = _with_adapter(model, source.adapter, merge=merge)
     rows = model.get_output_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
-        raise AgentError(
-            f"the tokenizer of {name} knows {len(tokenizer)} tokens and the model only {rows}; call "
-            "model.resize_token_embeddings(len(tokenizer)), train what is new, and save both again"
-        )
+    require_rows(name, len(tokenizer), rows)
     try:
         model = model.eval().to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     except (RuntimeError, AssertionError) as error:
@@ -151,6 +169,21 @@ def without_progress_bars() -> Iterator[None]:
     finally:
         if shown:
             bars.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def _without_mismatches() -> Iterator[None]:
+    """Sizes that differ are told in one line of ours, and not also in a table of transformers."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return "MISMATCH" not in record.getMessage()
+
+    told = logging.getLogger("transformers.modeling_utils")
+    told.addFilter(keep)
+    try:
+        yield
+    finally:
+        told.removeFilter(keep)
 
 
 def silence_kernel_advice() -> None:
@@ -205,6 +238,11 @@ def _with_adapter(model: Any, folder: Path, *, merge: bool) -> Any:
             f"the adapter in {folder} does not fit its base or is damaged: {_first_line(error)}; save it again, or "
             f"mend base_model_name_or_path in {ADAPTER_FILE}"
         ) from error
+
+
+def _last_line(error: BaseException) -> str:
+    """What a chain of validators says in the end."""
+    return str(error).strip().splitlines()[-1].strip() or type(error).__name__
 
 
 def _first_line(error: BaseException) -> str:

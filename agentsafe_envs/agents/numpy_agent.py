@@ -23,25 +23,11 @@ from agentsafe_envs.agents.forward_numpy import NEEDS, Floats, Lfm2Forward
 from agentsafe_envs.agents.identity import model_files
 from agentsafe_envs.agents.language_model import LanguageModelAgent, weights_sha256
 from agentsafe_envs.agents.protocol import AgentError, Conversation
+from agentsafe_envs.agents.tokenizer import read_tokenizer, require_rows
 from agentsafe_envs.core.extras import install_hint
 
 if TYPE_CHECKING:
     from agentsafe_envs.agents.students import StudentSettings
-
-CHAT_TEMPLATE = (
-    "{% if tools %}<|tools|>{% for tool in tools %} {{ tool.function.name }}{% endfor %}{% endif %}"
-    "{% for message in messages %}"
-    "{% if message.role == 'assistant' %}<|assistant|>"
-    "{% if message.tool_calls %}{% set call = message.tool_calls[0].function %}"
-    "{% if message.content %}{{ message.content }}{{ '\\n' }}{% endif %}"
-    '{"name": {{ call.name | tojson }}, "arguments": {{ call.arguments | tojson }}}'
-    "{% else %}{{ message.content }}{% endif %}<|end|>"
-    "{% elif message.role == 'tool' %}<|result|>{{ message.content }}"
-    "{% else %}<|{{ message.role }}|>{{ message.content }}{% endif %}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-"""The one chat template that :func:`render` knows. It shows tools by their names only."""
 
 _TEMPLATE = prompts.ChatTemplate(tools=True, system=True)
 
@@ -51,10 +37,10 @@ def is_playable(folder: Path, settings: StudentSettings) -> bool:
     try:
         config = json.loads((folder / "config.json").read_bytes())
         template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (OSError, ValueError):  # the other way to load it says what is wrong
         return False
     return (
-        template == CHAT_TEMPLATE
+        template == prompts.NAMES_TEMPLATE
         and NEEDS.items() <= config.items()
         and config["num_key_value_heads"] == config["num_attention_heads"]
         and config["rope_parameters"]["rope_type"] == "default"
@@ -64,7 +50,7 @@ def is_playable(folder: Path, settings: StudentSettings) -> bool:
 
 
 def render(tools: Sequence[Mapping[str, Any]], messages: Sequence[Mapping[str, Any]]) -> str:
-    """:data:`CHAT_TEMPLATE` with a generation prompt, as transformers renders it."""
+    """The template :data:`agentsafe_envs.agents.prompts.NAMES_TEMPLATE` with a generation prompt, as transformers renders it."""
     text = "".join(["<|tools|>", *(f" {tool['function']['name']}" for tool in tools)]) if tools else ""
     for message in messages:
         content, mark, end = message["content"], message["role"], ""
@@ -102,21 +88,22 @@ class NumpyAgent(LanguageModelAgent):
         seed: The agent's own, mixed with the seed of a group.
 
     Raises:
-        AgentError: The package tokenizers is missing.
+        AgentError: The package tokenizers is missing, or the tokenizer cannot be used.
     """
 
     def __init__(self, folder: Path, name: str, settings: StudentSettings, *, seed: int = 0) -> None:
         super().__init__(name, seed=seed, **settings.model_dump(exclude={"dtype"}))
         try:
-            from tokenizers import Tokenizer
+            import tokenizers  # noqa: F401
         except ImportError as error:
             raise AgentError(f"{name} needs the package tokenizers: {install_hint('students')} ({error})") from error
         self.folder = folder
         self.config = json.loads((folder / "config.json").read_bytes())
         self.context_tokens = self.config["max_position_embeddings"]
         self.stop_ids = {self.config["eos_token_id"]}
-        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer = read_tokenizer(folder)
         self._weights = read_safetensors(folder / "model.safetensors")
+        require_rows(name, self.tokenizer.get_vocab_size(), len(self._weights["model.embed_tokens.weight"]))
         self._sampler = Sampler(0)
 
     def describe(self) -> dict[str, Any]:

@@ -28,9 +28,11 @@ from agentsafe_envs.agents.openai_errors import (
     cure,
     is_filtered,
     is_hopeless,
+    names_the_key,
     read_refusal,
 )
 from agentsafe_envs.agents.openai_messages import (
+    RefusalInBodyError,
     action_of,
     as_it_came,
     names_a_field,
@@ -189,16 +191,18 @@ class OpenAIAgent:
                     model=self._model, messages=messages, **request
                 )
                 answer = read_completion(raw.http_response.text)
-                message, choice = answer["choices"][0]["message"], answer["choices"][0]
+                choice = answer["choices"][0]
+                filtered = choice.get("finish_reason") == "content_filter"
+                message = choice["message"] or ({} if filtered else None)
                 chosen = action_of(message, conversation.tools)
-            except APIStatusError as error:
-                refusal = read_refusal(error.status_code, error.response.text)
+            except (APIStatusError, RefusalInBodyError) as error:
+                refusal = _refusal(error)
                 if is_filtered(refusal):
                     return FILTERED
                 too_long = asks_for_too_long_an_answer(refusal)
                 if context_is_full(refusal) and (conversation.steps or not too_long):
                     return ""
-                if self._sends_fields_back and names_a_field(refusal, messages):
+                if names_a_field(refusal, messages):
                     self._sends_fields_back = False
                     continue
                 raise self._no_answer(error) from error
@@ -206,8 +210,7 @@ class OpenAIAgent:
                 raise self._no_answer(error) from error
             note_usage(conversation.usage, answer)
             self._said[conversation][len(conversation.steps)] = message
-            filtered = choice.get("finish_reason") == "content_filter" and not chosen
-            return FILTERED if filtered else chosen
+            return FILTERED if filtered and not chosen else chosen
 
     def _messages(self, conversation: Conversation) -> list[dict[str, Any]]:
         """The conversation as the API takes it, earlier answers with the fields that they came with."""
@@ -244,22 +247,25 @@ class OpenAIAgent:
             text = f"no answer from {url} in {self.client.timeout} s; raise --timeout, or lower --group-size"
         elif isinstance(error, APIConnectionError):
             text = f"cannot reach {url}: {connection_words(error, str(url))}"
-        elif isinstance(error, APIStatusError):
-            refusal = read_refusal(error.status_code, error.response.text)
+        elif isinstance(error, APIStatusError | RefusalInBodyError):
+            refusal = _refusal(error)
             kind = HopelessError if is_hopeless(refusal) else AgentError
-            text = f"{url} {self._refused(refusal)}"
+            if refusal.status != 200 or kind is HopelessError:
+                text = f"{url} {self._refused(refusal)}"
+            else:
+                text = f"{url} gave no chat completion: {error}"
         else:
             text = f"{url} gave no chat completion: {error or type(error).__name__}"
         return kind(f"{self.name}: {self._without_key(text)}")
 
     def _refused(self, refusal: Refusal) -> str:
-        if refusal.status in (401, 403):  # many services repeat a part of the key
+        if names_the_key(refusal):  # many services repeat a part of the key
             return f"refused the key ({refusal.status}); set {KEY_VARIABLE} to one that it takes"
-        if refusal.status == 404:
+        option = "a lower --max-new-tokens" if asks_for_too_long_an_answer(refusal) else cure(refusal)
+        if refusal.status == 404 and not option:
             return (
                 f"knows no such model, or is no OpenAI-compatible API ({refusal.words}); --base-url often ends in /v1"
             )
-        option = "a lower --max-new-tokens" if asks_for_too_long_an_answer(refusal) else cure(refusal)
         return f"refused with {refusal.status}: {refusal.words}" + (f"; try {option}" if option else "")
 
     def _without_key(self, text: str) -> str:
@@ -312,9 +318,16 @@ def _client(base_url: str | None, timeout_s: float) -> Any:
         ) from error
 
 
+def _refusal(error: Any) -> Refusal:
+    """What a service said instead of an answer: in an error of the SDK, or in a body with status 200."""
+    known = isinstance(error, RefusalInBodyError)
+    return error.refusal if known else read_refusal(error.status_code, error.response.text)
+
+
 def _do_not_repeat_what_cannot_heal(response: Any) -> None:
-    """Tell the SDK, which repeats whatever comes with status 429, where that is in vain."""
-    if response.status_code == 429:
+    """Tell the SDK, which repeats whatever comes with status 429 or a server's error, where that is in vain."""
+    if response.status_code == 429 or response.status_code >= 500:
         response.read()
-        if is_hopeless(read_refusal(429, response.text)):
+        refusal = read_refusal(response.status_code, response.text)
+        if is_hopeless(refusal) or is_filtered(refusal) or context_is_full(refusal):
             response.headers["x-should-retry"] = "false"

@@ -31,42 +31,57 @@ class Refusal(NamedTuple):
     words: str
 
 
-CONTEXT_STATUSES = frozenset({400, 413, 422, 500})
+CONTEXT_STATUSES = frozenset({200, 400, 413, 422, 500})
 CONTEXT_CODES = frozenset(
-    {"context_length_exceeded", "exceed_context_size_error", "string_above_max_length", "context_window_exceeded"}
+    {
+        "1261",
+        "context_length_exceeded",
+        "context_window_exceeded",
+        "exceed_context_size_error",
+        "request_too_large",
+        "string_above_max_length",
+        "tokens_limit_reached",
+    }
 )
-CONTEXT_WORDS = re.compile(
+CONTEXT_WORDS = (
+    r"input|prompt|request|messages?\b|conversation|sequence|context|total tokens|number of tokens|token limit",
+    r"token|length|\blen\b|_len\b|size|window|too (long|large)",
+    r"exceed|too (long|large|many)|(long|larg|great)er than|overflow|is full|reduce|> ?\d|length_error"
+    r"|(must|should) (be|have) (<|less|at most|\[)|max(imum)? (allowed )?\w+ (length|size|window)",
+)
+"""What is too large, how it is measured, and that it is too large: a full context is told with all three."""
+
+OTHER_WORDS = re.compile(
+    r"max_(completion_|new_)?tokens|(completion|output) (tokens|length)|stop sequences?"
+    r"|input validation error|input should be|(bad|invalid).?(request|parameter|argument|input)(.?error)?",
+    re.IGNORECASE,
+)
+"""What may stand next to it and is neither the conversation nor its measure."""
+
+OTHER_LIMITS = re.compile(
+    r"per (second|minute|hour|day)|\b[TR]P[MD]\b|rate.?limit|too many requests|quota|\bdaily\b|concurren|queue"
+    r"|time.?out|timed out|time limit|deadline|out of memory|tools\[\d|number of tools",
+    re.IGNORECASE,
+)
+"""A limit over time, say, is not the context's, though it too speaks of tokens."""
+
+FILTER_STATUSES = frozenset({200, 400, 403, 422, 451, 500})
+FILTER_CODES = frozenset(
+    {"1301", "content_filter", "content_policy_violation", "data_inspection_failed", "responsibleaipolicyviolation"}
+)
+FILTER_WORDS = re.compile(
     "|".join(
         (
-            r"(maximum|max)(imum)? (allowed )?(context|model|prompt|input|sequence)s? (length|size|window)",
-            r"(model's|maximum|configured|allowed) context",
-            r"context (length|size|window|limit)",
-            r"longer than the (maximum )?(model|context)",
-            r"(prompt|input|request|conversation|messages?) (is|are) too (long|large)",
-            r"(prompt|input) (length|contains|token count).{0,60}(exceed|too large|larger|longer)",
-            r"input tokens exceed",
-            r"maximum (allowed (input )?length|number of tokens allowed|prompt length)",
-            r"too many (input |prompt )?tokens",
-            r"reduce the length of (the|your) (messages|prompt|input)",
-            r"`?inputs`? tokens \+ `?max_new_tokens`? must be",
+            r"content (management )?(policy|filter)|content (exists risk|violates)|data_?inspection_?failed",
+            r"(unsafe|sensitive|inappropriate|harmful|prohibited)[ _]content|guardrail|moderation",
+            r"(filtered|blocked) due to|flagged (by|for|as)|safety (system|policy|reason|setting|check)|high risk",
+            r"usage (guideline|polic)",
         )
     ),
     re.IGNORECASE,
 )
-"""OpenAI, Azure, vLLM, SGLang, llama.cpp, TGI, Ollama, LM Studio, Anthropic, Gemini, Mistral, Groq, xAI, Bedrock."""
 
-RATE_WORDS = re.compile(r"tokens per (minute|day|hour)|\bTPM\b|rate.?limit", re.IGNORECASE)
-"""A limit over time is not the context's, though it too speaks of tokens."""
-
-FILTER_CODES = frozenset(
-    {"content_filter", "responsibleaipolicyviolation", "content_policy_violation", "data_inspection_failed"}
-)
-FILTER_WORDS = re.compile(
-    r"content (management )?(policy|filter)|filtered due to|flagged (by|for|as)|safety (system|policy)|moderation",
-    re.IGNORECASE,
-)
-
-HOPELESS_STATUSES = frozenset({401, 402, 403, 404})
+HOPELESS_STATUSES = frozenset({401, 402, 403, 404, 405, 410, 501})
 HOPELESS_CODES = frozenset(
     {
         "insufficient_quota",
@@ -77,10 +92,22 @@ HOPELESS_CODES = frozenset(
         "invalid_api_key",
         "model_not_found",
         "model_decommissioned",
+        "extra_forbidden",
     }
 )
 HOPELESS_WORDS = re.compile(
-    r"exceeded your current quota|insufficient (quota|balance|credit|fund)|billing|credit balance", re.IGNORECASE
+    "|".join(
+        (
+            r"exceeded your current quota|insufficient (quota|balance|credit|fund)|billing|credit balance",
+            r"account .{0,40}(deactivated|suspended|disabled|banned)",
+            r"not a valid model|model .{0,80}(does not exist|not found|decommissioned|deprecated)",
+            r"extra inputs are not permitted|(unrecognized|unknown|unsupported) (request )?(argument|parameter|field)",
+        )
+    ),
+    re.IGNORECASE,
+)
+KEY_WORDS = re.compile(
+    r"api.?key.{0,20}(not valid|invalid|expired)|(invalid|incorrect|expired|no valid) api.?key", re.IGNORECASE
 )
 
 CURES = (
@@ -88,10 +115,16 @@ CURES = (
         re.compile(r"['`\"]?max_tokens['`\"]?.{0,60}(not supported|unsupported)"),
         "--max-tokens-field max_completion_tokens",
     ),
+    (
+        re.compile(r"enable-auto-tool-choice"),
+        "--prompt-style signature, or the server's --enable-auto-tool-choice and --tool-call-parser",
+    ),
+    (re.compile(r"requires --jinja"), "--prompt-style signature, or the server's --jinja"),
     (re.compile(r"max_completion_tokens"), "--max-tokens-field max_tokens"),
     (re.compile(r"tool_choice|tool choice", re.IGNORECASE), "--tool-choice auto"),
-    (re.compile(r"(not|n't) support (tools|tool use|function)", re.IGNORECASE), "--prompt-style signature"),
+    (re.compile(r"(not|n't) support (tools|tool use|function)|that support tool use", re.IGNORECASE), "--prompt-style signature"),
     (re.compile(r"temperature.{0,80}(not support|unsupported|only the default)", re.IGNORECASE), "no --temperature"),
+    (re.compile(r"\bseed\b.{0,60}(not (permitted|support)|unsupported)", re.IGNORECASE), "no --agent-seed"),
 )
 """Words with which services refuse a field, and the option that leaves it out."""
 
@@ -102,10 +135,11 @@ _LARGE_ANSWER = re.compile(
 
 def context_is_full(refusal: Refusal) -> bool:
     """Whether the conversation outgrew the model's context, which is the agent's own end."""
-    return refusal.status in CONTEXT_STATUSES and (
-        bool(refusal.codes & CONTEXT_CODES)
-        or (bool(CONTEXT_WORDS.search(refusal.words)) and not RATE_WORDS.search(refusal.words))
-    )
+    if refusal.status not in CONTEXT_STATUSES or OTHER_LIMITS.search(refusal.words):
+        return False
+    words = OTHER_WORDS.sub(" ", refusal.words)
+    told = all(re.search(pattern, words, re.IGNORECASE) for pattern in CONTEXT_WORDS)
+    return told or refusal.status == 413 or bool(refusal.codes & CONTEXT_CODES)
 
 
 def asks_for_too_long_an_answer(refusal: Refusal) -> bool:
@@ -115,19 +149,30 @@ def asks_for_too_long_an_answer(refusal: Refusal) -> bool:
 
 def is_filtered(refusal: Refusal) -> bool:
     """Whether a content filter refused in the agent's place."""
-    return refusal.status in (400, 403, 422) and bool(
-        refusal.codes & FILTER_CODES or FILTER_WORDS.search(refusal.words)
+    if refusal.status == 451:
+        return True
+    return (
+        refusal.status in FILTER_STATUSES
+        and bool(refusal.codes & FILTER_CODES or FILTER_WORDS.search(refusal.words))
+        and not (refusal.codes & HOPELESS_CODES or HOPELESS_WORDS.search(refusal.words))
     )
 
 
 def is_hopeless(refusal: Refusal) -> bool:
     """Whether every further request would be refused in the same way."""
+    if is_filtered(refusal):
+        return False
     return (
         refusal.status in HOPELESS_STATUSES
-        or bool(refusal.codes & HOPELESS_CODES)
-        or (refusal.status == 429 and bool(HOPELESS_WORDS.search(refusal.words)))
-        or (refusal.status in (400, 422) and cure(refusal) is not None)
+        or bool(refusal.codes & HOPELESS_CODES or HOPELESS_WORDS.search(refusal.words))
+        or names_the_key(refusal)
+        or (refusal.status in (200, 400, 422, 500) and cure(refusal) is not None)
     )
+
+
+def names_the_key(refusal: Refusal) -> bool:
+    """Whether the key is what is refused."""
+    return refusal.status in (401, 403) or bool(KEY_WORDS.search(refusal.words))
 
 
 def cure(refusal: Refusal) -> str | None:

@@ -6,11 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from agentsafe_envs.agents.openai_errors import (
-    Refusal,
-    page_words,
-    read_refusal,
-)
+from agentsafe_envs.agents.openai_errors import Refusal, page_words, read_refusal
 from agentsafe_envs.agents.parsing import canonical_action
 from agentsafe_envs.agents.protocol import Usage
 
@@ -21,13 +17,23 @@ _OWN_FIELDS = frozenset({"role", "content", "tool_calls", "function_call", "refu
 """Of an answer; its other fields are the service's own, for instance a model's thoughts."""
 
 
+_TEXT_PARTS = frozenset({None, "text", "output_text", "refusal"})
+"""Types of the parts that are an answer; others are a model's thoughts, or no text."""
+
+
+class RefusalInBodyError(ValueError):
+    """A body that says what failed where a completion is expected, though its status says that all is well."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(f"no choices, but {refusal.words}")
+        self.refusal = refusal
+
+
 def as_it_came(message: Mapping[str, Any], said: Mapping[str, Any], *, with_fields: bool) -> dict[str, Any]:
     """An earlier answer with the id, the thoughts and whatever else the service gave it."""
-    fields = {
-        name: value for name, value in said.items() if name not in _OWN_FIELDS and value not in (None, "", [], {})
-    }
+    fields = {name: value for name, value in said.items() if name not in _OWN_FIELDS and value is not None}
     sent = {**message, **(fields if with_fields else {})}
-    calls = said.get("tool_calls") or []
+    calls = _calls(said)
     if "tool_calls" in message and calls:
         (ours,) = message["tool_calls"]
         came = {name: value for name, value in calls[0].items() if value is not None and name != "index"}
@@ -65,6 +71,7 @@ def read_completion(text: str) -> dict[str, Any]:
     """The chat completion in a body, also where it comes as a stream that was not asked for.
 
     Raises:
+        RefusalInBodyError: There is an error in its place.
         ValueError: There is none.
     """
     if text.lstrip().startswith(("data:", "event:", ":")):
@@ -74,7 +81,7 @@ def read_completion(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise ValueError(f"no JSON, but {page_words(text)!r}") from None
     if not isinstance(answer, dict) or not answer.get("choices"):
-        raise ValueError(f"no choices, but {read_refusal(200, text).words}")
+        raise RefusalInBodyError(read_refusal(200, text))
     return answer
 
 
@@ -89,6 +96,8 @@ def _joined(stream: str) -> dict[str, Any]:
         if not line.startswith("data:") or data == "[DONE]":
             continue
         chunk = json.loads(data)
+        if chunk.get("error"):
+            raise RefusalInBodyError(read_refusal(200, data))
         answer |= {name: chunk[name] for name in ("model", "usage") if chunk.get(name)}
         for choice in chunk.get("choices") or []:
             reason = choice.get("finish_reason") or reason
@@ -118,32 +127,39 @@ def _add(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
 
 def action_of(message: Mapping[str, Any], tools: Sequence[Mapping[str, Any]]) -> str:
     """The first call of an answer, or else its words; further calls would be further actions."""
-    calls = message.get("tool_calls") or (
-        [{"function": message["function_call"]}] if message.get("function_call") else []
-    )
-    if calls:
+    words = _words(message.get("content"))
+    if calls := _calls(message):
         function = calls[0]["function"]
         arguments = function.get("arguments")
-        call = {"name": function["name"], "arguments": {} if arguments is None else arguments}
-        if note := _words(message.get("content")).strip():
+        nothing = not arguments or (isinstance(arguments, str) and arguments.strip() in ("", "null", "[]"))
+        call = {"name": function.get("name"), "arguments": {} if nothing else arguments}
+        if note := words.strip():
             call = {"note": note, **call}
         return canonical_action(json.dumps(call), tools)
-    return canonical_action(_words(message.get("content")) or message.get("refusal") or "", tools)
+    return canonical_action(words or message.get("refusal") or "", tools)
+
+
+def _calls(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """An answer's calls, without those of nothing."""
+    calls = message.get("tool_calls") or [{"function": message.get("function_call")}]
+    return [call for call in calls if call.get("function")]
 
 
 def _words(content: Any) -> str:
     """An answer's text; of parts those that are text, without a model's thoughts."""
-    if not isinstance(content, list):
+    if not isinstance(content, list | dict):
         return content or ""
-    parts = [part if isinstance(part, dict) else {"type": "text", "text": str(part)} for part in content]
+    listed = content if isinstance(content, list) else [content]
+    parts = [part if isinstance(part, dict) else {"text": str(part)} for part in listed]
     return "".join(
-        str(part.get("text") or part.get("refusal") or "") for part in parts if part.get("type") != "thinking"
+        str(part.get("text") or part.get("refusal") or "") for part in parts if part.get("type") in _TEXT_PARTS
     )
 
 
 def note_usage(usage: Usage, answer: Mapping[str, Any]) -> None:
     """Add what an answer cost, as far as the service says."""
-    usage.models.add(str(answer.get("model")))
+    if answer.get("model"):
+        usage.models.add(str(answer["model"]))
     usage.cut_answers += answer["choices"][0].get("finish_reason") == "length"
     counted = answer.get("usage") or {}
     usage.prompt_tokens += counted.get("prompt_tokens") or 0

@@ -3,7 +3,9 @@ r"""Reads a tool call out of what a weak model wrote, and never guesses one.
 A call counts only where it is meant as one, since prose that quotes a call is no call:
 
 * it stands alone: the answer is one call, or several, of which the first is taken;
-* it stands in ``<tool_call>`` tags on lines of their own, at the beginning or at the end of the answer;
+* it stands in ``<tool_call>`` tags at the beginning or at the end of the answer. Words on the same line
+  make it a quotation, unless they end a sentence before it. Words on other lines do not, since a server
+  that reads the tags itself would call as well;
 * it stands in one code fence that is the whole answer;
 * it is the last line of the answer, on a line of its own; ``Action:`` may precede it.
 
@@ -18,8 +20,10 @@ Spellings that are read:
 * a Python call of an offered tool: ``stop_instance("i-4", force=True)``, positional arguments in the
   order of the schema.
 
-A tool's schema is no call. Text up to ``</think>`` is no answer and is passed over. Names and values
-are taken literally: an unknown tool stays unknown, a missing quote makes a call unreadable.
+A tool's schema is no call, in any provider's spelling, nor is a call with a comment behind it or in an
+object that says something else, such as ``"error"``. Thoughts such as ``<think>...</think>`` are no
+answer: they are passed over, and a thought that is not closed hides what follows. Names and values are
+taken literally: an unknown tool stays unknown, a missing quote makes a call unreadable.
 
 Try it::
 
@@ -44,6 +48,21 @@ ARGUMENT_KEYS = ("arguments", "parameters", "args")
 WRAPPING_KEYS = ("function", "tool_calls", "tool_call", "function_call", "action")
 """Keys of an object that holds a call, or a list of calls, as its value."""
 
+BESIDE_A_WRAPPED_CALL = {
+    *("id", "index", "type", "role", "content", "note", "plan", "reason", "reasoning", "reasoning_content"),
+    *("thinking", "thought", "thoughts"),
+}
+"""Other keys that such an object may have; any other with a value says that the call is only told of."""
+
+BESIDE_A_BARE_NAME = {"name", "note", "type", "id"}
+"""Keys of a call without arguments; with any other an object describes a tool."""
+
+TYPE_WORDS = {
+    *("any", "array", "bool", "boolean", "dict", "float", "int", "integer", "list", "number", "object", "str"),
+    *("null", "string"),
+}
+"""Values of a schema's parameters, and not of a call's arguments."""
+
 MAX_CHARS = 20_000
 """Longest call that is read leniently; a call is some hundred characters long."""
 
@@ -53,6 +72,16 @@ MAX_CANDIDATES = 64
 _WORDS = {"true": True, "false": False, "null": None}
 _QUOTES = "\"'"
 _CLOSING = {"{": "}", "[": "]", "(": ")"}
+
+_THOUGHT = r"(?:seed:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|analysis|reflection|scratchpad)"
+_THOUGHT_OPENS = re.compile(
+    rf"<{_THOUGHT}>|\[THINK\]|◁think▷|<\|channel\|>\s*analysis|<\|(?:START_THINKING|begin_of_thought)\|>", re.IGNORECASE
+)
+_THOUGHT_CLOSES = re.compile(
+    rf"</{_THOUGHT}>|\[/THINK\]|◁/think▷|<\|channel\|>\s*final(?:\s*<\|message\|>)?"
+    r"|<\|(?:END_THINKING|end_of_thought)\|>",
+    re.IGNORECASE,
+)
 
 _TAG = r"<\|?/?(?:tool_calls?|function_calls?)\|?>|\[/?TOOL_CALLS\]|<\|python_tag\|>"
 _BETWEEN_CALLS = re.compile(rf"(?:\s|{_TAG})*")
@@ -133,16 +162,15 @@ def _toolset(tools: Sequence[Mapping[str, Any]]) -> _Toolset:
 
 
 def _after_thoughts(text: str) -> str:
-    """What follows ``</think>``; nothing while a thought is still open.
+    """What follows the last thought, up to one that is still open.
 
     A text that opens with a bracket has no thoughts: there the mark belongs to some argument.
     """
-    start = text.lstrip()
-    if start.startswith("{"):
+    if text.lstrip().startswith("{"):
         return text
-    if start.startswith("<think>") and "</think>" not in text:
-        return ""
-    return text.rpartition("</think>")[2]
+    start = max((closing.end() for closing in _THOUGHT_CLOSES.finditer(text)), default=0)
+    open_thought = _THOUGHT_OPENS.search(text, start)
+    return text[start : open_thought.start() if open_thought else None]
 
 
 def _only_calls(text: str, toolset: _Toolset) -> ToolCall | None:
@@ -172,8 +200,8 @@ def _tagged_call(answer: str, toolset: _Toolset) -> _Found:
     own_line = not before.rpartition("\n")[2].strip()
     ends_line = not after.partition("\n")[0].strip() or only_blocks_follow
     at_beginning = not before.strip() and ends_line
-    # "Sure: <tool_call>" calls, "I will not send <tool_call>" quotes.
-    at_end = only_blocks_follow and (own_line or before.rstrip()[-1:] in ".:!?")
+    # "It idles. <tool_call>" calls, "This would be harmful: <tool_call>" quotes.
+    at_end = only_blocks_follow and (own_line or before.rstrip()[-1:] in ".!?")
     return (_only_calls(first["body"], toolset), before) if at_beginning or at_end else (None, "")
 
 
@@ -226,33 +254,44 @@ def _unit(text: str, start: int, toolset: _Toolset) -> tuple[ToolCall | None, in
 def _json_call(value: Any, parameters: Mapping[str, list[str]], depth: int = 0) -> ToolCall | None:
     if isinstance(value, list):
         value = value[0] if value else None
-    if not isinstance(value, dict) or _is_schema(value):
+    if not isinstance(value, dict):
         return None
     if not isinstance(value.get("name"), str):
-        inner = next((value[key] for key in WRAPPING_KEYS if isinstance(value.get(key), dict | list)), None)
-        return None if inner is None or depth == 3 else _json_call(inner, parameters, depth + 1)
+        key = next((key for key in WRAPPING_KEYS if isinstance(value.get(key), dict | list)), None)
+        beside = {other for other, said in value.items() if said is not None} - {key}
+        wraps = key is not None and depth < 3 and beside <= BESIDE_A_WRAPPED_CALL
+        return _json_call(value[key], parameters, depth + 1) if wraps else None
     name = value["name"]
     key = next((key for key in ARGUMENT_KEYS if key in value), None)
-    arguments = value[key] if key is not None else ({} if name in parameters else None)
+    if key is None and (name not in parameters or not BESIDE_A_BARE_NAME.issuperset(value)):
+        return None
+    if "description" in value and key != "arguments":
+        return None
+    arguments = value[key] if key is not None else {}
     if isinstance(arguments, str):
         arguments = _read_json(arguments.strip(), 0)[0] if arguments.strip() else {}
     call, note = _checked(name, arguments), value.get("note")
     return call._replace(note=note[:LONGEST_NOTE]) if call and isinstance(note, str) else call
 
 
-def _is_schema(value: Mapping[str, Any]) -> bool:
-    """Whether an object describes a tool and does not call it."""
-    if "description" in value and "arguments" not in value:
+def _is_schema(arguments: Mapping[str, Any]) -> bool:
+    """Whether ``arguments`` say what a tool takes and not what it is given."""
+    if isinstance(arguments.get("properties"), dict) or arguments.get("type") == "object":
         return True
-    parameters = value.get("parameters")
-    return isinstance(parameters, dict) and (
-        isinstance(parameters.get("properties"), dict) or parameters.get("type") == "object"
+    return bool(arguments) and all(
+        _is_type(value) or (isinstance(value, dict) and _is_type(value.get("type"))) for value in arguments.values()
     )
+
+
+def _is_type(value: Any) -> bool:
+    """Whether ``value`` is the name of a type, or a list of some."""
+    words = value if isinstance(value, list) and value else [value]
+    return all(isinstance(word, str) and word.lower() in TYPE_WORDS for word in words)
 
 
 def _python_call(text: str, start: int, name: str, parameters: list[str]) -> tuple[ToolCall | None, int | None]:
     end = _closing(text, start + len(name))
-    rest = re.compile(r"[ \t]*[`;.]*[ \t]*(#.*)?(?=\n|\Z)").match(text, end) if end is not None else None
+    rest = re.compile(r"[ \t]*[`;.]*[ \t]*(?=\n|\Z)").match(text, end) if end is not None else None
     if end is None or rest is None:
         return None, None
     node = _parse(text[start:end])
@@ -271,8 +310,8 @@ def _python_call(text: str, start: int, name: str, parameters: list[str]) -> tup
 
 
 def _checked(name: str, arguments: Any) -> ToolCall | None:
-    """A call whose arguments can be sent as JSON, else None."""
-    if not isinstance(arguments, dict):
+    """A call whose arguments can be sent as JSON and describe no tool, else None."""
+    if not isinstance(arguments, dict) or _is_schema(arguments):
         return None
     call = ToolCall(name, arguments)
     try:

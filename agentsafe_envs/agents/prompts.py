@@ -3,9 +3,9 @@
 Two styles, because context changes behaviour and small models have little of it: ``json`` shows
 the tools' JSON schemas, ``signature`` one line a tool. Where a model's own chat template renders
 tools, style ``json`` leaves tools, calls and results to the template; many templates silently
-drop them, so this is found out by rendering: a word is planted for each of system message, user message,
-tool name, call, argument, value and result, and all must be found. Otherwise the tools stand in the
-system message, and a template that drops even plain messages is refused.
+drop them, so this is found out by rendering a probe: an episode of several turns with a word of its own
+for each message, tool, description, argument, value and result, and all must be found. Otherwise the tools
+stand in the system message, and a template that drops even plain messages is refused.
 
 The wording says how to answer and nothing of how to work: no means is named or hinted at.
 """
@@ -13,6 +13,7 @@ The wording says how to answer and nothing of how to work: no means is named or 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -54,16 +55,26 @@ class ChatTemplateError(ValueError):
     """A chat template that cannot show an episode; the message says what is missing."""
 
 
-_SENTINELS = {
-    "system message": "probe_system",
-    "user message": "probe_user",
-    "tool name": "probe_tool",
-    "call": "probe_tool",
-    "argument": "probe_argument",
-    "value": "probe_value",
-    "result": "probe_result",
-}
-"""What must be found in a rendered prompt, and the word that is planted for it."""
+NAMES_TEMPLATE = (
+    "{% if tools %}<|tools|>{% for tool in tools %} {{ tool.function.name }}{% endfor %}{% endif %}"
+    "{% for message in messages %}"
+    "{% if message.role == 'assistant' %}<|assistant|>"
+    "{% if message.tool_calls %}{% set call = message.tool_calls[0].function %}"
+    "{% if message.content %}{{ message.content }}{{ '\\n' }}{% endif %}"
+    '{"name": {{ call.name | tojson }}, "arguments": {{ call.arguments | tojson }}}'
+    "{% else %}{{ message.content }}{% endif %}<|end|>"
+    "{% elif message.role == 'tool' %}<|result|>{{ message.content }}"
+    "{% else %}<|{{ message.role }}|>{{ message.content }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+"""Of this project's small models, which learn parameters from demonstrations: it shows tools by their names only."""
+
+_TURNS = 8
+"""Of the probe in plain text; templates that forget most likely keep fewer."""
+
+_PARTS_AS_CODE = re.compile(r"""(['"])type\1: ?(['"])text\2""")
+"""What a list of parts looks like where a template prints it instead of reading it."""
 
 
 def inspect_template(tokenizer: Any) -> ChatTemplate:
@@ -93,14 +104,17 @@ def inspect_template(tokenizer: Any) -> ChatTemplate:
     )
 
 
+def _opening(system: bool) -> list[dict[str, Any]]:
+    """What a prompt begins with, a word in each message."""
+    said = [{"role": "system", "content": "probe_system"}] if system else []
+    return [*said, {"role": "user", "content": "probe_task"}]
+
+
 def _plain_probe(system: bool) -> list[dict[str, Any]]:
-    """A conversation in text with a sentinel in each message, the first of them what a prompt begins with."""
-    return [
-        *([{"role": "system", "content": _SENTINELS["system message"]}] if system else []),
-        {"role": "user", "content": _SENTINELS["user message"]},
-        {"role": "assistant", "content": _SENTINELS["call"]},
-        {"role": "user", "content": _SENTINELS["result"]},
-    ]
+    """A conversation in text with a word of its own in each message."""
+    turns = range(_TURNS)
+    said = [{"role": role, "content": f"probe_{role}_{turn}"} for turn in turns for role in ("assistant", "user")]
+    return [*_opening(system), *said]
 
 
 def _lacking(tokenizer: Any, messages: list[dict[str, Any]], shape: ChatTemplate) -> str:
@@ -109,40 +123,62 @@ def _lacking(tokenizer: Any, messages: list[dict[str, Any]], shape: ChatTemplate
         text = _render(tokenizer, in_form(messages, shape))
     except ChatTemplateError as error:
         return str(error)
-    missing = [f"the {message['role']}'s message" for message in messages if message["content"] not in text]
-    return f"it drops {' and '.join(dict.fromkeys(missing))}" if missing else ""
+    if shape.content_parts and _PARTS_AS_CODE.search(text):
+        return "it prints a list of parts as it stands"
+    roles = [message["role"] for message in messages]
+    missing = [message["role"] for message in messages if message["content"] not in text]
+    dropped = [
+        f"the {role}'s message" if missing.count(role) == roles.count(role) else f"some of the {role}'s messages"
+        for role in dict.fromkeys(missing)
+    ]
+    return f"it drops {' and '.join(dropped)}" if dropped else ""
 
 
 def _shows_tools(tokenizer: Any, shape: ChatTemplate) -> bool:
-    """Whether a template shows a tool, and then a call of it with its argument, value and result."""
-    parameters = {"type": "object", "properties": {_SENTINELS["argument"]: {"type": "string", "description": "One."}}}
-    function = {
-        "name": _SENTINELS["tool name"],
-        "description": "A probe.",
-        "parameters": {**parameters, "required": []},
-    }
-    tools = [{"type": "function", "function": function}]
-    first = _plain_probe(shape.system)[:-2]
-    called = {"name": _SENTINELS["call"], "arguments": {_SENTINELS["argument"]: _SENTINELS["value"]}}
-    turn = [
-        {
-            "role": "assistant",
-            "content": "",
-            "tool_calls": [{"id": "call00000", "type": "function", "function": called}],
-        },
-        {"role": "tool", "name": called["name"], "tool_call_id": "call00000", "content": _SENTINELS["result"]},
-    ]
+    """Whether a template shows two tools, and then a call of each with its result and a turn in text between."""
+    opening = _opening(shape.system)
+    plain = [{"role": "assistant", "content": "probe_said"}, {"role": "user", "content": "probe_reply"}]
+    episode = [*opening, *_call_probe(0), *plain, *_call_probe(1)]
+    tools = [_tool_probe(number) for number in range(2)]
     try:
-        asked = _render(tokenizer, in_form(first, shape), tools=tools)
-        went_on = _render(tokenizer, in_form([*first, *turn], shape), tools=tools)
+        asked = _render(tokenizer, in_form(opening, shape), tools=tools)
+        went_on = _render(tokenizer, in_form(episode, shape), tools=tools)
     except ChatTemplateError:
         return False
-    shown_first = [name for name in ("system message", "user message", "tool name") if shape.system or name[0] != "s"]
+    called = [f"probe_{what}_{number}" for what in ("tool", "argument") for number in range(2)]
+    by_name = getattr(tokenizer, "chat_template", None) == NAMES_TEMPLATE
+    offered = called[:2] if by_name else [*called, "probe_about_0", "probe_about_1"]
+    said = [message["content"] for message in episode if message["content"]]
+    values = ["probe_value_0", "probe_value_1"]
     return (
-        all(_SENTINELS[name] in asked and _SENTINELS[name] in went_on for name in shown_first)
-        and all(went_on.count(_SENTINELS[name]) > asked.count(_SENTINELS[name]) for name in ("call", "argument"))
-        and all(_SENTINELS[name] in went_on for name in ("value", "result"))
+        all(word in asked for word in [*offered, *(message["content"] for message in opening)])
+        and all(word in went_on for word in [*offered, *said, *values])
+        and all(went_on.count(word) > asked.count(word) for word in called)
+        and not (shape.content_parts and _PARTS_AS_CODE.search(went_on))
     )
+
+
+def _tool_probe(number: int) -> dict[str, Any]:
+    properties = {f"probe_argument_{number}": {"type": "string", "description": "One."}}
+    return {
+        "type": "function",
+        "function": {
+            "name": f"probe_tool_{number}",
+            "description": f"probe_about_{number}",
+            "parameters": {"type": "object", "properties": properties, "required": []},
+        },
+    }
+
+
+def _call_probe(number: int) -> list[dict[str, Any]]:
+    """A call of a probe's tool, and its result."""
+    name, call_id = f"probe_tool_{number}", f"call{number:05d}"
+    function = {"name": name, "arguments": {f"probe_argument_{number}": f"probe_value_{number}"}}
+    calls = [{"id": call_id, "type": "function", "function": function}]
+    return [
+        {"role": "assistant", "content": "", "tool_calls": calls},
+        {"role": "tool", "name": name, "tool_call_id": call_id, "content": f"probe_result_{number}"},
+    ]
 
 
 def in_form(messages: Sequence[Mapping[str, Any]], template: ChatTemplate) -> list[dict[str, Any]]:

@@ -80,8 +80,13 @@ def read_settings(folder: Path) -> StudentSettings:
     file = folder / SETTINGS_FILE
     try:
         return StudentSettings.model_validate_json(file.read_bytes())
-    except (OSError, ValidationError) as error:
+    except OSError as error:
         raise AgentError(f"{file} does not say how the student is asked: {error}") from error
+    except ValidationError as error:
+        wrong = "; ".join(": ".join([*map(str, each["loc"]), each["msg"]]) for each in error.errors())
+        raise AgentError(
+            f"{file} does not say how the student is asked: {wrong}; mend it, or copy that of its teacher or base"
+        ) from error
 
 
 def students() -> dict[str, Path]:

@@ -182,8 +182,9 @@ def usage_line(scorecard: Scorecard) -> str | None:
     usage = scorecard.usage
     if usage is None:
         return None
+    models = ", ".join(model for model in usage.models if model != "None")
     text = (
-        f"{', '.join(usage.models)}: {usage.requests:,} answers, {usage.prompt_tokens:,} tokens read, "
+        f"{models + ': ' if models else ''}{usage.requests:,} answers, {usage.prompt_tokens:,} tokens read, "
         f"{usage.completion_tokens:,} written"
     )
     return f"{text}; {usage.cut_answers:,} answers cut off at the longest length" if usage.cut_answers else text

@@ -12,7 +12,7 @@ import pytest
 from agentsafe_envs.agents import AgentError, AgentOptions, load_agent
 from agentsafe_envs.agents.loading import ADAPTER_FILE, find_source
 from agentsafe_envs.agents.protocol import Conversation
-from agentsafe_envs.agents.students import students
+from agentsafe_envs.agents.students import VARIABLE, students
 from agentsafe_envs.core.extras import install_hint
 
 pytestmark = [pytest.mark.needs("lm"), pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore")]
@@ -127,6 +127,13 @@ def test_adapter_of_another_model_is_one_line(adapter: Path, tmp_path: Path) -> 
     assert_complains(f"hf:{folder}", "does not fit its base or is damaged")
 
 
+CONTRADICTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "another vocabulary": ("config.json", {"vocab_size": 1600}),
+    "contradictory layers": ("config.json", {"num_hidden_layers": 7}),
+    "odd settings": ("agent.json", {"temperature": "hot", "nonsense": 3}),
+}
+
+
 @pytest.mark.parametrize(
     ("way", "words"),
     [
@@ -134,6 +141,11 @@ def test_adapter_of_another_model_is_one_line(adapter: Path, tmp_path: Path) -> 
         ("empty weights", "is empty"),
         ("cut weights", "are damaged or cut short"),
         ("nothing", "holds no config.json and no adapter_config.json but nothing"),
+        ("no tokenizer", "holds no tokenizer.json; copy tokenizer.json and tokenizer_config.json of the base"),
+        ("cut tokenizer", r"tokenizer.json is damaged \(.*\); copy tokenizer.json"),
+        ("another vocabulary", r"is \(1536, 64\) in the weights and \(1600, 64\) by config.json; write"),
+        ("contradictory layers", "config.json contradicts itself: .*num_hidden_layers"),
+        ("odd settings", "agent.json does not say how .* temperature: .*; nonsense: Extra inputs .*; mend it"),
         ("one token more", "tokens and the model only 1536; call model.resize_token_embeddings"),
         ("no end token", "names no token that ends an answer; set eos_token_id"),
         ("no template", "has no chat template; .* or --chat-template FILE"),
@@ -147,6 +159,13 @@ def test_spoilt_model_is_one_line(way: str, words: str, model: Path) -> None:
         weights.write_bytes(b"")
     elif way == "cut weights":
         weights.write_bytes(weights.read_bytes()[:-100])
+    elif way == "no tokenizer":
+        (model / "tokenizer.json").unlink()
+    elif way == "cut tokenizer":
+        (model / "tokenizer.json").write_bytes((model / "tokenizer.json").read_bytes()[:-100])
+    elif way in CONTRADICTIONS:
+        name, change = CONTRADICTIONS[way]
+        (model / name).write_text(json.dumps(json.loads((model / name).read_text()) | change))
     elif way == "nothing":
         shutil.rmtree(model)
         model.mkdir()
@@ -166,6 +185,31 @@ def test_spoilt_model_is_one_line(way: str, words: str, model: Path) -> None:
     else:
         (model / "chat_template.jinja").unlink()
     assert_complains(f"hf:{model}", words)
+
+
+@pytest.mark.parametrize("way", ["another vocabulary", "contradictory layers"])
+def test_transformers_prints_no_table_of_its_own(
+    way: str, model: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    name, change = CONTRADICTIONS[way]
+    (model / name).write_text(json.dumps(json.loads((model / name).read_text()) | change))
+    assert_complains(f"hf:{model}", "")
+    assert "MISMATCH" not in capfd.readouterr().err + caplog.text
+
+
+@pytest.mark.parametrize("way", ["no tokenizer", "cut tokenizer"])
+def test_spoilt_tokenizer_of_a_student_is_one_line(way: str, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = (model / "tokenizer.json").read_bytes()
+    (model / "tokenizer.json").unlink()
+    if way == "cut tokenizer":
+        (model / "tokenizer.json").write_bytes(tokenizer[:-100])
+    monkeypatch.setenv(VARIABLE, str(model.parent))
+    assert_complains("student:model", "tokenizer.json.*; copy tokenizer.json")
+
+
+@pytest.mark.parametrize("name", ["./nothere", "nothere/", "/nothere", "~/nothere", "a/b/c", ""])
+def test_folder_that_is_not_there_is_named_as_one(name: str) -> None:
+    assert_complains(f"hf:{name}", f"there is no folder {name or 'without a name'}; expected 'smollm2'")
 
 
 def test_chat_template_of_a_file_takes_the_place_of_the_models_own(model: Path, tmp_path: Path) -> None:

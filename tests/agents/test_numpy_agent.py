@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from agentsafe_envs.agents import AgentError, AgentOptions, Conversation, load_agent
-from agentsafe_envs.agents.numpy_agent import CHAT_TEMPLATE, NumpyAgent, Sampler, is_playable, render
+from agentsafe_envs.agents.numpy_agent import NumpyAgent, Sampler, is_playable, render
+from agentsafe_envs.agents.prompts import NAMES_TEMPLATE
 from agentsafe_envs.agents.prompts import ChatTemplate, chat_messages
 from agentsafe_envs.agents.students import CHECKOUT, read_settings, students
 from agentsafe_envs.core.episode import Step
@@ -224,4 +225,4 @@ def test_student_of_another_kind_goes_through_torch(
 
 
 def test_template_is_the_one_in_the_folders() -> None:
-    assert {(CHECKOUT / name / "chat_template.jinja").read_text() for name in SHIPPED} == {CHAT_TEMPLATE}
+    assert {(CHECKOUT / name / "chat_template.jinja").read_text() for name in SHIPPED} == {NAMES_TEMPLATE}

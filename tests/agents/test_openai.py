@@ -183,6 +183,7 @@ def test_settings_that_are_not_given_are_not_sent(service: Service, cloud_tools:
     assert sent["tool_choice"] == "auto"
 
 
+SUBMITTED = '{"name": "submit", "arguments": {}}'
 QUOTING = 'I will not do {"name": "submit", "arguments": {}}: it is too early.'
 SAID: dict[str, tuple[Answer, str]] = {
     "a call": (SUBMIT, '{"name": "submit", "arguments": {}}'),
@@ -209,6 +210,21 @@ SAID: dict[str, tuple[Answer, str]] = {
         completion(None, ("list_volumes", {"page": 3})),
         '{"name": "list_volumes", "arguments": {"page": 3}}',
     ),
+    "a call with the word null for arguments": (completion(None, ("submit", "null")), SUBMITTED),
+    "a call with a list of no arguments": (completion(None, ("submit", "[]")), SUBMITTED),
+    "a call of nothing": (completion("No.", tool_calls=[{"id": "c", "type": "function", "function": None}]), "No."),
+    "one part": (completion({"type": "text", "text": "No."}), "No."),
+    "thoughts among parts": (
+        completion([{"type": "reasoning", "text": "Yes?"}, {"type": "output_text", "text": "No."}]),
+        "No.",
+    ),
+    "a filter's cut without a message": (
+        (200, {"choices": [{"index": 0, "finish_reason": "content_filter", "message": None}]}),
+        FILTERED,
+    ),
+    "a filter's refusal as no key problem": (refusal(403, "Content violates usage guidelines."), FILTERED),
+    "a full context with status 200": (refusal(200, "too long", code="context_length_exceeded"), ""),
+    "a stream of an error": ((200, b'data: {"error": {"code": "context_length_exceeded"}}\n\n'), ""),
     "parts": (
         completion(
             [{"type": "thinking", "thinking": []}, {"type": "text", "text": "No, "}, {"type": "text", "text": "no."}]
@@ -285,6 +301,9 @@ HOPELESS = {
     "a key": refusal(401),
     "a model": refusal(404, "no such model"),
     "a field": (422, {"message": {"detail": [{"loc": ["body", "max_completion_tokens"], "msg": "not permitted"}]}}),
+    "a quota with status 200": refusal(200, "You exceeded your current quota", code="insufficient_quota"),
+    "a key with status 400": refusal(400, "API key not valid. Please pass a valid API key."),
+    "a server's missing flag": refusal(500, "tools param requires --jinja flag"),
     "a choice": refusal(400, "this model does not support this tool_choice"),
 }
 
@@ -432,6 +451,22 @@ def test_usage_is_counted_and_names_what_answered(service: Service, cloud_tools:
         "completion_tokens": 6,
         "cut_answers": 2,
     }
+
+
+def test_answer_without_a_models_name_names_none(service: Service, cloud_tools: Any) -> None:
+    service.answer = lambda _: (200, {**SUBMIT[1], "model": None})
+    conversation = talk(cloud_tools)
+    agent(service).act([conversation])
+    assert conversation.usage.models == set()
+
+
+def test_empty_thoughts_are_sent_back_as_they_came(service: Service, cloud_tools: Any) -> None:
+    service.answer = lambda _: completion("", ("submit", "{}"), reasoning_content="", other=None)
+    hired, conversation = agent(service), talk(cloud_tools)
+    play_on(hired, conversation)
+    hired.act([conversation])
+    said = service.requests[1]["messages"][2]
+    assert said["reasoning_content"] == "" and "other" not in said
 
 
 def test_answer_without_a_count_of_tokens_is_an_answer(service: Service, cloud_tools: Any) -> None:

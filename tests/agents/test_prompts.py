@@ -131,6 +131,27 @@ TEMPLATES = {
         "{% for c in m.tool_calls or [] %}{{ c.function.name }}{% endfor %}{% endfor %}",
         ChatTemplate(False, True),
     ),
+    "tools by name only": (
+        "{% for t in tools or [] %}{{ t.function.name }}{% endfor %}"
+        "{% for m in messages %}<{{ m.role }}>{{ m.tool_calls | tojson if m.tool_calls }}{{ m.content }}{% endfor %}",
+        ChatTemplate(False, True),
+    ),
+    "the last result only": (
+        TOOLS + "{% for m in messages if m.role != 'tool' or loop.last %}<{{ m.role }}>"
+        "{{ m.tool_calls | tojson if m.tool_calls }}{{ m.content }}{% endfor %}",
+        ChatTemplate(False, True),
+    ),
+    "the last call only": (
+        TOOLS + "{% for m in messages %}<{{ m.role }}>{{ m.content }}"
+        "{% if m.tool_calls and loop.revindex <= 2 %}{{ m.tool_calls | tojson }}{% endif %}{% endfor %}",
+        ChatTemplate(False, True),
+    ),
+    "tools, but no turn in words": (
+        TOOLS + "{% for m in messages %}{% if tools and m.role == 'assistant' and not m.tool_calls %}"
+        "{{ raise_exception('call expected') }}{% endif %}<{{ m.role }}>"
+        "{{ m.tool_calls | tojson if m.tool_calls }}{{ m.content }}{% endfor %}",
+        ChatTemplate(False, True),
+    ),
 }
 
 
@@ -164,6 +185,16 @@ def test_everything_stands_in_the_prompt_of_any_template(
     [
         ("{% for m in messages if m.role != 'user' %}{{ m.content }}{% endfor %}", "it drops the user's message"),
         ("{{ messages[0].content }}{{ messages[-1].content }}", "it drops the assistant's message"),
+        ("{% for m in messages[-3:] %}{{ m.content }}{% endfor %}", "it drops some of the user's messages and some of"),
+        (
+            "{% for m in messages %}{{ m.content if m.role != 'user' or loop.index0 < 4 }}{% endfor %}",
+            "it drops some of the user's messages",
+        ),
+        (
+            "{% for m in messages %}{% if m.role == 'user' %}{{ m.content[0].text }}{% else %}{{ m.content }}{% endif %}"
+            "{% endfor %}",
+            "it drops the user's message",
+        ),
         ("{{ raise_exception('no chats here') }}", "it refuses the messages: no chats here"),
     ],
 )
