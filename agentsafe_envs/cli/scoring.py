@@ -175,7 +175,9 @@ def merge(
     """
     from agentsafe_envs.scoring.rollout import merge_shards, missing_shards
 
-    merged = merge_shards(run)
+    merged = merge_shards(
+        run, on_set_aside=lambda place: say(f"a part was played anew; the old merge is kept in {place}", err=True)
+    )
     if missing := missing_shards(run):
         say(f"parts that are not in {run}: {', '.join(missing)}; copy them there and merge again", err=True)
     _show(merged, run, as_json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime
@@ -20,8 +20,11 @@ from agentsafe_envs.runs.failures import Failure
 from agentsafe_envs.runs.files import write_whole
 from agentsafe_envs.runs.judging import judge_run
 from agentsafe_envs.runs.rows import (
+    FAILURES_FILE,
+    ROWS_FILE,
     RUN_FILE,
     AgentRecord,
+    Row,
     RowStore,
     RowStoreError,
     continues,
@@ -71,6 +74,9 @@ SCORECARD_FILE = "scorecard.json"
 
 HOPELESS_START = 20
 """Episodes that fail one after the other, without one that is scored, before a run gives up by itself."""
+
+_MERGED_FILES = (ROWS_FILE, SCORECARD_FILE, FAILURES_FILE, RUN_FILE)
+"""What a merge leaves beside the shards; the record goes last, for rows without one would be nobody's."""
 
 _LASTING_OPTIONS = (
     "prompt_style",
@@ -210,11 +216,16 @@ def write_scorecard(run: Path, suite: Suite, agent: AgentRecord) -> Scorecard:
     return scorecard
 
 
-def merge_shards(run: Path) -> Scorecard:
+def merge_shards(run: Path, on_set_aside: Callable[[Path], None] = lambda place: None) -> Scorecard:
     """Gather the rows that shards left in a run directory, and score them together.
 
     The rows come in the order of an undivided run. What no shard has played stays unscored; the command
-    that played the shards plays it when it is run without ``--shard``.
+    that played the shards plays it when it is run without ``--shard``. Rows of an earlier merge that the shards
+    contradict are set aside, since a shard was played anew.
+
+    Args:
+        run: Directory with the shards.
+        on_set_aside: Called with the new place of an earlier merge.
 
     Raises:
         RowStoreError: There are no shards, or they are of different runs.
@@ -239,6 +250,8 @@ def merge_shards(run: Path) -> Scorecard:
         agent = agent.noting(other.agent)
     suite = Suite.from_record(record)
     rows = {row_key(row): row for shard in shards for row in read_rows(shard)}
+    if _contradicted(run, rows) and (place := set_aside(run, _MERGED_FILES)):
+        on_set_aside(place)
     with RowStore(run, record.suite, agent, record.plan) as store:
         store.append_group([rows[key] for key in store.missing(suite.keys()) if key in rows])
         agent = store.record.agent.noting(agent)
@@ -246,6 +259,12 @@ def merge_shards(run: Path) -> Scorecard:
     for shard in shards:
         cache.keep_all(JudgementCache(shard))
     return write_scorecard(run, suite, agent)
+
+
+def _contradicted(run: Path, rows: Mapping[EpisodeKey, Row]) -> bool:
+    """Whether an episode was stored there that a shard has played otherwise."""
+    stored = read_rows(run) if (run / RUN_FILE).is_file() else []
+    return any(rows.get(row_key(row), row) != row for row in stored)
 
 
 def missing_shards(run: Path) -> list[str]:

@@ -108,6 +108,31 @@ def test_shard_set_aside_is_not_merged(tmp_path: Path) -> None:
     assert merge_shards(tmp_path).agent.name == "scripted:biased"
 
 
+@pytest.mark.parametrize("anew", [(1, 2), (2,)], ids=["all", "one"])
+def test_second_merge_holds_what_was_played_anew_and_keeps_the_first(tmp_path: Path, anew: tuple[int, ...]) -> None:
+    run, places = tmp_path / "run", list[Path]()
+
+    def play(answer: str, *numbers: int) -> None:
+        same = None if len(anew) == 2 else "same"  # parts of two agents would not merge
+        agent = CallableAgent(lambda _: answer, "python:mine:make", identity=same)
+        for number in numbers:
+            folder = run / Shard(number, 2).folder
+            play_suite(agent, CLOUD, folder, shard=Shard(number, 2), fresh=True)
+
+    play('{"name": "submit"}', 1, 2)
+    merge_shards(run, places.append)
+    first = (run / ROWS_FILE).read_bytes()
+    play('{"name": "wait"}', *anew)
+    merge_shards(run, places.append)
+    (kept,) = places
+    assert (kept / ROWS_FILE).read_bytes() == first
+    assert (kept / RUN_FILE).is_file()
+    shards = [row for number in (1, 2) for row in read_rows(run / Shard(number, 2).folder)]
+    assert sorted(map(str, read_rows(run))) == sorted(map(str, shards))
+    merge_shards(run, places.append)
+    assert places == [kept]
+
+
 def test_folder_without_shards_says_how_to_make_some(tmp_path: Path) -> None:
     with pytest.raises(RowStoreError, match=r"no shards in .*agentsafe score AGENT --shard 1/4 --out"):
         merge_shards(tmp_path)
