@@ -29,13 +29,13 @@ OWN_PACKAGE = Path(__file__).resolve().parents[1]
 MOST_FILES = 500
 """Files of one program that are followed."""
 
-MOST_BYTES = 1 << 20
+SEARCHED_BYTES = 1 << 20
 """Of a file are searched for names of further files; all of it is hashed."""
 
 MOST_PARTS = 6
 """Strings that are tried as one path."""
 
-SUFFIXES = ("", ".py", ".sh", ".js", ".mjs", ".cjs", ".json")
+LEFT_OUT_SUFFIXES = ("", ".py", ".sh", ".js", ".mjs", ".cjs", ".json")
 """What a name of another file may leave out."""
 
 _WRITTEN = frozenset({".lock", ".log", ".out", ".pid", ".tmp"})
@@ -73,7 +73,7 @@ def python_sources(file: Path, root: Path) -> dict[str, Path]:
     They are found by reading, not by running: imports of Python, also those within a function, and in every text
     each word that is the path of a file, seen from the folder of that text, from ``root`` or from the working
     folder. Modules of installed packages do not count, except those of the package that ``file`` belongs to.
-    The walk reads at most :data:`MOST_FILES` texts of at most :data:`MOST_BYTES` each.
+    The walk reads at most :data:`MOST_FILES` texts of at most :data:`SEARCHED_BYTES` each.
 
     Returns:
         Files by their names relative to ``root``, or to the working folder.
@@ -135,7 +135,7 @@ def _is_script(path: Path) -> bool:
 def _followed(path: Path, root: Path, here: Path) -> Iterator[Path]:
     """What the text in ``path`` imports or names; nothing where it is no text."""
     with path.open("rb") as stream:
-        content = stream.read(MOST_BYTES)
+        content = stream.read(SEARCHED_BYTES)
     if b"\0" in content:
         return
     folders = list(dict.fromkeys((path.parent, root, here)))
@@ -173,11 +173,11 @@ def _pieces(word: str) -> list[str]:
 
 
 def _named(text: str, folders: Sequence[Path]) -> Iterator[Path]:
-    """Files that words of ``text`` are the paths of, with one of :data:`SUFFIXES` or as a module's name."""
+    """Files that words of ``text`` are the paths of, with one of :data:`LEFT_OUT_SUFFIXES` or as a module's name."""
     for word in dict.fromkeys(_WORD.findall(text)):
         for name in dict.fromkeys((word, word.strip("./:"), word.replace(".", "/"))):
             for folder in folders:
-                yield from (path for suffix in SUFFIXES if (path := _file(folder, f"{name}{suffix}")))
+                yield from (path for suffix in LEFT_OUT_SUFFIXES if (path := _file(folder, f"{name}{suffix}")))
 
 
 def _file(folder: Path, name: str) -> Path | None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,7 @@ def test_file_that_a_program_names_counts(here: Path, command: str, program: str
 @pytest.mark.parametrize("text", ['import_module("helper")', 'open("policy.json")'])
 def test_file_that_a_python_agent_names_counts(here: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.syspath_prepend(here)
+    monkeypatch.delitem(sys.modules, "named", raising=False)
     (here / "helper.py").write_text("1")
     (here / "policy.json").write_text("1")
     (here / "named.py").write_text(f"def make():\n    return choose\n\ndef choose(c):\n    return {text}\n")

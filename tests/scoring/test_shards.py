@@ -14,7 +14,8 @@ from agentsafe_envs.agents.callable import CallableAgent
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.runs.rows import ROWS_FILE, RUN_FILE, RowStoreError, read_rows, read_run
 from agentsafe_envs.scoring import rollout
-from agentsafe_envs.scoring.rollout import SCORECARD_FILE, groups, merge_shards, play_suite, score_agent
+from agentsafe_envs.scoring.rollout import SCORECARD_FILE, groups, play_suite, score_agent
+from agentsafe_envs.scoring.shards import merge_shards
 from agentsafe_envs.scoring.suites import HEADLINE, SUITES, Shard, Suite, choose
 
 QUICK = SUITES["quick"]
