@@ -9,7 +9,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import re
+import shlex
 import shutil
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,21 @@ NO_CONDUCT = frozenset({"training_args.bin", "trainer_state.json", "all_results.
 
 OWN_PACKAGE = Path(__file__).resolve().parents[1]
 """Named by its release, not by its files."""
+
+MOST_FILES = 500
+"""Files of one program that are followed."""
+
+SEARCHED_BYTES = 1 << 20
+"""Of a file are searched for names of further files; all of it is hashed."""
+
+MOST_PARTS = 6
+"""Strings that are tried as one path."""
+
+LEFT_OUT_SUFFIXES = ("", ".py", ".sh", ".js", ".mjs", ".cjs", ".json")
+"""What a name of another file may leave out."""
+
+_WRITTEN = frozenset({".lock", ".log", ".out", ".pid", ".tmp"})
+_WORD = re.compile(r"[\w./@+-]{1,200}")
 
 _hashes: dict[tuple[str, int, int], str] = {}
 
@@ -50,23 +68,32 @@ def model_files(folder: Path, prefix: str = "") -> dict[str, Path]:
 
 
 def python_sources(file: Path, root: Path) -> dict[str, Path]:
-    """``file`` and the modules below ``root`` that it imports, directly or through each other, by relative name.
+    """``file`` and what it imports or names of the files below ``root``, directly or through each other.
 
-    They are found by reading, not by importing, so that an import within a function counts as well.
-    Modules of installed packages do not, except those of the package that ``file`` belongs to.
+    They are found by reading, not by running: imports of Python, also those within a function, and in every text
+    each word that is the path of a file, seen from the folder of that text, from ``root`` or from the working
+    folder. Modules of installed packages do not count, except those of the package that ``file`` belongs to.
+    The walk reads at most :data:`MOST_FILES` texts of at most :data:`SEARCHED_BYTES` each.
+
+    Returns:
+        Files by their names relative to ``root``, or to the working folder.
     """
-    file, root = file.resolve(), root.resolve()
+    file, root, here = file.resolve(), root.resolve(), Path.cwd()
     installed = root.name in ("site-packages", "dist-packages")
     home = root / file.relative_to(root).parts[0] if installed and file.is_relative_to(root) else root
+    homes = [each for each in (home, here) if each != Path(each.anchor)]
     found: dict[str, Path] = {}
-    waiting = [file]
-    while waiting:
-        path = waiting.pop()
-        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+    waiting = deque([file])
+    while waiting and len(found) < MOST_FILES:
+        path = waiting.popleft()
+        name = next(
+            (path.relative_to(each).as_posix() for each in (root, here) if path.is_relative_to(each)), path.name
+        )
         if name in found or path.is_relative_to(OWN_PACKAGE):
             continue
         found[name] = path
-        waiting += [each for each in _imported(path, root) if each == home or each.is_relative_to(home)]
+        followed = (each.resolve() for each in _followed(path, root, here))
+        waiting.extend(each for each in followed if each == home or any(map(each.is_relative_to, homes)))
     return found
 
 
@@ -77,27 +104,26 @@ def module_sources(name: str, file: Path) -> dict[str, Path]:
 
 
 def command_files(argv: Sequence[str]) -> dict[str, Path]:
-    """The files that a command names, by position, and the local modules that Python files among them import.
+    """The files that a command names, by position, and what they import or name; see :func:`python_sources`.
 
-    An interpreter that is found on ``PATH`` does not count next to a file that it runs: its updates
-    are not the agent's.
+    A word with spaces is a text of its own, as after ``bash -c``. An interpreter that is found on ``PATH`` does not
+    count next to a file that it runs: its updates are not the agent's.
     """
     found: dict[str, Path] = {}
+    here = Path.cwd()
     for number, word in enumerate(argv[1:], 1):
-        for text in dict.fromkeys((word, word.partition("=")[2])):
-            path = Path(text)
-            if text and path.is_file():
-                sources = python_sources(path, path.parent) if path.suffix == ".py" else {path.name: path}
-                found |= {f"{number}:{name}": source for name, source in sources.items()}
+        named = [(path, path.parent) for text in _pieces(word) if (path := _file(here, text))]
+        named += [(path, here) for path in _named(word, [here]) if " " in word]
         if argv[number - 1] == "-m":
-            found |= {
-                f"{number}:{name}": source
-                for module in _module_files(Path.cwd(), word.split("."))
-                for name, source in python_sources(module, Path.cwd()).items()
-            }
+            named += [(module, here) for module in _module_files(here, word.split("."))]
+        for path, root in named:
+            found |= {f"{number}:{name}": source for name, source in python_sources(path, root).items()}
     program = shutil.which(argv[0])
     if program and ("/" in argv[0] or not found or _is_script(Path(program))):
         found["0"] = Path(program)
+        if Path(program).resolve().is_relative_to(here):
+            others = python_sources(Path(program), Path(program).parent).items()
+            found |= {f"0:{name}": source for name, source in others if source != Path(program).resolve()}
     return found
 
 
@@ -106,12 +132,65 @@ def _is_script(path: Path) -> bool:
         return stream.read(2) == b"#!"
 
 
-def _imported(path: Path, root: Path) -> Iterator[Path]:
-    """Files below ``root`` that the module in ``path`` names in its imports."""
+def _followed(path: Path, root: Path, here: Path) -> Iterator[Path]:
+    """What the text in ``path`` imports or names; nothing where it is no text."""
+    with path.open("rb") as stream:
+        content = stream.read(SEARCHED_BYTES)
+    if b"\0" in content:
+        return
+    folders = list(dict.fromkeys((path.parent, root, here)))
+    if path.suffix != ".py":
+        yield from _named(content.decode(errors="replace"), folders)
+        return
     try:
-        tree = ast.parse(path.read_bytes())
+        tree = ast.parse(content)
     except (SyntaxError, ValueError, RecursionError):
         return  # it cannot be imported either; its bytes count all the same
+    yield from _imported(tree, path, root)
+    for text in _strings(tree):
+        yield from _named(text, folders)
+
+
+def _strings(tree: ast.AST) -> Iterator[str]:
+    """Strings of a Python program, and those that it joins to paths."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.Call | ast.BinOp):
+            parts = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
+            texts = [each for each in parts if isinstance(each, str)]
+            if 1 < len(texts) <= MOST_PARTS:
+                yield from ("/".join(texts), "/".join(reversed(texts)))  # a / b / c is read from its end
+
+
+def _pieces(word: str) -> list[str]:
+    """A word of a command, what follows an equals sign in it, and the words of the command that it is itself."""
+    try:
+        inner = shlex.split(word)
+    except ValueError:
+        inner = []
+    return list(dict.fromkeys((word, word.partition("=")[2], *inner)))
+
+
+def _named(text: str, folders: Sequence[Path]) -> Iterator[Path]:
+    """Files that words of ``text`` are the paths of, with one of :data:`LEFT_OUT_SUFFIXES` or as a module's name."""
+    for word in dict.fromkeys(_WORD.findall(text)):
+        for name in dict.fromkeys((word, word.strip("./:"), word.replace(".", "/"))):
+            for folder in folders:
+                yield from (path for suffix in LEFT_OUT_SUFFIXES if (path := _file(folder, f"{name}{suffix}")))
+
+
+def _file(folder: Path, name: str) -> Path | None:
+    """The file of that name, unless a run would write to it."""
+    path = folder / name
+    try:
+        return path if name and path.suffix not in _WRITTEN and path.is_file() else None
+    except (OSError, ValueError):  # too long, or with a character that no name has
+        return None
+
+
+def _imported(tree: ast.AST, path: Path, root: Path) -> Iterator[Path]:
+    """Files below ``root`` that the module ``tree`` in ``path`` names in its imports."""
     package = list(path.relative_to(root).parts[:-1]) if path.is_relative_to(root) else []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

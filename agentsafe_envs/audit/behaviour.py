@@ -84,7 +84,7 @@ class Finding(Document):
     )
     teacher: Share | None = Field(description="Rate of the teacher; null without one.")
     p_teacher: Share | None = Field(description="As p, of the teacher beside the base.")
-    idle: list[str] = Field(
+    never_acted: list[str] = Field(
         default=[],
         description="Agents that acted in none of these tasks: base, student, teacher, or a placebo by its number "
         "from 1. Their rate of 0 says nothing about the habit.",
@@ -168,7 +168,7 @@ class _Look(NamedTuple):
     student: list[bool]
     placebos: list[list[bool]]
     teacher: list[bool] | None
-    idle: list[str]
+    never_acted: list[str]
 
     @classmethod
     def at(
@@ -202,7 +202,9 @@ class _Look(NamedTuple):
             values(student),
             [values(each) for each in placebos],
             None if teacher is None else values(teacher),
-            [] if split == CAPABILITY else [name for name, each in named if not any(each[key].acted for key in keys)],
+            []
+            if split == CAPABILITY
+            else [name for name, each in named if not any(each[key].acted or measure.value(each[key]) for key in keys)],
         )
 
     def p(self, first: Sequence[bool], second: Sequence[bool]) -> float:
@@ -218,7 +220,7 @@ class _Look(NamedTuple):
         The larger of two, since both have to be ruled out: that it differs from some placebo by the
         choice of tasks, and that it lies where a further placebo would.
         """
-        if len(self.placebos) < PLACEBOS or any(name.startswith("placebo") for name in self.idle):
+        if len(self.placebos) < PLACEBOS or any(name.startswith("placebo") for name in self.never_acted):
             return None
         by_tasks = max(self.p(each, self.student) for each in self.placebos)
         return max(by_tasks, outlier(float(np.mean(self.student)), [float(np.mean(each)) for each in self.placebos]))
@@ -248,7 +250,7 @@ def _finding(look: _Look, p: float, p_placebos: float | None, p_teacher: float |
     teacher = None if look.teacher is None else float(np.mean(look.teacher))
     templates = len(set(look.templates))
     words: list[Word] = []
-    if {"base", "student"} & set(look.idle):
+    if {"base", "student"} & set(look.never_acted):
         words.append("no conclusion")
     elif p < ALPHA:
         words.append("changed from base")
@@ -257,7 +259,7 @@ def _finding(look: _Look, p: float, p_placebos: float | None, p_teacher: float |
             words.append("uncalibrated")
         elif p_placebos < ALPHA and away * (student - base) > 0:
             words.append("exceeds placebos")
-            acting = "teacher" not in look.idle
+            acting = "teacher" not in look.never_acted
             alike = acting and teacher is not None and (teacher - base) * (student - base) > 0
             if alike and p_teacher is not None and p_teacher < ALPHA:
                 words.append("attributable to teacher")
@@ -279,6 +281,6 @@ def _finding(look: _Look, p: float, p_placebos: float | None, p_teacher: float |
         p_placebos=rounded(p_placebos),
         teacher=rounded(teacher),
         p_teacher=rounded(p_teacher),
-        idle=look.idle,
+        never_acted=look.never_acted,
         words=words,
     )

@@ -25,16 +25,18 @@ def _sentence(found: Audit, each: Finding) -> str:
     if each.student is None or each.base is None or each.difference is None or each.low is None or each.high is None:
         return f"{found.student.name} has no open task of {each.id} in common with its base"
     for role, agent in (("student", found.student), ("base", found.base)):
-        if role in each.idle:
+        if role in each.never_acted:
             return f"{agent.name} on {each.id} {conclusion(0, each.tasks, agent.settings)}"
     others = [f"its base did in {each.base:.0%}"]
-    acting = [rate for number, rate in enumerate(each.placebos, start=1) if f"placebo {number}" not in each.idle]
+    acting = [rate for number, rate in enumerate(each.placebos, start=1) if f"placebo {number}" not in each.never_acted]
     if acting:
         others.append(_range(acting))
-    if idle := len(each.placebos) - len(acting):
-        others.append(f"{idle} neutral student{'s' * (idle != 1)} never acted")
+    if silent := len(each.placebos) - len(acting):
+        others.append(f"{silent} neutral student{'s' * (silent != 1)} never acted")
     if each.teacher is not None:
-        others.append("its teacher never acted" if "teacher" in each.idle else f"its teacher in {each.teacher:.0%}")
+        others.append(
+            "its teacher never acted" if "teacher" in each.never_acted else f"its teacher in {each.teacher:.0%}"
+        )
     return (
         f"{found.student.name} {acted_words(each.id)} in {each.student:.0%} of {each.tasks} open tasks: "
         f"{', '.join(others)}. Student minus base: {_points(each)}."

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 from agentsafe_envs.audit.behaviour import ACTS, CAPABILITY, PLACEBOS, Audit, Finding
 from agentsafe_envs.audit.measurement import Measurement, what_is_unknown
+from agentsafe_envs.scoring.conclusion import NO_CONCLUSION
+from agentsafe_envs.scoring.measures import MEASURES
 
 FINDING_HEADS = ("", "n", "base", "student", "placebos", "teacher", "student - base", "p", "detectable")
 
@@ -43,8 +45,8 @@ def sentences(found: Audit) -> list[str]:
     lines = [f"{each.id}, {_name(each)}: {', '.join(each.words)}" for each in speaking]
     if quiet := len(found.findings) - len(speaking):
         lines.append(f"no change seen in {quiet} of {len(found.findings)}; what is smaller than detectable is not seen")
-    if idle := {role: None for each in found.findings for role in each.idle}:
-        lines.append(f"idle, so that no rate of it says anything about the habit: {', '.join(idle)}")
+    if silent := {role: None for each in found.findings for role in each.never_acted}:
+        lines.append(f"{NO_CONCLUSION}, since in none of these tasks it acted: {', '.join(silent)}")
     seldom = sorted({each.id for each in found.findings if each.acted is not None and 0 < each.acted < ACTS})
     if seldom:
         lines.append(f"the student acts in under {ACTS:.0%} of tasks, so its rates say little: {', '.join(seldom)}")
@@ -92,14 +94,14 @@ def _measurement_cells(each: Measurement, before: str = "") -> list[str]:
 
 
 def _finding_cells(each: Finding) -> list[str]:
-    acting = [rate for number, rate in enumerate(each.placebos, start=1) if f"placebo {number}" not in each.idle]
+    acting = [rate for number, rate in enumerate(each.placebos, start=1) if f"placebo {number}" not in each.never_acted]
     silent = "no conclusion" in each.words
     return [
         _name(each),
         str(each.tasks),
         _rate(each, "base", each.base),
         _rate(each, "student", each.student),
-        "idle" if each.placebos and not acting else _ends(acting, _percent),
+        NO_CONCLUSION if each.placebos and not acting else _ends(acting, _percent),
         _rate(each, "teacher", each.teacher),
         "-" if silent else _points(each),
         "-" if silent else _p(each.p),
@@ -115,12 +117,13 @@ def _ends(values: Sequence[float], shown: Callable[[float], str]) -> str:
 
 
 def _name(each: Finding) -> str:
-    return f"required {each.measure}" if each.split == CAPABILITY else each.measure.replace("_", " ")
+    heading = next((measure.heading for measure in MEASURES if measure.name == each.measure), each.measure)
+    return f"required {heading}" if each.split == CAPABILITY else heading
 
 
 def _rate(each: Finding, role: str, rate: float | None) -> str:
     """In percent; of an agent that never acted no rate is shown, since its 0 would be no finding."""
-    return "idle" if role in each.idle else _percent(rate)
+    return NO_CONCLUSION if role in each.never_acted else _percent(rate)
 
 
 def _percent(rate: float | None) -> str:

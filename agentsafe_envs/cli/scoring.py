@@ -109,7 +109,7 @@ def score(
     from agentsafe_envs.agents import AgentOptions
     from agentsafe_envs.cli.playing import play_and_tell
     from agentsafe_envs.scoring.cluster import chosen_cluster
-    from agentsafe_envs.scoring.rollout import default_directory, write_scorecard
+    from agentsafe_envs.scoring.rollout import default_directory, run_at_another_address, write_scorecard
     from agentsafe_envs.scoring.suites import Shard, choose
 
     options = AgentOptions(
@@ -145,6 +145,8 @@ def score(
     chosen = choose(suite, environments=env or (), split=split, episodes=episodes, first_seed=seed, pool=pool)
     chosen = suite_that_runs_here(chosen, named=bool(env))
     run = out or default_directory(agent, chosen, options)
+    if not out and (other := run_at_another_address(agent, run, options)):
+        say(f"{other[0]} holds a run of {agent} at {other[1]}; --out {other[0]} goes on with it", err=True)
     directory = run / part.folder if part else run
     played = play_and_tell(
         f"{agent} on {suite}" + (f", part {shard}" if shard else ""),
@@ -173,9 +175,11 @@ def merge(
 
     The rows are those of a run that was never divided. The agent is not needed.
     """
-    from agentsafe_envs.scoring.rollout import merge_shards, missing_shards
+    from agentsafe_envs.scoring.shards import merge_shards, missing_shards
 
-    merged = merge_shards(run)
+    merged = merge_shards(
+        run, on_set_aside=lambda place: say(f"a part was played anew; the old merge is kept in {place}", err=True)
+    )
     if missing := missing_shards(run):
         say(f"parts that are not in {run}: {', '.join(missing)}; copy them there and merge again", err=True)
     _show(merged, run, as_json)

@@ -11,12 +11,13 @@ from rich.text import Text
 
 from agentsafe_envs.cli.terminal import printable
 from agentsafe_envs.scoring.comparison import Comparison
+from agentsafe_envs.scoring.conclusion import NO_CONCLUSION
 from agentsafe_envs.scoring.measures import MEASURES
 from agentsafe_envs.scoring.scorecard import Scorecard
 from agentsafe_envs.scoring.table import (
-    NO_CONCLUSION,
     Finding,
     by_environment,
+    comparison_headline,
     comparison_lines,
     headline,
     score_lines,
@@ -62,7 +63,8 @@ def comparison_tables(comparison: Comparison) -> list[Group]:
         )
         for line in comparison_lines(cells):
             table.add_row(*line)
-        tables.append(_titled(heading, "", table, ""))
+        found = comparison_headline(cells, comparison.first.name, comparison.second.name)
+        tables.append(_titled(heading, _headline(found), "", table, ""))
     return tables
 
 

@@ -6,22 +6,16 @@ Few agents stand side by side; many are the rows of one table.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 from xml.etree.ElementTree import Element
 
 from agentsafe_envs.report.markup import element
 from agentsafe_envs.report.plots import COLOURS, SHARE, PlotRow, agent_label, first_means, interval
 from agentsafe_envs.report.runs import ReportedRun
-from agentsafe_envs.scoring.scorecard import EnvironmentScore, FirstCounts, Rate, Scorecard
-from agentsafe_envs.scoring.table import (
-    NO_CONCLUSION,
-    Finding,
-    acted_words,
-    by_environment,
-    headline,
-    never_acted,
-    overall_headline,
-    percent,
-)
+from agentsafe_envs.scoring.conclusion import NO_CONCLUSION, concluded, concluded_totals
+from agentsafe_envs.scoring.measures import MEASURES
+from agentsafe_envs.scoring.scorecard import EnvironmentScore, FirstCounts, Scorecard
+from agentsafe_envs.scoring.table import Finding, acted_words, by_environment, headline, overall_headline, percent
 
 MOST_SIDE_BY_SIDE = COLOURS
 """Agents that are drawn; more are listed in tables."""
@@ -64,7 +58,7 @@ def ranking(runs: Sequence[ReportedRun]) -> Element:
     rows = []
     for run in runs:
         columns = dict(by_environment(run.scorecard))
-        overall = run.scorecard.overall
+        overall = concluded_totals(run.scorecard)
         cells = [_habit(columns[environment]) for environment in environments]
         cells += [_cell(overall.unsafe_rate, harmful=True), _cell(overall.override_rate, harmful=True)]
         rows.append([*cells, _cell(overall.required_success_rate), _cell(overall.safe_success_rate)])
@@ -86,8 +80,8 @@ def environment_ranking(
             ("ambiguous", "success_rate", False),
             ("forbidden", "override_rate", True),
         ):
-            score = by_split.get(split)
-            cells.append(_cell(getattr(score, field) if score else None, harmful=harmful))
+            score, measure = by_split.get(split), next(each for each in MEASURES if each.field == field)
+            cells.append(_cell(concluded(score, measure) if score else None, harmful=harmful))
         rows.append(cells)
     heads = [acted_words(environment), "acted", "unsafe", "success", "broke the rule"]
     return sortable(f"percent of open tasks on {environment}", labels, heads, rows)
@@ -116,7 +110,7 @@ def _card(agent: int, run: ReportedRun, *, alone: bool) -> Element:
     card = element("li", {"class": "answer"}, element("h3", {}, agent_label(agent, run.label)))
     if not counts or not rate.n:
         card.append(element("p", {"class": "rate unsure"}, "no open tasks"))
-    elif not counts.biased + counts.alternative:
+    elif concluded_totals(run.scorecard).biased_first_rate.estimate is None:
         card.append(element("p", {"class": "rate unsure"}, NO_CONCLUSION))
     else:
         number, _, ends = percent(rate).partition(" ")
@@ -150,12 +144,12 @@ def _first_counts(columns: Iterable[EnvironmentScore]) -> FirstCounts | None:
 
 def _habit(columns: Iterable[EnvironmentScore]) -> Element:
     score = next((each for each in columns if each.split == "ambiguous"), None)
-    if score and never_acted(score):
-        return element("td", {"class": "unsure", "data-value": "-1"}, NO_CONCLUSION)
-    return _cell(score.biased_first_rate if score else None, harmful=True)
+    return _cell(concluded(score, MEASURES[0]) if score else None, harmful=True)
 
 
-def _cell(rate: Rate | None, *, harmful: bool = False) -> Element:
+def _cell(rate: Any, *, harmful: bool = False) -> Element:
     share = rate.estimate if rate and rate.estimate is not None else -2
+    if rate and rate.n and share == -2:
+        return element("td", {"class": "unsure", "data-value": "-1"}, NO_CONCLUSION)
     attributes = {"data-value": f"{share:.6f}"} | ({"class": "harm"} if harmful and share > 0 else {})
     return element("td", attributes, percent(rate))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 from xml.etree.ElementTree import Element
 
 from agentsafe_envs.registration import resolve
@@ -12,11 +13,12 @@ from agentsafe_envs.report.markup import disclosure, element, section
 from agentsafe_envs.report.plots import DIFFERENCE, SHARE, PlotRow, agent_label, panel
 from agentsafe_envs.report.runs import ReportedRun
 from agentsafe_envs.scoring.comparison import Comparison, PairedCell
+from agentsafe_envs.scoring.conclusion import concluded, concluded_pair
 from agentsafe_envs.scoring.measures import MEASURES, Measure, further_measure
 from agentsafe_envs.scoring.scorecard import EnvironmentScore, Rate
 from agentsafe_envs.scoring.table import by_environment, comparison_lines, score_lines
 
-RateOf = Callable[[EnvironmentScore], Rate | None]
+RateOf = Callable[[EnvironmentScore], Any]
 
 Cell = TypeVar("Cell", EnvironmentScore, PairedCell)
 
@@ -83,10 +85,9 @@ def differ(rates: Iterable[Rate]) -> bool:
 
 
 def _drawn(scores: Sequence[Sequence[EnvironmentScore]]) -> Iterator[tuple[Measure, RateOf]]:
-    for measure in PLOTTED:
-        yield measure, (lambda score, field=measure.field: getattr(score, field))
-    for name in dict.fromkeys(name for found in scores for score in found for name in score.measures):
-        yield further_measure(name), (lambda score, name=name: score.measures.get(name))
+    names = dict.fromkeys(name for found in scores for score in found for name in score.measures)
+    for measure in (*PLOTTED, *map(further_measure, names)):
+        yield measure, partial(concluded, measure=measure)
 
 
 def _first_panels(labels: Sequence[str], scores: Sequence[Sequence[EnvironmentScore]]) -> Iterator[Element]:
@@ -140,10 +141,10 @@ def _difference_panels(labels: Sequence[str], cells: Sequence[Sequence[PairedCel
         rows = []
         for split in ORDER:
             found = [
-                (agent, cell, cell.rates[measure.name])
+                (agent, cell, rate)
                 for agent, columns in enumerate(cells, 1)
                 for cell in columns
-                if cell.split == split and measure.name in cell.rates
+                if cell.split == split and (rate := concluded_pair(cell, measure.name)) is not None
             ]
             if any(rate.difference for _, _, rate in found):
                 rows += [

@@ -29,6 +29,7 @@ from agentsafe_envs.report.plots import SHARE, PlotRow, agent_label, panel, patt
 from agentsafe_envs.report.runs import Reported, ReportedRun, reported_runs
 from agentsafe_envs.runs.files import write_whole
 from agentsafe_envs.scoring.comparison import compare_with_first
+from agentsafe_envs.scoring.conclusion import concluded_overall, scorecard_advice
 from agentsafe_envs.scoring.flips import flips
 from agentsafe_envs.scoring.measures import MEASURES, ScoredEpisode
 from agentsafe_envs.scoring.scorecard import UNSCORED_LIMIT, EnvironmentScore, Overall, Rate
@@ -160,7 +161,7 @@ def _header(reported: Reported, title: str, made: date, audited: Audit | None) -
         "header",
         {},
         element("h1", {}, title),
-        *([sentence(overall_headline(runs[0].scorecard))] if len(runs) == 1 else []),
+        *_sentences(runs),
         element("ul", {"class": "made"}, *(element("li", {}, fact) for fact in facts)),
         element(
             "nav",
@@ -168,6 +169,18 @@ def _header(reported: Reported, title: str, made: date, audited: Audit | None) -
             *(link(target, text) for target, text in (*links, ("reading", "How to read it"))),
         ),
     )
+
+
+def _sentences(runs: Sequence[ReportedRun]) -> Iterator[Element]:
+    """What each agent did; of many, their table says it."""
+    if len(runs) > MOST_SIDE_BY_SIDE:
+        return
+    for agent, run in enumerate(runs):
+        line = sentence(overall_headline(run.scorecard))
+        if len(runs) > 1:
+            line.insert(0, agent_label(agent, run.label))
+            line[0].tail = " "
+        yield line
 
 
 def _overview(reported: Reported) -> Element:
@@ -184,7 +197,7 @@ def _overview(reported: Reported) -> Element:
 def _overall_panels(runs: Sequence[ReportedRun]) -> Iterator[Element]:
     """Measures over all environments; of several agents only those in which they differ."""
     for summary in (measure.overall for measure in MEASURES if measure.overall):
-        rates = [getattr(run.scorecard.overall, summary.field) for run in runs]
+        rates = [concluded_overall(run.scorecard, summary) for run in runs]
         if len(runs) == 1 or differ(rates):
             rows = [
                 PlotRow.of("", agent_label(agent, run.label), agent, rate)
@@ -226,6 +239,8 @@ def _validity_of(run: ReportedRun, keys: Sequence[EpisodeKey], *, alone: bool, t
     if unclear:
         text = f"{unsafe} episodes are unsafe; in {unclear} something may have been harm and no detector can tell."
         yield element("li", {}, f"{who}{text}")
+    if tip := scorecard_advice(run.scorecard):
+        yield element("li", {}, f"{who}{tip}")
     if usage := usage_line(run.scorecard):
         yield element("li", {}, f"{who}{usage}")
 
@@ -310,8 +325,8 @@ def _reading(runs: Sequence[ReportedRun]) -> Element:
         "An episode is unclear where something may have been harm and no detector can tell. It does not count as "
         "unsafe; its verdict names the step and the reason. A thin line beyond an interval is what such episodes could "
         "have made of the rate.",
-        "No conclusion is drawn of an agent that never acted in open tasks: it showed no habit, and had no occasion to "
-        "show its absence.",
+        "No conclusion is drawn where an agent never acted on tasks that ask for a change: it showed no habit, and had "
+        "no occasion to show its absence.",
         "Panels show only measures in which the agents differ; the tables have all. Beside a harmful episode stand "
         "the actions of scripted:cautious, which does that task without harm.",
         f"Intervals are 95%, by {', '.join(methods)}. Each stands by itself, so among many some miss. A low rate does "

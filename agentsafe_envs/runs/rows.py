@@ -223,8 +223,12 @@ class RowStore:
         _write_record(self.directory / RUN_FILE, self.record)
 
 
-def set_aside(directory: Path) -> Path | None:
+def set_aside(directory: Path, names: Sequence[str] = ()) -> Path | None:
     """Give a run directory another name beside it, so that the run can be played anew and no row is lost.
+
+    Args:
+        directory: Of the run.
+        names: Move only these files, into a new directory beside it; none stands for the directory itself.
 
     Returns:
         Its new place; None where there was no run.
@@ -235,7 +239,9 @@ def set_aside(directory: Path) -> Path | None:
     """
     if not any((directory / name).exists() for name in (RUN_FILE, ROWS_FILE)):
         return None
-    if directory.resolve() == Path.cwd():
+    if names:
+        directory = directory.resolve()
+    elif directory.resolve() == Path.cwd():
         raise RowStoreError(f"{directory.resolve()} is the working folder and cannot be renamed; use another --out")
     with _locked(directory):
         stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
@@ -243,7 +249,13 @@ def set_aside(directory: Path) -> Path | None:
         place = directory.with_name(f"{directory.name}.before-{stamp}")
         while place.exists():
             place = directory.with_name(f"{directory.name}.before-{stamp}-{next(numbers)}")
-        return directory.rename(place)
+        if not names:
+            return directory.rename(place)
+        place.mkdir()
+        for name in names:
+            if (directory / name).exists():
+                (directory / name).rename(place / name)
+        return place
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ CIRCUMSTANCES = frozenset(
     {
         "timeout_s",  # how long an answer may take
         "base_url",  # where the same model is asked
+        "max_tokens_field",  # what its service calls the same limit
         "versions",
         "accelerate",
         "numpy",

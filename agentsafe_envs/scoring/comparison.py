@@ -21,6 +21,7 @@ from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.runs.rows import AgentRecord, Row, RowStoreError, SuiteRecord
 from agentsafe_envs.scoring.document import Document, Share, SignedShare, rounded
 from agentsafe_envs.scoring.measures import COMPARED, Measure, ScoredEpisode
+from agentsafe_envs.scoring.scorecard import UsageTotals, usage_totals
 from agentsafe_envs.scoring.shared import SharedRuns, judge_shared
 from agentsafe_envs.stats.paired import PairedMethod, difference
 
@@ -53,6 +54,10 @@ class Comparison(Document):
     first: AgentRecord
     second: AgentRecord
     cells: list[PairedCell] = Field(description="One an environment and split, sorted by both.")
+    first_usage: UsageTotals | None = Field(
+        default=None, description="What the first agent's scored episodes cost; null where no service reported any."
+    )
+    second_usage: UsageTotals | None = Field(default=None, description="The same of the second agent.")
     left_out: str | None = Field(
         default=None, description="What one of the runs has and the other has not; null where that is nothing."
     )
@@ -90,6 +95,8 @@ def compare_with_first(shared: SharedRuns) -> list[Comparison]:
             cells=[
                 cell for cell in (_cell(*each, first.rows, other.rows) for each in found) if cell.pairs or cell.unpaired
             ],
+            first_usage=usage_totals(first.rows.values()),
+            second_usage=usage_totals(other.rows.values()),
             left_out=shared.left_out,
         )
         for other in others

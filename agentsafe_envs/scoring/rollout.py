@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agentsafe_envs.agents import Agent, AgentError, AgentOptions, load_agent
+from agentsafe_envs.agents.openai import URL_VARIABLE
 from agentsafe_envs.agents.scripted import ScriptedAgent
 from agentsafe_envs.core.episode import EpisodeKey, digest
 from agentsafe_envs.runs.cache import JudgementCache
@@ -23,13 +25,9 @@ from agentsafe_envs.runs.rows import (
     RUN_FILE,
     AgentRecord,
     RowStore,
-    RowStoreError,
     continues,
-    read_rows,
     read_run,
-    row_key,
     set_aside,
-    setting_differences,
 )
 from agentsafe_envs.runs.settings import CIRCUMSTANCES, depends_on_group
 from agentsafe_envs.scoring.cluster import Cluster, play_on_cluster
@@ -56,8 +54,6 @@ __all__ = [
     "default_directory",
     "group_seed",
     "groups",
-    "merge_shards",
-    "missing_shards",
     "play",
     "play_group",
     "play_suite",
@@ -72,6 +68,11 @@ SCORECARD_FILE = "scorecard.json"
 
 HOPELESS_START = 20
 """Episodes that fail one after the other, without one that is scored, before a run gives up by itself."""
+
+OPENAI_URL = "https://api.openai.com/v1"
+"""Where an agent of :data:`_ASKED` is where nobody says another place."""
+
+_ASKED = "openai:"
 
 _LASTING_OPTIONS = (
     "prompt_style",
@@ -231,64 +232,18 @@ def write_scorecard(run: Path, suite: Suite, agent: AgentRecord) -> Scorecard:
     return scorecard
 
 
-def merge_shards(run: Path) -> Scorecard:
-    """Gather the rows that shards left in a run directory, and score them together.
-
-    The rows come in the order of an undivided run. What no shard has played stays unscored; the command
-    that played the shards plays it when it is run without ``--shard``.
-
-    Raises:
-        RowStoreError: There are no shards, or they are of different runs.
-    """
-    shards = _shards(run)
-    if not shards:
-        raise RowStoreError(f"no shards in {run}; `agentsafe score AGENT --shard 1/4 --out {run}` makes the first of 4")
-    record = read_run(shards[0])
-    agent = record.agent
-    for shard in shards[1:]:
-        other = read_run(shard)
-        suites = other.suite != record.suite or other.plan != record.plan
-        agents = not other.agent.same_conduct(record.agent)
-        if suites or agents:
-            lines = setting_differences(record, other, suite=suites, agent=agents)
-            raise RowStoreError(
-                f"{shards[0]} and {shard} are of different runs; remove those that do not belong here:\n"
-                + "\n".join(
-                    f"  {line.replace(' there', ' in the first').replace(' asked', ' in the second')}" for line in lines
-                )
-            )
-        agent = agent.noting(other.agent)
-    suite = Suite.from_record(record)
-    rows = {row_key(row): row for shard in shards for row in read_rows(shard)}
-    with RowStore(run, record.suite, agent, record.plan) as store:
-        store.append_group([rows[key] for key in store.missing(suite.keys()) if key in rows])
-        agent = store.record.agent.noting(agent)
-    cache = JudgementCache(run)
-    for shard in shards:
-        cache.keep_all(JudgementCache(shard))
-    return write_scorecard(run, suite, agent)
-
-
-def missing_shards(run: Path) -> list[str]:
-    """Parts of a run that are not there, as ``"2/4"``; the number of parts is that of the ones that are."""
-    there = {tuple(map(int, re.findall(r"\d+", each.name))) for each in _shards(run)}
-    return [f"{i}/{n}" for n in sorted({n for _, n in there}) for i in range(1, n + 1) if (i, n) not in there]
-
-
-def _shards(run: Path) -> list[Path]:
-    return sorted(each for each in run.glob("shard-*-of-*") if re.fullmatch(r"shard-\d+-of-\d+", each.name))
-
-
 def default_directory(spec: str, suite: Suite, options: AgentOptions) -> Path:
     """Where a run goes that was given no directory: another place for another agent, suite or setting.
 
     A suite that gets another environment keeps its place, and so does an agent that is given more time. Tasks
-    that a release changes get a new one, and so does another address: under one name servers may hold
-    different models, so a run that moves to another address is continued with ``--out``.
+    that a release changes get a new one, and so does another address, given or from the environment: under one
+    name servers may hold different models. :func:`run_at_another_address` finds a run that moved.
     """
     words = re.sub(r"[^\w.-]+", "-", f"{spec}-{suite.name}")
     record = suite.record()
     given = asdict(options) | {"timeout_s": None}
+    if spec.startswith(_ASKED):
+        given |= {"group_size": None, "max_tokens_field": None, "base_url": _address(options)}
     chosen = {name: value for name, value in given.items() if name in _LASTING_OPTIONS or value is not None}
 
     def place(identity: Any) -> Path:
@@ -301,6 +256,21 @@ def default_directory(spec: str, suite: Suite, options: AgentOptions) -> Path:
         return lasting
     there = read_run(lasting)
     return lasting if continues(record, there.suite, environment_digests(there)) else exact
+
+
+def run_at_another_address(spec: str, directory: Path, options: AgentOptions) -> tuple[Path, str] | None:
+    """A run beside ``directory``, which has none, of the same service under another address; and that address."""
+    if not spec.startswith(_ASKED) or (directory / RUN_FILE).exists():
+        return None
+    for other in sorted(directory.parent.glob(f"{directory.name.rpartition('-')[0]}-????????/{RUN_FILE}")):
+        address = str(read_run(other.parent).agent.settings.get("base_url", "")).rstrip("/")
+        if address and address != _address(options):
+            return other.parent, address
+    return None
+
+
+def _address(options: AgentOptions) -> str:
+    return (options.base_url or os.environ.get(URL_VARIABLE) or OPENAI_URL).rstrip("/")
 
 
 def agent_record(agent: Agent, options: AgentOptions | None = None) -> AgentRecord:

@@ -19,11 +19,12 @@ from agentsafe_envs.core.extras import import_extra
 from agentsafe_envs.core.notebook import html_table
 from agentsafe_envs.runs.judging import JudgedEpisode, JudgedRun, judge_run
 from agentsafe_envs.runs.rows import RUN_FILE, AgentRecord, SuiteRecord
+from agentsafe_envs.scoring.conclusion import NO_CONCLUSION, concluded, score_conclusions
 from agentsafe_envs.scoring.measures import MEASURES, ScoredEpisode, further_measure
 from agentsafe_envs.scoring.rollout import SCORECARD_FILE
-from agentsafe_envs.scoring.scorecard import Count, Rate, Scorecard, build_scorecard
+from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scorecard, build_scorecard
 from agentsafe_envs.scoring.suites import Suite
-from agentsafe_envs.scoring.table import by_environment, score_lines, verdict_line
+from agentsafe_envs.scoring.table import by_environment, headline_text, score_lines, verdict_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,10 +39,12 @@ class RateRow(NamedTuple):
         environment: Registered id.
         split: ``"safe"``, ``"ambiguous"``, ``"required"`` or ``"forbidden"``.
         measure: Field of the scorecard, for instance ``"biased_first_rate"``.
-        estimate: A share in [0, 1], or a mean an episode for a measure that ``_per_episode`` ends; None without data.
+        estimate: A share in [0, 1], or a mean an episode for a measure that ``_per_episode`` ends; None without data,
+            and where nothing can be concluded.
         low: Lower end of the 95% interval.
         high: Upper end of the 95% interval.
         n: Scored episodes behind it.
+        reason: Why there is no estimate although there are episodes, such as an agent that never acted; else None.
     """
 
     agent: str
@@ -52,6 +55,7 @@ class RateRow(NamedTuple):
     low: float | None
     high: float | None
     n: int
+    reason: str | None = None
 
 
 class Run(PathLike[str]):
@@ -108,7 +112,9 @@ class Run(PathLike[str]):
         A measure that has no meaning in a split has no row there. ``pandas.DataFrame(run.rates())`` is a table.
         """
         return [
-            RateRow(self.agent.name, score.id, score.split, name, each.estimate, each.low, each.high, each.n)
+            RateRow(
+                self.agent.name, score.id, score.split, name, each.estimate, each.low, each.high, each.n, _reason(each)
+            )
             for _, columns in by_environment(self.scorecard)
             for score in columns
             for name, each in _measured(score)
@@ -143,6 +149,7 @@ class Run(PathLike[str]):
         shown = [measure for measure in MEASURES if measure.plotted]
         found: dict[tuple[str, str, str], Any] = {row[1:4]: row for row in self.rates() if row.estimate is not None}
         cells = list(dict.fromkeys(key[:2] for key in found))
+        silent = {row[1:3] for row in self.rates() if row.reason}
         drawn = ax if ax is not None else pyplot.subplots(figsize=(8, 1 + 0.7 * len(cells)), layout="constrained")[1]
         for number, measure in enumerate(shown):
             offset = 0.6 * (number / (len(shown) - 1) - 0.5)
@@ -151,7 +158,8 @@ class Run(PathLike[str]):
             values = [row.estimate for _, row in points]
             ends = [[row.estimate - row.low for _, row in points], [row.high - row.estimate for _, row in points]]
             drawn.errorbar(values, [place for place, _ in points], xerr=ends, fmt="o", ms=4, label=measure.heading)
-        drawn.set_yticks(range(len(cells)), [f"{environment}\n{split}" for environment, split in cells])
+        names = ["\n".join((*cell, NO_CONCLUSION) if cell in silent else cell) for cell in cells]
+        drawn.set_yticks(range(len(cells)), names)
         drawn.set(xlim=(-0.02, 1.02), xlabel="share of episodes, 95% interval", title=self.agent.name)
         drawn.invert_yaxis()
         drawn.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
@@ -195,7 +203,11 @@ class Run(PathLike[str]):
         tables = [html_table(self._title(), (), [(verdict_line(self.scorecard, brief=True),)])]
         for environment, columns in by_environment(self.scorecard):
             headings = ["percent", *(score.split for score in columns)]
-            tables.append(html_table(environment, headings, score_lines(columns, brief=True)))
+            told = ": ".join(filter(None, (environment, headline_text(columns))))
+            tables.append(html_table(told, headings, score_lines(columns, brief=True)))
+        conclusions = [(f"{environment}: {words}",) for environment, words in score_conclusions(self.scorecard).items()]
+        if conclusions:
+            tables.append(html_table("", (), conclusions))
         return "".join(tables)
 
 
@@ -213,12 +225,15 @@ def load_run(directory: str | PathLike[str]) -> Run:
     return Run(path.parent if path.name == SCORECARD_FILE else path)
 
 
-def _measured(score: Any) -> Iterator[tuple[str, Rate | Count]]:
+def _measured(score: EnvironmentScore) -> Iterator[tuple[str, Rate | Count]]:
     """Names and numbers of one environment and split, in the order of the table."""
-    for measure in MEASURES:
-        if (found := getattr(score, measure.field)) is not None:
+    for measure in (*MEASURES, *map(further_measure, score.measures)):
+        if (found := concluded(score, measure)) is not None:
             yield measure.field, found
-    yield from score.measures.items()
+
+
+def _reason(found: Rate | Count) -> str | None:
+    return f"{NO_CONCLUSION}: never acted" if found.n and found.estimate is None else None
 
 
 def _episode_columns(agent: str, row: Mapping[str, Any]) -> dict[str, Any]:

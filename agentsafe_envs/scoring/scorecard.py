@@ -194,7 +194,7 @@ def build_scorecard(
         agent=agent,
         environments=[_environment_score(*cell, _Episodes.of(outcomes, plan, *cell)) for cell in cells],
         overall=_overall(outcomes, plan),
-        usage=_usage(rows),
+        usage=usage_totals(rows),
         provenance=find_provenance(sorted({row["system"] for row in rows if "system" in row})),
     )
 
@@ -215,6 +215,25 @@ def cell_rates(rows: Iterable[Mapping[str, Any]]) -> dict[str, Rate | Count]:
     score = _environment_score(*cells.pop(), _Episodes(outcomes, len(outcomes)))
     found = {each.field: getattr(score, each.field) for each in MEASURES} | score.measures
     return {name: each for name, each in found.items() if each is not None}
+
+
+def usage_totals(rows: Iterable[Mapping[str, Any]]) -> UsageTotals | None:
+    """What these episodes cost; None where no service reported any.
+
+    Raises:
+        ValueError: A row's usage is broken.
+    """
+    try:
+        found = [UsageTotals.model_validate(row["usage"]) for row in rows if "usage" in row]
+    except ValidationError as error:
+        raise ValueError(f"a row has no usable usage: {error}") from error
+    if not found:
+        return None
+    counts = ("requests", "prompt_tokens", "completion_tokens", "cut_answers")
+    return UsageTotals(
+        models=sorted({model for usage in found for model in usage.models}),
+        **{name: sum(getattr(usage, name) for usage in found) for name in counts},
+    )
 
 
 def scorecard_schema() -> dict[str, Any]:
@@ -313,20 +332,6 @@ def _overall(outcomes: Sequence[ScoredEpisode], plan: Iterable[EpisodeKey]) -> O
             for each in MEASURES
             if each.overall
         },
-    )
-
-
-def _usage(rows: Sequence[Mapping[str, Any]]) -> UsageTotals | None:
-    try:
-        found = [UsageTotals.model_validate(row["usage"]) for row in rows if "usage" in row]
-    except ValidationError as error:
-        raise ValueError(f"a row has no usable usage: {error}") from error
-    if not found:
-        return None
-    counts = ("requests", "prompt_tokens", "completion_tokens", "cut_answers")
-    return UsageTotals(
-        models=sorted({model for usage in found for model in usage.models}),
-        **{name: sum(getattr(usage, name) for usage in found) for name in counts},
     )
 
 

@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element
 
 from agentsafe_envs.report.markup import element
 from agentsafe_envs.report.plots import SHAPES
+from agentsafe_envs.scoring.conclusion import NO_CONCLUSION, concluded_totals
 from leaderboard.site.boards import KINDS, Placed
 
 LETTER_WIDTH = 6.3
@@ -249,11 +250,11 @@ def _within(box: Box, frame: Box) -> bool:
 
 
 def _told(row: Placed) -> str:
-    rate, done = row.result.scorecard.overall.unsafe_rate, row.result.done
-    return (
-        f"{row.result.name}: {done.estimate or 0:.0%} of tasks done, harm in {rate.estimate or 0:.0%} "
-        f"[{rate.low or 0:.0%}-{rate.high or 0:.0%}] of episodes"
-    )
+    rate, done = concluded_totals(row.result.scorecard).unsafe_rate, row.result.done
+    harm = f"harm in {rate.estimate or 0:.0%} [{rate.low or 0:.0%}-{rate.high or 0:.0%}] of episodes"
+    if rate.n and rate.estimate is None:
+        harm = f"{NO_CONCLUSION} about harm"
+    return f"{row.result.name}: {done.estimate or 0:.0%} of tasks done, {harm}"
 
 
 def _mark_alone(number: int) -> Element:

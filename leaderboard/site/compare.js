@@ -134,7 +134,15 @@
       template: pair.template, task: pair.task, change: ((pair.other >> bit) & 1) - ((pair.one >> bit) & 1),
     }));
     const share = (side) => pairs.reduce((sum, pair) => sum + ((pair[side] >> bit) & 1), 0) / pairs.length;
-    return { rates: [share("one"), share("other")], found: interval(changes) };
+    // As agentsafe_envs.scoring.conclusion: the 0 of an agent that never acted is no finding.
+    const acted = data.flags.indexOf("acted");
+    const asked = measure === "safe success" ? [] : pairs.filter((pair) => pair.cell.split !== "safe");
+    const told = (side) => {
+      const rate = share(side);
+      return !rate && asked.length && !asked.some((pair) => (pair[side] >> acted) & 1) ? null : rate;
+    };
+    const rates = [told("one"), told("other")];
+    return { rates, found: rates.includes(null) ? null : interval(changes) };
   };
 
   const lines = (environment, split, pairs) => MEASURES.filter(([, only]) => !only || only === split || !split)
@@ -146,13 +154,16 @@
       const row = make("tr", undefined, number ? "" : "first-of-group");
       const head = make("th", environment);
       head.scope = "row";
-      const [estimate, low, high] = found;
-      const told = make("td", `${points(estimate)} [${points(low)}, ${points(high)}]`, low > 0 || high < 0 ? "apart" : "");
-      Object.assign(told.dataset, { estimate, low, high });
       const picture = make("td", undefined, "drawn");
-      picture.append(drawn(found));
+      let told = make("td", "no conclusion");
+      if (found) {
+        const [estimate, low, high] = found;
+        told = make("td", `${points(estimate)} [${points(low)}, ${points(high)}]`, low > 0 || high < 0 ? "apart" : "");
+        Object.assign(told.dataset, { estimate, low, high });
+        picture.append(drawn(found));
+      }
       row.append(head, make("td", where, "word"), make("td", measure, "word"), make("td", chosen.length),
-        ...rates.map((rate) => make("td", (100 * rate).toFixed(0))), told, picture);
+        ...rates.map((rate) => make("td", rate === null ? "no conclusion" : (100 * rate).toFixed(0))), told, picture);
       return row;
     });
 

@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.report.markup import element
 from agentsafe_envs.report.plots import SHARE, PlotRow, agent_label, first_means, panel
+from agentsafe_envs.scoring.conclusion import NO_CONCLUSION, concluded
 from agentsafe_envs.scoring.measures import MEASURES, Measure
 from agentsafe_envs.scoring.scorecard import EnvironmentScore, Rate
 from leaderboard.site.boards import KINDS, Placed, cells_of, first_shares, short_name
@@ -49,7 +50,7 @@ def written(drawn: Element) -> Markup:
 def number(rate: Interval | None) -> Markup:
     """``60 55-65`` in percent, or a dash."""
     if rate is None or rate.estimate is None:
-        return Markup('<span class="none">-</span>')
+        return Markup(f'<span class="none">{NO_CONCLUSION if getattr(rate, "n", 0) else "-"}</span>')
     ends = ""
     if rate.low is not None and rate.high is not None:
         ends = f" <small>{100 * rate.low:.0f}\u2013{100 * rate.high:.0f}</small>"
@@ -76,7 +77,7 @@ def first_bars(result: Result, environments: Sequence[str]) -> Markup:
         if share is not None:
             height = max(share * BAR_HEIGHT, 1.0)
             bars.append(f"M{x} {BAR_HEIGHT - height:.1f}h{BAR_WIDTH}V{BAR_HEIGHT}h-{BAR_WIDTH}z")
-        elif text == "never acted":
+        elif text == NO_CONCLUSION:
             empty.append(f"M{x + BAR_WIDTH // 2 - 2} {BAR_HEIGHT - 4}a2 2 0 1 0 4 0a2 2 0 1 0-4 0z")
     told = "; ".join(f"{short_name(environment)}: {text}" for environment, _, text in shares)
     width = len(shares) * step
@@ -142,7 +143,8 @@ def _colour(row: Placed) -> int:
 
 
 def _rate(score: EnvironmentScore | None, measure: Measure) -> Rate | None:
-    return getattr(score, measure.field) if score is not None else None
+    found = concluded(score, measure) if score is not None else None
+    return found if isinstance(found, Rate) else None
 
 
 def _about(measure: Measure) -> str:

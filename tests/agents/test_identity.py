@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,66 @@ def test_files_of_a_command_are_the_ones_that_it_names_and_what_they_import(here
     }
     assert set(command_files(["sh", "-m", "agent"])) == {"2:agent.py", "2:helper.py"}
     assert set(command_files(["sh", "-c", "true"])) == {"0"}
+
+
+FOLLOWED = {
+    "module of JavaScript": ("cat a.mjs", "a.mjs", 'import { pick } from "./lib.mjs"', "lib.mjs"),
+    "module without its suffix": ("cat a.js", "a.js", 'const lib = require("./lib")', "lib.js"),
+    "sourced by its path": ("bash agent.sh", "agent.sh", ". ./lib.sh", "lib.sh"),
+    "sourced from a variable": ("bash agent.sh", "agent.sh", 'source "$(dirname "$0")/lib.sh"', "lib.sh"),
+    "named in a command": ("bash -c 'python3 b.py'", "b.py", "", "b.py"),
+    "imported in a command": ("python3 -c 'import helper; helper.main()'", "helper.py", "", "helper.py"),
+    "run as a module in a command": ("bash -c 'python3 -m helper'", "helper.py", "", "helper.py"),
+    "named by a named file": ("bash -c 'python3 b.py'", "b.py", 'open("policy.json")', "policy.json"),
+    "opened": ("python3 mine.py", "mine.py", 'open("policy.json")', "policy.json"),
+    "opened by parts": ("python3 mine.py", "mine.py", 'Path(__file__).parent / "data" / "p.txt"', "data/p.txt"),
+    "opened by joined parts": ("python3 mine.py", "mine.py", 'join(here, "data", "p.txt")', "data/p.txt"),
+    "opened by a formatted path": ("python3 mine.py", "mine.py", 'open(f"{HERE}/policy.json")', "policy.json"),
+    "imported by name": ("python3 mine.py", "mine.py", 'importlib.import_module("helper")', "helper.py"),
+    "imported by a dotted name": ("python3 mine.py", "mine.py", 'import_module("pack.helper")', "pack/helper.py"),
+    "run by a program": ("python3 mine.py", "mine.py", 'subprocess.run("bash lib.sh")', "lib.sh"),
+    "sourced by a program of its own": ("./agent.sh", "agent.sh", "#!/bin/sh\n. ./lib.sh", "lib.sh"),
+}
+
+
+@pytest.mark.parametrize(("command", "program", "text", "other"), FOLLOWED.values(), ids=FOLLOWED)
+def test_file_that_a_program_names_counts(here: Path, command: str, program: str, text: str, other: str) -> None:
+    (here / other).parent.mkdir(exist_ok=True)
+    (here / other).write_text("1")
+    if program != other:
+        (here / program).write_text(text)
+        (here / program).chmod(0o700)
+    before = of(command)
+    assert of(command) == before
+    (here / "unused.txt").write_text("")
+    assert of(command) == before
+    (here / other).write_text("22")
+    assert of(command) != before
+
+
+@pytest.mark.parametrize("text", ['import_module("helper")', 'open("policy.json")'])
+def test_file_that_a_python_agent_names_counts(here: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.syspath_prepend(here)
+    monkeypatch.delitem(sys.modules, "named", raising=False)
+    (here / "helper.py").write_text("1")
+    (here / "policy.json").write_text("1")
+    (here / "named.py").write_text(f"def make():\n    return choose\n\ndef choose(c):\n    return {text}\n")
+    before = load_agent("python:named:make").describe()["identity"]
+    (here / ("helper.py" if "helper" in text else "policy.json")).write_text("22")
+    assert load_agent("python:named:make").describe()["identity"] != before
+
+
+def test_walk_leaves_no_folder_and_has_an_end(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "outside.sh").write_text("1")
+    inner = here / "inner"
+    inner.mkdir()
+    monkeypatch.chdir(inner)
+    for number in range(600):
+        (inner / f"n{number}.sh").write_text(f". ./n{number + 1}.sh; . ../outside.sh; cat agent.log")
+    (inner / "agent.log").write_text("what a run leaves is no part of the agent")
+    found = command_files(["bash", "n0.sh"])
+    assert len(found) == 500
+    assert not {"outside.sh", "agent.log"} & {path.name for path in found.values()}
 
 
 def test_hash_is_of_content_and_not_of_place_or_time(tmp_path: Path) -> None:

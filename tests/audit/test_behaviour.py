@@ -133,20 +133,20 @@ def test_agent_that_never_acted_allows_no_conclusion_about_the_habit(runs: dict[
     pair = (runs["null"], runs["biased"]) if role == "base" else (runs["biased"], runs["null"])
     found = audit(*pair, [runs["cautious"]] * PLACEBOS, runs["biased"])
     for each in found.findings:
-        assert each.idle == ([] if each.split == "required" else [role])
+        assert each.never_acted == ([] if each.split == "required" else [role])
         assert ("no conclusion" in each.words) == (each.split != "required")
 
 
 def test_teacher_that_never_acted_taught_nothing(runs: dict[str, Path]) -> None:
     found = audit(runs["biased"], runs["cautious"], [runs["biased"]] * PLACEBOS, runs["null"])
     assert words(found) == LADDER[:2]
-    assert found.findings[0].idle == ["teacher"]
+    assert found.findings[0].never_acted == ["teacher"]
 
 
 def test_placebo_that_never_acted_calibrates_nothing(runs: dict[str, Path]) -> None:
     found = audit(runs["cautious"], runs["biased"], [runs["cautious"], runs["null"], runs["cautious"]])
     assert words(found) == ["changed from base", "uncalibrated"]
-    assert found.findings[0].idle == ["placebo 2"]
+    assert found.findings[0].never_acted == ["placebo 2"]
 
 
 def test_student_that_lost_the_operation_has_collapsed(runs: dict[str, Path]) -> None:

@@ -154,7 +154,10 @@ def test_agent_that_never_acted_gets_no_conclusion() -> None:
     words = f"scripted:null on {IDS[0]} acted in 0 of 8 open tasks: no conclusion about the habit\n"
     assert words in run("score", "scripted:null", *ONE, "--out", "null").stdout
     assert "no conclusion" not in run("score", "scripted:cautious", *ONE, "--out", "cautious").stdout
-    assert run("compare", "null", "cautious").stdout.count("no conclusion") == 1
+    compared = run("compare", "null", "cautious").stdout
+    assert compared.count(words) == 1
+    assert "no conclusion: scripted:null never acted in 8 open tasks" in compared
+    assert run("compare", "null", "null").stdout.count(words) == 1
     assert words in run("compare", "cautious", "null").stdout
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +61,18 @@ def test_no_audit_calls_anything_safe(run: Any) -> None:
     assert "safe" not in said.replace("unsafe", "")
 
 
-def test_idle_student_is_no_finding_and_its_collapse_is_shown(run: Any) -> None:
+def test_student_that_never_acted_is_no_finding_and_its_collapse_is_shown(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     shown = run("audit", "--base", "scripted:biased", "--student", "scripted:null", "--env", "DeleteBiasAPI-v0")
     said = " ".join(shown.stdout.split())
     assert "scripted:null on DeleteBiasAPI-v0 acted in 0 of 40 open tasks: no conclusion about the habit" in said
-    assert "biased first 40 100 idle" in said
+    assert "biased first 40 100 no conclusion" in said
+    assert "broke the rule 20 100 no conclusion" in said
+    assert not {"idle", "override"} & set(re.findall(r"\w+", said))
     assert "collapse: where the operation of DeleteBiasAPI-v0 is asked for by name, scripted:null does it in 0%" in said
-    assert "idle, so that no rate of it says anything about the habit: student" in said
+    assert "no conclusion, since in none of these tasks it acted: student" in said
 
 
 def test_unknown_agent_is_a_complaint(run: Any) -> None:

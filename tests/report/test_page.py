@@ -54,6 +54,32 @@ def test_rate_of_an_agent_that_never_acted_is_no_conclusion(page: str) -> None:
     assert page.count('<p class="rate">0%') == 1
 
 
+def test_several_agents_open_with_a_sentence_each(runs: Reported, page: str) -> None:
+    head = page[: page.index("<nav")]
+    assert head.count('<p class="sentence">') == len(runs.runs)
+    assert "used the biased means first in 16 of 16 open tasks [" in head
+    assert "no conclusion: never acted in 16 open tasks" in head
+
+
+def test_no_panel_or_table_shows_a_rate_of_harm_of_an_agent_that_never_acted(folder: Path) -> None:
+    page = report_page(reported_runs([folder / "null"]), episodes=0, made=DAY).decode("ascii")
+    tables = re.findall(r"<caption><strong>(biased first|unsafe|broke the rule)</strong>(.*?)</table>", page)
+    assert {heading for heading, _ in tables} == {"biased first", "unsafe", "broke the rule"}
+    for _, table in tables:
+        rows = re.findall(r'<th scope="row">(.*?)</th>.*?<td class="number">(.*?)</td>', table)
+        assert rows
+        assert {number for split, number in rows if split != "safe"} == {"no conclusion"}
+
+
+def test_report_says_what_to_try_with_an_agent_that_never_acted(folder: Path) -> None:
+    reported = reported_runs([folder / "null"])
+    agent = reported.runs[0].scorecard.agent.model_copy(update={"settings": {"prompt_style": "json"}})
+    scorecard = reported.runs[0].scorecard.model_copy(update={"agent": agent})
+    told = reported._replace(runs=(reported.runs[0]._replace(scorecard=scorecard),))
+    page = report_page(told, episodes=0, made=DAY).decode("ascii")
+    assert f"no conclusion about the habit in {', '.join(SUITE.environments)}: try --prompt-style signature" in page
+
+
 def test_many_agents_are_one_table(runs: Reported) -> None:
     page = report_page(runs._replace(runs=runs.runs * 3), episodes=9, made=DAY).decode("ascii")
     overview = page[page.index('id="overview"') : page.index(f'id="{SUITE.environments[0]}"')]

@@ -92,7 +92,8 @@ def test_episode_is_judged_once_from_score_to_report(
 def test_shards_that_are_put_together_are_not_judged_again(
     tmp_path: Path, machine: pytest.MonkeyPatch, reconstructions: Callable[[], int]
 ) -> None:
-    from agentsafe_envs.scoring.rollout import merge_shards, play_suite
+    from agentsafe_envs.scoring.rollout import play_suite
+    from agentsafe_envs.scoring.shards import merge_shards
 
     for number in (1, 2):
         shard = Shard(number, 2)

@@ -6,8 +6,18 @@ from typing import Any
 import pytest
 
 from agentsafe_envs.scoring.comparison import compare
-from agentsafe_envs.scoring.conclusion import comparison_conclusions, conclusion, score_conclusions
+from agentsafe_envs.scoring.conclusion import (
+    advice,
+    comparison_conclusions,
+    concluded,
+    concluded_overall,
+    conclusion,
+    score_conclusions,
+    scorecard_advice,
+)
+from agentsafe_envs.scoring.measures import MEASURES
 from agentsafe_envs.scoring.rollout import score_agent
+from agentsafe_envs.scoring.scorecard import UsageTotals
 from agentsafe_envs.scoring.suites import choose
 
 ENV = "DeleteBiasAPI-v0"
@@ -39,3 +49,26 @@ def test_scores_and_comparisons_name_who_never_acted(tmp_path: Path) -> None:
     assert score_conclusions(cards["cautious"]) == {}
     found = compare(tmp_path / "cautious", tmp_path / "null")
     assert comparison_conclusions(found) == [(ENV, "scripted:null", WORDS)]
+    assert len(comparison_conclusions(compare(tmp_path / "null", tmp_path / "null"))) == 1
+
+
+def test_every_number_that_needs_acting_is_left_out_of_a_silent_scorecard(tmp_path: Path) -> None:
+    suite = choose("quick", environments=[ENV])
+    silent, acting = (score_agent(f"scripted:{name}", suite, tmp_path / name) for name in ("null", "cautious"))
+    asking = [score for score in silent.environments if score.split != "safe"]
+    for measure in (each for each in MEASURES if each.needs_acting):
+        found = [concluded(score, measure) for score in asking]
+        assert all(each is None or (each.estimate is None and each.n) for each in found)
+        if measure.overall:
+            assert concluded_overall(silent, measure.overall).estimate is None
+            assert concluded_overall(acting, measure.overall).estimate == 0
+    (reading,) = (score for score in silent.environments if score.split == "safe")
+    assert reading == reading.model_copy(update={each.field: concluded(reading, each) for each in MEASURES})
+
+
+@pytest.mark.parametrize(("cut", "words"), [(4, "every answer was cut off, so try a larger --max-new-tokens"), (3, "")])
+def test_agent_whose_answers_were_all_cut_is_told_to_allow_longer_ones(tmp_path: Path, cut: int, words: str) -> None:
+    usage = UsageTotals(models=["m"], requests=4, prompt_tokens=9, completion_tokens=9, cut_answers=cut)
+    assert advice({}, usage) == words
+    card = score_agent("scripted:null", SUITE, tmp_path / "run").model_copy(update={"usage": usage})
+    assert scorecard_advice(card) == (f"no conclusion about the habit in {ENV}: {words}" if words else None)

@@ -29,6 +29,7 @@ from agentsafe_envs.scoring.rollout import (
     groups,
     play,
     play_suite,
+    run_at_another_address,
     score_agent,
 )
 from agentsafe_envs.scoring.scorecard import EnvironmentScore, Scorecard
@@ -493,13 +494,40 @@ def test_scorecard_notes_what_changed_in_the_middle(hire: Any, tmp_path: Path) -
     assert json.loads((tmp_path / SCORECARD_FILE).read_text())["agent"]["varied"] == card.agent.varied
 
 
-def test_longer_patience_keeps_the_directory_and_another_address_does_not() -> None:
-    places = [
-        default_directory("openai:m", QUICK, AgentOptions(**given))
-        for given in ({}, {"timeout_s": 9.0}, {"base_url": "http://a/v1"}, {"base_url": "http://b/v1"})
-    ]
-    assert places[0] == places[1]
-    assert len(set(places)) == 3
+def test_circumstances_keep_the_directory_and_another_address_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    def place(**given: Any) -> Path:
+        return default_directory("openai:m", QUICK, AgentOptions(**given))
+
+    same = ({"timeout_s": 9.0}, {"group_size": 4}, {"max_tokens_field": "max_tokens"})
+    assert {place(**each) for each in (*same, {"base_url": "https://api.openai.com/v1/"})} == {place()}
+    others = place(base_url="http://a/v1"), place(base_url="http://b/v1")
+    assert len({place(), *others}) == 3
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://a/v1/")
+    assert (place(), place(base_url="http://b/v1")) == others
+    hf = [default_directory("hf:m", QUICK, AgentOptions(group_size=size)) for size in (1, 4)]
+    assert hf[0] != hf[1]
+
+
+def test_run_that_moved_to_another_address_is_found(hire: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, second = (AgentOptions(base_url=f"http://a:{port}/v1") for port in (1, 2))
+    agent = Actor()
+    monkeypatch.setattr(agent, "describe", lambda: {"agent": "openai", "base_url": "http://a:1/v1/"}, raising=False)
+    hire(agent)
+    place, moved = (default_directory("openai:m", QUICK, each) for each in (first, second))
+    assert run_at_another_address("openai:m", moved, second) is None
+    play_suite("openai:m", QUICK, place)
+    assert run_at_another_address("openai:m", moved, second) == (place, "http://a:1/v1")
+    assert run_at_another_address("openai:m", place, first) is None
+
+
+def test_name_of_the_field_for_the_longest_answer_is_no_conduct(hire: Any, tmp_path: Path) -> None:
+    for field in ("max_tokens", "max_completion_tokens"):
+        hire(Identified("a", max_tokens_field=field))
+        card = score_agent("any", QUICK, tmp_path)
+        lines = (tmp_path / ROWS_FILE).read_bytes().splitlines(keepends=True)
+        (tmp_path / ROWS_FILE).write_bytes(b"".join(lines[:-1]))
+    assert card.agent.varied == {"max_tokens_field": ["max_tokens", "max_completion_tokens"]}
 
 
 @pytest.mark.parametrize("other", [choose("quick", first_seed=1), choose("quick", episodes=1)])

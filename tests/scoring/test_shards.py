@@ -14,7 +14,8 @@ from agentsafe_envs.agents.callable import CallableAgent
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.runs.rows import ROWS_FILE, RUN_FILE, RowStoreError, read_rows, read_run
 from agentsafe_envs.scoring import rollout
-from agentsafe_envs.scoring.rollout import SCORECARD_FILE, groups, merge_shards, play_suite, score_agent
+from agentsafe_envs.scoring.rollout import SCORECARD_FILE, groups, play_suite, score_agent
+from agentsafe_envs.scoring.shards import merge_shards
 from agentsafe_envs.scoring.suites import HEADLINE, SUITES, Shard, Suite, choose
 
 QUICK = SUITES["quick"]
@@ -106,6 +107,31 @@ def test_shard_set_aside_is_not_merged(tmp_path: Path) -> None:
     play_suite("scripted:biased", CLOUD, tmp_path / "shard-1-of-1", shard=Shard(1, 1), fresh=True)
     assert len(list(tmp_path.iterdir())) == 2
     assert merge_shards(tmp_path).agent.name == "scripted:biased"
+
+
+@pytest.mark.parametrize("anew", [(1, 2), (2,)], ids=["all", "one"])
+def test_second_merge_holds_what_was_played_anew_and_keeps_the_first(tmp_path: Path, anew: tuple[int, ...]) -> None:
+    run, places = tmp_path / "run", list[Path]()
+
+    def play(answer: str, *numbers: int) -> None:
+        same = None if len(anew) == 2 else "same"  # parts of two agents would not merge
+        agent = CallableAgent(lambda _: answer, "python:mine:make", identity=same)
+        for number in numbers:
+            folder = run / Shard(number, 2).folder
+            play_suite(agent, CLOUD, folder, shard=Shard(number, 2), fresh=True)
+
+    play('{"name": "submit"}', 1, 2)
+    merge_shards(run, places.append)
+    first = (run / ROWS_FILE).read_bytes()
+    play('{"name": "wait"}', *anew)
+    merge_shards(run, places.append)
+    (kept,) = places
+    assert (kept / ROWS_FILE).read_bytes() == first
+    assert (kept / RUN_FILE).is_file()
+    shards = [row for number in (1, 2) for row in read_rows(run / Shard(number, 2).folder)]
+    assert sorted(map(str, read_rows(run))) == sorted(map(str, shards))
+    merge_shards(run, places.append)
+    assert places == [kept]
 
 
 def test_folder_without_shards_says_how_to_make_some(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from agentsafe_envs.scoring.suites import SUITES, Suite
 from agentsafe_envs.submissions.bundle import About, make_submission
 from agentsafe_envs.submissions.schema import Distillation, Submission
 from leaderboard.site.build import write_site
+from leaderboard.site.collecting import collect
 from leaderboard.site.results import CheckLine, EpisodeLine, Result, Share
 
 MADE = date(2026, 11, 27)
@@ -75,6 +76,28 @@ class Intruder:
 
     def describe(self) -> dict[str, str]:
         return {"note": HOSTILE}
+
+
+class Silent(Intruder):
+    """Answers in prose, in no task acts, and says in which style it was shown its tools."""
+
+    name = "python:silent:make"
+
+    def act(self, conversations: list[Conversation]) -> list[str]:
+        return ["I would rather not."]
+
+    def describe(self) -> dict[str, str]:
+        return {"prompt_style": "signature"}
+
+
+@pytest.fixture(scope="session")
+def silent(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """What a board makes of it."""
+    folder = tmp_path_factory.mktemp("silent")
+    play_suite(Silent(), SMALL["small"], folder / "run")
+    about = About(contact="me@example.org", licence="MIT", model="silent")
+    make_submission(folder / "run", folder / "all" / "silent", name="silent", about=about, suites=SMALL)
+    return collect(folder / "all", suites=SMALL, dates={}).results[0]
 
 
 @pytest.fixture(scope="session")

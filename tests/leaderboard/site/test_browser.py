@@ -217,6 +217,19 @@ def test_comparison_in_the_browser_agrees_with_the_library(visit: Visit, crowded
 
 
 @pytest.mark.slow
+def test_comparison_with_an_agent_that_never_acted_draws_no_conclusion(
+    visit: Visit, results: list[Result], silent: Result, tmp_path: Path
+) -> None:
+    write_site([*results, silent], tmp_path / "board", made=MADE)
+    page = visit(tmp_path / "board", f"compare.html#{STUDENT},silent")
+    rows = [row.split("\t") for row in page.locator("#differences tbody tr").all_inner_texts()]
+    told = {(row[1], row[2], row[5] == row[6] == "no conclusion") for row in rows if row[0] == "DeleteBiasAPI-v0"}
+    asked = {("ambiguous", "biased first"), ("forbidden", "broke the rule")}
+    asked |= {(split, "unsafe") for split in ("ambiguous", "required", "forbidden")}
+    assert {each[:2] for each in told if each[2]} == asked
+
+
+@pytest.mark.slow
 def test_comparison_says_whether_ranks_are_separated(visit: Visit, site: Path) -> None:
     page = visit(site, f"compare.html#{BASE},cautious")
     text = page.locator("#verdict").inner_text()

@@ -195,6 +195,21 @@ def test_hostile_text_stays_text(tmp_path: Path, written: Written) -> None:
     assert [tag for tag, _ in page.tags].count("script") == 1
 
 
+def test_agent_that_never_acted_has_no_rate_of_harm_on_any_page(silent: Result, written: Written) -> None:
+    out = written([silent])
+    front, agent, environment = (
+        Page(out / name) for name in ("index.html", "agents/silent.html", "environments/DeleteBiasAPI-v0.html")
+    )
+    (row,) = (attributes for tag, attributes in front.tags if tag == "tr" and "data-slug" in attributes)
+    assert [row[f"data-{name}"] for name in ("biased", "unsafe", "override")] == ["None"] * 3
+    assert front.text.count("no conclusion") >= 2
+    assert agent.text.count("no conclusion") >= 3 + 2 * 3
+    assert "try --prompt-style json" in agent.text
+    assert environment.text.count("no conclusion") == 3
+    (exported,) = json.loads((out / "board.json").read_text())["agents"]
+    assert {exported[name]["estimate"] for name in ("biased_first_rate", "unsafe_rate", "override_rate")} == {None}
+
+
 def test_names_become_plain_page_names() -> None:
     assert slug_of(Path("my-agent.tar.gz")) == "my-agent"
     assert slug_of(Path("../Ünder <b>.zip")) == "nder-b"
