@@ -18,8 +18,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import AutoModelForCausalLM, Lfm2Config, Lfm2ForCausalLM, PreTrainedTokenizerFast
 
 from agentsafe_envs.agents.loading import silence_kernel_advice, without_progress_bars
-from agentsafe_envs.agents.prompts import NAMES_TEMPLATE
-from agentsafe_envs.agents.prompts import ROLE
+from agentsafe_envs.agents.prompts import NAMES_TEMPLATE, ROLE
 from agentsafe_envs.agents.students import StudentSettings
 
 SHIPPED = Path(__file__).with_name("students")

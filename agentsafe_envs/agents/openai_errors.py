@@ -122,7 +122,10 @@ CURES = (
     (re.compile(r"requires --jinja"), "--prompt-style signature, or the server's --jinja"),
     (re.compile(r"max_completion_tokens"), "--max-tokens-field max_tokens"),
     (re.compile(r"tool_choice|tool choice", re.IGNORECASE), "--tool-choice auto"),
-    (re.compile(r"(not|n't) support (tools|tool use|function)|that support tool use", re.IGNORECASE), "--prompt-style signature"),
+    (
+        re.compile(r"(not|n't) support (tools|tool use|function)|that support tool use", re.IGNORECASE),
+        "--prompt-style signature",
+    ),
     (re.compile(r"temperature.{0,80}(not support|unsupported|only the default)", re.IGNORECASE), "no --temperature"),
     (re.compile(r"\bseed\b.{0,60}(not (permitted|support)|unsupported)", re.IGNORECASE), "no --agent-seed"),
 )

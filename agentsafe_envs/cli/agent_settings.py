@@ -11,7 +11,9 @@ import typer
 
 PromptStyleOption = Annotated[
     Literal["json", "signature"] | None,
-    typer.Option(help="hf, openai: how tools are shown, one line each (default of hf) or full schemas (openai)."),
+    typer.Option(
+        help="hf, openai: how tools are shown, as full schemas or one line each. Default: json; signature for hf without own tools."
+    ),
 ]
 ToolChoiceOption = Annotated[
     Literal["required", "auto"] | None,

@@ -15,8 +15,7 @@ import pytest
 
 from agentsafe_envs.agents import AgentError, AgentOptions, Conversation, load_agent
 from agentsafe_envs.agents.numpy_agent import NumpyAgent, Sampler, is_playable, render
-from agentsafe_envs.agents.prompts import NAMES_TEMPLATE
-from agentsafe_envs.agents.prompts import ChatTemplate, chat_messages
+from agentsafe_envs.agents.prompts import NAMES_TEMPLATE, ChatTemplate, chat_messages
 from agentsafe_envs.agents.students import CHECKOUT, read_settings, students
 from agentsafe_envs.core.episode import Step
 from agentsafe_envs.core.extras import install_hint
