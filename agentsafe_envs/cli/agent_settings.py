@@ -12,7 +12,8 @@ import typer
 PromptStyleOption = Annotated[
     Literal["json", "signature"] | None,
     typer.Option(
-        help="hf, openai: how tools are shown, as full schemas or one line each. Default: json; signature for hf without own tools."
+        help="hf, openai: full schemas, or tools in one line each. "
+        "Default: json; signature for hf whose template has no tools."
     ),
 ]
 ToolChoiceOption = Annotated[
