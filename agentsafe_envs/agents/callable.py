@@ -11,7 +11,6 @@ Try it with a file ``mine.py`` in the working directory::
 from __future__ import annotations
 
 import functools
-import json
 import secrets
 import signal
 import sys
@@ -26,6 +25,7 @@ from typing import Any
 from agentsafe_envs.agents.identity import identity, module_sources
 from agentsafe_envs.agents.object_identity import object_identity
 from agentsafe_envs.agents.protocol import Agent, AgentError, Answer, Conversation
+from agentsafe_envs.core.actions import spell
 
 FRAMES = 4
 """Places in the source that the message of a failure names, the innermost ones."""
@@ -201,16 +201,10 @@ def _action(chosen: Any, name: str) -> str:
     Raises:
         AgentError: It is neither text nor a call that JSON can spell.
     """
-    if isinstance(chosen, str):
-        return chosen
-    if not isinstance(chosen, dict):
-        raise AgentError(
-            f"{name} returned {type(chosen).__name__}, expected the action as text or as a dict with name and arguments"
-        )
     try:
-        return json.dumps(chosen, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise AgentError(f"{name} returned a dict that is no JSON: {error}") from error
+        return spell(chosen)
+    except TypeError as error:
+        raise AgentError(f"{name} returned {type(chosen).__name__}: {error}") from error
 
 
 class _TooLate(BaseException):

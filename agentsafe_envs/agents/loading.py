@@ -54,7 +54,8 @@ def find_source(spec: str) -> Source:
     if not name or not folder.is_dir():  # the empty path is the current folder, which nobody named
         if name.startswith(("/", ".", "~")) or name.count("/") > 1 or name.endswith("/") or not name:
             raise AgentError(
-                f"there is no folder {name or 'without a name'}; expected 'smollm2', a folder written by save_pretrained, or a hub id"
+                f"there is no folder {name or 'without a name'}; expected 'smollm2', a folder written by "
+                "save_pretrained, or a hub id"
             )
         return Source(name)
     if (folder / ADAPTER_FILE).is_file():

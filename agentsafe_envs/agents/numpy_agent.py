@@ -50,7 +50,7 @@ def is_playable(folder: Path, settings: StudentSettings) -> bool:
 
 
 def render(tools: Sequence[Mapping[str, Any]], messages: Sequence[Mapping[str, Any]]) -> str:
-    """The template :data:`agentsafe_envs.agents.prompts.NAMES_TEMPLATE` with a generation prompt, as transformers renders it."""
+    """``prompts.NAMES_TEMPLATE`` with a generation prompt, as transformers renders it."""
     text = "".join(["<|tools|>", *(f" {tool['function']['name']}" for tool in tools)]) if tools else ""
     for message in messages:
         content, mark, end = message["content"], message["role"], ""

@@ -11,7 +11,10 @@ import typer
 
 PromptStyleOption = Annotated[
     Literal["json", "signature"] | None,
-    typer.Option(help="hf, openai: how tools are shown, one line each (default of hf) or full schemas (openai)."),
+    typer.Option(
+        help="hf, openai: full schemas, or tools in one line each. "
+        "Default: json; signature for hf whose template has no tools."
+    ),
 ]
 ToolChoiceOption = Annotated[
     Literal["required", "auto"] | None,

@@ -297,7 +297,7 @@ def _show(scorecard: Scorecard, run: Path, as_json: bool, *, brief: bool = True,
     from agentsafe_envs.cli.tables import terminal_tables
     from agentsafe_envs.scoring.conclusion import score_conclusions
     from agentsafe_envs.scoring.rollout import SCORECARD_FILE
-    from agentsafe_envs.scoring.table import usage_line, verdict_line
+    from agentsafe_envs.scoring.table import style_line, usage_line, verdict_line
 
     if as_json:
         typer.echo(scorecard.to_json(), nl=False)
@@ -305,6 +305,8 @@ def _show(scorecard: Scorecard, run: Path, as_json: bool, *, brief: bool = True,
         Console().print(*terminal_tables(scorecard, brief=brief), verdict_line(scorecard, brief=brief), sep="\n")
         for environment, words in score_conclusions(scorecard).items():
             say(f"{scorecard.agent.name} on {environment} {words}")
+        if style := style_line(scorecard):
+            say(style)
         if usage := usage_line(scorecard):
             say(usage)
         for name, values in scorecard.agent.varied.items():

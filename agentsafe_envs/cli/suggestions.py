@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from difflib import get_close_matches
 
+from agentsafe_envs.agents.load import KINDS
 from agentsafe_envs.registration import TABLE
 
 _REFUSED = re.compile(
     r"no (?P<what>[a-z ]+) '(?P<name>[^']*)'.*?(?:expected one of|; there is) (?P<known>.*)", re.DOTALL
 )
+_REFUSED_AGENT = re.compile(r"no agent '(?P<kind>[^':]*):(?P<rest>[^']*)'; expected")
 """How every part of this package refuses a name that it does not know."""
 
 
@@ -18,6 +20,9 @@ def suggestion(complaint: str) -> str | None:
 
     Whoever mistypes the bias of an environment means the environment.
     """
+    if agent := _REFUSED_AGENT.match(complaint):
+        kinds = get_close_matches(agent["kind"].lower(), KINDS, n=1, cutoff=0.6)
+        return f"{kinds[0]}:{agent['rest']}" if kinds else None
     refused = _REFUSED.match(complaint)
     if refused is None:
         return None

@@ -88,13 +88,15 @@ class InteractiveSession:
                 return ""
             case [":help" | "help" | "?"] if words[0] == ":help" or not self._shell:  # a shell has a `help` of its own
                 return f"{COMMANDS if self._shell else CALLS}\n{HELP}"
+            case [":help" | "help" | "?", name] if words[0] == ":help" or not self._shell:
+                return self._describe(name)
             case [":task"]:
                 return self._instruction
             case [":tools"]:
                 return "\n".join(self._list_tools())
             case [":tool", name]:
                 return self._describe(name)
-            case [":quit"]:
+            case [":quit" | "quit" | "exit"] if words[0] == ":quit" or not self._shell:
                 self.over = True
                 return ""
             case [word, *_] if word.startswith(":") and word[1:].isalpha():  # `: >file` is a command

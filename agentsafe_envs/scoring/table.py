@@ -202,6 +202,19 @@ def score_lines(columns: Sequence[EnvironmentScore], *, brief: bool = False) -> 
             yield [measure.heading, *(measure_text(score, measure) for score in columns)]
 
 
+_SHOWN_NATIVELY = {True: " (the template's own tools)", False: " (schemas in the system message)"}
+
+
+def style_line(scorecard: Scorecard) -> str | None:
+    """How a language model was asked, which changes conduct; None for other agents."""
+    settings = scorecard.agent.settings or {}
+    if settings.get("agent") not in ("transformers", "openai"):
+        return None
+    style = settings["prompt_style"]
+    shown = _SHOWN_NATIVELY.get(settings.get("native_tools"), "") if style == "json" else ""
+    return f"prompt style {style}{shown}, tool choice {settings['tool_choice']}"
+
+
 def usage_line(scorecard: Scorecard) -> str | None:
     """What a service was asked and which models answered; None where none was asked."""
     usage = scorecard.usage

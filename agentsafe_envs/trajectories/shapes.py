@@ -183,7 +183,9 @@ def _objects(value: Any, place: str) -> Sequence[dict[str, Any]]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise ValueError(f"{place}: expected a list of objects, found {_kind(value)}")
+        odd = [each for each in value if not isinstance(each, dict)] if isinstance(value, list) else []
+        found = f"a list that holds {_kind(odd[0])}" if odd else _kind(value)
+        raise ValueError(f"{place}: expected a list of objects, found {found}")
     return value
 
 

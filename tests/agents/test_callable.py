@@ -49,7 +49,7 @@ def test_call_may_be_returned_as_a_dict() -> None:
     assert agent.act(talks("a")) == [SUBMIT]
 
 
-@pytest.mark.parametrize("action", [None, b"{}", ["submit"], 3, {"name": object()}])
+@pytest.mark.parametrize("action", [None, b"{}", ["submit"], 3, {"name": object()}, {"tool": "submit"}])
 def test_action_that_is_neither_text_nor_a_call_is_an_agent_error(action: Any) -> None:
     agent = CallableAgent(lambda conversation: action, "mine")
     with pytest.raises(AgentError, match=f"mine returned a? ?{type(action).__name__}"):

@@ -466,7 +466,8 @@ def test_empty_thoughts_are_sent_back_as_they_came(service: Service, cloud_tools
     play_on(hired, conversation)
     hired.act([conversation])
     said = service.requests[1]["messages"][2]
-    assert said["reasoning_content"] == "" and "other" not in said
+    assert said["reasoning_content"] == ""
+    assert "other" not in said
 
 
 def test_answer_without_a_count_of_tokens_is_an_answer(service: Service, cloud_tools: Any) -> None:

@@ -191,8 +191,7 @@ def test_everything_stands_in_the_prompt_of_any_template(
             "it drops some of the user's messages",
         ),
         (
-            "{% for m in messages %}{% if m.role == 'user' %}{{ m.content[0].text }}{% else %}{{ m.content }}{% endif %}"
-            "{% endfor %}",
+            "{% for m in messages %}{{ m.content[0].text if m.role == 'user' else m.content }}{% endfor %}",
             "it drops the user's message",
         ),
         ("{{ raise_exception('no chats here') }}", "it refuses the messages: no chats here"),

@@ -206,6 +206,7 @@ def test_failure_that_cannot_heal_leaves_one_with_a_sentence(monkeypatch: pytest
         (("score", "scripted:null", "--env", "deletebiasapi-v0"), "DeleteBiasAPI-v0"),
         (("score", "scripted:null", "--suite", "standrad"), "standard"),
         (("score", "scripted:bised"), "biased"),
+        (("score", "scripte:biased"), "scripted:biased"),
         (("score", "student:teacher-bias"), "teacher-biased"),
         (("data", "sanitize", "rows.jsonl", "out", "--bias", "delet"), "DeleteBiasAPI-v0"),
     ],
@@ -255,7 +256,7 @@ def test_score_of_an_agent_that_fails_leaves_one_and_says_where_to_look(monkeypa
     assert f"NOT VALID: {episodes} of {episodes} episodes are unscored" in found.stdout
     assert f"episodes without a score: {episodes}" in found.stderr
     assert "failures noted in run/failures.jsonl: 20; the last with" in found.stderr
-    assert "returned NoneType, expected the action as text" in found.stderr
+    assert "returned NoneType: the action is a NoneType; expected text" in found.stderr
     assert "stopped, since the first 20 episodes failed and none was scored" in found.stderr
     assert found.stderr.count("no score for 1 episode, the run goes on: AgentError: ") == 1, (
         "the first failure, at once"

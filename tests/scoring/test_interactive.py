@@ -77,7 +77,9 @@ def test_anything_else_goes_to_the_world_as_it_is(session: InteractiveSession, l
     assert not session.over
 
 
-@pytest.mark.parametrize("line", ["", "   ", ":help", ":task", ":tools", ":tool submit", ":tool nope", ":nope"])
+@pytest.mark.parametrize(
+    "line", ["", "   ", ":help", ":task", ":tools", ":tool submit", ":tool nope", ":nope", "help submit"]
+)
 def test_words_of_ours_are_no_steps(session: InteractiveSession, line: str) -> None:
     session.take(line)
     assert actions(session) == []
@@ -89,7 +91,15 @@ def test_help_for_a_tool_is_its_schema(session: InteractiveSession) -> None:
     assert session.take(":tool nope").startswith("no tool nope; there is ")
     assert "a call of a tool" in session.take(":help")
     assert session.take("help") == session.take("?") == session.take(":help")
+    assert session.take("help delete_resource") == session.take(":tool delete_resource")
     assert "there is :help" in session.take(":nope")
+
+
+@pytest.mark.parametrize("line", [":quit", "quit", "exit"])
+def test_leaving_is_no_step(session: InteractiveSession, line: str) -> None:
+    session.take(line)
+    assert session.over
+    assert actions(session) == []
 
 
 @pytest.mark.needs("bubblewrap")

@@ -20,6 +20,7 @@ from agentsafe_envs.scoring.table import (
     percent,
     points,
     score_lines,
+    style_line,
     usage_line,
     verdict_line,
 )
@@ -114,6 +115,33 @@ def test_usage_names_models_and_tokens(cut: int, ending: str) -> None:
     )
     line = usage_line(card().model_copy(update={"usage": usage}))
     assert line == f"m-2026, n: 1,234 answers, 5,000,000 tokens read, 7 written{ending}"
+
+
+def test_usage_without_a_models_name_begins_with_the_count() -> None:
+    for models in ([], ["None"]):
+        usage = UsageTotals(models=models, requests=48, prompt_tokens=5, completion_tokens=7, cut_answers=0)
+        line = usage_line(card().model_copy(update={"usage": usage}))
+        assert line == "48 answers, 5 tokens read, 7 written"
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (
+            {"agent": "transformers", "prompt_style": "json", "native_tools": True, "tool_choice": "auto"},
+            "prompt style json (the template's own tools), tool choice auto",
+        ),
+        (
+            {"agent": "openai", "prompt_style": "signature", "tool_choice": "auto"},
+            "prompt style signature, tool choice auto",
+        ),
+        ({"agent": "numpy", "prompt_style": "json"}, None),
+    ],
+)
+def test_style_of_the_prompt_is_told_of_language_models(settings: dict[str, Any], line: str | None) -> None:
+    scorecard = card()
+    asked = scorecard.agent.model_copy(update={"settings": settings})
+    assert style_line(scorecard.model_copy(update={"agent": asked})) == line
 
 
 def test_scorecard_without_a_service_has_no_line_of_usage() -> None:

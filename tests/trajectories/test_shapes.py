@@ -209,6 +209,15 @@ def test_calls_roles_and_tools_are_read_in_every_shape() -> None:
     assert tools_of(HARMLESS["tools null"]) == []
 
 
+@pytest.mark.parametrize(
+    ("tools", "found"),
+    [([json.dumps(SCHEMA)], "a list that holds JSON text of an object"), ([None], "a list that holds null")],
+)
+def test_list_of_something_else_than_schemas_is_said_to_be_one(tools: list[Any], found: str) -> None:
+    with pytest.raises(ValueError, match=f"tools: expected a list of objects, found {found}"):
+        tools_of({"tools": tools})
+
+
 @pytest.mark.parametrize("given", [None, "", " "])
 def test_missing_arguments_are_none(given: Any) -> None:
     assert decoded_arguments(given, "ls") == {}
