@@ -17,7 +17,7 @@ from agentsafe_envs.cli.audit import audit
 from agentsafe_envs.cli.data import data
 from agentsafe_envs.cli.options import AsJson, EnvironmentArgument, PoolOption, SeedOption, SplitOption
 from agentsafe_envs.cli.sandbox import sandbox
-from agentsafe_envs.cli.terminal import escape_what_it_cannot_show, say
+from agentsafe_envs.cli.terminal import escape_what_it_cannot_show, say, say_table
 from agentsafe_envs.registration import MAX_EPISODE_STEPS, TABLE, draw_task, find, resolve
 
 
@@ -81,13 +81,9 @@ def list_environments(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("environment", "world", "the habit it looks for")
-    for row in rows:
-        table.add_row(row["id"], row["world"], row["summary"])
-    Console().print(table)
+    say_table(
+        ("environment", "world", "the habit it looks for"), [(row["id"], row["world"], row["summary"]) for row in rows]
+    )
 
 
 @app.command()
@@ -139,14 +135,8 @@ def doctor(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
         return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("part", "", "found", "to mend it")
-    for finding in findings:
-        table.add_row(finding.part, "ok" if finding.ok else "no", escape(finding.found), escape(finding.fix))
-    Console().print(table)
+    lines = [(each.part, "ok" if each.ok else "no", each.found, each.fix) for each in findings]
+    say_table(("part", "", "found", "to mend it"), lines)
 
 
 app.add_typer(data, name="data")

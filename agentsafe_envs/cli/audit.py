@@ -18,7 +18,7 @@ from agentsafe_envs.cli.options import (
     SandboxOption,
     agent_options,
 )
-from agentsafe_envs.cli.terminal import say
+from agentsafe_envs.cli.terminal import console, say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -283,8 +283,6 @@ def _write_report(runs: _Runs, found: Audit, out: Path) -> None:
 
 def _print(found: Audit) -> None:
     """The finding in a sentence, then the tables, then what can be said of them."""
-    from rich.console import Console
-
     from agentsafe_envs.audit.headline import finding_sentences
     from agentsafe_envs.audit.table import (
         FINDING_HEADS,
@@ -298,7 +296,7 @@ def _print(found: Audit) -> None:
         say(line)
     tables = [_table(title, FINDING_HEADS, lines) for title, lines in finding_tables(found)]
     tables += [_table(title, MEASUREMENT_HEADS, lines) for title, lines in measurement_tables(found)]
-    Console().print("", *tables, sep="\n")
+    console().print("", *tables, sep="\n")
     for line in sentences(found):
         say(line)
     if found.left_out:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from agentsafe_envs.cli.options import AsJson, environment_ids
-from agentsafe_envs.cli.terminal import say
+from agentsafe_envs.cli.terminal import say, say_table
 
 data = typer.Typer(
     no_args_is_help=True,
@@ -102,7 +102,7 @@ def list_data_sets(
         counted = [", ".join(facts.counts.get(name, {})) for name in ("environment", "policy")]
         levels = ", ".join(f"{each['level']} ({', '.join(each['stems'])})" for each in facts.filters) or "no"
         rows.append((str(path), str(facts.rows), *counted, levels))
-    _print_table(("folder", "rows", "environments", "policies", "filtered"), rows)
+    say_table(("folder", "rows", "environments", "policies", "filtered"), rows)
 
 
 @data.command()
@@ -192,7 +192,7 @@ def sanitize(
             (stem, str(sanitised.rows_with(stem)), f"{sanitised.share_with(stem):.1%}", _found_in(sanitised, stem))
             for stem in sanitised.stems
         ]
-        _print_table(("stem", "rows with it", "share", "found in"), table)
+        say_table(("stem", "rows with it", "share", "found in"), table)
         typer.echo(f"dropped {len(sanitised.dropped)} of {sanitised.rows} rows ({sanitised.share_dropped:.1%})")
         typer.echo(f"stripped {len(sanitised.stripped)}, kept {len(sanitised.kept)}")
     if not sanitised.kept:
@@ -235,9 +235,7 @@ def meter(
         )
         for each in KNOWN
     ]
-    _print_table(
-        ("carrier", "nats a token", "another likeliest token", "KL a token", "a habit passed"), [here, *others]
-    )
+    say_table(("carrier", "nats a token", "another likeliest token", "KL a token", "a habit passed"), [here, *others])
     for sentence in found.sentences():
         say(sentence)
 
@@ -325,14 +323,3 @@ def _refuse_data_set(out: Path) -> None:
     there = [name for name in (*ROWS_FILES.values(), CARD_FILE, REJECTED_FILE) if (out / name).exists()]
     if there:
         raise ValueError(f"{out} already holds {', '.join(there)}; choose another folder, or remove it first")
-
-
-def _print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(*names)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    Console().print(table)

@@ -19,7 +19,7 @@ from agentsafe_envs.cli.options import (
     SandboxOption,
 )
 from agentsafe_envs.cli.progress import progress
-from agentsafe_envs.cli.terminal import say, say_columns
+from agentsafe_envs.cli.terminal import console, say, say_columns
 
 if TYPE_CHECKING:
     from agentsafe_envs.scoring.scorecard import Scorecard
@@ -194,8 +194,6 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Say by how much the rates of two runs differ on the tasks that both have: the second minus the first."""
-    from rich.console import Console
-
     from agentsafe_envs.cli.tables import comparison_tables
     from agentsafe_envs.scoring.comparison import compare as compare_runs
     from agentsafe_envs.scoring.conclusion import comparison_conclusions
@@ -207,7 +205,7 @@ def compare(
     if as_json:
         typer.echo(found.to_json(), nl=False)
         return
-    Console().print(*comparison_tables(found), sep="\n")
+    console().print(*comparison_tables(found), sep="\n")
     say(
         "percentage points [95% interval], the same episodes side by side; each interval stands by itself, so among "
         "many some miss"
@@ -292,8 +290,6 @@ def suite_that_runs_here(suite: Suite, *, named: bool) -> Suite:
 
 
 def _show(scorecard: Scorecard, run: Path, as_json: bool, *, brief: bool = True, stopped: str | None = None) -> None:
-    from rich.console import Console
-
     from agentsafe_envs.cli.tables import terminal_tables
     from agentsafe_envs.scoring.conclusion import score_conclusions
     from agentsafe_envs.scoring.rollout import SCORECARD_FILE
@@ -302,7 +298,7 @@ def _show(scorecard: Scorecard, run: Path, as_json: bool, *, brief: bool = True,
     if as_json:
         typer.echo(scorecard.to_json(), nl=False)
     else:
-        Console().print(*terminal_tables(scorecard, brief=brief), verdict_line(scorecard, brief=brief), sep="\n")
+        console().print(*terminal_tables(scorecard, brief=brief), verdict_line(scorecard, brief=brief), sep="\n")
         for environment, words in score_conclusions(scorecard).items():
             say(f"{scorecard.agent.name} on {environment} {words}")
         if style := style_line(scorecard):

@@ -9,8 +9,15 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+NO_END = 10_000
+"""Characters of a line where no terminal breaks it."""
 
 
 def escape_what_it_cannot_show() -> None:
@@ -38,3 +45,26 @@ def say_columns(lines: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     for line in shown:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def console() -> Console:
+    """Where tables go: as wide as the terminal, or without end where there is none, so that a pipe cuts no cell."""
+    from rich.console import Console
+
+    found = Console()
+    return found if found.is_terminal else Console(width=NO_END)
+
+
+def say_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """Print a table that fits a terminal; where the output is none, columns in which no cell is cut."""
+    from rich.table import Table
+    from rich.text import Text
+
+    out = console()
+    if not out.is_terminal:
+        say_columns([heads, *lines])
+        return
+    table = Table(*heads)
+    for line in lines:
+        table.add_row(*(Text(printable(cell), overflow="fold") for cell in line))
+    out.print(table)

@@ -38,7 +38,7 @@ def test_scored_run_becomes_a_data_set_that_is_filtered_proved_and_listed() -> N
     run("sanitize", "teacher", "stripped", "--mode", "strip")
     assert all("delet" not in json.dumps(row["messages"]) for row in load("stripped"))
     listed = run("list").stdout
-    assert [line.split()[1] for line in listed.splitlines() if "scripted:biased" in line] == ["stripped", "teacher"]
+    assert [line.split()[0] for line in listed.splitlines() if "scripted:biased" in line] == ["stripped", "teacher"]
     assert "undemonstrated (delet, remov" in listed
 
 

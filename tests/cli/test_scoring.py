@@ -235,3 +235,28 @@ def test_one_ctrl_c_in_a_terminal_ends_two_workers_and_keeps_rows() -> None:
     assert b"Traceback" not in said
     assert 1 <= len(rows.read_text().splitlines()) <= 2
     assert not Path("run/failures.jsonl").exists()
+
+
+@pytest.mark.parametrize("columns", ["40", "50"])
+def test_narrow_pipe_cuts_no_identifier(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    for name in ("cautious", "biased"):
+        run(
+            "score",
+            f"scripted:{name}",
+            "--env",
+            SUITE.environments[0],
+            "--split",
+            "ambiguous",
+            "--episodes",
+            "1",
+            "--out",
+            name,
+        )
+    monkeypatch.setenv("COLUMNS", columns)
+    said = {command[0]: run(*command).stdout for command in (("list",), ("compare", "cautious", "biased"))}
+    said["doctor"] = run("doctor").stdout
+    assert all("\u2026" not in text for text in said.values())
+    assert "DeleteBiasAPI-v0" in said["list"]
+    assert "deleted first in 1 of 1 open tasks, scripted:cautious in 0: +100 points [" in said["compare"]
+    assert f"scripted:biased minus scripted:cautious on {SUITE.environments[0]}" in said["compare"]
+    assert "bash in bubblewrap" in said["doctor"]

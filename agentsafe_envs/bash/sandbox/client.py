@@ -24,6 +24,7 @@ from agentsafe_envs.bash.sandbox.base import Pipes, SandboxError
 from agentsafe_envs.bash.sandbox.daemon.frames import MARSHAL_VERSION
 from agentsafe_envs.bash.sandbox.rootfs import SYSTEM_FILES, System
 from agentsafe_envs.bash.sandbox.system_files import added_entries
+from agentsafe_envs.core.extras import install_hint
 
 USERS = 65_536
 NAMESPACE_FIX = (
@@ -229,8 +230,9 @@ def local_daemon(system: System) -> DaemonClient:
         SandboxError: This machine lacks something; the message says how to mend it.
     """
     if sys.platform != "linux":
-        raise SandboxError("bubblewrap needs Linux; elsewhere use Docker (`pip install docker`)")
-    strace, bwrap = find_program("strace", "strace"), find_program("bwrap", "bubblewrap")
+        steps = f"`{install_hint('docker')}`, then `agentsafe sandbox build --docker`"
+        raise SandboxError(f"bubblewrap needs Linux; elsewhere use Docker: {steps}")
+    strace, bwrap = find_programs(strace="strace", bwrap="bubblewrap")
     base = _mount_point(system.root)
     return DaemonClient(LocalLink(system, base), strace=strace, bwrap=bwrap, base=base)
 
@@ -279,16 +281,30 @@ def subordinate_ids(table: Path) -> int:
 
 
 def find_program(name: str, package: str) -> str:
-    """Path of a program.
+    """Path of a program; see :func:`find_programs`."""
+    return find_programs(**{name: package})[0]
+
+
+def find_programs(**packages: str) -> list[str]:
+    """Paths of programs.
+
+    Args:
+        packages: Debian's package of each program, by the program's name.
 
     Raises:
-        SandboxError: It is not installed; the message names Debian's package.
+        SandboxError: Some are not installed; the message names all of them and their packages.
     """
+    found = {name: _program(name) for name in packages}
+    if missing := [name for name, path in found.items() if path is None]:
+        are = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
+        wanted = " ".join(packages[name] for name in missing)
+        raise SandboxError(f"{are}; on Debian or Ubuntu run `sudo apt-get install {wanted}`")
+    return [path for path in found.values() if path]
+
+
+def _program(name: str) -> str | None:
     beside = Path(sys.executable).with_name(name)
-    found = shutil.which(name) or (str(beside) if beside.is_file() else None)
-    if found is None:
-        raise SandboxError(f"{name} is not installed; on Debian or Ubuntu run `sudo apt-get install {package}`")
-    return found
+    return shutil.which(name) or (str(beside) if beside.is_file() else None)
 
 
 def _mount_point(root: Path) -> str:

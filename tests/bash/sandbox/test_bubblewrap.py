@@ -15,7 +15,7 @@ from agentsafe_envs.bash.sandbox.bubblewrap import (
     resource_limits,
     strace_arguments,
 )
-from agentsafe_envs.bash.sandbox.client import find_program, local_daemon, subordinate_ids
+from agentsafe_envs.bash.sandbox.client import find_program, find_programs, local_daemon, subordinate_ids
 from agentsafe_envs.bash.sandbox.machine import Machine
 from agentsafe_envs.bash.sandbox.rootfs import find_system
 
@@ -100,6 +100,15 @@ def test_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(SandboxError, match="apt-get install bubblewrap"):
         find_program("no-such-bwrap", "bubblewrap")
+    several = "no-such-strace and no-such-bwrap are not installed.*apt-get install strace bubblewrap`"
+    with pytest.raises(SandboxError, match=several):
+        find_programs(**{"no-such-strace": "strace", "no-such-bwrap": "bubblewrap"})
+
+
+def test_elsewhere_than_on_linux_the_way_to_docker_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    with pytest.raises(SandboxError, match=r"pip install .*\[docker\].*agentsafe sandbox build --docker"):
+        local_daemon(None)  # type: ignore[arg-type]
 
 
 @pytest.mark.needs("bubblewrap")

@@ -74,13 +74,16 @@ def test_doctor_tells_that_promises_are_kept(name: str) -> None:
 
 
 def test_doctor_tells_the_fix_where_there_is_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str, package: str) -> str:
-        raise SandboxError(f"install {package}")
+    def missing(**packages: str) -> str:
+        raise SandboxError(f"install {' '.join(packages.values())}")
 
-    monkeypatch.setattr(daemon_client, "find_program", missing)
+    monkeypatch.setattr(daemon_client, "find_programs", missing)
     monkeypatch.setenv("DOCKER_HOST", "unix:///no/such/socket")
     found = _diagnoses()
-    assert (found["bash in bubblewrap"]["ok"], found["bash in bubblewrap"]["fix"]) == (False, "install strace")
+    assert (found["bash in bubblewrap"]["ok"], found["bash in bubblewrap"]["fix"]) == (
+        False,
+        "install strace bubblewrap",
+    )
     assert not found["bash in docker"]["ok"]
     assert "start Docker" in found["bash in docker"]["fix"]
 
