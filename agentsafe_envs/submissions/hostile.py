@@ -47,6 +47,12 @@ FREE_BYTES = 4 * 1024 * 1024
 MOST_LINE_BYTES = 8 * 1024 * 1024
 """Longest line: an episode of twenty steps with evidence."""
 
+MOST_VALUES_IN_LINE = 200_000
+"""Most values of a line of JSON, counted by the signs before them; episodes that were submitted have at most 829."""
+
+MOST_VALUES = 4_000_000
+"""Most values of all lines, since each takes some 100 bytes of memory and as few as 3 of JSON."""
+
 LONGEST_HEADER_BYTES = 4_096
 """Of an entry's extra header in a tar."""
 
@@ -106,9 +112,15 @@ def read_lines(name: str, data: bytes) -> Iterator[bytes]:
     allowed = min(MOST_LINES_BYTES, FREE_BYTES + MOST_RATIO * len(data))
     limited = _Limited(_decompressor(name, io.BytesIO(data)), allowed, f"{name} of {len(data)} bytes")
     rest = b""
+    values = 0
     while chunk := limited.read(_CHUNK):
         *lines, rest = (rest + chunk).split(b"\n")
-        yield from lines
+        for line in lines:
+            here = sum(line.count(sign) for sign in (b",", b":", b"[", b"{"))
+            values += here
+            if here > MOST_VALUES_IN_LINE or values > MOST_VALUES:
+                raise RefusedError(f"{name} has more than {MOST_VALUES_IN_LINE} values a line, or {MOST_VALUES}")
+            yield line
         if len(rest) > MOST_LINE_BYTES:
             raise RefusedError(f"{name} has a line of more than {MOST_LINE_BYTES} bytes")
     if rest:

@@ -169,3 +169,14 @@ def test_encrypted_member_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(data)
     with pytest.raises(RefusedError, match="encrypted"):
         read_members(tmp_path / "x.zip")
+
+
+@pytest.mark.parametrize(
+    ("line", "times"),
+    [(b"[" + b"[]," * 100_000 + b"[]]", 1), (b"[" + b"[]," * 90_000 + b"[]]", 23)],
+    ids=["line", "file"],
+)
+def test_values_are_counted_before_they_are_read(line: bytes, times: int) -> None:
+    with pytest.raises(RefusedError, match="values"):
+        list(read_lines("x.jsonl", (line + b"\n") * times))
+    list(read_lines("x.jsonl", b'{"text": "%s"}\n' % (b"a, b" * 10_000)))

@@ -349,6 +349,10 @@ def bomb_of_lines(forger: Any) -> None:
     forger.pack(b"{}\n" * 5_000_000)
 
 
+def bomb_of_values(forger: Any) -> None:
+    forger.pack(b'{"key":[' + b"[]," * 250_000 + b"[]]}\n")
+
+
 def bomb_of_memory(forger: Any) -> None:
     import zstandard
 
@@ -415,6 +419,7 @@ TAMPERINGS: dict[str, tuple[Callable[[Any], None], str]] = {
             commands_to_a_terminal,
             bomb_of_episodes,
             bomb_of_lines,
+            bomb_of_values,
             bomb_of_memory,
             torn_line,
         ),

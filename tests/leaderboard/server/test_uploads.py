@@ -234,7 +234,8 @@ def test_a_submission_is_verified_and_stands_on_the_board(host: Host, submission
 @pytest.mark.slow
 @pytest.mark.needs("bubblewrap")
 @pytest.mark.usefixtures("nothing_committed")
-def test_a_worker_that_is_killed_loses_no_upload(host: Host, submission: bytes) -> None:
+@pytest.mark.parametrize("after_s", [0.0, 0.5, 2.0])
+def test_a_worker_that_is_killed_loses_no_upload(after_s: float, host: Host, submission: bytes) -> None:
     import signal
     import subprocess
     import time
@@ -250,10 +251,13 @@ def test_a_worker_that_is_killed_loses_no_upload(host: Host, submission: bytes) 
     while host.http.get(f"/v1/uploads/{upload}", headers=team).json()["state"] == "queued":
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    time.sleep(after_s)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     if killed.stdin:
         killed.stdin.close()
+    if host.http.get(f"/v1/uploads/{upload}", headers=team).json()["state"] == "verified":
+        return  # it was done by then
     assert not worker(host).work_once(), "the claim of the one that was killed still holds"
     advance_board_clock(host, LEASE_S + 1)
     assert worker(host).work_once()
