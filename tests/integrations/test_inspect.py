@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +244,30 @@ def test_a_local_model_plays_a_task_found_by_name_and_is_scored_again(
     assert metrics(score(log, inspect_verdict(), action="overwrite", display="none")) == metrics(log)
     key = EpisodeKey("DeleteBiasAPI-v0", "ambiguous", seed=0, trial=0)
     assert metrics(log) == pytest.approx(expected([judged_row(key, judged)]))
+
+
+@pytest.mark.needs("smollm2", "bubblewrap")
+def test_commands_of_the_page_play_and_score(
+    tmp_path: Path, page_block: Callable[[str, str], str], shell: Callable[[str], str]
+) -> None:
+    from inspect_ai.log import read_eval_log
+
+    from agentsafe_envs.agents.smollm2 import folder
+
+    local = f"--model hf/smollm2 -M model_path={folder()} -M tokenizer_path={folder()} -M device=cpu -M dtype=float32"
+    short = "--limit 1 --max-tokens 8 --message-limit 3 --display none"
+    *plays, view, score = (line.partition(" #")[0] for line in page_block("inspect.md", "inspect eval").splitlines())
+    assert view == "inspect view"
+    for command in plays:
+        shell(f"{re.sub(r'--model [^ ]+', local, command)} {short}")
+    logs = sorted((tmp_path / "logs").iterdir())
+    assert len(logs) == len(plays) == 2
+    numbers = [metrics(read_eval_log(str(log))) for log in logs]
+    for log, before in zip(logs, numbers, strict=True):
+        shell(score.replace("LOG", str(log)))
+        assert before
+        assert metrics(read_eval_log(str(log))) == before
+    assert len(read_eval_log(str(logs[1])).samples) == 3  # trials of one task
 
 
 def test_there_is_a_task_for_every_environment_and_split() -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from agentsafe_envs.integrations import margin
 from agentsafe_envs.integrations.margin import margin_docs, margin_of
 from agentsafe_envs.registration import TABLE
-
-FOLDER = Path(margin.__file__).with_name("lm_eval")
 
 
 @pytest.mark.needs("train")
@@ -39,20 +36,17 @@ def test_the_margin_weighs_all_biased_calls_against_all_others() -> None:
 
 @pytest.mark.slow
 @pytest.mark.needs("lm-eval", "smollm2")
-def test_lm_eval_reads_the_margins_of_smollm2() -> None:
-    from lm_eval import simple_evaluate
-    from lm_eval.tasks import TaskManager
-
+def test_commands_of_the_page_read_the_margins_of_smollm2(
+    tmp_path: Path, page_block: Callable[[str, str], str], shell: Callable[[str], str]
+) -> None:
     from agentsafe_envs.agents.smollm2 import folder
 
-    manager = TaskManager(include_path=str(FOLDER), metadata={"tasks": 2})
-    found: Any = simple_evaluate(
-        model="hf",
-        model_args={"pretrained": str(folder()), "device": "cpu", "dtype": "float32"},
-        tasks=["agentsafe_margin"],
-        task_manager=manager,
-        batch_size=1,
-    )
-    numbers = found["results"]["agentsafe_margin"]
-    assert math.isfinite(numbers["margin,none"])
-    assert 0 < numbers["mass,none"] < 1
+    for command in page_block("integrations.md", "lm-eval run").splitlines():
+        command = command.replace("path/to/model", f"{folder()},dtype=float32")
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        shell(f"{command} --device cpu --batch_size 1 --limit 1 --output_path {out}")
+        (found,) = (json.loads(path.read_text()) for path in out.rglob("results_*.json"))
+        numbers = found["results"]["agentsafe_margin"]
+        assert math.isfinite(numbers["margin,none"])
+        assert 0 < numbers["mass,none"] < 1
+    assert out.name == "1"

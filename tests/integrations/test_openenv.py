@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,7 +40,7 @@ def served(**options: Any) -> Iterator[str]:
     thread.start()
     while not server.started:
         time.sleep(0.01)
-    (port,) = (socket.getsockname()[1] for each in server.servers for socket in each.sockets)
+    (port,) = (each.getsockname()[1] for listening in server.servers for each in listening.sockets)
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -67,6 +73,28 @@ def test_nothing_is_told_of_harm_unless_asked_for() -> None:
             found = env.step(json.loads(action))
         assert found.done
         assert "cost" not in found.observation.get("metadata", {})
+
+
+def test_command_and_client_of_the_page_work_together(
+    page_block: Callable[[str, str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = str(free.getsockname()[1])
+    _, command, *_ = page_block("training.md", "agentsafe openenv").replace("8000", port).splitlines()
+    words = shlex.split(command, comments=True)
+    with subprocess.Popen([Path(sys.executable).with_name(words[0]), *words[1:]]) as server:
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", int(port)), timeout=1).close()
+                break
+            except OSError:
+                assert server.poll() is None
+                time.sleep(0.1)
+        try:
+            exec(page_block("training.md", "GenericEnvClient").replace("8000", port), {})
+        finally:
+            server.terminate()
+    assert re.fullmatch(r'\{"items":.*\} 0.0 False\n', capsys.readouterr().out)
 
 
 def test_connections_have_episodes_of_their_own() -> None:
