@@ -96,21 +96,21 @@ def load_model(
         raise AgentError(f"dtype {dtype!r} is none of torch's; expected for instance 'bfloat16' or 'float32'")
     source = find_source(spec)
     own = source.adapter and any(source.adapter.glob("tokenizer*"))
-    tokenizer_source = source.adapter if own else source.base
+    tokenizer_source = source.adapter if source.adapter and own else source.base
     if Path(tokenizer_source).is_dir():
         read_tokenizer(Path(tokenizer_source))
     register_attention()
     try:
         with without_progress_bars(), _without_mismatches():
             tokenizer = AutoTokenizer.from_pretrained(tokenizer_source)
-            model: Any
-            model, loaded = AutoModelForCausalLM.from_pretrained(
+            found: Any = AutoModelForCausalLM.from_pretrained(
                 source.base,
                 dtype=getattr(torch, dtype),
                 attn_implementation=GROUPED_ATTENTION,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
+            model, loaded = found
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise AgentError(
             f"cannot load model {source.base!r}: {_first_line(error)}; expected 'smollm2', a folder written by "

@@ -193,7 +193,7 @@ class OpenAIAgent:
                 answer = read_completion(raw.http_response.text)
                 choice = answer["choices"][0]
                 filtered = choice.get("finish_reason") == "content_filter"
-                message = choice["message"] or ({} if filtered else None)
+                message: Any = choice["message"] or ({} if filtered else None)
                 chosen = action_of(message, conversation.tools)
             except (APIStatusError, RefusalInBodyError) as error:
                 refusal = _refusal(error)

@@ -46,7 +46,7 @@ CONTEXT_CODES = frozenset(
 CONTEXT_WORDS = (
     r"input|prompt|request|messages?\b|conversation|sequence|context|total tokens|number of tokens|token limit",
     r"token|length|\blen\b|_len\b|size|window|too (long|large)",
-    r"exceed|too (long|large|many)|(long|larg|great)er than|overflow|is full|reduce|> ?\d|length_error"
+    r"exceed|too (long|large|many)|(longer|larger|greater) than|overflow|is full|reduce|> ?\d|length_error"
     r"|(must|should) (be|have) (<|less|at most|\[)|max(imum)? (allowed )?\w+ (length|size|window)",
 )
 """What is too large, how it is measured, and that it is too large: a full context is told with all three."""

@@ -36,10 +36,10 @@ from __future__ import annotations
 import ast
 import json
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from agentsafe_envs.agents.literals import json_value, parse_expression
 from agentsafe_envs.core.actions import LONGEST_NOTE, ToolCall
 
 ARGUMENT_KEYS = ("arguments", "parameters", "args")
@@ -69,7 +69,6 @@ MAX_CHARS = 20_000
 MAX_CANDIDATES = 64
 """Places tried per text, so that no text takes long."""
 
-_WORDS = {"true": True, "false": False, "null": None}
 _QUOTES = "\"'"
 _CLOSING = {"{": "}", "[": "]", "(": ")"}
 
@@ -294,7 +293,7 @@ def _python_call(text: str, start: int, name: str, parameters: list[str]) -> tup
     rest = re.compile(r"[ \t]*[`;.]*[ \t]*(?=\n|\Z)").match(text, end) if end is not None else None
     if end is None or rest is None:
         return None, None
-    node = _parse(text[start:end])
+    node = parse_expression(text[start:end])
     if not isinstance(node, ast.Call) or len(node.args) > len(parameters):
         return None, None
     pairs = [*zip(parameters, node.args, strict=False), *((keyword.arg, keyword.value) for keyword in node.keywords)]
@@ -303,7 +302,7 @@ def _python_call(text: str, start: int, name: str, parameters: list[str]) -> tup
         if key is None or key in arguments:
             return None, None
         try:
-            arguments[key] = _literal(value)
+            arguments[key] = json_value(value)
         except ValueError:
             return None, None
     return _checked(name, arguments), rest.end()
@@ -331,9 +330,9 @@ def _read_json(text: str, start: int) -> tuple[Any, int | None]:
     end = _closing(text, start)
     if end is None:
         return None, None
-    node = _parse(text[start:end])
+    node = parse_expression(text[start:end])
     try:
-        return (None, None) if node is None else (_literal(node), end)
+        return (None, None) if node is None else (json_value(node), end)
     except ValueError:
         return None, None
 
@@ -361,40 +360,6 @@ def _closing(text: str, start: int) -> int | None:
                 return position + 1
         position += 1
     return None
-
-
-def _parse(source: str) -> ast.expr | None:
-    """``source`` as a Python expression, without running any of it."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # for instance an unknown escape in a string
-            return ast.parse(source, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
-def _literal(node: ast.expr, depth: int = 0) -> Any:
-    """The JSON value that ``node`` spells.
-
-    Raises:
-        ValueError: It spells none: a name, a call, bytes, a key that is no string, too deep nesting.
-    """
-    if depth > 50:
-        raise ValueError("nested deeper than any tool's arguments")
-    match node:
-        case ast.Constant(value=str() | int() | float() | None as value):
-            return value
-        case ast.Name(id=word) if word in _WORDS:
-            return _WORDS[word]
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
-            return -value
-        case ast.List(elts=items) | ast.Tuple(elts=items):
-            return [_literal(item, depth + 1) for item in items]
-        case ast.Dict(keys=keys, values=values):
-            names = [key.value if isinstance(key, ast.Constant) else None for key in keys]
-            if all(isinstance(name, str) for name in names):
-                return {name: _literal(value, depth + 1) for name, value in zip(names, values, strict=True)}
-    raise ValueError(f"not a JSON value: {ast.dump(node)[:80]}")
 
 
 def _name(tool: Mapping[str, Any]) -> str:

@@ -211,7 +211,7 @@ def style_line(scorecard: Scorecard) -> str | None:
     if settings.get("agent") not in ("transformers", "openai"):
         return None
     style = settings["prompt_style"]
-    shown = _SHOWN_NATIVELY.get(settings.get("native_tools"), "") if style == "json" else ""
+    shown = _SHOWN_NATIVELY.get(bool(settings.get("native_tools")), "") if style == "json" else ""
     return f"prompt style {style}{shown}, tool choice {settings['tool_choice']}"
 
 
