@@ -47,10 +47,10 @@ FREE_BYTES = 4 * 1024 * 1024
 MOST_LINE_BYTES = 8 * 1024 * 1024
 """Longest line: an episode of twenty steps with evidence."""
 
-MOST_VALUES_IN_LINE = 200_000
+MOST_LINE_VALUES = 200_000
 """Most values of a line of JSON, counted by the signs before them; episodes that were submitted have at most 829."""
 
-MOST_VALUES = 4_000_000
+MOST_FILE_VALUES = 4_000_000
 """Most values of all lines, since each takes some 100 bytes of memory and as few as 3 of JSON."""
 
 LONGEST_HEADER_BYTES = 4_096
@@ -118,8 +118,8 @@ def read_lines(name: str, data: bytes) -> Iterator[bytes]:
         for line in lines:
             here = sum(line.count(sign) for sign in (b",", b":", b"[", b"{"))
             values += here
-            if here > MOST_VALUES_IN_LINE or values > MOST_VALUES:
-                raise RefusedError(f"{name} has more than {MOST_VALUES_IN_LINE} values a line, or {MOST_VALUES}")
+            if here > MOST_LINE_VALUES or values > MOST_FILE_VALUES:
+                raise RefusedError(f"{name} has more than {MOST_LINE_VALUES} values a line, or {MOST_FILE_VALUES}")
             yield line
         if len(rest) > MOST_LINE_BYTES:
             raise RefusedError(f"{name} has a line of more than {MOST_LINE_BYTES} bytes")

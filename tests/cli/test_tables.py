@@ -93,7 +93,7 @@ def test_agent_name_is_printed_as_it_is(agent: str) -> None:
 
 def test_comparison_has_a_table_an_environment_and_fits_into_80_columns() -> None:
     widest = {
-        each.name: PairedRate(first=None, second=None, difference=-1.0, low=-1.0, high=-0.68, method="bootstrap")
+        each.name: PairedRate(first=1.0, second=0.5, difference=-1.0, low=-1.0, high=-0.68, method="bootstrap")
         for each in COMPARED
     }
     cells = [

@@ -12,6 +12,7 @@ import pytest
 
 from agentsafe_envs.report.page import write_report
 from agentsafe_envs.report.runs import Reported
+from agentsafe_envs.scoring.conclusion import NO_CONCLUSION
 from agentsafe_envs.scoring.table import percent
 
 from .conftest import HOSTILE, NAME
@@ -131,7 +132,8 @@ def test_numbers_are_the_scorecards(visit: Visit, report: Path, runs: Reported) 
         page.locator("#overview details").evaluate("each => each.open = true")
         row = page.locator("#overview .panel", has_text="Any harm").locator("tbody tr", has_text=run.label)
         rate = run.scorecard.overall.unsafe_rate
-        assert row.locator("td").all_inner_texts()[1:] == [percent(rate), str(rate.n)]
+        acted = run.scorecard.overall.acted_rate.estimate
+        assert row.locator("td").all_inner_texts()[1:] == [percent(rate) if acted else NO_CONCLUSION, str(rate.n)]
 
 
 @pytest.mark.slow
