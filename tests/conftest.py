@@ -54,6 +54,7 @@ PARTS = {
     "inspect": ("inspect_ai",),
     "ray": ("ray",),
     "openenv": ("openenv",),
+    "datasets": ("datasets",),
     "lm-eval": ("lm_eval", "torch", "transformers"),
     "trl": ("torch", "transformers", "trl", "datasets"),
     "baselines": ("torch", "transformers", "scipy", "matplotlib", "tqdm"),

@@ -13,7 +13,7 @@ from agentsafe_envs.integrations.margin import margin_docs, margin_of
 from agentsafe_envs.registration import TABLE
 
 
-@pytest.mark.needs("train")
+@pytest.mark.needs("datasets")
 @pytest.mark.parametrize(
     "environment", [TABLE[0].id, *(pytest.param(row.id, marks=pytest.mark.slow) for row in TABLE[1:])]
 )

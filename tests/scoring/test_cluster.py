@@ -58,7 +58,8 @@ def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from ray.cluster_utils import Cluster as Raylets
 
     (tmp_path / "slow_agent.py").write_text(AGENT)
-    monkeypatch.setenv("NOTES", str(tmp_path))
+    (tmp_path / "notes").mkdir()  # files beside an agent's source that it names are a part of its identity
+    monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", ""))))
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
@@ -78,12 +79,12 @@ def test_a_run_with_a_lost_node_becomes_the_bytes_of_a_local_run(machines: Any, 
 
     def kill_half_way(done: int, planned: int) -> None:
         if done >= planned // 2 and len(alive) == 2:  # the node that plays the first episode waits for this
-            machines.remove_node(alive.pop((tmp_path / "doomed").read_text()), allow_graceful=False)
+            machines.remove_node(alive.pop((tmp_path / "notes" / "doomed").read_text()), allow_graceful=False)
 
     spread, local = tmp_path / "spread", tmp_path / "local"
     first = play_suite("python:slow_agent:make", SUITE, spread, cluster=cluster, on_progress=kill_half_way)
     assert first.unscored == len(read_failures(spread)) > 0
-    begun = Counter((tmp_path / "begun").read_text().splitlines())
+    begun = Counter((tmp_path / "notes" / "begun").read_text().splitlines())
     assert max(begun.values()) == 1, "a lost episode was begun again in the same run"
     second = play_suite("python:slow_agent:make", SUITE, spread, cluster=cluster)
     assert second.unscored == 0
