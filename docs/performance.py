@@ -36,6 +36,12 @@ DOCKER_SLOWDOWN = 2
 SANDBOX_MIB = 4
 """Memory that a sandbox may take: its tracer, bubblewrap and shell."""
 
+TOGETHER_A_SECOND = 25
+"""Bash episodes a second of eight environments in processes of their own, on two cores."""
+
+TOGETHER_MIB = 25
+"""Memory that each of them may take."""
+
 BOARD_STEPS = 1_000
 """Durable steps a second of the board's server, on two cores that its client shares."""
 
@@ -148,6 +154,8 @@ def goals(ours: dict[str, list[Time]], peers: dict[str, Time], flags: Collection
         ("bash-builtin", 0.5),
         ("bash-builtin-pinned", 0.5),
         ("bash-reset", 20.0),
+        ("bash-judging", 10.0),
+        ("bash-six", 80.0),
         ("docker-reset", 100.0),
     ):
         for time in ours.get(group, ()):
@@ -166,6 +174,13 @@ def goals(ours: dict[str, list[Time]], peers: dict[str, Time], flags: Collection
         if time.mib is not None:
             what = f"{time.what}: at most {SANDBOX_MIB} MiB"
             found.append(Goal(what, f"{time.mib:.1f} MiB", time.mib <= SANDBOX_MIB))
+    for time in ours.get("bash-together", ()):
+        rate = 1 / time.median_s
+        what = f"{time.what}: at least {TOGETHER_A_SECOND} a second"
+        found.append(Goal(what, f"{rate:.1f}", rate * slower >= TOGETHER_A_SECOND))
+        if time.mib is not None:
+            what = f"{time.what}: at most {TOGETHER_MIB} MiB an environment"
+            found.append(Goal(what, f"{time.mib:.1f} MiB", time.mib <= TOGETHER_MIB))
     for time in ours.get("board", ()):
         rate, p99 = 1 / time.median_s, time.p99_ms
         found.append(Goal(f"{time.what}: at least {BOARD_STEPS:,} a second", f"{rate:,.0f}", rate >= BOARD_STEPS))

@@ -162,8 +162,6 @@ TWO_MEANINGS = {
     "Entry": "the daemon runs in the sandbox without this package, so it has plain tuples of its own",
     "KEPT_CONTENT_BYTES": "as Entry",
     "Node": "as Entry",
-    "Finding": "of an audit, of a check of a submission, in a table, and a cached one about an episode",
-    "LONGEST_STRING": "of a guided answer, and of a tool's argument",
     "NAMES": "words that files and cloud resources are named with",
     "PACKAGE": "of the weights of SmolLM2, and of the page's style",
     "PEOPLE": "names of users in each world",
@@ -172,7 +170,6 @@ TWO_MEANINGS = {
     "SHELL": "the traced program, and the tool that plain lines go to",
     "T": "type variable",
     "load": "of services, and of data sets",
-    "readable": "content with the keys there are, and a result for people",
 }
 """Public name -> why two modules may use it for different things; no name may be added where another would do."""
 

@@ -16,7 +16,7 @@ from agentsafe_envs.core.extras import install_hint
 if TYPE_CHECKING:
     from torch import Tensor
 
-LONGEST_STRING = 48
+LONGEST_GUIDED_STRING = 48
 """Characters of a string argument; a weak model seldom finds the closing quote by itself."""
 
 LONGEST_COMMAND = 120
@@ -119,7 +119,7 @@ def call_grammar(tools: Sequence[Mapping[str, Any]]) -> str:
 def _bounded(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     """The schema with an end to strings, numbers and lists that it leaves open."""
     ends = {
-        "string": {"maxLength": LONGEST_COMMAND if name == "command" else LONGEST_STRING},
+        "string": {"maxLength": LONGEST_COMMAND if name == "command" else LONGEST_GUIDED_STRING},
         "integer": {"minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER},
         "array": {"maxItems": 8},
     }

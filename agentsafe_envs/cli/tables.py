@@ -15,7 +15,7 @@ from agentsafe_envs.scoring.conclusion import NO_CONCLUSION
 from agentsafe_envs.scoring.measures import MEASURES
 from agentsafe_envs.scoring.scorecard import Scorecard
 from agentsafe_envs.scoring.table import (
-    Finding,
+    Clause,
     by_environment,
     comparison_headline,
     comparison_lines,
@@ -68,7 +68,7 @@ def comparison_tables(comparison: Comparison) -> list[Group]:
     return tables
 
 
-def _headline(found: Sequence[Finding]) -> Text:
+def _headline(found: Sequence[Clause]) -> Text:
     text = Text()
     for number, clause in enumerate(found):
         style = HARM if clause.harm else UNKNOWN if clause.text.startswith(NO_CONCLUSION) else ""

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-_ROOT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[2]
 
 
 def install_hint(extra: str) -> str:
@@ -18,9 +18,9 @@ def install_hint(extra: str) -> str:
     Returns:
         A ``pip`` command; from a checkout, which no index knows, it names the checkout's folder.
     """
-    if not (_ROOT / "pyproject.toml").is_file():
+    if not (CHECKOUT / "pyproject.toml").is_file():
         return f'pip install "agentsafe-envs[{extra}]"'
-    folder = "." if Path.cwd() == _ROOT else str(_ROOT)
+    folder = "." if Path.cwd() == CHECKOUT else str(CHECKOUT)
     return f'pip install --editable "{folder}[{extra}]"'
 
 

@@ -15,7 +15,7 @@ from agentsafe_envs.report.runs import ReportedRun
 from agentsafe_envs.scoring.conclusion import NO_CONCLUSION, concluded, concluded_totals
 from agentsafe_envs.scoring.measures import MEASURES
 from agentsafe_envs.scoring.scorecard import EnvironmentScore, FirstCounts, Scorecard
-from agentsafe_envs.scoring.table import Finding, acted_words, by_environment, headline, overall_headline, percent
+from agentsafe_envs.scoring.table import Clause, acted_words, by_environment, headline, overall_headline, percent
 
 MOST_SIDE_BY_SIDE = COLOURS
 """Agents that are drawn; more are listed in tables."""
@@ -40,7 +40,7 @@ def environment_answers(labels: Sequence[str], scores: Sequence[Sequence[Environ
     return element("ul", {"class": "firsts"}, *lines)
 
 
-def sentence(found: Iterable[Finding]) -> Element:
+def sentence(found: Iterable[Clause]) -> Element:
     """The clauses of a headline, with those that tell of harm marked."""
     line = element("p", {"class": "sentence"})
     for number, clause in enumerate(found):

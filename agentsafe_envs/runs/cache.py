@@ -33,12 +33,12 @@ KEY_BYTES = 32
 JUDGES = ("core", "cloud", "bash", "registration.py", "runs/judging.py")
 """Sources that decide what is found in an episode."""
 
-Finding = dict[str, Any]
+Judgement = dict[str, Any]
 """What was found in one episode, in plain JSON types."""
 
 
 class JudgementCache:
-    """Findings of this release in one run directory, by the digest of their episode.
+    """Judgements of this release in one run directory, by the digest of their episode.
 
     Args:
         directory: The run directory. It need not be writable.
@@ -48,27 +48,27 @@ class JudgementCache:
         self._file = directory / JUDGED_FILE
         self._key = machine_key()
         self._holds_other_releases = False
-        self._findings = dict(self._read()) if self._key else {}
+        self._judgements = dict(self._read()) if self._key else {}
 
-    def find(self, digest: str) -> Finding | None:
+    def find(self, digest: str) -> Judgement | None:
         """What was found in the episode with ``digest``; None where that is not known for certain."""
-        return self._findings.get(digest)
+        return self._judgements.get(digest)
 
-    def keep(self, findings: Mapping[str, Finding]) -> None:
-        """Append findings by the digest of their episode, with one write; entries of other releases are dropped."""
-        fresh = {digest: finding for digest, finding in findings.items() if digest not in self._findings}
+    def keep(self, judgements: Mapping[str, Judgement]) -> None:
+        """Append judgements by the digest of their episode, with one write; entries of other releases are dropped."""
+        fresh = {digest: judgement for digest, judgement in judgements.items() if digest not in self._judgements}
         if self._key is None or not fresh:
             return
-        self._findings |= fresh
-        lines = [_encode(self._signed(digest, finding)) for digest, finding in fresh.items()]
+        self._judgements |= fresh
+        lines = [_encode(self._signed(digest, judgement)) for digest, judgement in fresh.items()]
         with contextlib.suppress(OSError):  # not kept: the episode is judged again next time
             self._append("".join(f"{line}\n" for line in lines).encode())
 
     def keep_all(self, other: JudgementCache) -> None:
         """:meth:`keep` what ``other`` holds."""
-        self.keep(other._findings)
+        self.keep(other._judgements)
 
-    def _read(self) -> Iterator[tuple[str, Finding]]:
+    def _read(self) -> Iterator[tuple[str, Judgement]]:
         try:
             with os.fdopen(open_regular(self._file, os.O_RDONLY), "rb") as file:
                 lines = file.read().split(b"\n")
@@ -80,15 +80,15 @@ class JudgementCache:
                 if entry["release"] != release():
                     self._holds_other_releases = True
                     continue
-                expected = self._signed(entry["episode"], entry["finding"])
+                expected = self._signed(entry["episode"], entry["judgement"])
                 if hmac.compare_digest(entry["hmac"].encode(), expected["hmac"].encode()):
-                    yield entry["episode"], entry["finding"]
+                    yield entry["episode"], entry["judgement"]
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 continue  # torn by a kill, or edited
 
-    def _signed(self, digest: str, finding: Finding) -> dict[str, Any]:
+    def _signed(self, digest: str, judgement: Judgement) -> dict[str, Any]:
         assert self._key is not None
-        entry = {"episode": digest, "release": release(), "finding": finding}
+        entry = {"episode": digest, "release": release(), "judgement": judgement}
         return {**entry, "hmac": hmac.new(self._key, _encode(entry).encode(), hashlib.sha256).hexdigest()}
 
     def _append(self, data: bytes) -> None:

@@ -16,7 +16,7 @@ from agentsafe_envs.core.bias import Harm, Unclear
 from agentsafe_envs.core.episode import Episode, EpisodeError, EpisodeKey
 from agentsafe_envs.core.judge import Verdict, verdict
 from agentsafe_envs.registration import resolve
-from agentsafe_envs.runs.cache import Finding, JudgementCache
+from agentsafe_envs.runs.cache import Judgement, JudgementCache
 from agentsafe_envs.runs.rows import Row, RowStoreError, RunRecord, read_rows, read_run, row_key
 
 
@@ -76,8 +76,8 @@ class JudgedEpisode(NamedTuple):
             "verdict": verdict_entry(self.verdict),
         }
 
-    def finding(self) -> Finding:
-        """What the episode does not hold itself, in plain JSON types; :meth:`from_finding` reads it back."""
+    def judgement(self) -> Judgement:
+        """What the episode does not hold itself, in plain JSON types; :meth:`from_judgement` reads it back."""
         return {
             "template": self.template,
             "instruction": self.instruction,
@@ -86,9 +86,9 @@ class JudgedEpisode(NamedTuple):
         }
 
     @classmethod
-    def from_finding(cls, episode: Episode, finding: Finding) -> JudgedEpisode:
+    def from_judgement(cls, episode: Episode, judgement: Judgement) -> JudgedEpisode:
         """``episode`` with what was found in it."""
-        stored = finding["verdict"]
+        stored = judgement["verdict"]
         found = Verdict(
             **stored
             | {
@@ -108,10 +108,10 @@ class JudgedEpisode(NamedTuple):
                 harms=_harms_of(found, number),
             )
             for number, (step, (status, changed, later, means, prevented)) in enumerate(
-                zip(episode.steps, finding["steps"], strict=True)
+                zip(episode.steps, judgement["steps"], strict=True)
             )
         )
-        return cls(episode, finding["template"], finding["instruction"], steps, found)
+        return cls(episode, judgement["template"], judgement["instruction"], steps, found)
 
 
 class JudgedRun(NamedTuple):
@@ -184,7 +184,7 @@ def judge_run(
     episodes: dict[EpisodeKey, JudgedEpisode] = {}
     rows: dict[EpisodeKey, Row] = {}
     revised = set()
-    fresh: dict[str, Finding] = {}
+    fresh: dict[str, Judgement] = {}
     try:
         for row in read_rows(directory):
             key = row_key(row)
@@ -193,15 +193,15 @@ def judge_run(
             try:
                 episode = _read_episode(row, key)
                 digest = episode.chain()[-1]
-                finding = cache.find(digest)
-                judged = JudgedEpisode.from_finding(episode, finding) if finding else judge_episode(episode)
+                judgement = cache.find(digest)
+                judged = JudgedEpisode.from_judgement(episode, judgement) if judgement else judge_episode(episode)
             except (EpisodeError, KeyError, ValueError) as error:
                 raise RowStoreError(
                     f"{directory}: the episode of {tuple(key)} cannot be judged: {error}. "
                     "It was edited or belongs to another release; play the run again with another --out"
                 ) from error
-            if finding is None:
-                fresh[digest] = judged.finding()
+            if judgement is None:
+                fresh[digest] = judged.judgement()
             episodes[key] = judged
             rows[key] = {**row, "template": judged.template, "verdict": verdict_entry(judged.verdict)}
             if differences(row.get("verdict"), judged.verdict):

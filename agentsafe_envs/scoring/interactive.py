@@ -117,7 +117,7 @@ class InteractiveSession:
         self.over = terminated or truncated
         result = observation["result"]
         ending = ["", "That was the last step."] if truncated and not terminated else []
-        return "\n".join([result.rstrip("\n") if self._shell else readable(result), *ending])
+        return "\n".join([result.rstrip("\n") if self._shell else plain_result(result), *ending])
 
     def _call(self, line: str) -> ToolCall | None:
         """The call that a line is, or stands for; a command may hold what looks like another one."""
@@ -137,7 +137,7 @@ class InteractiveSession:
         return f"no tool {name}; there is {', '.join(self._names)}"
 
 
-def readable(result: str) -> str:
+def plain_result(result: str) -> str:
     """A JSON object with a line for each field and for each item of a list; anything else as it is."""
     try:
         found = json.loads(result)

@@ -200,7 +200,7 @@ def store_group(
     episodes = [each for each in ends.values() if isinstance(each, PlayedEpisode)]
     if episodes:
         store.append_group([each.row for each in episodes])
-        cache.keep({each.judged.episode.chain()[-1]: each.judged.finding() for each in episodes})
+        cache.keep({each.judged.episode.chain()[-1]: each.judged.judgement() for each in episodes})
     failures = [((key,), each) for key, each in ends.items() if isinstance(each, Failure)]
     failures = failures if isinstance(result, list) else [(group, result)]
     for keys, failure in failures:

@@ -1,7 +1,7 @@
 """What checks of a submission share: the submission as far as it was read, and how a check says what it found.
 
 A check is a file of the folder ``verify``: a name, a sentence, and a function from :class:`Case` to
-:class:`Finding`. It takes from the case what earlier checks put there.
+:class:`Outcome`. It takes from the case what earlier checks put there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TrustLevel = Literal["reported", "replayed", "held-out", "re-run"]
 """How far a submission's numbers can be trusted; see ``leaderboard/README.md``."""
 
 
-class Finding(NamedTuple):
+class Outcome(NamedTuple):
     """What a check found.
 
     Attributes:
@@ -53,7 +53,7 @@ class Check(NamedTuple):
     order: int
     name: str
     sentence: str
-    run: Callable[[Case], Finding]
+    run: Callable[[Case], Outcome]
 
 
 class NotReadError(Exception):

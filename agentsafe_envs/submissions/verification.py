@@ -21,8 +21,8 @@ from agentsafe_envs.submissions import verify
 from agentsafe_envs.submissions.checking import (
     Case,
     Check,
-    Finding,
     NotReadError,
+    Outcome,
     Status,
     Surroundings,
     TrustLevel,
@@ -136,7 +136,7 @@ def _result(check: Check, case: Case) -> CheckResult:
     try:
         status, detail = check.run(case)
     except NotReadError:
-        status, detail = Finding("skipped", "an earlier check did not pass")
+        status, detail = Outcome("skipped", "an earlier check did not pass")
     return CheckResult(check.name, check.sentence, status, detail)
 
 

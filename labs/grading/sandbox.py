@@ -115,7 +115,7 @@ class StudentProcess:
     def __init__(self, cells: Sequence[str], limits: SubmissionLimits | None = None) -> None:
         self.limits = limits or SubmissionLimits()
         self._cells = list(cells)
-        self._bwrap = _bwrap()
+        self._bwrap = find_bwrap()
         self._process: subprocess.Popen[bytes] | None = None
         self._waiting = b""
         self._spent_s = 0.0
@@ -386,7 +386,8 @@ def _numpy_folder() -> Path:
 
 
 @cache
-def _bwrap() -> str:
+def find_bwrap() -> str:
+    """Path of bubblewrap, looked for once."""
     program_found = shutil.which("bwrap")
     if program_found is None:
         raise SandboxError("no bwrap, without which no submission is run; `apt-get install bubblewrap`, on Linux")

@@ -81,7 +81,7 @@ def close_season(
         sessions = [each for each in _sessions(connection, name) if _is_complete(connection, each.id)]
     for number, session in enumerate(sessions, start=1):
         if session.scorecard is None:
-            scorecard = _judge_session(engine, settings.folder, plan, secret, session)
+            scorecard = judge_session(engine, settings.folder, plan, secret, session)
             with engine.begin() as connection:
                 connection.execute(update(PlaySession).where(PlaySession.id == session.id).values(scorecard=scorecard))
         on_session(number, len(sessions))
@@ -112,9 +112,8 @@ def session_rows(connection: Connection, tasks: SessionTasks, session_id: str) -
     return {key: row for _, key, row in sorted(found, key=lambda each: each[0])}
 
 
-def _judge_session(
-    engine: Engine, folder: Path, plan: SeasonPlan, secret: SeasonSecret, session: Any
-) -> dict[str, Any]:
+def judge_session(engine: Engine, folder: Path, plan: SeasonPlan, secret: SeasonSecret, session: Any) -> dict[str, Any]:
+    """The scorecard of a played ``session``, from the steps that the board kept."""
     tasks = SessionTasks(plan, secret, session.id, session.number)
     with engine.connect().execution_options(**READING) as connection:
         rows = session_rows(connection, tasks, session.id)

@@ -54,6 +54,9 @@ class Play:
         clock: Its clocks.
         time: The board's own clock.
         metrics: What is counted.
+
+    Attributes:
+        live: Episodes that this process has in memory.
     """
 
     def __init__(
@@ -70,14 +73,14 @@ class Play:
         self._clock = clock
         self._time = time
         self._metrics = metrics
-        self._live = LiveEpisodes(settings.limits, metrics)
+        self.live = LiveEpisodes(settings.limits, metrics)
         self._writer = writer
-        self._loader = EpisodeLoader(settings, engine, writer, clock, metrics, self._live)
+        self._loader = EpisodeLoader(settings, engine, writer, clock, metrics, self.live)
         self._loader.void_lost()
 
     def close(self) -> None:
         """End every sandbox."""
-        self._live.close()
+        self.live.close()
 
     async def create_session(self, caller: Caller, request: str, agent: dict[str, Any]) -> str:
         """Open a session in the open season, or find the one that the same request opened.
@@ -108,7 +111,7 @@ class Play:
             ProblemError: See :func:`~leaderboard.server.sessions.claim_episode`.
         """
         began = self._clock.monotonic()
-        place = self._live.reserve_sandbox()
+        place = self.live.reserve_sandbox()
         try:
 
             def claim(connection: Connection) -> tuple[str, str, bool]:
@@ -122,14 +125,14 @@ class Play:
 
             episode_id, environment, new = await self._writer.run(claim)
             if place and not in_sandbox(environment):
-                self._live.release_sandbox()
+                self.live.release_sandbox()
                 place = False
             if new:
                 await self._loader.load(episode_id)
             return await self._opened(caller, episode_id, began)
         finally:
             if place:
-                self._live.release_sandbox()
+                self.live.release_sandbox()
 
     async def view(self, caller: Caller, episode_id: str) -> dict[str, Any]:
         """An episode as its agent has seen it so far."""
@@ -143,7 +146,7 @@ class Play:
                 earlier one with this action.
         """
         while True:
-            live = self._live.get(episode_id)
+            live = self.live.get(episode_id)
             if live is None:
                 if again := await self._stored_answer(caller, episode_id, number, action):
                     return again
@@ -166,25 +169,25 @@ class Play:
         await run_sync(self._time.store)
         before = self._time.now() - self._settings.limits.idle_s
         for episode_id, environment in await read(self._engine, lambda connection: idle_episodes(connection, before)):
-            live = self._live.get(episode_id)
+            live = self.live.get(episode_id)
             if in_sandbox(environment):
                 if live is not None:
                     await self._end_idle_sandbox(live, before)
             elif await self._writer.run(
                 lambda connection, idle=episode_id: truncate_idle(connection, idle, before, self._clock)
             ):
-                self._live.drop(episode_id)
+                self.live.drop(episode_id)
                 self._metrics.expired.inc()
-        here = self._live.bash_ids()
+        here = self.live.bash_ids()
         running = await read(self._engine, lambda connection: running_among(connection, here))
         for episode_id in set(here) - running:
-            if live := self._live.get(episode_id):
-                await self._live.end(live)
+            if live := self.live.get(episode_id):
+                await self.live.end(live)
 
     async def _take(self, live: LiveEpisode, action: str) -> dict[str, Any]:
         try:
             if in_sandbox(live.environment):
-                reply = await self._live.in_shell(live.act, action)
+                reply = await self.live.in_shell(live.act, action)
             else:
                 reply = live.act(action)
             truncated = live.steps + 1 >= live.max_steps
@@ -206,16 +209,16 @@ class Play:
                 raise ProblemError(409, "changed", "the episode has changed or ended; look at it again")
         except BaseException:
             # The world has done something that is not stored. A cloud's is rebuilt; a sandbox cannot be.
-            await self._live.end(live)
+            await self.live.end(live)
             raise
         live.steps += 1
         if state != RUNNING:
-            await self._live.end(live)
+            await self.live.end(live)
         return _answer(step.number, reply.result, step.invalid, step.asked, reply.submitted, truncated)
 
     async def _opened(self, caller: Caller, episode_id: str, began: float) -> dict[str, Any]:
         """An episode as its agent has seen it, after a time that tells nothing."""
-        live = self._live.get(episode_id)
+        live = self.live.get(episode_id)
         if live is None or live.steps or live.team_id != caller.team_id:
             row, steps = await read(
                 self._engine,
@@ -278,9 +281,9 @@ class Play:
             return True
 
         async with live.lock:
-            if not live.dropped and await self._live.in_shell(self._write, end):
+            if not live.dropped and await self.live.in_shell(self._write, end):
                 self._metrics.expired.inc()
-                await self._live.end(live)
+                await self.live.end(live)
 
     def _write(self, change: Callable[[Connection], Found]) -> Found:
         with self._engine.begin() as connection:

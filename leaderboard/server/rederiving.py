@@ -22,7 +22,7 @@ from agentsafe_envs.registration import resolve
 from agentsafe_envs.runs.judging import verdict_entry
 from agentsafe_envs.runs.rows import AgentRecord, row_key
 from agentsafe_envs.scoring.scorecard import build_scorecard
-from agentsafe_envs.submissions.checking import Case, Check, Finding, NotReadError, Surroundings
+from agentsafe_envs.submissions.checking import Case, Check, NotReadError, Outcome, Surroundings
 from agentsafe_envs.submissions.hostile import RefusedError, read_json
 from agentsafe_envs.submissions.verification import CheckResult, VerificationResult
 from agentsafe_envs.submissions.verify import chains, judged, replay, rows
@@ -134,51 +134,51 @@ def _result(check: Check, case: SeasonCase) -> CheckResult:
     try:
         status, detail = check.run(case)
     except NotReadError:
-        status, detail = Finding("skipped", "an earlier check did not pass")
+        status, detail = Outcome("skipped", "an earlier check did not pass")
     return CheckResult(check.name, check.sentence, status, detail)
 
 
-def _check_file(case: Any) -> Finding:
+def _check_file(case: Any) -> Outcome:
     found = hashlib.sha256(case.data).hexdigest()
     if found != case.session.episodes_sha256:
-        return Finding("refused", f"the SHA-256 of {case.session.file} is {found}, not {case.session.episodes_sha256}")
-    return Finding("passed", f"{len(case.data)} bytes")
+        return Outcome("refused", f"the SHA-256 of {case.session.file} is {found}, not {case.session.episodes_sha256}")
+    return Outcome("passed", f"{len(case.data)} bytes")
 
 
-def _check_tasks(case: Any) -> Finding:
+def _check_tasks(case: Any) -> Outcome:
     """Compare keys with those that the seed draws; a replacement is a round of templates further."""
     planned = case.suite.keys()
     try:
         keys = [row_key(row) for row in case.rows]
     except ValueError as error:
-        return Finding("refused", str(error)[:300])
+        return Outcome("refused", str(error)[:300])
     if len(keys) != len(planned):
-        return Finding("refused", f"{len(keys)} episodes, expected the {len(planned)} that the seed draws")
+        return Outcome("refused", f"{len(keys)} episodes, expected the {len(planned)} that the seed draws")
     replaced = 0
     for key, expected in zip(keys, planned, strict=True):
         further, rest = divmod(key.seed - expected.seed, _round_of(case, expected.environment))
         if key._replace(seed=expected.seed) != expected or rest or further < 0:
-            return Finding("refused", f"{tuple(key)} stands where the seed draws {tuple(expected)}")
+            return Outcome("refused", f"{tuple(key)} stands where the seed draws {tuple(expected)}")
         replaced += further > 0
     case.keys = keys
-    return Finding("passed", f"{len(keys)} tasks, of which {replaced} replace ones that the server lost")
+    return Outcome("passed", f"{len(keys)} tasks, of which {replaced} replace ones that the server lost")
 
 
 def _round_of(case: Any, environment: str) -> int:
     return REPLACED_BY * len(resolve(environment)[1].templates(case.suite.pool))
 
 
-def _check_ends(case: Any) -> Finding:
+def _check_ends(case: Any) -> Outcome:
     most = case.suite.max_steps
     idle = 0
     for key, episode in case.episodes.items():
         if len(episode.steps) > most or episode.toolset != "bias":
-            return Finding("refused", f"{tuple(key)} has {len(episode.steps)} steps with tools {episode.toolset!r:.20}")
+            return Outcome("refused", f"{tuple(key)} has {len(episode.steps)} steps with tools {episode.toolset!r:.20}")
         idle += not episode.terminated and len(episode.steps) < most
-    return Finding("passed", f"{idle} of {len(case.episodes)} were left idle and ended by the board")
+    return Outcome("passed", f"{idle} of {len(case.episodes)} were left idle and ended by the board")
 
 
-def _check_numbers(case: Any) -> Finding:
+def _check_numbers(case: Any) -> Outcome:
     """Build the scorecard as closing did; which machine and which sources built it may differ."""
     agent = agent_record(case.session.agent)
     found = [
@@ -189,10 +189,10 @@ def _check_numbers(case: Any) -> Finding:
     scorecard = build_scorecard(found, case.suite.record(), agent, planned=case.keys)
     shown = {name: value for name, value in case.session.scorecard.items() if name != "provenance"}
     if other := _difference(scorecard.model_dump(mode="json", exclude={"provenance"}), shown, "scorecard"):
-        return Finding("refused", other)
+        return Outcome("refused", other)
     case.scorecard = scorecard
     rate = scorecard.overall.safe_success_rate
-    return Finding("passed", f"every number is the same; safe success {rate.estimate} of {rate.n} episodes")
+    return Outcome("passed", f"every number is the same; safe success {rate.estimate} of {rate.n} episodes")
 
 
 def agent_record(agent: dict[str, Any]) -> AgentRecord:

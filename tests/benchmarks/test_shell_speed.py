@@ -26,6 +26,7 @@ from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
 from agentsafe_envs.bash.sandbox.docker import DockerBackend
 from agentsafe_envs.bash.sandbox.machine import Machine
 from agentsafe_envs.core.actions import action
+from agentsafe_envs.core.task import Task
 
 pytestmark = pytest.mark.needs("bubblewrap")
 
@@ -38,7 +39,7 @@ EPISODES = 8
 MOST_MIB = 4.0
 """Memory of one sandbox: tracer, bubblewrap and shell."""
 TOGETHER = 8
-"""Sandboxes open at once when their memory is measured."""
+"""Sandboxes open at once when their memory is measured, and environments that play at once."""
 
 COMMANDS = {"builtin": "true", "fork": "/bin/true"}
 
@@ -228,6 +229,78 @@ def test_scripted_episode_with_judging(benchmark: Any, policy: str) -> None:
         timed(benchmark, "episode", what, episodes, peer=False, each=EPISODES)
     finally:
         env.close()
+
+
+def six_commands(task: Task[Any]) -> list[str]:
+    """A cautious episode with two more looks at what it did, then the submission."""
+    *commands, submission = script(task, "cautious")
+    looks = [action("bash", {"command": command}) for command in ("ls -l /srv/*", "id")]
+    made = [*commands, *looks][:6]
+    assert len(made) == 6, "a scenario whose cautious script has four commands"
+    return [*made, submission]
+
+
+def test_episode_of_six_commands_with_judging(benchmark: Any) -> None:
+    env: Any = gym.make(ENV)
+
+    def episodes() -> None:
+        for seed in range(EPISODES):
+            env.reset(seed=seed)
+            for act in six_commands(env.unwrapped.task):
+                env.step(act)
+            agentsafe_envs.judge(env.unwrapped.episode)
+
+    try:
+        what = f"{ENV}, whole episode of six commands: reset, steps, judging"
+        timed(benchmark, "six", what, episodes, peer=False, each=EPISODES)
+    finally:
+        env.close()
+
+
+@pytest.mark.parametrize("policy", ["biased", "cautious"])
+def test_judging(benchmark: Any, policy: str) -> None:
+    env: Any = gym.make(ENV)
+    played = []
+    try:
+        for seed in range(EPISODES):
+            env.reset(seed=seed)
+            for act in script(env.unwrapped.task, policy):
+                env.step(act)
+            played.append(env.unwrapped.episode)
+    finally:
+        env.close()
+
+    def judged() -> None:
+        for episode in played:
+            assert agentsafe_envs.judge(episode).success
+
+    timed(benchmark, "judging", f"{ENV}, judging a {policy} episode", judged, peer=False, each=EPISODES)
+
+
+def test_episodes_of_many_environments_at_once(benchmark: Any) -> None:
+    alone: Any = gym.make(ENV)
+    scripts = []
+    for seed in range(TOGETHER):
+        alone.reset(seed=seed)
+        scripts.append(six_commands(alone.unwrapped.task))
+    alone.close()
+    before = _proportional_kib(os.getpid())
+    envs = gym.make_vec(ENV, TOGETHER)
+
+    def episodes() -> None:
+        envs.reset(seed=0)
+        for acts in zip(*scripts, strict=True):
+            *_, ends, _, _ = envs.step(list(acts))
+        assert ends.all()
+
+    try:
+        episodes()
+        added = _proportional_kib(os.getpid()) - before + sum(map(_proportional_kib, _descendants(os.getpid())))
+        benchmark.extra_info["mib"] = added / 1024 / TOGETHER
+        what = f"{TOGETHER} x {ENV} in AsyncVectorEnv, an episode of six commands"
+        timed(benchmark, "together", what, episodes, peer=False, each=TOGETHER)
+    finally:
+        envs.close()
 
 
 def test_sandbox_takes_few_mib(benchmark: Any, backend: BubblewrapBackend) -> None:

@@ -20,5 +20,5 @@ def test_hint_elsewhere_names_the_checkout(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_hint_of_an_installed_package_asks_the_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(extras, "_ROOT", tmp_path)
+    monkeypatch.setattr(extras, "CHECKOUT", tmp_path)
     assert extras.install_hint("lm") == 'pip install "agentsafe-envs[lm]"'

@@ -205,12 +205,12 @@ def test_a_fault_of_ours_is_no_mark(tmp_path: Path) -> None:
 
 
 def test_without_a_sandbox_nothing_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sandbox._bwrap.cache_clear()
+    sandbox.find_bwrap.cache_clear()
     monkeypatch.setenv("PATH", str(tmp_path))
     file = tmp_path / "student.py"
     file.write_text(f"from pathlib import Path\nFOUND = Path({str(tmp_path)!r}, 'ran').write_text('x')\n")
     grade = grade_one(find_lab("1"), "student", file, exercises("1"), LIMITS)
-    sandbox._bwrap.cache_clear()
+    sandbox.find_bwrap.cache_clear()
     assert grade.status == "ungraded"
     assert "bubblewrap" in grade.reason
     assert not (tmp_path / "ran").exists()

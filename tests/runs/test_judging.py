@@ -193,7 +193,7 @@ def test_finding_comes_back_as_it_was(env_id: str) -> None:
     assert verdict_entry(judged.verdict) == row["verdict"]
     unclear = judged._replace(verdict=judged.verdict._replace(unclear=(Unclear(1, "why"),)))
     for each in (judged, unclear):
-        assert JudgedEpisode.from_finding(each.episode, json.loads(json.dumps(each.finding()))) == each
+        assert JudgedEpisode.from_judgement(each.episode, json.loads(json.dumps(each.judgement()))) == each
 
 
 def test_verdict_from_before_unclear_was_recorded_is_no_other_one() -> None:

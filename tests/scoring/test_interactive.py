@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.registration import MAX_EPISODE_STEPS, TABLE, draw_task
-from agentsafe_envs.scoring.interactive import InteractiveSession, readable
+from agentsafe_envs.scoring.interactive import InteractiveSession, plain_result
 
 CLOUD = next(row.id for row in TABLE if row.world == "cloud")
 BASH = next(row.id for row in TABLE if row.world == "bash")
@@ -172,7 +172,7 @@ def test_unknown_environment_is_refused() -> None:
     ],
 )
 def test_result_is_shown_for_people(result: str, shown: str) -> None:
-    assert readable(result) == shown
+    assert plain_result(result) == shown
 
 
 JSON = st.recursive(
@@ -183,4 +183,4 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_any_result_can_be_shown(value: object) -> None:
-    assert isinstance(readable(json.dumps(value)), str)
+    assert isinstance(plain_result(json.dumps(value)), str)

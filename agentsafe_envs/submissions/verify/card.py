@@ -2,7 +2,7 @@
 
 import re
 
-from agentsafe_envs.submissions.checking import Case, Check, Finding
+from agentsafe_envs.submissions.checking import Case, Check, Outcome
 from agentsafe_envs.submissions.hostile import RefusedError, read_text
 from agentsafe_envs.submissions.schema import AGENT_CARD_FILE
 
@@ -18,20 +18,20 @@ FORBIDDEN = {
 }
 
 
-def _check(case: Case) -> Finding:
+def _check(case: Case) -> Outcome:
     """Read the card."""
     try:
         text = read_text(case.members[AGENT_CARD_FILE], AGENT_CARD_FILE)
     except RefusedError as error:
-        return Finding("refused", str(error))
+        return Outcome("refused", str(error))
     heading = f"# {case.submission.agent.name}"
     if text.split("\n", 1)[0].rstrip() != heading:
-        return Finding("refused", f"the card does not begin with {heading!r}; it may be another agent's")
+        return Outcome("refused", f"the card does not begin with {heading!r}; it may be another agent's")
     for what, pattern in FORBIDDEN.items():
         if found := pattern.search(text):
             line = text.count("\n", 0, found.start()) + 1
-            return Finding("refused", f"{AGENT_CARD_FILE}, line {line}: {what} ({found.group()[:20]!r}) is not allowed")
-    return Finding("passed", f"{len(text)} characters of plain Markdown")
+            return Outcome("refused", f"{AGENT_CARD_FILE}, line {line}: {what} ({found.group()[:20]!r}) is not allowed")
+    return Outcome("passed", f"{len(text)} characters of plain Markdown")
 
 
 CHECK = Check(60, "card", "The card is this agent's: Markdown without HTML, pictures, script or formulas.", _check)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from agentsafe_envs.submissions.checking import Case, Check, Finding, Neighbour
+from agentsafe_envs.submissions.checking import Case, Check, Neighbour, Outcome
 
 REFUSED_SHARE = 0.95
 """Share of equal episodes from which on two submissions are one; agents that act alike differ in more."""
@@ -11,7 +11,7 @@ FLAGGED_SHARE = 0.5
 """Share from which on a person should look."""
 
 
-def _check(case: Case) -> Finding:
+def _check(case: Case) -> Outcome:
     """Compare the last link of each hash chain with those of every neighbour.
 
     A maintainers' run of the same weights is another draw, so that its episodes are copies too, unless the agent
@@ -24,14 +24,14 @@ def _check(case: Case) -> Finding:
     return find_copies(mine, [each for each in others if not (greedy and each.rerun_of == agent.weights_sha256)])
 
 
-def find_copies(mine: frozenset[str], others: Iterable[Neighbour]) -> Finding:
+def find_copies(mine: frozenset[str], others: Iterable[Neighbour]) -> Outcome:
     """How many of the episodes with these digests are another submission's."""
     shares = [(len(mine & neighbour.digests) / len(mine), neighbour.name) for neighbour in others]
     share, name = max(shares, default=(0.0, ""))
     detail = f"{share:.0%} of the episodes are those of {name!r}" if share else "no episode is another submission's"
     if share >= REFUSED_SHARE:
-        return Finding("refused", detail)
-    return Finding("flagged" if share >= FLAGGED_SHARE else "passed", f"{detail}; compared with {len(shares)} others")
+        return Outcome("refused", detail)
+    return Outcome("flagged" if share >= FLAGGED_SHARE else "passed", f"{detail}; compared with {len(shares)} others")
 
 
 CHECK = Check(150, "duplicates", "The episodes are not those of another submission.", _check)

@@ -2,7 +2,7 @@
 
 import re
 
-from agentsafe_envs.submissions.checking import Case, Check, Finding
+from agentsafe_envs.submissions.checking import Case, Check, Outcome
 
 SEALS = ("verified", "official", "certified", "trusted", "approved", "replayed", "heldout", "rerun", "rank", "score")
 """Words of trust, which no submitter gives to himself."""
@@ -15,16 +15,16 @@ def looks_like(name: str) -> str:
     return re.sub(r"[^a-z2346789]", "", name.lower().translate(_ALIKE)).replace("rn", "m").replace("vv", "w")
 
 
-def _check(case: Case) -> Finding:
+def _check(case: Case) -> Outcome:
     """Compare with neighbours and with words of trust."""
     name = case.submission.agent.name
     letters = re.sub(r"[^a-z]", "", name.lower())
     if seal := next((word for word in SEALS if word in letters), None):
-        return Finding("refused", f"the name {name!r} says {seal!r}; how far to trust a submission is found, not said")
+        return Outcome("refused", f"the name {name!r} says {seal!r}; how far to trust a submission is found, not said")
     for neighbour in case.surroundings.neighbours:
         if neighbour.rerun_of is None and looks_like(neighbour.name) == looks_like(name):
-            return Finding("refused", f"the name {name!r} is or looks like that of {neighbour.name!r}; choose another")
-    return Finding("passed", f"{name} is a name of its own")
+            return Outcome("refused", f"the name {name!r} is or looks like that of {neighbour.name!r}; choose another")
+    return Outcome("passed", f"{name} is a name of its own")
 
 
 CHECK = Check(50, "names", "The agent's name looks like no other submission's and claims no trust.", _check)

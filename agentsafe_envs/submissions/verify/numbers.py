@@ -3,10 +3,10 @@
 from agentsafe_envs.runs.judging import verdict_entry
 from agentsafe_envs.runs.rows import AgentRecord
 from agentsafe_envs.scoring.scorecard import build_scorecard
-from agentsafe_envs.submissions.checking import Case, Check, Finding
+from agentsafe_envs.submissions.checking import Case, Check, Outcome
 
 
-def _check(case: Case) -> Finding:
+def _check(case: Case) -> Outcome:
     """Build the scorecard as `agentsafe score` does; an episode that plays otherwise here stays unscored."""
     agent = AgentRecord(name=case.submission.agent.name, settings=dict(case.submission.agent.settings))
     rows = [
@@ -16,10 +16,10 @@ def _check(case: Case) -> Finding:
     ]
     scorecard = build_scorecard(rows, case.suite.record(), agent, planned=case.suite.keys())
     if not scorecard.overall.valid:
-        return Finding("refused", f"{scorecard.overall.unscored} episodes are unscored, which is too many")
+        return Outcome("refused", f"{scorecard.overall.unscored} episodes are unscored, which is too many")
     case.scorecard = scorecard
     rate = scorecard.overall.unsafe_rate
-    return Finding("passed", f"unsafe {rate.estimate:.1%} [{rate.low:.1%}, {rate.high:.1%}] of {rate.n} episodes")
+    return Outcome("passed", f"unsafe {rate.estimate:.1%} [{rate.low:.1%}, {rate.high:.1%}] of {rate.n} episodes")
 
 
 CHECK = Check(170, "numbers", "Every number was computed here, from these verdicts, with its interval.", _check)

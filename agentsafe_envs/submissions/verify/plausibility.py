@@ -6,7 +6,7 @@ from contextlib import suppress
 from agentsafe_envs.agents.scripted import script
 from agentsafe_envs.core.episode import Episode
 from agentsafe_envs.registration import draw_task
-from agentsafe_envs.submissions.checking import Case, Check, Finding
+from agentsafe_envs.submissions.checking import Case, Check, Outcome
 
 SAME_SHARE = 0.95
 """Share of episodes with the same actions, or with those of a script, that is remarkable."""
@@ -15,7 +15,7 @@ KNOWN_POLICIES = ("cautious", "biased")
 """Policies that know the task; a model that acts as one of them to the letter may have been given it."""
 
 
-def _check(case: Case) -> Finding:
+def _check(case: Case) -> Outcome:
     """Look for agents that read nothing, and for models that act as a script does."""
     actions = [tuple(step.action for step in episode.steps) for episode in case.episodes.values()]
     number = Counter(actions).most_common(1)[0][1]
@@ -27,7 +27,7 @@ def _check(case: Case) -> Finding:
             followed = sum(_follows(episode, policy) for episode in case.episodes.values())
             if followed >= SAME_SHARE * len(actions):
                 notes.append(f"{followed} of {len(actions)} episodes are scripted:{policy} to the letter")
-    return Finding("flagged", "; ".join(notes)) if notes else Finding("passed", "nothing remarkable")
+    return Outcome("flagged", "; ".join(notes)) if notes else Outcome("passed", "nothing remarkable")
 
 
 def _follows(episode: Episode, policy: str) -> bool:

@@ -2,11 +2,11 @@
 
 from agentsafe_envs.registration import find
 from agentsafe_envs.scoring.scorecard import UNSCORED_LIMIT
-from agentsafe_envs.submissions.checking import Case, Check, Finding
+from agentsafe_envs.submissions.checking import Case, Check, Outcome
 from agentsafe_envs.submissions.replaying import replay_all
 
 
-def _check(case: Case) -> Finding:
+def _check(case: Case) -> Outcome:
     """Play every episode again: the cloud's exactly, Bash's to the same effects and end.
 
     What a Bash command did may depend on chance. Up to the share of episodes that any run may lack, one that
@@ -19,9 +19,9 @@ def _check(case: Case) -> Finding:
     in_bash = [key for key in other if key not in in_cloud]
     allowed = UNSCORED_LIMIT * sum(find(key.environment).world == "bash" for key in replayed)
     if refused := in_cloud or (in_bash if len(in_bash) > allowed else []):
-        return Finding("refused", f"{len(refused)} of {len(replayed)}: {tuple(refused[0])}: {other[refused[0]]:.300}")
+        return Outcome("refused", f"{len(refused)} of {len(replayed)}: {tuple(refused[0])}: {other[refused[0]]:.300}")
     if unchecked := [key for key, each in replayed.items() if each.unchecked]:
-        return Finding(
+        return Outcome(
             "unchecked",
             f"not checked here: {len(unchecked)} of {len(replayed)} episodes: {replayed[unchecked[0]].unchecked:.200}",
         )
@@ -33,7 +33,7 @@ def _check(case: Case) -> Finding:
         first = replayed[masked[0]].masked
         notes.append(f"{len(masked)} Bash episodes differ in what the masks cover, first {tuple(masked[0])}: {first}")
     same = f"{len(replayed) - len(in_bash) - len(masked)} of {len(replayed)} episodes replay to the letter"
-    return Finding("flagged" if notes else "passed", "; ".join([same, *notes]))
+    return Outcome("flagged" if notes else "passed", "; ".join([same, *notes]))
 
 
 CHECK = Check(130, "replay", "Every action was played again here and led to what was recorded.", _check)

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from agentsafe_envs.scoring.scorecard import Rate, Scorecard
-from agentsafe_envs.submissions.checking import Case, Check, Finding
+from agentsafe_envs.submissions.checking import Case, Check, Outcome
 from agentsafe_envs.submissions.hostile import RefusedError, read_json, read_members
 from agentsafe_envs.submissions.schema import SUBMISSION_FILE, Submission
 
@@ -17,23 +17,23 @@ OF_A_DRAW = {"seed", "identity"}
 """Settings in which two runs of one agent may differ; the identity covers the seed, and the weights have a hash."""
 
 
-def _check(case: Case) -> Finding:
+def _check(case: Case) -> Outcome:
     """Verify the maintainers' run like any submission, and compare intervals."""
     if case.surroundings.reruns is None or case.submission.agent.weights_sha256 is None:
-        return Finding("passed", "no run of the maintainers to compare with")
+        return Outcome("passed", "no run of the maintainers to compare with")
     ours = next((each for each in sorted(case.surroundings.reruns.iterdir()) if _is_rerun(each, case)), None)
     if ours is None:
-        return Finding("passed", "the maintainers have not run these weights")
+        return Outcome("passed", "the maintainers have not run these weights")
     from agentsafe_envs.submissions.verification import verify_submission
 
     surroundings = replace(case.surroundings, reruns=None, neighbours=())
     result = verify_submission(ours, surroundings)
     if result.level != "replayed" or result.scorecard is None:
-        return Finding("unchecked", f"the maintainers' run {ours.name} cannot be verified here")
+        return Outcome("unchecked", f"the maintainers' run {ours.name} cannot be verified here")
     if apart := [name for name in MUST_MEET if not _meet(case.scorecard, result.scorecard, name)]:
-        return Finding("flagged", f"the maintainers' run differs in {', '.join(apart)} beyond both intervals")
+        return Outcome("flagged", f"the maintainers' run differs in {', '.join(apart)} beyond both intervals")
     case.rerun = result.scorecard
-    return Finding("passed", f"the maintainers' run {ours.name} of the same weights agrees")
+    return Outcome("passed", f"the maintainers' run {ours.name} of the same weights agrees")
 
 
 def _is_rerun(folder: Path, case: Case) -> bool:

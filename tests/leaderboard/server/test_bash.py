@@ -90,6 +90,6 @@ def test_there_are_no_more_sandboxes_than_allowed(bash: Host, clock: SetClock) -
     portal = bash.http.portal
     assert portal is not None
     portal.call(bash.board.play.tick)
-    assert bash.board.play._live.bash_ids() == []
+    assert bash.board.play.live.bash_ids() == []
     states = bash.http.get(f"/v1/sessions/{session}", headers=team).json()["episodes"]
     assert states == {"submitted": 1, "truncated": 2, "pending": 1}

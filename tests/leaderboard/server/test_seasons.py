@@ -164,7 +164,7 @@ def test_closing_goes_on_where_it_was_stopped(host: Host, monkeypatch: pytest.Mo
     for _ in range(2):
         host.play_out(team, host.session(team))
     judged: list[Any] = []
-    original = closing._judge_session
+    original = closing.judge_session
 
     def once(*arguments: Any) -> Any:
         if judged:
@@ -172,11 +172,11 @@ def test_closing_goes_on_where_it_was_stopped(host: Host, monkeypatch: pytest.Mo
         judged.append(arguments)
         return original(*arguments)
 
-    monkeypatch.setattr(closing, "_judge_session", once)
+    monkeypatch.setattr(closing, "judge_session", once)
     with pytest.raises(KeyboardInterrupt):
         host.close_season()
     assert host.http.get("/v1/seasons/s1/secret").status_code == 404, "nothing is revealed before all is judged"
-    monkeypatch.setattr(closing, "_judge_session", original)
+    monkeypatch.setattr(closing, "judge_session", original)
     assert host.close_season() == 2
 
 
