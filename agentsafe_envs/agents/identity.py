@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agentsafe_envs.agents.written_files import python_expressions_written, script_words_written
+
 MODEL_FILES = ("*.safetensors", "*.bin", "*.gguf", "*.json", "*.jinja", "*.model", "*.txt", "*.py", "*.tiktoken")
 """Of a model's folder: weights, tokenizer, chat template, settings and code."""
 
@@ -72,7 +74,8 @@ def python_sources(file: Path, root: Path) -> dict[str, Path]:
 
     They are found by reading, not by running: imports of Python, also those within a function, and in every text
     each word that is the path of a file, seen from the folder of that text, from ``root`` or from the working
-    folder. Modules of installed packages do not count, except those of the package that ``file`` belongs to.
+    folder. Modules of installed packages do not count, except those of the package that ``file`` belongs to; nor
+    does a file that a text writes to, see :mod:`agentsafe_envs.agents.written_files`.
     The walk reads at most :data:`MOST_FILES` texts of at most :data:`SEARCHED_BYTES` each.
 
     Returns:
@@ -113,7 +116,10 @@ def command_files(argv: Sequence[str]) -> dict[str, Path]:
     here = Path.cwd()
     for number, word in enumerate(argv[1:], 1):
         named = [(path, path.parent) for text in _pieces(word) if (path := _file(here, text))]
-        named += [(path, here) for path in _named(word, [here]) if " " in word]
+        if " " in word:
+            written = {path for text in script_words_written(word) for path in _named(text, [here])}
+            named = [(path, root) for path, root in named if path not in written]
+            named += [(path, here) for path in _named(word, [here]) if path not in written]
         if argv[number - 1] == "-m":
             named += [(module, here) for module in _module_files(here, word.split("."))]
         for path, root in named:
@@ -140,15 +146,16 @@ def _followed(path: Path, root: Path, here: Path) -> Iterator[Path]:
         return
     folders = list(dict.fromkeys((path.parent, root, here)))
     if path.suffix != ".py":
-        yield from _named(content.decode(errors="replace"), folders)
+        text = content.decode(errors="replace")
+        yield from _named_and_not_written([text], script_words_written(text), folders)
         return
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError, RecursionError):
         return  # it cannot be imported either; its bytes count all the same
     yield from _imported(tree, path, root)
-    for text in _strings(tree):
-        yield from _named(text, folders)
+    written = (text for each in python_expressions_written(tree) for text in _strings(each))
+    yield from _named_and_not_written(_strings(tree), written, folders)
 
 
 def _strings(tree: ast.AST) -> Iterator[str]:
@@ -170,6 +177,11 @@ def _pieces(word: str) -> list[str]:
     except ValueError:
         inner = []
     return list(dict.fromkeys((word, word.partition("=")[2], *inner)))
+
+
+def _named_and_not_written(texts: Iterable[str], written: Iterable[str], folders: Sequence[Path]) -> Iterator[Path]:
+    left_out = {path for text in written for path in _named(text, folders)}
+    yield from (path for text in texts for path in _named(text, folders) if path not in left_out)
 
 
 def _named(text: str, folders: Sequence[Path]) -> Iterator[Path]:

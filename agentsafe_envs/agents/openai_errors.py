@@ -93,6 +93,7 @@ HOPELESS_CODES = frozenset(
         "model_not_found",
         "model_decommissioned",
         "extra_forbidden",
+        "invalid_function_parameters",
     }
 )
 HOPELESS_WORDS = re.compile(
@@ -101,6 +102,7 @@ HOPELESS_WORDS = re.compile(
             r"exceeded your current quota|insufficient (quota|balance|credit|fund)|billing|credit balance",
             r"account .{0,40}(deactivated|suspended|disabled|banned)",
             r"not a valid model|model .{0,80}(does not exist|not found|decommissioned|deprecated)",
+            r"invalid (schema|parameters) for (function|tool)",
             r"extra inputs are not permitted|(unrecognized|unknown|unsupported) (request )?(argument|parameter|field)",
         )
     ),
@@ -119,6 +121,7 @@ CURES = (
         re.compile(r"enable-auto-tool-choice"),
         "--prompt-style signature, or the server's --enable-auto-tool-choice and --tool-call-parser",
     ),
+    (re.compile(r"invalid (schema|parameters) for (function|tool)", re.IGNORECASE), "--prompt-style signature"),
     (re.compile(r"requires --jinja"), "--prompt-style signature, or the server's --jinja"),
     (re.compile(r"max_completion_tokens"), "--max-tokens-field max_tokens"),
     (re.compile(r"tool_choice|tool choice", re.IGNORECASE), "--tool-choice auto"),

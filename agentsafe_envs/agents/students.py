@@ -18,10 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentsafe_envs.agents.prompts import ROLE, PromptStyle
 from agentsafe_envs.agents.protocol import AgentError
+from agentsafe_envs.core.extras import CHECKOUT
 
 VARIABLE = "AGENTSAFE_STUDENTS"
 SETTINGS_FILE = "agent.json"
-CHECKOUT = Path(__file__).parents[2] / "baselines" / "students"
+SHIPPED = CHECKOUT / "baselines" / "students"
 
 
 class StudentSettings(BaseModel):
@@ -100,4 +101,4 @@ def students() -> dict[str, Path]:
 
 def _folders() -> list[Path]:
     given = os.environ.get(VARIABLE)
-    return [*([Path(given)] if given else []), CHECKOUT]
+    return [*([Path(given)] if given else []), SHIPPED]

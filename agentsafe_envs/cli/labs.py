@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import typer
 
-CHECKOUT = Path(__file__).parents[2]
+from agentsafe_envs.core.extras import CHECKOUT
 
 FORWARDED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 """Every option is the grader's, ``--help`` too."""

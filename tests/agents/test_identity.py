@@ -89,6 +89,32 @@ def test_file_that_a_python_agent_names_counts(here: Path, monkeypatch: pytest.M
     assert load_agent("python:named:make").describe()["identity"] != before
 
 
+WRITTEN = {
+    "appended to": ("python3 mine.py", "mine.py", 'with open("past.json", "a") as out: out.write(x)'),
+    "by a variable": ("python3 mine.py", "mine.py", 'PAST = HERE / "past.json"\nPAST.open("a")'),
+    "by an attribute": ("python3 mine.py", "mine.py", 'self.past = HERE / "past.json"\nself.past.write_text("1")'),
+    "by two variables": ("python3 mine.py", "mine.py", 'NAME = "past.json"\nP = HERE / NAME\nopen(P, mode="w")'),
+    "read as well": ("python3 mine.py", "mine.py", 'P = "past.json"\njson.load(open(P))\nopen(P, "w")'),
+    "a database": ("python3 mine.py", "mine.py", 'sqlite3.connect("past.json")'),
+    "a log": ("python3 mine.py", "mine.py", 'logging.basicConfig(filename="past.json")'),
+    "by a shell": ("bash agent.sh", "agent.sh", 'echo "$line" >> past.json'),
+    "by tee": ("bash agent.sh", "agent.sh", 'tee -a "$HERE/past.json"'),
+    "by JavaScript": ("cat a.mjs", "a.mjs", 'fs.appendFileSync("past.json", line)'),
+    "by its variable": ("cat a.js", "a.js", 'const past = path.join(here, "past.json")\nfs.writeFileSync(past, x)'),
+    "in the command": ("bash -c 'cat >> past.json'", "mine.py", ""),
+}
+
+
+@pytest.mark.parametrize(("command", "program", "text"), WRITTEN.values(), ids=WRITTEN)
+def test_file_that_a_program_writes_is_no_part_of_it(here: Path, command: str, program: str, text: str) -> None:
+    (here / program).write_text(text)
+    before = of(command)
+    (here / "past.json").write_text("1")
+    assert of(command) == before
+    (here / "past.json").write_text("22")
+    assert of(command) == before
+
+
 def test_walk_leaves_no_folder_and_has_an_end(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "outside.sh").write_text("1")
     inner = here / "inner"

@@ -16,14 +16,15 @@ import pytest
 from agentsafe_envs.agents import AgentError, AgentOptions, Conversation, load_agent
 from agentsafe_envs.agents.numpy_agent import NumpyAgent, Sampler, is_playable, render
 from agentsafe_envs.agents.prompts import NAMES_TEMPLATE, ChatTemplate, chat_messages
-from agentsafe_envs.agents.students import CHECKOUT, read_settings, students
+from agentsafe_envs.agents.students import SHIPPED as FOLDER
+from agentsafe_envs.agents.students import read_settings, students
 from agentsafe_envs.core.episode import Step
 from agentsafe_envs.core.extras import install_hint
 from agentsafe_envs.scoring.rollout import groups, play
 from agentsafe_envs.scoring.suites import choose
 
 NAME = "sft-silent-biased-0.3m-same"
-SHIPPED = sorted(path.parent.name for path in CHECKOUT.glob("*/agent.json"))
+SHIPPED = sorted(path.parent.name for path in FOLDER.glob("*/agent.json"))
 
 pytestmark = pytest.mark.skipif(not SHIPPED, reason="students lie in a checkout only")
 
@@ -59,7 +60,7 @@ def played(spec: str, suite: str) -> list[dict[str, Any]]:
 @pytest.mark.needs("lm")
 @pytest.mark.usefixtures("one_thread")
 def test_episodes_of_the_quick_suite_equal_those_through_torch() -> None:
-    assert played(f"student:{NAME}", "quick") == played(f"hf:{CHECKOUT / NAME}", "quick")
+    assert played(f"student:{NAME}", "quick") == played(f"hf:{FOLDER / NAME}", "quick")
 
 
 @pytest.mark.slow
@@ -67,7 +68,7 @@ def test_episodes_of_the_quick_suite_equal_those_through_torch() -> None:
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", SHIPPED)
 def test_episodes_of_every_student_equal_those_through_torch(name: str) -> None:
-    assert played(f"student:{name}", "standard") == played(f"hf:{CHECKOUT / name}", "standard")
+    assert played(f"student:{name}", "standard") == played(f"hf:{FOLDER / name}", "standard")
 
 
 @pytest.mark.needs("lm")
@@ -76,7 +77,7 @@ def test_episodes_of_every_student_equal_those_through_torch(name: str) -> None:
 def test_logits_of_every_student_equal_those_of_transformers(name: str, conversation: Conversation) -> None:
     from agentsafe_envs.agents.transformers import TransformersAgent
 
-    folder = CHECKOUT / name
+    folder = FOLDER / name
     agents = [
         NumpyAgent(folder, name, read_settings(folder)),
         TransformersAgent(str(folder), device="cpu", **read_settings(folder).model_dump()),
@@ -97,7 +98,7 @@ def test_logits_of_every_student_equal_those_of_transformers(name: str, conversa
 def test_prompt_equals_the_one_of_transformers(conversation: Conversation, steps: int, tools: bool) -> None:
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(CHECKOUT / NAME)
+    tokenizer = AutoTokenizer.from_pretrained(FOLDER / NAME)
     asked = Conversation(conversation.instruction, conversation.tools if tools else [], conversation.steps[:steps])
     messages = chat_messages(asked, "json", ChatTemplate(tools=True, system=True))
     expected = tokenizer.apply_chat_template(
@@ -110,7 +111,7 @@ def test_prompt_equals_the_one_of_transformers(conversation: Conversation, steps
 def test_tokens_and_texts_equal_those_of_transformers(agent: NumpyAgent, conversation: Conversation) -> None:
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(CHECKOUT / NAME)
+    tokenizer = AutoTokenizer.from_pretrained(FOLDER / NAME)
     tokens = agent.encode(conversation)
     text = tokenizer.decode(tokens, clean_up_tokenization_spaces=False)
     assert tokens == tokenizer(text, add_special_tokens=False).input_ids
@@ -189,7 +190,7 @@ def test_missing_package_is_an_agent_error_that_says_how_to_install_it(monkeypat
 
 
 def test_every_student_of_the_checkout_is_played_without_torch() -> None:
-    assert all(is_playable(CHECKOUT / name, read_settings(CHECKOUT / name)) for name in SHIPPED)
+    assert all(is_playable(FOLDER / name, read_settings(FOLDER / name)) for name in SHIPPED)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,7 @@ def test_student_of_another_kind_goes_through_torch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str
 ) -> None:
     folder = tmp_path / "mine"
-    shutil.copytree(CHECKOUT / NAME, folder)
+    shutil.copytree(FOLDER / NAME, folder)
     text = (folder / file).read_text()
     assert old in text
     (folder / file).write_text(text.replace(old, new))
@@ -224,4 +225,4 @@ def test_student_of_another_kind_goes_through_torch(
 
 
 def test_template_is_the_one_in_the_folders() -> None:
-    assert {(CHECKOUT / name / "chat_template.jinja").read_text() for name in SHIPPED} == {NAMES_TEMPLATE}
+    assert {(FOLDER / name / "chat_template.jinja").read_text() for name in SHIPPED} == {NAMES_TEMPLATE}

@@ -86,6 +86,8 @@ HOPELESS = [
     refused(403, "Your account was suspended for violations of our usage policies"),
     read_refusal(422, '{"detail":[{"loc":["body","seed"],"msg":"Extra inputs are not permitted"}]}'),
     refused(500, "tools param requires --jinja flag"),
+    refused(400, "Invalid schema for function 'read_resource': In context=(), 'default' is not permitted."),
+    refused(400, "tools[0].function.parameters is wrong", code="invalid_function_parameters"),
     refused(400, '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'),
 ]
 PASSING = [
@@ -112,6 +114,7 @@ def test_each_refusal_is_of_one_kind(refusal: Refusal) -> None:
             "--prompt-style signature, or the server's --enable-auto-tool-choice and --tool-call-parser",
         ),
         ("No endpoints found that support tool use.", "--prompt-style signature"),
+        ("Invalid schema for function 'read_resource': In context=()", "--prompt-style signature"),
         ("body.seed: Extra inputs are not permitted", "no --agent-seed"),
         ("this model does not support this tool_choice", "--tool-choice auto"),
     ],
