@@ -193,12 +193,11 @@ def test_the_lecturers_table_says_what_a_lab_needs(name: str) -> None:
     assert ("with torch" in read_source(LABS[name]).cells[0].source) == needs_torch(LABS[name])
 
 
-def test_ci_runs_the_notebook_of_every_light_lab() -> None:
+def test_ci_runs_the_notebook_of_every_lab() -> None:
     script_of_ci = (ROOT.parent / ".ci" / "run").read_text(encoding="utf-8")
     assert "tests/labs/test_build.py" in script_of_ci
     assert "tests/leaderboard/server/test_lab_board.py" in script_of_ci
-    left = set(re.findall(r"not runs\[(\w+)\]", script_of_ci))
-    assert left == {name for name, lab in LABS.items() if needs_torch(lab)}
+    assert "runs[" not in script_of_ci, "a notebook is left out"
 
 
 def run(notebook: Any, folder: Path) -> float:
