@@ -16,7 +16,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
     """The user's folder and the checkout's, both empty."""
     own, checkout = tmp_path / "own", tmp_path / "checkout"
     monkeypatch.setenv("AGENTSAFE_STUDENTS", str(own))
-    monkeypatch.setattr(students_module, "CHECKOUT", checkout)
+    monkeypatch.setattr(students_module, "SHIPPED", checkout)
     return own, checkout
 
 
