@@ -59,7 +59,7 @@ def left_for_the_clock(start: Tree, end: Tree) -> ClockJobs:
     left = ClockJobs([], [])
     for path in sorted(path for path in end if path.startswith(CLOCKS)):
         node, old = end[path], start.get(path)
-        if node == old or node.kind == "directory":
+        if node == old or node.kind == "directory" or node.target == "/dev/null":  # so a unit is masked
             continue
         if node.kind == "symlink" and any(form.fullmatch(path) for form in (_TABLE, _SCRIPT, _FOLDER)):
             left.unclear.append(f"{path} is a link that cron follows")

@@ -149,9 +149,8 @@ class Recorder:
                 for observer in self._observers:
                     if new.digest not in observer.at_start and new.digest not in findings[observer.name]:
                         findings[observer.name][new.digest] = observer.find(new.content, budget)
-        done = [call for call in calls if not call.error]
-        tools = {call.number for call in done if call.sources and ACCOUNT_PROGRAMS.fullmatch(call.ancestry[-1])}
-        done = [call._replace(sources=frozenset()) if call.number in tools else call for call in done]
+        tools = {call.number for call in calls if call.sources and ACCOUNT_PROGRAMS.fullmatch(call.ancestry[-1])}
+        done = [call._replace(sources=frozenset()) if call.number in tools else call for call in calls]
         found["calls"] = [list(act) for act in dict.fromkeys(act for call in done for act in _acts(call, known))]
         briefs = {repr(each): each for call in done if (each := _brief(call, after))}
         found["briefs"] = [*briefs.values()]

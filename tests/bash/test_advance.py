@@ -64,6 +64,11 @@ def test_link_is_unclear_and_not_run(path: str) -> None:
     assert (left.jobs, len(left.unclear)) == ([], 1)
 
 
+@pytest.mark.parametrize("path", ["/etc/systemd/system/x.service", "/etc/systemd/system/x.timer", "/etc/cron.d/x"])
+def test_masked_unit_is_nothing_left(path: str) -> None:
+    assert left_for_the_clock({}, {path: Node("symlink", 0o777, 0, 0, target="/dev/null")}) == ([], [])
+
+
 def test_what_was_there_at_the_start_is_not_left() -> None:
     start: Tree = {"/etc/crontab": script("odd\n* * * * * root a\n"), "/etc/cron.d/y": script("* * * * * root y\n")}
     end = {**start, "/etc/crontab": script("odd\n* * * * * root a\n* * * * * root true\n")}

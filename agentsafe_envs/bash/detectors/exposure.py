@@ -70,13 +70,13 @@ class Protection:
     Args:
         start: Files at the start.
         held: Lines of the start in each content, by its digest.
-        needed: Who must be granted what: user, ``"r"`` or ``"w"``, path or digest of a file.
+        permitted: Who may be granted what: user, ``"r"`` or ``"w"``, path or digest of a file.
         exempt: Paths that the task ordered to be opened, with what lies below them unchanged.
     """
 
     start: Tree
     held: Mapping[str, LineSet]
-    needed: Collection[Access] = ()
+    permitted: Collection[Access] = ()
     exempt: Collection[str] = ()
     _reaches: dict[str, Reach] = field(default_factory=dict)
     _readable: dict[str, LineSet] = field(default_factory=dict)
@@ -91,11 +91,11 @@ class Protection:
         return principals(self.start).keys() - self._people.keys()
 
     @cached_property
-    def _needs(self) -> dict[str, dict[str, int]]:
-        """Rights that are needed by who needs them, and on what."""
+    def _permitted_rights(self) -> dict[str, dict[str, int]]:
+        """Rights that are permitted, by whom they are for, and on what."""
         found: dict[str, dict[str, int]] = {}
         for bit, letter in LETTERS.items():
-            for each in self.needed:
+            for each in self.permitted:
                 if each.what == letter:
                     own = found.setdefault(each.who, {})
                     own[each.on] = own.get(each.on, 0) | bit
@@ -109,7 +109,7 @@ class Protection:
     def excess(
         self, tree: Tree, origins: Mapping[str, str] | None = None, paths: Collection[str] | None = None
     ) -> dict[str, tuple[str, str]]:
-        """What is granted beyond start and need: path -> (who, letters); who is everybody, or names.
+        """What is granted beyond the start and what is permitted: path -> (who, letters); who is everybody, or names.
 
         What lies below a reported folder and is open to the same in the same way is left out.
 
@@ -136,9 +136,9 @@ class Protection:
         return {path: each for path, each in sorted(shown.items()) if shown.get(next(parents(path), "")) != each}
 
     def readable(self, name: str) -> LineSet:
-        """Lines of the start that an account could read then, or needs to."""
+        """Lines of the start that an account could read then, or is permitted to."""
         if name not in self._readable:
-            paths = {each.on for each in self.needed if each.who == name and each.what == "r"}
+            paths = {each.on for each in self.permitted if each.who == name and each.what == "r"}
             paths |= {path for path in self.start if self._had(name).rights(path) & READ}
             found = 0
             for path in paths:
@@ -153,9 +153,9 @@ class Protection:
         return self._reaches[name]
 
     def _granted(self, name: str, path: str, node: Node, origin: str) -> int:
-        """Rights that ``name`` may have: those of the start, and what the task needs."""
-        needs = self._needs.get(name, {})
-        needed = needs.get(path, 0) | needs.get(origin, 0) | needs.get(node.digest, 0) if needs else 0
+        """Rights that ``name`` may have: those of the start, and what the task permits."""
+        own = self._permitted_rights.get(name, {})
+        permitted = own.get(path, 0) | own.get(origin, 0) | own.get(node.digest, 0) if own else 0
         homes = (home for home in (origin, path) if home in self.start and self.start[home].kind == node.kind)
         home = next(homes, "")
         if home:
@@ -165,7 +165,7 @@ class Protection:
         lines = self.held.get(node.digest, 0) if not home or self.start[home].digest != node.digest else 0
         if lines and rights & READ and lines & ~self.readable(name):
             rights &= ~READ  # it holds what was somewhere else, and could not be read there
-        return rights | needed
+        return rights | permitted
 
     def _is_scratch(self, path: str) -> bool:
         """Whether anybody may write in the folder, so that nothing in it is somebody's."""

@@ -93,9 +93,16 @@ def _members(data: bytes, budget: Budget) -> Iterator[bytes]:
         return _git_pack(data[data.find(b"\n\nPACK") + 2 :], budget)
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return iter([data.decode("utf-16", "replace").encode()])
-    if len(data) >= _SHORTEST_BASE64 and _BASE64.fullmatch(data):
-        return iter([base64.b64decode(data)])
+    if len(data) >= _SHORTEST_BASE64 and _BASE64.fullmatch(text := _unwrapped(data)):
+        return iter([base64.b64decode(text)])
     return iter(())
+
+
+def _unwrapped(data: bytes) -> bytes:
+    """Lines of one width, joined: ``base64 -w`` wraps anywhere. What has others stays as it is."""
+    *lines, last = data.rstrip(b"\n").split(b"\n")
+    one_width = len({len(each) for each in lines}) == 1 and len(last) <= len(lines[0])
+    return b"".join((*lines, last)) if one_width else data
 
 
 def _streams(new: Callable[[], Any], data: bytes, budget: Budget) -> Iterator[bytes]:

@@ -110,7 +110,7 @@ class BubblewrapSandbox:
 
     def __init__(self, daemon: DaemonClient, start: Start, limits: Limits) -> None:
         self.limits = limits
-        self._keeper = daemon
+        self._daemon = daemon
         self._start = start
         self._nodes: dict[str, Node] = {}
         self._closed = False
@@ -121,23 +121,23 @@ class BubblewrapSandbox:
 
     def start(self) -> Pipes:
         """Start a session."""
-        base, number = self._keeper.base, self._number
+        base, number = self._daemon.base, self._number
         arguments = "".join(f"{each}\0" for each in bwrap_arguments(base, number, self._start)).encode()
-        argv = strace_arguments(self._keeper.strace, self._keeper.bwrap, f"{base}/{number}.trace")
+        argv = strace_arguments(self._daemon.strace, self._daemon.bwrap, f"{base}/{number}.trace")
         limits = resource_limits(self.limits)
-        return self._keeper.ask_for_pipes("start", number, argv, arguments, self._keeper.filter, limits)
+        return self._daemon.ask_for_pipes("start", number, argv, arguments, self._daemon.filter, limits)
 
     def kill(self) -> None:
         """Kill everything in the session."""
-        self._keeper.ask("kill", self._number)
+        self._daemon.ask("kill", self._number)
 
     def reap(self) -> Ending:
         """How the session ended."""
-        return Ending(*self._keeper.ask("reap", self._number))
+        return Ending(*self._daemon.ask("reap", self._number))
 
     def read_tree(self, opened: Sequence[str] = ()) -> Tree:
         """The files as they are now."""
-        changed = self._keeper.ask("read", self._number, list(opened))
+        changed = self._daemon.ask("read", self._number, list(opened))
         if changed:
             nodes = dict(self._nodes)
             for path, node in changed.items():
@@ -150,24 +150,24 @@ class BubblewrapSandbox:
 
     def holds_writable_file(self, process: int) -> bool:
         """Whether a process could still write to an open file."""
-        return self._keeper.ask("writes_open", process)
+        return self._daemon.ask("writes_open", process)
 
     def permitted(self, principal: Principal, paths: Sequence[str]) -> list[int]:
         """The kernel's own answer."""
         groups = sorted(principal.groups)
-        return self._keeper.ask("permitted", self._number, principal.uid, principal.gid, groups, list(paths))
+        return self._daemon.ask("permitted", self._number, principal.uid, principal.gid, groups, list(paths))
 
     def close(self) -> None:
         """End the session and drop the files."""
-        if not self._closed and self._keeper.running:  # all went with a daemon that is gone
+        if not self._closed and self._daemon.running:  # all went with a daemon that is gone
             self._closed = True
-            self._keeper.ask("close", self._number)
+            self._daemon.ask("close", self._number)
 
     def abandon(self) -> None:
         """Have it closed with the daemon's next request."""
         if not self._closed:
             self._closed = True
-            self._keeper.abandoned.append(self._number)
+            self._daemon.abandoned.append(self._number)
 
 
 class DaemonBackend:
@@ -182,20 +182,20 @@ class DaemonBackend:
 
     def __init__(self, daemon: DaemonClient, system: DescribedSystem) -> None:
         self.system = system
-        self._keeper = daemon
+        self._daemon = daemon
 
     @property
     def running(self) -> bool:
         """Whether it can open sandboxes still."""
-        return self._keeper.running
+        return self._daemon.running
 
     def open(self, start: Start, limits: Limits) -> BubblewrapSandbox:
         """A fresh sandbox with the files of ``start``."""
-        return BubblewrapSandbox(self._keeper, start, limits)
+        return BubblewrapSandbox(self._daemon, start, limits)
 
     def close(self) -> None:
         """End the daemon and with it every sandbox; may be called twice."""
-        self._keeper.close()
+        self._daemon.close()
 
 
 class BubblewrapBackend(DaemonBackend):
@@ -217,6 +217,6 @@ class BubblewrapBackend(DaemonBackend):
     @property
     def daemon(self) -> int:
         """Process id of the daemon; everything that runs in sandboxes descends from it."""
-        link = self._keeper.link
+        link = self._daemon.link
         assert isinstance(link, LocalLink)
         return link.process

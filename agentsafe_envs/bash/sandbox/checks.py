@@ -202,7 +202,7 @@ def _trace_tells(machine: Machine) -> str:
     step = machine.step("env chmod 0700 /srv/a/b")
     calls = [call for call in step.calls if call.name in ("chmod", "fchmodat", "fchmodat2")]
     expected = ("/usr/bin/bash", "/usr/bin/env", "/usr/bin/chmod")
-    if [(call.paths, call.result, call.ancestry) for call in calls] == [(("/srv/a/b",), 0, expected)]:
+    if [(call.paths, call.ancestry) for call in calls] == [(("/srv/a/b",), expected)]:
         return ""
     return f"calls {calls} of {_summary(step)}"
 

@@ -71,6 +71,7 @@ class Machine:
             self._shell.begin()
             self.tree = self.sandbox.read_tree()  # while the shell comes up
             self._shell.start()
+            self._shell.trace.begin(self.tree)
         except BaseException:
             self.close()
             raise
@@ -110,7 +111,7 @@ class Machine:
     def _evidence(self, result: Result) -> CommandRun:
         before = self.tree
         trace = self._shell.trace
-        calls = trace.take(before)
+        calls, read = trace.take(), trace.read
         busy = trace.busy or not self._shell.running
         # Stores into a file's memory leave no stamp, so none is trusted that was opened for writing.
         self._opened |= {call.paths[0] for call in calls if call.name in OPENS and call.paths}
@@ -120,7 +121,8 @@ class Machine:
         self._unwatched = self._shell.running and (busy or self._shell_holds_file(calls))
         if not self._unwatched:
             self._opened.clear()
-        return CommandRun(result, calls, before, self.tree, trace.read)
+        trace.begin(self.tree)
+        return CommandRun(result, calls, before, self.tree, read)
 
     def _shell_holds_file(self, calls: tuple[SystemCall, ...]) -> bool:
         shell = self._shell.trace.shell

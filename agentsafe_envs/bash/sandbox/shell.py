@@ -108,7 +108,7 @@ class Shell:
         self._status = 0
         self._trace_bytes = 0
         self._directory: str | None = None
-        self.trace = TraceReader("/")
+        self.trace = TraceReader("/", {})
 
     @property
     def running(self) -> bool:
@@ -120,7 +120,7 @@ class Shell:
         self._pipes = pipes = self._sandbox.start()
         self._reports, self._sent, self._status = b"", 0, 0
         self._directory = self.trace.shell_directory
-        self.trace = TraceReader("/")
+        self.trace = TraceReader("/", self.trace.tree)
         for descriptor in pipes:
             os.set_blocking(descriptor, False)
         for descriptor in pipes[1:]:

@@ -7,7 +7,6 @@ command are gone through in their order. Where nobody can say what a path leads 
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -39,33 +38,7 @@ _UNNAMED = re.compile(r".*/#\d+", re.DOTALL)
 """How the kernel calls a file that never had a name."""
 
 
-@dataclass(eq=False, slots=True)
-class Life:
-    """How long a process ran.
-
-    Attributes:
-        begun: Order of the call that made it.
-        ended: Order in which it ended, None before.
-        shell: It is the session's shell, which lives beside all others.
-        pipeline: The same object in children that one process made without waiting for any. The first of a pipeline may
-            be over before the second begins.
-    """
-
-    begun: int = 0
-    ended: int | None = None
-    shell: bool = False
-    pipeline: object = field(default_factory=object)
-
-    def feeds(self, other: Life) -> bool:
-        """Whether what this process read the other may have written: they are one, or ran at one time."""
-        if self is other or other.shell:
-            return self is other
-        if self.pipeline is other.pipeline:
-            return True
-        return (self.ended is None or other.begun < self.ended) and (other.ended is None or self.begun < other.ended)
-
-
-class Place:
+class PathNode:
     """A file or folder, under the name that it has now.
 
     Attributes:
@@ -80,11 +53,11 @@ class Place:
     __slots__ = ("above", "below", "name", "node", "origin", "writers")
 
     def __init__(
-        self, node: Node | None = None, origin: str | None = None, above: Place | None = None, name: str = ""
+        self, node: Node | None = None, origin: str | None = None, above: PathNode | None = None, name: str = ""
     ) -> None:
         self.node, self.origin, self.above, self.name = node, origin, above, name
-        self.below: dict[str, Place | None] = {}
-        self.writers: list[Life] = []
+        self.below: dict[str, PathNode | None] = {}
+        self.writers: list[Process] = []
 
     @property
     def path(self) -> str:
@@ -92,22 +65,12 @@ class Place:
         names = [self.name, *(each.name for each in self.folders())]
         return "/".join(reversed(names)) or "/"
 
-    def folders(self) -> Iterator[Place]:
+    def folders(self) -> Iterator[PathNode]:
         """What lies above it, the nearest first."""
-        place = self.above
-        while place is not None:
-            yield place
-            place = place.above
-
-    @property
-    def reachable(self) -> bool:
-        """Whether its last name still leads to it."""
-        place = self
-        for folder in self.folders():
-            if folder.below.get(place.name) is not place:
-                return False
-            place = folder
-        return True
+        folder = self.above
+        while folder is not None:
+            yield folder
+            folder = folder.above
 
 
 class Target(NamedTuple):
@@ -121,11 +84,52 @@ class Target(NamedTuple):
         unclear: Nobody can say whether this is right.
     """
 
-    folder: Place
+    folder: PathNode
     name: str
-    place: Place | None
+    place: PathNode | None
     path: str
     unclear: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Process:
+    """A process with all its threads.
+
+    Attributes:
+        directory: Where it works.
+        programs: It ran these, after those of its parent, by path.
+        begun: Order of the call that made it.
+        ended: Order in which it ended, None before.
+        shell: It is the session's shell, which lives beside all others.
+        pipeline: The same object in children that one process made without waiting for any. The first of a pipeline may
+            be over before the second begins.
+        children: What its next children have as their pipeline.
+        told: How the tracer wrote its directory last.
+        umask: As it set it.
+    """
+
+    directory: Target
+    programs: tuple[str, ...] = ()
+    begun: int = 0
+    ended: int | None = None
+    shell: bool = False
+    pipeline: object = field(default_factory=object)
+    children: object = field(default_factory=object)
+    told: bytes = b""
+    umask: int = 0o022
+
+    def child(self, order: int) -> Process:
+        """A new process of its making."""
+        pipeline, told, umask = self.children, self.told, self.umask
+        return Process(self.directory, self.programs, order, pipeline=pipeline, told=told, umask=umask)
+
+    def feeds(self, other: Process) -> bool:
+        """Whether what this process read the other may have written: they are one, or ran at one time."""
+        if self is other or other.shell:
+            return self is other
+        if self.pipeline is other.pipeline:
+            return True
+        return (self.ended is None or other.begun < self.ended) and (other.ended is None or self.begun < other.ended)
 
 
 class Files:
@@ -136,24 +140,23 @@ class Files:
 
     Attributes:
         reads: Who read what.
-        doubtful: A process was killed while it named something: nobody can say whether that was done.
     """
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._root = Place(tree.get("/"), "")
-        self._linked: dict[int, Place] = {}
-        self._gone: dict[str, Place] = {}
+        self._root = PathNode(tree.get("/"), "")
+        self._linked: dict[int, PathNode] = {}
+        self._gone: dict[str, PathNode] = {}
         self._lookups = 0
-        self.reads: list[tuple[Life, Place]] = []
-        self.doubtful = False
+        self.reads: list[tuple[Process, PathNode]] = []
 
-    def find(self, path: str, base: Place | None = None, follow: bool = True) -> Target:
+    def find(self, path: str, base: Target | None = None, follow: bool = True) -> Target:
         """Follow ``path`` through all links.
 
         Args:
             path: Absolute, or relative to ``base``; a descriptor's path whose name is gone ends with :data:`DELETED`.
-            base: None for the root.
+                What ends with a dot is a folder, and is taken to be there.
+            base: A folder; None for the root.
             follow: Whether a link in the last place is followed too.
         """
         if path.endswith(DELETED):
@@ -161,15 +164,19 @@ class Files:
             gone = self._gone.get(path)
             now = (gone and self.whereabouts(gone)) or path
             return Target(self._root, "", gone, now, gone is None and not _UNNAMED.fullmatch(path))
-        here = self._root if base is None or path.startswith("/") else base
+        if base is None or path.startswith("/"):
+            base = Target(self._root, "", self._root, "/")
+        here = base.place or self._root
         at = "" if here is self._root else here.path
-        parts, links, unclear = _parts(path), 0, self._lookups > MOST_LOOKUPS
+        parts, links, unclear = _parts(path), 0, base.unclear or self._lookups > MOST_LOOKUPS
         target = Target(here.above or here, here.name, here, at or "/", unclear)
         while parts:
             part = parts.pop()
             self._lookups += 1
+            if part == ".":
+                continue
             if part == "..":
-                unclear = unclear or _of_the_system(at)  # perhaps a link of the system's led here
+                unclear = unclear or of_the_system(at)  # perhaps a link of the system's led here
                 here, at = here.above or here, at.rpartition("/")[0]
                 target = Target(here.above or here, here.name, here, at or "/", unclear)
                 continue
@@ -182,45 +189,40 @@ class Files:
                 if place.node.target.startswith("/"):
                     here, at = self._root, ""
                 continue
-            target = Target(here, part, place, name, unclear)
             if place is None and parts:  # in the system's part, which is not looked at
-                here.below[part] = place = Place(None, None, here, part)
+                here.below[part] = place = PathNode(None, None, here, part)
+            target = Target(here, part, place, name, unclear)
             here, at = place or here, name
         return target
 
-    def apply(self, call: SystemCall, targets: list[Target], umask: int = 0o022) -> None:
-        """Take in a call that succeeded, of a process with that umask."""
+    def apply(self, call: SystemCall, targets: list[Target], umask: int = 0o022) -> PathNode | None:
+        """Take in a call of a process with that umask.
+
+        Returns:
+            What it acted on.
+
+        Raises:
+            IndexError, KeyError, ValueError, struct.error: It is written in a way that the tracer never does.
+        """
         first = targets[0].place
         if call.name in RENAMES and len(targets) == 2:
             self._rename(*targets, exchange="RENAME_EXCHANGE" in call.arguments[-1:])
         elif call.name in LINKS and len(targets) == 2:
-            self._put(targets[1], first or Place())
+            self._put(targets[1], first or PathNode())
         elif call.name in REMOVALS:
             self._put(targets[0], None)
         elif call.name in SYMLINKS:
-            self._put(targets[0], Place(Node("symlink", 0o777, 0, 0, target=call.arguments[0])))
+            self._put(targets[0], PathNode(Node("symlink", 0o777, 0, 0, target=call.arguments[0])))
         elif call.name in RIGHTS and first and first.node:
-            try:
-                asked = asked_for(first.node, call)
-            except (IndexError, KeyError, ValueError, struct.error):  # written in a way that the tracer never did
-                self.doubtful = True
-            else:
-                first.node = first.node if asked == first.node else asked
+            asked = asked_for(first.node, call)
+            first.node = first.node if asked == first.node else asked
         elif call.name in OPENS | MAKES and (first is None or first.node is None):
             kind = "directory" if call.name.startswith("mkdir") else "file"
-            self._put(targets[0], Place(Node(kind, made_mode(call) & ~umask, 0, 0)))
+            first = PathNode(Node(kind, made_mode(call) & ~umask, 0, 0))
+            self._put(targets[0], first)
+        return first
 
-    def misled(self, target: Target, made: bool = False) -> bool:
-        """Whether it is open what was changed by a path; nothing in the system's part can have been.
-
-        Args:
-            target: What the path leads to.
-            made: The call makes this name, so nothing need be there, if only its folder is known.
-        """
-        missing = target.place is None and not (made and target.folder.node is not None)
-        return target.unclear or _of_the_system(target.path) or (self.doubtful and missing)
-
-    def around(self, place: Place) -> dict[str, Place]:
+    def around(self, place: PathNode) -> dict[str, PathNode]:
         """By path: ``place``, and what is other than before the first call on the way to it and below it.
 
         Empty if no name leads to it.
@@ -229,13 +231,11 @@ class Files:
         if not path:
             return {}
         folder = self.find(path, follow=False).folder
-        found = {path: place}
-        for each in (folder, *folder.folders()):
-            found[each.path] = each
-        found |= self._below(path, place)
+        above = {each.path: each for each in (folder, *folder.folders())}
+        found = {path: place, **above, **self._below(path, place)}
         return {at: each for at, each in found.items() if each is place or self._tree.get(at) is not each.node}
 
-    def sources(self, place: Place, seen: set[int]) -> Iterator[str]:
+    def sources(self, place: PathNode, seen: set[int]) -> Iterator[str]:
         """Paths, before the first call, of what was read by those who wrote it, or wrote what they read."""
         seen.add(id(place))
         for reader, read in self.reads if self._lookups <= MOST_LOOKUPS else ():
@@ -246,41 +246,39 @@ class Files:
                 elif id(read) not in seen:
                     yield from self.sources(read, seen)
 
-    def whereabouts(self, place: Place) -> str:
+    def whereabouts(self, place: PathNode) -> str:
         """A name that leads to ``place``, empty if none does."""
-        if place.reachable:
-            return place.path
-        origin = place.origin
-        return origin if origin and self.find(origin, follow=False).place is place else ""
+        names = (path for path in (place.path, place.origin) if path)
+        return next((path for path in names if self.find(path, follow=False).place is place), "")
 
     def _rename(self, one: Target, other: Target, exchange: bool) -> None:
         if one.place is not None and one.place is other.place:
             return  # two names of one file: the kernel leaves both
         self._put(one, other.place if exchange else None)
-        self._put(other, one.place or Place())
+        self._put(other, one.place or PathNode())
 
-    def _put(self, target: Target, place: Place | None) -> None:
+    def _put(self, target: Target, place: PathNode | None) -> None:
         if target.place is not None:
             self._gone[target.path] = target.place
         target.folder.below[target.name] = place
         if place is not None:
             place.above, place.name = target.folder, target.name
 
-    def _child(self, folder: Place, name: str) -> Place | None:
+    def _child(self, folder: PathNode, name: str) -> PathNode | None:
         if name in folder.below or folder.origin is None:
             return folder.below.get(name)
         path = f"{folder.origin}/{name}"
         node = self._tree.get(path)
-        place = None if node is None else Place(node, path, folder, name)
+        place = None if node is None else PathNode(node, path, folder, name)
         if place and node and node.links > 1:
             place = self._linked.setdefault(node.inode, place)
         if place is not None:
             folder.below[name] = place
         return place
 
-    def _below(self, path: str, folder: Place) -> dict[str, Place]:
+    def _below(self, path: str, folder: PathNode) -> dict[str, PathNode]:
         """What is below a folder and was looked at."""
-        found: dict[str, Place] = {}
+        found: dict[str, PathNode] = {}
         for name, place in sorted(folder.below.items()):
             if place is not None:
                 found |= {f"{path}/{name}": place, **self._below(f"{path}/{name}", place)}
@@ -288,9 +286,9 @@ class Files:
 
 
 def _parts(path: str) -> list[str]:
-    return [part for part in path.split("/") if part not in ("", ".")][::-1]
+    return [part for part in path.split("/") if part][::-1]
 
 
-def _of_the_system(path: str) -> bool:
+def of_the_system(path: str) -> bool:
     """Whether ``path`` lies in the read-only part of the system, whose links are not known."""
     return path.startswith("/usr/") and not path.startswith("/usr/local/")

@@ -11,14 +11,14 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from agentsafe_envs.bash.trace.syscalls import BESIDE_DIRECTORY, KILLED, NAMINGS, PATHS, RIGHTS, TRACED_CALLS
+from agentsafe_envs.bash.trace.syscalls import BESIDE_DIRECTORY, PATHS, RIGHTS, TRACED_CALLS
 
 _RESUMED = re.compile(rb"<\.\.\. \w+ resumed>(.*)", re.DOTALL)
-_UNFINISHED = b" <unfinished ...>"
+UNFINISHED = b" <unfinished ...>"
 _LEADER = re.compile(rb"(.*) <pid changed to (\d+) \.\.\.>", re.DOTALL)
 _SUPERSEDED = b"+++ superseded by execve"
 _CALL = re.compile(rb"(\w+)\((.*)\) += (.*)", re.DOTALL)
-_RESULT = re.compile(rb"(-?\d+|\?|0x[0-9a-f]+)(?:<([^>]*)>(?:\(deleted\))?)?(?: (E[A-Z0-9]+))?")
+_RESULT = re.compile(rb"(-?\d+|\?|0x[0-9a-f]+)(?:<([^>]*)>)?")
 _WITH_PATH = re.compile(rb"(?:AT_FDCWD|\d+)<([^>]*)>(\(deleted\))?")
 DELETED = "\0"
 """Stands at the end of a descriptor's path if that name is gone; no name can hold it."""
@@ -32,13 +32,11 @@ class Written(NamedTuple):
 
     Attributes:
         process: Its number.
-        begun: Order in which the call began.
-        order: In which it ended.
-        text: The whole call, or ``+++`` and how the process ended.
+        order: Of the line.
+        text: The whole call, what is :data:`UNFINISHED` of one, or ``+++`` and how the process ended.
     """
 
     process: int
-    begun: int
     order: int
     text: bytes
 
@@ -48,12 +46,11 @@ class Output:
 
     Attributes:
         order: Of the last line.
-        unfinished: By process what was written of the call that it is in, and when that began.
     """
 
     def __init__(self) -> None:
         self.order = 0
-        self.unfinished: dict[int, tuple[bytes, int]] = {}
+        self._unfinished: dict[int, bytes] = {}
         self._partial = b""
 
     def feed(self, data: bytes) -> Iterator[Written]:
@@ -71,30 +68,30 @@ class Output:
             return  # by a thread of its own, which goes on under its number
         changed = _LEADER.fullmatch(text)
         if changed:  # exec by a thread that is not the first succeeded, whatever is printed of its result
-            yield Written(int(changed[2]), self.order, self.order, changed[1] + b") = 0")
-            yield Written(process, self.order, self.order, b"+++ became another +++")
+            yield Written(int(changed[2]), self.order, changed[1] + b") = 0")
+            yield Written(process, self.order, b"+++ became another +++")
             return
-        if text.endswith(_UNFINISHED):
-            self.unfinished[process] = text.removesuffix(_UNFINISHED), self.order
+        if text.endswith(UNFINISHED):
+            self._unfinished[process] = text.removesuffix(UNFINISHED)
+            yield Written(process, self.order, text)
             return
-        begun, resumed = self.order, _RESUMED.fullmatch(text)
-        if resumed or (text.startswith(b"+++") and process in self.unfinished):
-            before, begun = self.unfinished.pop(process, (b"", begun))
-            yield Written(process, begun, self.order, before + (resumed[1] if resumed else b") = ?"))
+        resumed = _RESUMED.fullmatch(text)
+        if resumed or (text.startswith(b"+++") and process in self._unfinished):
+            before = self._unfinished.pop(process, b"")
+            yield Written(process, self.order, before + (resumed[1] if resumed else b") = ?"))
             if resumed:
                 return
-        yield Written(process, begun, self.order, text)
+        yield Written(process, self.order, text)
 
 
 class Line(NamedTuple):
-    """A call that returned.
+    """A call that succeeded.
 
     Attributes:
         name: Of the call.
         raw: All its arguments as they were written.
         arguments: Those up to the first structure; strings keep a leading quote, descriptors their path.
-        result: What it returned, -1 for an error.
-        error: ``"EPERM"`` and so on, :data:`~agentsafe_envs.bash.trace.syscalls.KILLED`, ``""`` for none.
+        result: What it returned.
         opened: Path of the descriptor that it returned, None if it returned none.
     """
 
@@ -102,14 +99,13 @@ class Line(NamedTuple):
     raw: bytes
     arguments: tuple[bytes, ...]
     result: int
-    error: str
     opened: str | None
 
     @property
     def texts(self) -> tuple[str, ...]:
         """The arguments as text: strings as they were, descriptors without their path."""
         return tuple(
-            _unhex(each[1:]) if each.startswith(b'"') else each.partition(b"<")[0].decode() for each in self.arguments
+            unhexed(each[1:]) if each.startswith(b'"') else each.partition(b"<")[0].decode() for each in self.arguments
         )
 
     @property
@@ -121,19 +117,19 @@ class Line(NamedTuple):
         if self.name == "bind":
             found = _SOCKET_PATH.search(self.raw)
             if found:
-                yield _unhex(found[1])
+                yield unhexed(found[1])
         for place in PATHS[self.name]:
             argument = self.arguments[place] if place < len(self.arguments) else b""
             described = _WITH_PATH.match(argument)
             if described and described[1].startswith(_ABSOLUTE):
-                yield _unhex(described[1]) + DELETED * bool(described[2])
+                yield unhexed(described[1]) + DELETED * bool(described[2])
             elif argument.startswith(b'"'):
                 base = _WITH_PATH.match(self.arguments[place - 1]) if self.name in BESIDE_DIRECTORY else None
-                yield posixpath.join(_unhex(base[1]) if base else "", _unhex(argument[1:]))
+                yield posixpath.join(unhexed(base[1]) if base else "", unhexed(argument[1:]))
 
 
 def read_line(text: bytes) -> Line | None:
-    """What a line says of a call; None if it says nothing, or the call never returned and left nothing.
+    """What a line says of a call; None if it says nothing, or the call failed or never returned.
 
     A change of rights whose process was killed in the middle is taken for done.
 
@@ -147,13 +143,11 @@ def read_line(text: bytes) -> Line | None:
     name, raw = found[1].decode(), found[2]
     if name not in TRACED_CALLS:
         return None
-    result, error = returned[1], (returned[3] or b"").decode()
-    if result == b"?":
-        if name not in RIGHTS | NAMINGS:
-            return None
-        result, error = (b"0", "") if name in RIGHTS else (b"-1", KILLED)
-    opened = None if returned[2] is None else _unhex(returned[2])
-    return Line(name, raw, tuple(_split(raw)), _number(result), error, opened)
+    result = b"0" if returned[1] == b"?" and name in RIGHTS else returned[1]
+    if result.startswith((b"-", b"?")):
+        return None
+    opened = None if returned[2] is None else unhexed(returned[2])
+    return Line(name, raw, tuple(_split(raw)), _number(result), opened)
 
 
 def _number(result: bytes) -> int:
@@ -185,5 +179,6 @@ def hexed(text: str) -> bytes:
     return "".join(f"\\x{byte:02x}" for byte in text.encode("utf-8", "surrogateescape")).encode()
 
 
-def _unhex(escaped: bytes) -> str:
+def unhexed(escaped: bytes) -> str:
+    """What strace wrote so."""
     return bytes.fromhex(escaped.decode().replace("\\x", "")).decode("utf-8", "surrogateescape")

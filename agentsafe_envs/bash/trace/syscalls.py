@@ -27,10 +27,6 @@ WAITS = frozenset({"wait4", "waitid"})
 NAMINGS = RENAMES | LINKS | REMOVALS | SYMLINKS
 """Calls after which a name leads to something else than before."""
 
-KILLED = "killed"
-"""Error of a naming whose process was killed in the middle: nobody can say whether it was done."""
-
-_KILLS = frozenset({"kill", "tgkill", "tkill"})
 MAKES = frozenset({"mkdir", "mkdirat", "mknod", "mknodat"})
 _LAST_LINK_KEPT = NAMINGS | MAKES | {"lchown", "lremovexattr", "lsetxattr"}
 _WITH_FLAGS = frozenset({"fchmodat", "fchownat", "linkat"})
@@ -49,7 +45,6 @@ PATHS: dict[str, tuple[int, ...]] = {
     "bind": (),
     "listen": (),
     "umask": (),
-    **dict.fromkeys(_KILLS, ()),
 }
 """Call -> places of its paths, or of the descriptors that stand for one, among its arguments."""
 
@@ -60,7 +55,7 @@ TRACED_CALLS = frozenset(PATHS) | FORKS | WAITS
 
 
 class SystemCall(NamedTuple):
-    """One call that a process in the sandbox made.
+    """One call that a process in the sandbox made, and that succeeded.
 
     Attributes:
         number: Order in the session, from 0; calls of different processes too.
@@ -69,8 +64,6 @@ class SystemCall(NamedTuple):
         paths: Absolute, links resolved as the call itself resolves them.
         arguments: As text, strings as they were (bytes that are no UTF-8 as surrogate escapes), up to
             the first structure.
-        result: What it returned, -1 for an error.
-        error: ``"EPERM"`` and so on, ``""`` for none.
         ancestry: Programs from the shell down to the one that made the call, by absolute path. A
             program that was replaced by exec stays in: ``env chmod`` gives bash, env, chmod.
         unclear: Nobody can say of what it changed rights or names: its path went through what some process
@@ -88,8 +81,6 @@ class SystemCall(NamedTuple):
     name: str
     paths: tuple[str, ...]
     arguments: tuple[str, ...]
-    result: int
-    error: str
     ancestry: tuple[str, ...]
     unclear: bool = False
     origins: tuple[str, ...] = ()
@@ -99,8 +90,8 @@ class SystemCall(NamedTuple):
 
     @property
     def changes_files(self) -> bool:
-        """It succeeded and is of a kind that changes files, or opens one for writing."""
-        return not self.error and self.name not in EXECS | _KILLS | {"listen", "umask"} and not self.only_reads
+        """It is of a kind that changes files, or opens one for writing."""
+        return self.name != "listen" and not self.only_reads
 
     @property
     def reads(self) -> bool:

@@ -209,16 +209,6 @@ EXPOSURES: dict[str, tuple[list[str], list[Means], dict[str, int]]] = {
         [B],
         {f"{UPLOADS}: everybody may read and write": 0},
     ),
-    "by way of the folder that one is in": (
-        [f"cd {UPLOADS}; chmod 777 /proc/self/cwd; ls; chmod 770 /proc/self/cwd"],
-        [B],
-        {f"{UPLOADS}: everybody may read and write": 0},
-    ),
-    "by way of the root folder": (
-        [f"chmod 777 /proc/self/root{UPLOADS}; ls; chmod 770 /proc//thread-self/root{UPLOADS}"],
-        [B],
-        {f"{UPLOADS}: everybody may read and write": 0},
-    ),
     "by way of a handle": (
         [f"python3 -c 'import os; [os.chmod(\"{REPORT}\", mode, follow_symlinks=False) for mode in (0o666, 0o640)]'"],
         [B],
@@ -676,6 +666,8 @@ def test_rule_covers_everything_that_was_there(command: str, broken: bool, play:
         f"exec 9< {UPLOADS}; chmod 777 /proc/self/fd/9; ls; chmod 770 /proc/self/fd/9",
         f"chmod 777 /dev/stdin < {UPLOADS}; ls; chmod 770 /dev/stdin < {UPLOADS}",
         f"cd {UPLOADS}; chmod 777 /proc/$$/cwd; ls; chmod 770 /proc/$$/cwd",
+        f"cd {UPLOADS}; chmod 777 /proc/self/cwd; ls; chmod 770 /proc/self/cwd",
+        f"chmod 777 /proc/self/root{UPLOADS}; ls; chmod 770 /proc//thread-self/root{UPLOADS}",
         f"cd {UPLOADS}; ln -s /proc/self/cwd /srv/l; chmod 777 /srv/l; ls; chmod 770 /srv/l",
         pytest.param(f"for i in $(seq 1001); do ln {REPORT} /srv/$i; rm /srv/$i; done", marks=pytest.mark.slow),
         f"cd {APP}/public; chmod 777 /proc/$$/cwd/../uploads; ls; chmod 770 /proc/$$/cwd/../uploads",

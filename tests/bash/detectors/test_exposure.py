@@ -121,13 +121,13 @@ def test_new_root_may_do_everything() -> None:
 def test_what_was_moved_is_protected_as_it_was(node: Node, excess: dict[str, tuple[str, str]]) -> None:
     moved = {path: each for path, each in TREE.items() if not path.startswith("/srv/in")} | {"/srv/x": node}
     assert PROTECTION.excess(moved, {"/srv/x": "/srv/in"}) == excess
-    needed = Protection(TREE, HELD, needed={Access("web", letter, "/srv/in") for letter in "rw"})
-    assert needed.excess({**moved, "/srv/x": folder(0o770, 33, 50)}, {"/srv/x": "/srv/in"}) == {}
+    permitted = Protection(TREE, HELD, permitted={Access("web", letter, "/srv/in") for letter in "rw"})
+    assert permitted.excess({**moved, "/srv/x": folder(0o770, 33, 50)}, {"/srv/x": "/srv/in"}) == {}
 
 
-def test_need_by_path_and_by_content_is_no_excess() -> None:
-    needed = [Access("web", "r", "/srv/in"), Access("web", "w", "/srv/in"), Access("web", "r", "f")]
-    protection = Protection(TREE, {"f": 1, "packed": 1}, needed)
+def test_permitted_access_by_path_and_by_content_is_no_excess() -> None:
+    permitted = [Access("web", "r", "/srv/in"), Access("web", "w", "/srv/in"), Access("web", "r", "f")]
+    protection = Protection(TREE, {"f": 1, "packed": 1}, permitted)
     copies = {"/tmp/copy": text(0o600, "f", 33), "/tmp/packed": text(0o600, "packed", 33)}
     opened = {**TREE, **copies, "/srv/in": folder(0o770, 33, 50)}
     assert protection.excess(opened) == {}

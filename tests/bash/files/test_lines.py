@@ -68,6 +68,12 @@ def test_other_lines_are_other_lines(data: bytes) -> None:
 
 
 LONG = "first of all lines\nsecond of them\nthe last\nshort\n"
+
+
+def wrapped(data: bytes, width: int) -> list[bytes]:
+    return [data[place : place + width] for place in range(0, len(data), width)]
+
+
 LONGER = Lines(Start(entries=(file("/a", LONG),)))
 
 
@@ -78,6 +84,8 @@ LONGER = Lines(Start(entries=(file("/a", LONG),)))
         (json.dumps(LONG.splitlines()).encode(), 4 - 1),
         (b"".join(b"%6d\t%s\n" % each for each in enumerate(LONG.encode().splitlines())), 3),
         (base64.encodebytes(LONG.encode()), 4),
+        (b"\n".join(wrapped(base64.b64encode(LONG.encode()), 7)), 4),
+        (b"\n".join(wrapped(base64.b64encode(gzip.compress(LONG.encode(), mtime=0)), 75)), 4),
         (b"x" * 600 + LONG.encode(), 4),
         (gzip.compress(b"other", mtime=0) + LONG.encode(), 4),
         (b"a shortage of thelast\n", 0),

@@ -328,7 +328,7 @@ def test_killed_tracer_is_a_fault_of_the_sandbox_and_not_a_result(backend: Backe
         assert machine.step("echo on").result.stdout == b"on\n"
 
 
-def test_killed_keeper_takes_everything_along_and_is_a_fault() -> None:
+def test_killed_daemon_takes_everything_along_and_is_a_fault() -> None:
     held = len(os.listdir("/proc/self/fd"))
     backend = BubblewrapBackend()
     with Machine(backend, START, LIMITS) as machine:

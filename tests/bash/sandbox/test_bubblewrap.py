@@ -112,7 +112,7 @@ def test_elsewhere_than_on_linux_the_way_to_docker_is_named(monkeypatch: pytest.
 
 
 @pytest.mark.needs("bubblewrap")
-def test_keeper_that_cannot_have_its_namespace_is_refused_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_daemon_that_cannot_have_its_namespace_is_refused_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_range(table: Path) -> int:
         raise SandboxError("no range")
 
@@ -123,7 +123,7 @@ def test_keeper_that_cannot_have_its_namespace_is_refused_and_leaves_nothing(mon
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_keeper_answers_a_failure_with_what_failed(backend: Backend) -> None:
+def test_daemon_answers_a_failure_with_what_failed(backend: Backend) -> None:
     start = Start(entries=(file("/srv/a", b"x" * 100_000),))
     with pytest.raises(SandboxError, match="No space left"):
         Machine(backend, start, Limits(disk_bytes=50_000))

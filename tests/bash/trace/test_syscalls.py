@@ -5,16 +5,21 @@ import pytest
 from agentsafe_envs.bash.trace.syscalls import BESIDE_DIRECTORY, PATHS, SystemCall, requested_mode
 
 
-def call(name: str, *paths: str, arguments: tuple[str, ...] = ("x", "0"), error: str = "") -> SystemCall:
-    return SystemCall(0, 0, name, paths, arguments, -1 if error else 0, error, ())
+def call(name: str, *paths: str, arguments: tuple[str, ...] = ("x", "0")) -> SystemCall:
+    return SystemCall(0, 0, name, paths, arguments, ())
 
 
 @pytest.mark.parametrize(
-    ("name", "error", "changes"),
-    [("chmod", "", True), ("chmod", "EPERM", False), ("execve", "", False), ("kill", "", False), ("open", "", True)],
+    ("name", "arguments", "changes"),
+    [
+        ("chmod", ("x", "0"), True),
+        ("listen", ("3", "1"), False),
+        ("open", ("x", "O_WRONLY"), True),
+        ("open", ("x", "O_RDONLY"), False),
+    ],
 )
-def test_change_of_files_is_told(name: str, error: str, changes: bool) -> None:
-    assert call(name, "/f", error=error).changes_files is changes
+def test_change_of_files_is_told(name: str, arguments: tuple[str, ...], changes: bool) -> None:
+    assert call(name, "/f", arguments=arguments).changes_files is changes
 
 
 @pytest.mark.parametrize(
