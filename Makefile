@@ -64,7 +64,7 @@ test: $(VENV)/.with-dev rootfs  ## the tests that take seconds each
 	$(pytest) $(PYTEST_ARGS)
 
 test-full: $(VENV)/.with-dev rootfs  ## every test; the log goes to test-full.log
-	@bash -o pipefail -c '$(pytest) -m "slow or not slow" $(PYTEST_ARGS) 2>&1 | tee test-full.log'
+	@AGENTSAFE_KILLS=20 bash -o pipefail -c '$(pytest) -m "slow or not slow" $(PYTEST_ARGS) 2>&1 | tee test-full.log'
 	$(MAKE) score-lm
 	$(MAKE) test-adapters
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from sqlalchemy import Connection, Engine, select
 
@@ -32,6 +33,9 @@ from leaderboard.server.store.tables import RUNNING, VOID, EpisodeRow, Season
 from leaderboard.server.store.writer import Writer
 
 log = logging.getLogger("leaderboard.server")
+
+CLOUD_THREADS = 1
+"""Threads that make cloud worlds. They only compute, so each further one would hold up the steps for 5 ms at a time."""
 
 
 class EpisodeLoader:
@@ -58,6 +62,7 @@ class EpisodeLoader:
         self._seasons: dict[str, tuple[SeasonPlan, SeasonSecret]] = {}
         self._loading = KeyedLocks()
         self._fresh: set[str] = set()
+        self._cloud = CapacityLimiter(CLOUD_THREADS)
 
     def expect(self, episode_id: str) -> None:
         """Note an episode that is being begun: only such a one gets a new sandbox."""
@@ -87,8 +92,10 @@ class EpisodeLoader:
             try:
                 if bash and not fresh:
                     raise LostWorldError("its sandbox was in a process that has ended")
-                start = self._live.in_shell if bash else run_sync
-                live = await start(self._start, row, steps)
+                if bash:
+                    live = await self._live.in_shell(self._start, row, steps)
+                else:
+                    live = await run_sync(self._start, row, steps, limiter=self._cloud)
             except Exception as error:
                 if not bash and not isinstance(error, LostWorldError):
                     raise

@@ -41,6 +41,9 @@ from leaderboard.server.store.writer import NewStep, Writer
 OPENING_S = 0.05
 """An episode's first observation comes after a multiple of this, so that no time tells how a task was made."""
 
+BEGINNING = 8
+"""Episodes that are begun at the same time. More would keep the steps of running ones waiting, and gain nothing."""
+
 Found = TypeVar("Found")
 
 
@@ -77,6 +80,7 @@ class Play:
         self._writer = writer
         self._loader = EpisodeLoader(settings, engine, writer, clock, metrics, self.live)
         self._loader.void_lost()
+        self._beginning = asyncio.Semaphore(BEGINNING)
 
     def close(self) -> None:
         """End every sandbox."""
@@ -123,7 +127,8 @@ class Play:
                     self._loader.expect(found)  # before others can see it: else a claim sent twice would make it void
                 return found, environment, new
 
-            episode_id, environment, new = await self._writer.run(claim)
+            async with self._beginning:
+                episode_id, environment, new = await self._writer.run(claim)
             if place and not in_sandbox(environment):
                 self.live.release_sandbox()
                 place = False

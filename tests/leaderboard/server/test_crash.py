@@ -18,7 +18,8 @@ import pytest
 
 from leaderboard.server.settings import DATABASE_VARIABLE
 
-KILLS = 6
+KILLS = int(os.environ.get("AGENTSAFE_KILLS", "6"))
+"""Moments at which the server is killed; ``make test-full`` sets 20."""
 PLAYERS = 4
 
 pytestmark = pytest.mark.slow

@@ -40,6 +40,37 @@ def test_steps_that_wait_are_stored_in_one_transaction(host: Host) -> None:
     assert host.board.metrics.batches._value.get() - before < 8
 
 
+def test_many_beginnings_at_once_make_one_cloud_world_at_a_time(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    from leaderboard.server import loading
+
+    making, most = 0, 0
+    start_world = loading.start_world
+
+    def slowly(*args: Any) -> Any:
+        nonlocal making, most
+        making += 1
+        most = max(most, making)
+        time.sleep(0.01)
+        made = start_world(*args)
+        making -= 1
+        return made
+
+    monkeypatch.setattr(loading, "start_world", slowly)
+    team = host.team("one")
+    session = host.session(team)
+    caller = host.board.gatekeeper.caller(team["Authorization"], "here")
+
+    async def together() -> list[Any]:
+        return await asyncio.gather(*(host.board.play.claim(caller, session, f"request-{each}") for each in range(12)))
+
+    portal = host.http.portal
+    assert portal is not None
+    assert len({each["id"] for each in portal.call(together)}) == 12
+    assert most == 1
+
+
 def test_a_change_that_fails_takes_nothing_with_it(host: Host) -> None:
     from sqlalchemy import insert, select
 
