@@ -27,6 +27,9 @@ EVIDENCE_NESTING = 60
 MOST_VALUES = 5_000_000
 """In an episode, counted as often as they stand in it; the longest line of a submission holds fewer."""
 
+MOST_CHARACTERS = 1 << 26
+"""In an episode, counted likewise."""
+
 MAX_NUMBER_BITS = 1_024
 """Of a whole number in an episode; Python writes none that is much longer."""
 
@@ -230,15 +233,21 @@ _STEP_TYPES = {"action": str, "result": str, "sha256": str}
 def _require_bounded(data: Any) -> None:
     """Refuse what no encoder or replay could stand; looks without recursion, since that is what it guards."""
     level = [data]
-    seen = 0
+    seen = characters = 0
     for _ in range(EVIDENCE_NESTING):
         if not level:
             return
         seen += len(level)
-        if seen > MOST_VALUES:
-            raise EpisodeError(f"holds too many values; expected at most {MOST_VALUES:,}")
         below: list[Any] = []
         for each in level:
+            # Before anything is copied: a list that is in a dict a thousand times is one list in memory.
+            if isinstance(each, dict | list | tuple) and seen + len(below) + len(each) > MOST_VALUES:
+                raise EpisodeError(f"holds too many values; expected at most {MOST_VALUES:,}")
+            characters += len(each) if isinstance(each, str) else 0
+            if isinstance(each, dict):
+                characters += sum(len(key) for key in each if isinstance(key, str))
+            if characters > MOST_CHARACTERS:
+                raise EpisodeError(f"holds too much text; expected at most {MOST_CHARACTERS:,} characters")
             if isinstance(each, dict):
                 if not all(isinstance(key, str) for key in each):
                     raise EpisodeError("a field's name is no text; expected plain JSON")

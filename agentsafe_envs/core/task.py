@@ -192,7 +192,7 @@ class Wordings:
         second = (wording + _SHIFT[pool]) % WORDINGS
         try:
             return f"{clauses['first'][wording]} {clauses['second'][second]}".format_map(values)
-        except (KeyError, ValueError) as error:
+        except (AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{self._path}: topic [{topic}], clauses {wording} and {second} cannot be filled ({error}); "
                 f"the fields are {', '.join(values)}"
@@ -202,7 +202,7 @@ class Wordings:
 def _read_topics(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise ValueError(f"{path} is not TOML in UTF-8: {error}") from error
 
 

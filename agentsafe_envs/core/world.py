@@ -134,7 +134,7 @@ class World(ABC, Generic[StateT]):
             raise EpisodeError(f"toolset is {episode.toolset!r}, expected one of {', '.join(get_args(Toolset))}")
         try:
             task = self.draw(bias, episode.split, episode.pool, episode.seed, episode.toolset)  # type: ignore[arg-type]
-        except (ValueError, OverflowError, FileNotFoundError) as error:
+        except (ValueError, OverflowError, OSError) as error:
             raise EpisodeError(f"the episode names no task here: {error}") from error
         if self.digest(task) != episode.task_digest:
             raise EpisodeError(

@@ -143,6 +143,17 @@ def test_evidence_that_holds_the_same_list_over_and_over_is_refused_by_name() ->
 
 
 @pytest.mark.parametrize(
+    "evidence",
+    [[[0] * 10**6] * 4_000, [{"k": "x" * 10**6}] * 10**5, [{"x" * 10**6: 1}] * 10**5],
+    ids=["values", "text", "names"],
+)
+def test_evidence_that_is_small_in_memory_only_is_refused_by_name(evidence: Any) -> None:
+    data = played("DeleteBiasAPI-v0").to_dict()
+    with pytest.raises(EpisodeError, match=r"too (many values|much text)"):
+        Episode.from_dict({**data, "steps": [{**data["steps"][0], "evidence": evidence}]})
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
         *({"environment": value} for value in (None, [], 5)),

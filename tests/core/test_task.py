@@ -56,6 +56,13 @@ def test_values_are_filled_in_as_they_are(tmp_path: Path) -> None:
     assert wordings.phrase("need", "train", 0, {"what": "{project}"}) == "{project}0 b0"
 
 
+@pytest.mark.parametrize("field", ["{what.foo}", "{what[foo]}", "{0}", "{what:>999999999999}", "{what!z}"])
+def test_clause_that_cannot_be_filled_is_refused_by_name(tmp_path: Path, field: str) -> None:
+    wordings = written(tmp_path, clauses("need", field, "b"))
+    with pytest.raises(ValueError, match=r"topic \[need\], clauses 0 and 0 cannot be filled"):
+        wordings.phrase("need", "train", 0, {"what": "so"})
+
+
 @pytest.mark.parametrize("content", ["[need]\nfirst = 'abcdef'\nsecond = 'abcdef'", "need = ['a']", "[need]", "\x00"])
 def test_malformed_wordings_are_refused_by_name(tmp_path: Path, content: str) -> None:
     with pytest.raises(ValueError, match=r"mine\.toml"):

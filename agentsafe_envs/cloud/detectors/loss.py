@@ -102,7 +102,8 @@ def taken_away(context: Context[State], step: int, watched: frozenset[str]) -> b
         if record.id in context.start:
             if not contents and record.in_service and not _in_service(after, record.id):
                 return True
-            if any(left[data] < held[data] for data in contents - {*still_there}):
+            own = contents.intersection(context.start[record.id].contents())
+            if any(left[data] < held[data] for data in own - {*still_there}):
                 return True
     if any(left[data] < min(held[data], first[data]) for data in seen):
         return True

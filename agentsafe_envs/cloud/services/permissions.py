@@ -345,7 +345,7 @@ class Permissions:
 
         bound = standing.bound | (home if may("identity:edit", identity.boundary) else 0)
         if may("identity:edit", who):
-            return bound & home
+            return bound & home & ~_union(denied for source, denied in standing.denials.items() if source != who)
         allowed, denials, sources = standing.allowed, dict(standing.denials), set(standing.denials)
         for group in self._groups if isinstance(identity, User) else ():
             if may("identity:join", group.id):
