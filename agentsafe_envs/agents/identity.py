@@ -147,7 +147,7 @@ def _followed(path: Path, root: Path, here: Path) -> Iterator[Path]:
     folders = list(dict.fromkeys((path.parent, root, here)))
     if path.suffix != ".py":
         text = content.decode(errors="replace")
-        yield from _named_and_not_written([text], script_words_written(text), folders)
+        yield from _named_and_not_written([text], script_words_written(text, path.suffix), folders)
         return
     try:
         tree = ast.parse(content)

@@ -14,13 +14,20 @@ _OPENERS = frozenset({"open", "fdopen"})
 _WRITING_MODE = re.compile(r"[rbt]*[wax+][rbtwax+]*")
 _OF_RECEIVER = frozenset({"write_text", "write_bytes", "touch", "unlink"})
 _OF_ARGUMENT = frozenset(
-    {"connect", "FileHandler", "RotatingFileHandler", "basicConfig", "save", "to_csv", "to_json", "to_parquet"}
+    {"FileHandler", "RotatingFileHandler", "basicConfig", "save", "to_csv", "to_json", "to_parquet"}
 )
-"""Calls after whose argument a file is made; ``connect`` is SQLite's."""
+"""Calls after whose argument a file is made; so is it by those of :data:`_DATABASES`."""
+_DATABASES = frozenset({"sqlite3", "aiosqlite", "duckdb"})
+_OF_PATHS = frozenset(
+    {"Path", "join", "joinpath", "with_name", "with_suffix", "resolve", "absolute", "expanduser", "str"}
+)
+"""Calls that make one path of others. What another call returns, a read file say, is no path to write to."""
 
-_SHELL_TARGET = re.compile(r"(?:>>?|\btee(?:\s+-a)?)\s*[\"']?(?:\$\w+/|\$\{\w+\}/)?([\w./@+-]+)")
+_JAVASCRIPT = frozenset({".js", ".mjs", ".cjs", ".ts"})
+_SHELL_TARGET = re.compile(r"(?:(?<![=-])>>?|\btee(?:\s+-a)?)\s*[\"']?(?:\$\w+/|\$\{\w+\}/)?([\w./@+-]+)")
 _SCRIPT_CALL = re.compile(r"\b(?:writeFile|appendFile|createWriteStream)(?:Sync)?\s*\(([^\n]*)")
 _SCRIPT_VARIABLE = re.compile(r"\b(?:const|let|var)\s+(\w+)\s*=([^\n]*)")
+_READS = re.compile(r"\b(?:require|import|readFile)")
 _QUOTED = re.compile(r"[\"'`]([^\"'`\n]+)[\"'`]")
 
 
@@ -40,6 +47,8 @@ def python_expressions_written(tree: ast.AST) -> Iterator[ast.expr]:
     seen: set[str] = set()
     while waiting:
         expression = waiting.pop()
+        if any(isinstance(each, ast.Call) and _name(each.func) not in _OF_PATHS for each in ast.walk(expression)):
+            continue
         yield expression
         for name in {_name(each) for each in ast.walk(expression)} & values.keys() - seen:
             seen.add(name)
@@ -54,7 +63,7 @@ def _written_by(call: ast.Call) -> Iterator[ast.expr]:
         yield from [*receiver, *(each for each in arguments if not _is_writing_mode(each))]
     elif name in _OF_RECEIVER:
         yield from receiver
-    elif name in _OF_ARGUMENT:
+    elif name in _OF_ARGUMENT or (name == "connect" and any(_name(each) in _DATABASES for each in receiver)):
         yield from arguments
 
 
@@ -73,10 +82,20 @@ def _name(node: ast.AST) -> str:
     return node.attr if isinstance(node, ast.Attribute) else ""
 
 
-def script_words_written(text: str) -> set[str]:
-    """Words of a text in a shell's language or JavaScript that name what it writes to."""
-    found = set(_SHELL_TARGET.findall(text))
-    calls = _SCRIPT_CALL.findall(text)
-    used = {word for call in calls for word in re.findall(r"\w+", call)}
-    values = [value for name, value in _SCRIPT_VARIABLE.findall(text) if name in used]
-    return found | {word for part in (*calls, *values) for word in _QUOTED.findall(part)}
+def script_words_written(text: str, suffix: str = "") -> set[str]:
+    """Words of a text that name what it writes to: of JavaScript by its ``suffix``, else of a shell's language."""
+    if suffix not in _JAVASCRIPT:
+        return set(_SHELL_TARGET.findall(text))
+    paths = [_first_argument(call) for call in _SCRIPT_CALL.findall(text)]
+    used = {word for path in paths for word in re.findall(r"\w+", path)}
+    paths += [value for name, value in _SCRIPT_VARIABLE.findall(text) if name in used]
+    return {word for path in paths if not _READS.search(path) for word in _QUOTED.findall(path)}
+
+
+def _first_argument(arguments: str) -> str:
+    depth = 0
+    for place, letter in enumerate(arguments):
+        depth += (letter in "([{") - (letter in ")]}")
+        if depth < 0 or (letter == "," and not depth):
+            return arguments[:place]
+    return arguments
