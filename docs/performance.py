@@ -156,7 +156,7 @@ def goals(ours: dict[str, list[Time]], peers: dict[str, Time], flags: Collection
         ("bash-reset", 20.0),
         ("bash-judging", 10.0),
         ("bash-six", 80.0),
-        ("docker-reset", 100.0),
+        ("bash-docker-reset", 100.0),
     ):
         for time in ours.get(group, ()):
             met = _ms(time) <= limit_ms * slower
@@ -164,7 +164,7 @@ def goals(ours: dict[str, list[Time]], peers: dict[str, Time], flags: Collection
     for group, most in (
         ("bash-fork", SHELL_SLOWDOWN),
         ("bash-fork-pinned", SHELL_SLOWDOWN),
-        ("docker-fork", DOCKER_SLOWDOWN),
+        ("bash-docker-fork", DOCKER_SLOWDOWN),
     ):
         if group in ours.keys() & peers.keys():
             ratio = ours[group][0].median_s / peers[group].median_s
