@@ -22,6 +22,9 @@ from agentsafe_envs.bash.sandbox.client import DaemonClient
 from agentsafe_envs.bash.sandbox.container import BOOTSTRAP, ContainerLink
 from agentsafe_envs.core.extras import MissingExtraError, import_extra, install_hint
 
+REMOVAL_S = 10
+"""Longest wait until a container that removes itself is gone."""
+
 IMAGE = "agentsafe/bash"
 IMAGE_VARIABLE = "AGENTSAFE_IMAGE"
 BUILD_IMAGE = "run `agentsafe sandbox build --docker`"
@@ -278,8 +281,14 @@ def _start(client: Any, container: str) -> socket.socket:
 
 
 def _remove(client: Any, container: str) -> None:
-    with contextlib.suppress(_errors().NotFound, _errors().APIError):  # it removes itself too
-        client.remove_container(container, force=True)
+    """Remove it, and return when it is gone; it may be removing itself already."""
+    with contextlib.suppress(_errors().APIError, OSError):
+        try:
+            client.remove_container(container, force=True)
+        except _errors().NotFound:
+            return
+        except _errors().APIError:  # a conflict with its own removal
+            client.wait(container, timeout=REMOVAL_S, condition="removed")
 
 
 def _errors() -> Any:
