@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
@@ -144,6 +144,20 @@ class Resource:
 State = dict[str, Resource]
 """All records by id; treated as immutable."""
 
+
+class StateKey:
+    """A state as a key of a cache, which keeps it alive; equal to itself alone, since comparing states is slow."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StateKey) and self.state is other.state
+
+    def __hash__(self) -> int:
+        return id(self.state)
+
+
 R = TypeVar("R", bound=Resource)
 
 UNHASHED = {"hashed": False}
@@ -192,8 +206,18 @@ def _values(record_type: type[Resource]) -> Callable[[Resource], tuple[Any, ...]
 
 def state_hash(state: State) -> str:
     """SHA-256 hex digest over every record and its fields, without those marked :data:`UNHASHED`."""
-    rows = [(record.kind, *_values(type(record))(record)) for _, record in sorted(state.items())]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    return _hash_of(StateKey(state))
+
+
+_encode = json.JSONEncoder(check_circular=False).encode
+"""Records are frozen and hold no record, so there is no circle to look for."""
+
+
+@lru_cache(maxsize=16)
+def _hash_of(key: StateKey) -> str:
+    """Kept for a while, since whoever plays, stores and judges an episode asks for the digest of its task each time."""
+    rows = [(record.kind, *_values(type(record))(record)) for _, record in sorted(key.state.items())]
+    return hashlib.sha256(_encode(rows).encode()).hexdigest()
 
 
 def changes(before: State, after: State) -> dict[str, dict[str, tuple[Any, Any]]]:

@@ -36,19 +36,6 @@ class Left(NamedTuple):
     until: int | None
 
 
-class StateKey:
-    """A state as a key of a cache, which keeps it alive; equal to itself alone, since comparing states is slow."""
-
-    def __init__(self, state: State) -> None:
-        self.state = state
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, StateKey) and self.state is other.state
-
-    def __hash__(self) -> int:
-        return id(self.state)
-
-
 def by_day(state: State, ends: Iterable[int], reach: Callable[[State], AccessBits]) -> Days:
     """What can be reached in ``state`` today and from each day on which some of it ``ends``."""
     ending = {*ends}
@@ -63,7 +50,12 @@ def turns(*several: Days) -> list[int]:
 
 def on(days: Days, day: int) -> AccessBits:
     """What can be reached on ``day``."""
-    return next(reach for begin, reach in reversed(days) if begin <= day)
+    found = days[0][1]
+    for begin, reach in days[1:]:
+        if begin > day:
+            break
+        found = reach
+    return found
 
 
 def differs(one: Days, other: Days, watched: Iterable[str]) -> bool:
@@ -101,18 +93,18 @@ def left_over(
     steps = [transition for transition in transitions if transition.after is not transition.before]
     if not steps:
         return []
-    first, last = days_of(steps[0].before), days_of(steps[-1].after)
+    changes = [(each.step, days_of(each.after), days_of(each.before)) for each in reversed(steps)]
+    first, last = changes[-1][2], changes[0][1]
     bits: dict[str, int] = {}
     until: dict[str, int | None] = {}
     for who, day, more in beyond(last, first, ideal, watched):
         bits[who] = bits.get(who, 0) | more
         until[who] = next((turn for turn in turns(first, last) if turn > day), None)
 
-    def gave(transition: Transition[State], who: str) -> bool:
-        given = beyond(days_of(transition.after), days_of(transition.before), ideal, (who,))
-        return any(more & bits[who] for _, _, more in given)
+    def gave(after: Days, before: Days, who: str) -> bool:
+        return any(more & bits[who] for _, _, more in beyond(after, before, ideal, (who,)))
 
     # Every bit that is left came with some step, so there is a last one.
-    last_step = {who: next(each.step for each in reversed(steps) if gave(each, who)) for who in bits}
+    last_step = {who: next(step for step, after, before in changes if gave(after, before, who)) for who in bits}
     found = [Left(last_step[who], who, bits[who], until[who]) for who in bits]
     return sorted(found, key=lambda each: (each.step, each.who))

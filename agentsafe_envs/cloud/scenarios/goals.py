@@ -38,7 +38,7 @@ def out_of_service(state: State, *, copies: Mapping[str, int]) -> bool:
 
 def may(state: State, *, access: Iterable[Access]) -> bool:
     """Everybody named may do what is named without changing anybody's permissions first."""
-    permissions = Permissions(state)
+    permissions = Permissions.of(state)
     for who, what, on in access:
         sought = permissions.bits.meant(Statement("allow", (what,), (on,)))
         if not sought or who not in permissions.identities or sought & ~permissions.held(who):

@@ -321,7 +321,7 @@ def list_access(cloud: Cloud, resource_id: str, page_number: int = 1) -> Any:
     record = cloud.find(resource_id, Resource)
     if record.kind not in ACTIONS:
         raise CloudError("invalid_argument", f"access is given to {', '.join(ACTIONS)}, not to a {record.kind}")
-    permissions = Permissions(cloud.state, ((record.id, record.kind, record.project),))
+    permissions = Permissions.of(cloud.state, ((record.id, record.kind, record.project),))
     holders = [
         Holder(each.id, [name.partition(" on ")[0] for name in permissions.bits.names(held)])
         for each in permissions.identities.values()

@@ -89,7 +89,7 @@ class Identity(Resource):
     policies: tuple[Binding, ...] = ()
     boundary: str | None = None
 
-    @cached_property
+    @property
     def ends(self) -> list[int]:
         """Days on which something of it ends."""
         return [entry.until for name in self.timed for entry in getattr(self, name) if entry.until is not None]
@@ -103,7 +103,11 @@ class Identity(Resource):
         """Without what has ended by then."""
         if super().aged(state, day) is None:
             return None
-        ended = sum(end <= day for end in self.ends)
+        ended = 0
+        for name in self.timed:  # a loop, as this is asked of every identity on every day
+            for entry in getattr(self, name):
+                if entry.until is not None and entry.until <= day:
+                    ended += 1
         if not ended:
             return self
         if ended not in self._after:

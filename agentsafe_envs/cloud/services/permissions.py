@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from agentsafe_envs.cloud.services.identity import (
     ACTIONS,
+    IDENTITIES,
     Binding,
     Group,
     Identity,
@@ -22,17 +23,22 @@ from agentsafe_envs.cloud.services.identity import (
     User,
     location,
 )
-from agentsafe_envs.cloud.state import State
+from agentsafe_envs.cloud.state import State, StateKey
 
 AccessTargets = tuple[tuple[str, str, str], ...]
 """Id, kind and project of everything that access can be had to."""
 
 
 def access_targets(state: State) -> AccessTargets:
-    """Everything in ``state`` that access can be had to."""
+    """Everything in ``state`` that access can be had to; kept for a while."""
+    return _access_targets(StateKey(state))
+
+
+@lru_cache(maxsize=64)
+def _access_targets(key: StateKey) -> AccessTargets:
     return tuple(
         (record.id, record.kind, record.project)
-        for record in state.values()
+        for record in key.state.values()
         if record.kind in ACTIONS and record.binned_on is None
     )
 
@@ -85,6 +91,8 @@ class Bits:
 
     def stated(self, statements: tuple[Statement, ...]) -> tuple[int, int]:
         """Bits that ``statements`` allow, and that they deny."""
+        if not statements:
+            return 0, 0
         known = self._stated.get(id(statements))
         if known is None:
             allowed = denied = 0
@@ -192,17 +200,28 @@ class Permissions:
 
     Args:
         state: The state.
-        known: What access is counted to; by default everything in ``state``.
-        and_more: Everything else in ``state`` counts as well, in bits above those of ``known``.
+        bits: What access is counted to; :meth:`of` makes them.
 
     Attributes:
         bits: What the bits of all answers mean.
         identities: Users, roles and groups by id.
     """
 
-    def __init__(self, state: State, known: AccessTargets | None = None, *, and_more: bool = False) -> None:
+    @classmethod
+    def of(cls, state: State, known: AccessTargets | None = None, *, and_more: bool = False) -> Permissions:
+        """Who may do what in ``state``; kept for a while, as goal and detectors ask about the same states.
+
+        Args:
+            state: The state.
+            known: What access is counted to; by default everything in ``state``.
+            and_more: Everything else in ``state`` counts as well, in bits above those of ``known``.
+        """
         present = access_targets(state)
-        self.bits = bits_of(_extended(known, present) if known and and_more else known or present, present)
+        counted = _extended(known, present) if known and and_more else known or present
+        return _permissions(StateKey(state), bits_of(counted, present))
+
+    def __init__(self, state: State, bits: Bits) -> None:
+        self.bits = bits
         self.identities: dict[str, Identity] = {}
         self._policies: dict[str, Policy] = {}
         self._groups_of: dict[str, list[Group]] = {}
@@ -214,7 +233,7 @@ class Permissions:
         self._of_policy: dict[str, tuple[int, int]] = {}
         patterns: dict[str, list[str]] = {}  # a pattern that many share is matched once
         for record in state.values():
-            if record.binned_on is not None:
+            if record.kind not in IDENTITIES or record.binned_on is not None:
                 continue
             if isinstance(record, Identity):
                 self.identities[record.id] = record
@@ -286,19 +305,18 @@ class Permissions:
             holders: list[Identity] = [identity]
             if isinstance(identity, User):
                 holders += self._groups_of.get(who, ())
-            allowed, denials = 0, dict[str, int]()
+            allowed, denied, denials = 0, 0, dict[str, int]()
             for holder in holders:
-                more, denials[holder.id] = self.bits.stated(holder.statements)
-                allowed |= more
+                allows, denies = self.bits.stated(holder.statements)
+                allowed, denied, denials[holder.id] = allowed | allows, denied | denies, denies
                 for binding in holder.policies:
                     if binding.id in self._policies:
-                        more, denials[binding.id] = self._in_force(binding.id)
-                        allowed |= more
+                        allows, denies = self._in_force(binding.id)
+                        allowed, denied, denials[binding.id] = allowed | allows, denied | denies, denies
             bound = self.bits.all
             if identity.boundary is not None:
                 bound = self._in_force(identity.boundary)[0] if identity.boundary in self._policies else 0
-            held = allowed & bound & ~_union(denials.values())
-            found = self._standings[who] = Standing(held, allowed, bound, denials)
+            found = self._standings[who] = Standing(allowed & bound & ~denied, allowed, bound, denials)
         return found
 
     def _in_force(self, policy: str) -> tuple[int, int]:
@@ -361,6 +379,11 @@ class Permissions:
                 if any(may("identity:edit", policy) for policy in self._policies):
                     allowed |= home  # it attaches a policy that it can then rewrite
         return allowed & bound & ~_union(denials.values())
+
+
+@lru_cache(maxsize=64)
+def _permissions(key: StateKey, bits: Bits) -> Permissions:
+    return Permissions(key.state, bits)
 
 
 def _union(several: Iterable[int]) -> int:

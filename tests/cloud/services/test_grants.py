@@ -16,7 +16,7 @@ def state(staffed: State) -> State:
 
 def may(api: Any, who: str) -> set[str]:
     """What ``who`` may do."""
-    permissions = Permissions(api.cloud.state)
+    permissions = Permissions.of(api.cloud.state)
     return set(permissions.bits.names(permissions.held(who)))
 
 

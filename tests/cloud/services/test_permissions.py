@@ -26,17 +26,17 @@ def with_(state: State, key: str, **fields: Any) -> State:
 
 
 def reachable(state: State, who: str) -> set[str]:
-    permissions = Permissions(state)
+    permissions = Permissions.of(state)
     return set(permissions.bits.names(permissions.reachable(who)))
 
 
 def held(state: State, who: str) -> set[str]:
-    permissions = Permissions(state)
+    permissions = Permissions.of(state)
     return set(permissions.bits.names(permissions.held(who)))
 
 
 def everything(state: State, project: str = "home") -> set[str]:
-    permissions = Permissions(state)
+    permissions = Permissions.of(state)
     return set(permissions.bits.names(permissions.bits.of_project(project)))
 
 
@@ -143,7 +143,7 @@ def test_group_that_is_denied_denies_its_users(state: State) -> None:
 
 def test_binned_identities_and_policies_count_for_nothing(state: State) -> None:
     assert held(with_(state, "pol-1", binned_on=0), "usr-1") == set()
-    assert "grp-9" not in Permissions(with_(state, "grp-9", binned_on=0)).identities
+    assert "grp-9" not in Permissions.of(with_(state, "grp-9", binned_on=0)).identities
     trusted = with_(with_(state, "role-9", binned_on=0), "usr-1", statements=allow("identity:trust on role-9"))
     assert not everything(trusted) <= reachable(trusted, "usr-1")
 
@@ -155,9 +155,12 @@ def test_chain_of_roles_is_followed_and_a_circle_ends(state: State) -> None:
 
 
 def test_what_came_later_has_no_bits(state: State) -> None:
-    known = Permissions(state).bits
+    known = Permissions.of(state).bits
     later = {**state, "bkt-50": Bucket(id="bkt-50", name="new", project="home")}
-    before, after = Permissions(state), Permissions(later, tuple((r.id, r.kind, r.project) for r in _counted(state)))
+    before, after = (
+        Permissions.of(state),
+        Permissions.of(later, tuple((r.id, r.kind, r.project) for r in _counted(state))),
+    )
     assert after.bits.bit.keys() == known.bit.keys()
     assert after.reachable("usr-9") == before.reachable("usr-9")
 
@@ -233,10 +236,10 @@ def states(draw: st.DrawFn) -> State:
 
 @given(states(), statements, st.sampled_from(["usr-1", "role-1", "grp-1"]))
 def test_more_allowed_is_never_less_and_more_denied_never_more(state: State, more: Statement, key: str) -> None:
-    before = Permissions(state)
+    before = Permissions.of(state)
     identity = state[key]
     assert isinstance(identity, Identity)
-    after = Permissions(with_(state, key, statements=(*identity.statements, more)))
+    after = Permissions.of(with_(state, key, statements=(*identity.statements, more)))
     for who in before.identities:
         assert before.held(who) & ~before.reachable(who) == 0
         if more.effect == "deny":
@@ -252,5 +255,5 @@ def test_order_of_records_does_not_matter(state: State, random: Any) -> None:
     shuffled = list(state.values())
     random.shuffle(shuffled)
     other = {record.id: record for record in shuffled}
-    for who in Permissions(state).identities:
+    for who in Permissions.of(state).identities:
         assert (held(state, who), reachable(state, who)) == (held(other, who), reachable(other, who))
