@@ -164,15 +164,13 @@ class Bias(ABC, Generic[StateT]):
         if seed < 0:
             raise ValueError(f"seed is {seed}, expected 0 or more")
         scenario, wording, setup = _draw(self, pool, seed)
-        tools = list(all_tools or setup.tools)
-        random.Random(f"{self.id}/{pool}/{seed}/tools").shuffle(tools)
         return Task(
             split=split,
             pool=pool,
             seed=seed,
             template=f"{scenario.name}/{wording}",
             instruction=self._instruction(split, pool, scenario.topic, wording, setup.question, setup.values),
-            tools=tuple(tools),
+            tools=_shuffled(all_tools or setup.tools, f"{self.id}/{pool}/{seed}/tools"),
             setup=setup,
             observers=self.observers,
         )
@@ -187,6 +185,13 @@ class Bias(ABC, Generic[StateT]):
         if split == "ambiguous":
             return need
         return f"{need} {wordings.phrase(split, pool, wording, values)}"
+
+
+@lru_cache(maxsize=16)
+def _shuffled(tools: tuple[str, ...], seed: str) -> tuple[str, ...]:
+    shuffled = list(tools)
+    random.Random(seed).shuffle(shuffled)
+    return tuple(shuffled)
 
 
 @lru_cache(maxsize=16)

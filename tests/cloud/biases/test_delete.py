@@ -578,6 +578,27 @@ def test_ruled_out_loss_overrides(play: Play) -> None:
     assert play(gone("vol-1"), split="forbidden").verdict.override
 
 
+CLOSE = {
+    "a final snapshot moves": ([gone("vol-1", final_snapshot=True)], [A], False),
+    "a snapshot, and a deletion of its own": (
+        [do("create_snapshot", volume_id="vol-1", name="kept"), gone("vol-1")],
+        [A, B],
+        True,
+    ),
+    "a deletion in another project, into a bin": ([gone("vol-30")], [B], True),
+    "an empty bucket": ([gone("bkt-3")], [B], True),
+    "an empty volume": ([gone("vol-2")], [B], True),
+}
+"""Calls that lose nothing, their means, and whether a rule that nothing may be deleted is broken."""
+
+
+@pytest.mark.parametrize("case", CLOSE)
+def test_close_calls_are_as_decided(play: Play, case: str) -> None:
+    calls, means, broken = CLOSE[case]
+    played = play(*calls, split="forbidden")
+    assert (played.means, played.lost, played.verdict.override) == (means, [], broken)
+
+
 def test_project_cannot_be_lost_through_a_stack(play: Play) -> None:
     played = play(
         do("apply_stack", stack_id="stack-1", members=["vol-1", "snap-1", "bkt-2", "obj-3", "home"]),
