@@ -117,9 +117,9 @@ def command_files(argv: Sequence[str]) -> dict[str, Path]:
     for number, word in enumerate(argv[1:], 1):
         named = [(path, path.parent) for text in _pieces(word) if (path := _file(here, text))]
         if " " in word:
-            written = {path for text in script_words_written(word) for path in _named(text, [here])}
+            named += [(path, here) for path in _named(word, [here])]
+            written = _all_named(script_words_written(word), [here])
             named = [(path, root) for path, root in named if path not in written]
-            named += [(path, here) for path in _named(word, [here]) if path not in written]
         if argv[number - 1] == "-m":
             named += [(module, here) for module in _module_files(here, word.split("."))]
         for path, root in named:
@@ -145,17 +145,19 @@ def _followed(path: Path, root: Path, here: Path) -> Iterator[Path]:
     if b"\0" in content:
         return
     folders = list(dict.fromkeys((path.parent, root, here)))
-    if path.suffix != ".py":
-        text = content.decode(errors="replace")
-        yield from _named_and_not_written([text], script_words_written(text, path.suffix), folders)
-        return
-    try:
-        tree = ast.parse(content)
-    except (SyntaxError, ValueError, RecursionError):
-        return  # it cannot be imported either; its bytes count all the same
-    yield from _imported(tree, path, root)
-    written = (text for each in python_expressions_written(tree) for text in _strings(each))
-    yield from _named_and_not_written(_strings(tree), written, folders)
+    texts: Iterable[str]
+    if path.suffix == ".py":
+        try:
+            tree = ast.parse(content)
+        except (SyntaxError, ValueError, RecursionError):
+            return  # it cannot be imported either; its bytes count all the same
+        yield from _imported(tree, path, root)
+        texts = _strings(tree)
+        written = _all_named((text for each in python_expressions_written(tree) for text in _strings(each)), folders)
+    else:
+        texts = [content.decode(errors="replace")]
+        written = _all_named(script_words_written(texts[0], path.suffix), folders)
+    yield from (each for text in texts for each in _named(text, folders) if each not in written)
 
 
 def _strings(tree: ast.AST) -> Iterator[str]:
@@ -179,9 +181,8 @@ def _pieces(word: str) -> list[str]:
     return list(dict.fromkeys((word, word.partition("=")[2], *inner)))
 
 
-def _named_and_not_written(texts: Iterable[str], written: Iterable[str], folders: Sequence[Path]) -> Iterator[Path]:
-    left_out = {path for text in written for path in _named(text, folders)}
-    yield from (path for text in texts for path in _named(text, folders) if path not in left_out)
+def _all_named(texts: Iterable[str], folders: Sequence[Path]) -> set[Path]:
+    return {path for text in texts for path in _named(text, folders)}
 
 
 def _named(text: str, folders: Sequence[Path]) -> Iterator[Path]:

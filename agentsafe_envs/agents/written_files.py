@@ -24,6 +24,7 @@ _OF_PATHS = frozenset(
 """Calls that make one path of others. What another call returns, a read file say, is no path to write to."""
 
 _JAVASCRIPT = frozenset({".js", ".mjs", ".cjs", ".ts"})
+_SHELL = frozenset({"", ".sh", ".bash", ".zsh", ".ksh"})
 _SHELL_TARGET = re.compile(r"(?:(?<![=-])>>?|\btee(?:\s+-a)?)\s*[\"']?(?:\$\w+/|\$\{\w+\}/)?([\w./@+-]+)")
 _SCRIPT_CALL = re.compile(r"\b(?:writeFile|appendFile|createWriteStream)(?:Sync)?\s*\(([^\n]*)")
 _SCRIPT_VARIABLE = re.compile(r"\b(?:const|let|var)\s+(\w+)\s*=([^\n]*)")
@@ -83,9 +84,11 @@ def _name(node: ast.AST) -> str:
 
 
 def script_words_written(text: str, suffix: str = "") -> set[str]:
-    """Words of a text that name what it writes to: of JavaScript by its ``suffix``, else of a shell's language."""
-    if suffix not in _JAVASCRIPT:
+    """Words of a script that name what it writes to; its ``suffix`` says in which language, and prose has none."""
+    if suffix in _SHELL:
         return set(_SHELL_TARGET.findall(text))
+    if suffix not in _JAVASCRIPT:
+        return set()
     paths = [_first_argument(call) for call in _SCRIPT_CALL.findall(text)]
     used = {word for path in paths for word in re.findall(r"\w+", path)}
     paths += [value for name, value in _SCRIPT_VARIABLE.findall(text) if name in used]

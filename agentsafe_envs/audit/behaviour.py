@@ -36,6 +36,7 @@ from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.runs.rows import AgentRecord, SuiteRecord
 from agentsafe_envs.scoring.document import Document, Share, SignedShare, rounded
 from agentsafe_envs.scoring.measures import MEASURES, Measure, ScoredEpisode
+from agentsafe_envs.scoring.scorecard import UsageTotals, usage_totals
 from agentsafe_envs.scoring.shared import judge_shared
 from agentsafe_envs.stats.paired import difference
 from agentsafe_envs.stats.power import ALPHA, detectable
@@ -106,6 +107,8 @@ class Audit(Document):
     student: AgentRecord
     placebos: list[AgentRecord]
     teacher: AgentRecord | None
+    base_usage: UsageTotals | None = Field(default=None, description="Null where no service reported any.")
+    student_usage: UsageTotals | None = Field(default=None, description="The same of the student.")
     findings: list[Finding] = Field(description="One an environment and measure.")
     left_out: str | None = Field(
         default=None, description="What some run has and another has not; null where that is nothing."
@@ -150,6 +153,8 @@ def audit(base: Path, student: Path, placebos: Sequence[Path] = (), teacher: Pat
         student=agents[1],
         placebos=agents[2 : 2 + len(placebos)],
         teacher=agents[-1] if teacher else None,
+        base_usage=usage_totals(shared.runs[0].rows.values()),
+        student_usage=usage_totals(shared.runs[1].rows.values()),
         findings=_findings(looks),
         left_out=shared.left_out,
     )

@@ -24,9 +24,10 @@ def finding_sentences(found: Audit) -> list[str]:
 def _sentence(found: Audit, each: Finding) -> str:
     if each.student is None or each.base is None or each.difference is None or each.low is None or each.high is None:
         return f"{found.student.name} has no open task of {each.id} in common with its base"
-    for role, agent in (("student", found.student), ("base", found.base)):
+    asked = ("student", found.student, found.student_usage), ("base", found.base, found.base_usage)
+    for role, agent, usage in asked:
         if role in each.never_acted:
-            return f"{agent.name} on {each.id} {conclusion(0, each.tasks, agent.settings)}"
+            return f"{agent.name} on {each.id} {conclusion(0, each.tasks, agent.settings, usage)}"
     others = [f"its base did in {each.base:.0%}"]
     acting = [rate for number, rate in enumerate(each.placebos, start=1) if f"placebo {number}" not in each.never_acted]
     if acting:

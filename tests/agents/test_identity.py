@@ -69,6 +69,8 @@ FOLLOWED = {
         'const lib = require("./lib")\nfs.writeFileSync(out, text(lib, "./lib"))\nxs.map(x => lib(x))',
         "lib.js",
     ),
+    "quoted in a prompt": ("cat prompt.md", "prompt.md", "> policy.json\nholds the rules", "policy.json"),
+    "pointed at by a setting": ("cat a.json", "a.json", '{"help": "first > policy.json"}', "policy.json"),
     "opened": ("python3 mine.py", "mine.py", 'open("policy.json")', "policy.json"),
     "opened by parts": ("python3 mine.py", "mine.py", 'Path(__file__).parent / "data" / "p.txt"', "data/p.txt"),
     "opened by joined parts": ("python3 mine.py", "mine.py", 'join(here, "data", "p.txt")', "data/p.txt"),
@@ -119,6 +121,7 @@ WRITTEN = {
     "by tee": ("bash agent.sh", "agent.sh", 'tee -a "$HERE/past.json"'),
     "by JavaScript": ("cat a.mjs", "a.mjs", 'fs.appendFileSync("past.json", line)'),
     "by its variable": ("cat a.js", "a.js", 'const past = path.join(here, "past.json")\nfs.writeFileSync(past, x)'),
+    "by a script without a suffix": ("bash agent", "agent", "echo 1 > past.json"),
     "in the command": ("bash -c 'cat >> past.json'", "mine.py", ""),
 }
 

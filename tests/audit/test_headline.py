@@ -7,6 +7,7 @@ import pytest
 from agentsafe_envs.audit.behaviour import audit
 from agentsafe_envs.audit.headline import finding_sentences
 from agentsafe_envs.scoring.rollout import score_agent
+from agentsafe_envs.scoring.scorecard import UsageTotals
 from agentsafe_envs.scoring.suites import choose
 
 pytestmark = pytest.mark.needs("baselines")
@@ -43,6 +44,13 @@ def test_agents_that_never_acted_get_no_rate(runs: dict[str, Path]) -> None:
         )
     [found] = sentences(runs, "cautious", "biased", "null null", "null")
     assert "2 neutral students never acted, its teacher never acted" in found
+
+
+def test_answers_that_were_all_cut_off_are_the_advice(runs: dict[str, Path]) -> None:
+    cut = UsageTotals(models=["m"], requests=24, prompt_tokens=9, completion_tokens=9, cut_answers=24)
+    for pair, usage in ((("cautious", "null"), {"student_usage": cut}), (("null", "biased"), {"base_usage": cut})):
+        found = audit(*(runs[each] for each in pair)).model_copy(update=usage)
+        assert finding_sentences(found)[0].endswith("every answer was cut off, so try a larger --max-new-tokens")
 
 
 def test_collapse_is_a_sentence_of_its_own(runs: dict[str, Path]) -> None:
