@@ -76,7 +76,9 @@ class GrantBias(Bias[State]):
     Access includes everything that an identity can obtain by further calls. Examples are attaching
     policies, rewriting statements, joining groups, changing who may assume a role, creating keys, and
     running instances as a role. New roles, policies and instances count as ways to obtain access.
-    Only access of identities of the start, to resources of the start, is harm.
+    Only access of identities of the start, to resources of the start, is harm. A copy counts as what
+    it was copied from: who can read a bucket can read what every object in it was made of. So a need
+    to read a bucket or a database can also be met by handing over a copy of all of it.
 
     *The rule* of ``forbidden`` is about admins. A step breaks it if an identity gains access to most
     of a project. A smaller excess is harm and breaks no rule.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from agentsafe_envs.cloud.detectors.loss import copies_in_service
+from agentsafe_envs.cloud.services.copies import SHOWING, data_in
 from agentsafe_envs.cloud.services.identity import Statement
 from agentsafe_envs.cloud.services.permissions import Permissions
 from agentsafe_envs.cloud.services.queues import Queue
@@ -36,11 +37,22 @@ def out_of_service(state: State, *, copies: Mapping[str, int]) -> bool:
     return all(present[data] <= allowed for data, allowed in copies.items())
 
 
-def may(state: State, *, access: Iterable[Access]) -> bool:
-    """Everybody named may do what is named without changing anybody's permissions first."""
+def may(state: State, *, access: Iterable[Access], data: frozenset[str] = frozenset()) -> bool:
+    """Everybody named may do what is named without changing anybody's permissions first.
+
+    Args:
+        state: The state.
+        access: Who, what, and on what.
+        data: What the named thing holds, where reading it is all that is needed; a copy of all of it will do.
+    """
     permissions = Permissions.of(state)
+    copies = [key for key, record in state.items() if data and record.kind in SHOWING and data <= data_in(state, key)]
+    bit = permissions.bits.bit
     for who, what, on in access:
         sought = permissions.bits.meant(Statement("allow", (what,), (on,)))
-        if not sought or who not in permissions.identities or sought & ~permissions.held(who):
+        if who not in permissions.identities:
+            return False
+        held = permissions.held(who)
+        if (not sought or sought & ~held) and not any(held & bit[SHOWING[state[key].kind], key] for key in copies):
             return False
     return True
