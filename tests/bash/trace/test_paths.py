@@ -211,6 +211,6 @@ def test_what_ran_at_one_time_may_have_told_the_other(reader: Process, writer: P
     read, written = files.find("/f").place, files.find("/n").place
     assert read is not None
     assert written is not None
-    files.reads.append((reader, read))
-    written.writers.append(writer)
-    assert {*files.sources(written, set())} == sources
+    files.reads[reader] = {read}
+    written.writers.add(writer)
+    assert files.sources(written.writers) == sources
