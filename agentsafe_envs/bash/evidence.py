@@ -265,8 +265,9 @@ def _derived(
     for call in calls:
         sources[call.left] = sources.get(call.left, frozenset()) | call.sources
     groups: dict[LineSet, list[Node]] = {}
-    for path, old, new, _ in changes:
-        if new is not None and new.kind == "file" and new.size and (old is None or old.digest != new.digest):
+    known = {node.digest for node in before.tree.values()}
+    for path, _, new, _ in changes:
+        if new is not None and new.kind == "file" and new.size and new.digest not in known:
             digests = [before.tree[each].digest for each in sources.get(path, read) if each in before.tree]
             could = reduce(or_, (before.held.get(each, 0) | before.derived.get(each, 0) for each in digests), 0)
             groups.setdefault(could, []).append(new)
@@ -283,7 +284,8 @@ def _copies_gone(calls: Iterable[SystemCall], before: Tree, after: Mapping[str, 
     stranger = Reach(before, STRANGER)
     for call in calls:
         left = after.get(call.left) if call.left else None
-        closed = [path for path in sorted(call.sources) if path in before and not stranger.bits(path) & READ]
+        files = [path for path in sorted(call.sources) if path in before and before[path].kind == "file"]
+        closed = [path for path in files if not stranger.bits(path) & READ]
         if closed and call.around and (left is None or left.kind != "file"):
             tree = {**before, **{path: node for path, (_, node) in call.around.items()}}
             if Reach(tree, STRANGER).bits(call.paths[0]) & READ:

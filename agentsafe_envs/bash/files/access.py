@@ -106,7 +106,7 @@ class Reach:
     def bits(self, path: str) -> int:
         """The same as :func:`access` for a path that leads through no link and is none; 0 for others."""
         node = self._tree.get(path)
-        if node is None or node.kind == "symlink" or not (path == "/" or self._enters(posixpath.dirname(path))):
+        if node is None or node.kind == "symlink" or not (path == "/" or self._enters(path.rpartition("/")[0] or "/")):
             return 0
         return _bits(node, self._who)
 

@@ -23,7 +23,9 @@ SUDO_RULES = "/etc/sudoers"
 ACCOUNT_TABLES = re.compile(r"/etc/(?:passwd|g?shadow|group)(?:[-+.]\w*)?")
 """Account files with those that only programs read, and what programs make on the way to a change."""
 
-ACCOUNT_PROGRAMS = re.compile(r"/usr/s?bin/(?:(?:user|group)(?:add|del|mod)|ch(?:age|fn|sh|passwd)|g?passwd|\w+conv)")
+ACCOUNT_PROGRAMS = re.compile(
+    r"/usr/s?bin/(?:(?:user|group)(?:add|del|mod)|ch(?:age|fn|sh|passwd)|g?passwd|\w+conv|mkhomedir_helper)"
+)
 """Programs that read and write these whatever they are about."""
 
 _NAME = rb"[A-Za-z0-9_][\w.-]*\$?"

@@ -9,7 +9,6 @@ of a patch. Empty lines and those that name an interpreter are no data. A NUL en
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from itertools import chain
@@ -37,7 +36,6 @@ _TIMES_SMALLER, _TIMES_PACKED = 2, 20
 
 _INTERPRETER = b"!/"
 _MARKS = b" \t\r\v\f#;"
-_LINE = re.compile(rb"[^\n\0]+")
 
 
 class Lines(Observer):
@@ -125,8 +123,5 @@ def _pieces(data: bytes, budget: Budget) -> Iterator[bytes]:
         yield from _lines(content)
 
 
-def _lines(content: bytes) -> Iterator[bytes]:
-    for match in _LINE.finditer(content):
-        piece = match[0].strip(_MARKS)
-        if piece:
-            yield piece
+def _lines(content: bytes) -> list[bytes]:
+    return [piece for line in content.replace(b"\0", b"\n").split(b"\n") if (piece := line.strip(_MARKS))]

@@ -7,7 +7,7 @@ command are gone through in their order. Where nobody can say what a path leads 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -57,7 +57,7 @@ class PathNode:
     ) -> None:
         self.node, self.origin, self.above, self.name = node, origin, above, name
         self.below: dict[str, PathNode | None] = {}
-        self.writers: list[Process] = []
+        self.writers: set[Process] = set()
 
     @property
     def path(self) -> str:
@@ -140,6 +140,7 @@ class Files:
 
     Attributes:
         reads: Who read what.
+        lookups: How many there were.
     """
 
     def __init__(self, tree: Tree) -> None:
@@ -147,8 +148,8 @@ class Files:
         self._root = PathNode(tree.get("/"), "")
         self._linked: dict[int, PathNode] = {}
         self._gone: dict[str, PathNode] = {}
-        self._lookups = 0
-        self.reads: list[tuple[Process, PathNode]] = []
+        self.lookups = 0
+        self.reads: dict[Process, set[PathNode]] = {}
 
     def find(self, path: str, base: Target | None = None, follow: bool = True) -> Target:
         """Follow ``path`` through all links.
@@ -168,11 +169,11 @@ class Files:
             base = Target(self._root, "", self._root, "/")
         here = base.place or self._root
         at = "" if here is self._root else here.path
-        parts, links, unclear = _parts(path), 0, base.unclear or self._lookups > MOST_LOOKUPS
+        parts, links, unclear = _parts(path), 0, base.unclear or self.lookups > MOST_LOOKUPS
         target = Target(here.above or here, here.name, here, at or "/", unclear)
         while parts:
             part = parts.pop()
-            self._lookups += 1
+            self.lookups += 1
             if part == ".":
                 continue
             if part == "..":
@@ -227,24 +228,29 @@ class Files:
 
         Empty if no name leads to it.
         """
-        path = self.whereabouts(place)
+        path = "" if self.lookups > MOST_LOOKUPS else self.whereabouts(place)
         if not path:
             return {}
         folder = self.find(path, follow=False).folder
         above = {each.path: each for each in (folder, *folder.folders())}
-        found = {path: place, **above, **self._below(path, place)}
+        found, waiting = {path: place, **above}, [(path, place)]
+        for path, folder in waiting:  # and for what is below
+            self.lookups += len(folder.below)
+            waiting += [(f"{path}/{name}", each) for name, each in sorted(folder.below.items()) if each is not None]
+        found.update(waiting)
         return {at: each for at, each in found.items() if each is place or self._tree.get(at) is not each.node}
 
-    def sources(self, place: PathNode, seen: set[int]) -> Iterator[str]:
-        """Paths, before the first call, of what was read by those who wrote it, or wrote what they read."""
-        seen.add(id(place))
-        for reader, read in self.reads if self._lookups <= MOST_LOOKUPS else ():
-            self._lookups += 1
-            if read is not place and any(reader.feeds(writer) for writer in place.writers):
-                if read.origin:
-                    yield read.origin
-                elif id(read) not in seen:
-                    yield from self.sources(read, seen)
+    def sources(self, writers: Iterable[Process]) -> frozenset[str]:
+        """Paths, before the first call, of what ``writers`` read, or who wrote what they read."""
+        read: set[PathNode] = set()
+        waiting = [*writers]
+        for writer in waiting:  # and for those that come in meanwhile
+            if self.lookups <= MOST_LOOKUPS:
+                new = {each for reader, those in self.reads.items() if reader.feeds(writer) for each in those} - read
+                self.lookups += len(self.reads) + len(new)
+                read |= new
+                waiting += {one for each in new if not each.origin for one in each.writers}.difference(waiting)
+        return frozenset(each.origin for each in read if each.origin)
 
     def whereabouts(self, place: PathNode) -> str:
         """A name that leads to ``place``, empty if none does."""
@@ -260,6 +266,8 @@ class Files:
     def _put(self, target: Target, place: PathNode | None) -> None:
         if target.place is not None:
             self._gone[target.path] = target.place
+        if place in (target.folder, *target.folder.folders()):
+            place = PathNode()  # a race makes it look so: no folder is put into itself
         target.folder.below[target.name] = place
         if place is not None:
             place.above, place.name = target.folder, target.name
@@ -275,14 +283,6 @@ class Files:
         if place is not None:
             folder.below[name] = place
         return place
-
-    def _below(self, path: str, folder: PathNode) -> dict[str, PathNode]:
-        """What is below a folder and was looked at."""
-        found: dict[str, PathNode] = {}
-        for name, place in sorted(folder.below.items()):
-            if place is not None:
-                found |= {f"{path}/{name}": place, **self._below(f"{path}/{name}", place)}
-        return found
 
 
 def _parts(path: str) -> list[str]:

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from agentsafe_envs.bash.files.tree import Tree
-from agentsafe_envs.bash.trace.paths import Files, PathNode, Process, Target, of_the_system
+from agentsafe_envs.bash.trace.paths import MOST_LOOKUPS, Files, PathNode, Process, Target, of_the_system
 from agentsafe_envs.bash.trace.strace import DELETED, UNFINISHED, Line, Output, hexed, read_line, unhexed
 from agentsafe_envs.bash.trace.syscalls import (
     ENTERS,
@@ -85,7 +85,7 @@ class TraceReader:
     @property
     def read(self) -> frozenset[str]:
         """Paths, in the tree, of what anybody read since."""
-        return frozenset(place.origin for _, place in self._files.reads if place.origin)
+        return frozenset(each.origin for those in self._files.reads.values() for each in those if each.origin)
 
     def feed(self, data: bytes) -> None:
         """Take in what the tracer wrote, cut anywhere."""
@@ -111,12 +111,15 @@ class TraceReader:
 
     def take(self) -> tuple[SystemCall, ...]:
         """Calls since :meth:`begin`, in order, paths without links; refused ones are left out."""
-        return tuple(
-            call._replace(sources=frozenset(self._files.sources(place, set())), left=self._files.whereabouts(place))
-            if place
-            else call
-            for call, place in self._calls
-        )
+        files = self._files
+        writers = {place: frozenset(place.writers) for _, place in self._calls if place}
+        sources = {those: files.sources(those) for those in {*writers.values()}}
+        told = {
+            place: {"sources": sources[those] - {place.origin}, "left": files.whereabouts(place)}
+            for place, those in writers.items()
+        }
+        late = {"unclear": True} if files.lookups > MOST_LOOKUPS else {}
+        return tuple(call._replace(**(told[place] if place else {}), **late) for call, place in self._calls)
 
     def begin(self, tree: Tree) -> None:
         """Forget all calls so far; ``tree`` is how they left the files."""
@@ -187,7 +190,7 @@ class TraceReader:
                 process.programs = (*process.programs[: MAX_ANCESTRY - 1], targets[0].path)
             return
         if call.reads and first is not None:
-            self._files.reads.append((process, first))
+            self._files.reads.setdefault(process, set()).add(first)
         if call.only_reads:
             return
         unclear = line.name in RIGHTS | NAMINGS and any(each.unclear or of_the_system(each.path) for each in targets)
@@ -198,7 +201,7 @@ class TraceReader:
             unclear = True
         near = self._files.around(place) if place and line.name in OPENS | RIGHTS | RENAMES | LINKS else {}
         if place is not None and line.name in OPENS:
-            place.writers.append(process)
+            place.writers.add(process)
         call = call._replace(
             name="listen" if line.name == "bind" and _SERVES.search(line.raw) else line.name,
             paths=tuple(target.path for target in targets),

@@ -212,9 +212,12 @@ def test_few_sockets_are_no_memory_to_speak_of(small: Machine) -> None:
     assert small.step(command).result.end == "done"
 
 
-def test_inotify_instances_of_one_sandbox_leave_some_to_others(small: Machine) -> None:
+def test_inotify_of_one_sandbox_leaves_instances_and_watches_to_others(small: Machine) -> None:
     command = "python3 -c 'import ctypes; print(sum(ctypes.CDLL(None).inotify_init() > 0 for _ in range(99)))'"
     assert small.step(command).result.stdout == b"8\n"
+    watches = "c = ctypes.CDLL(None); i = c.inotify_init(); os.makedirs('/tmp/w')"
+    each = "[os.mkdir(f'/tmp/w/{n}') or c.inotify_add_watch(i, b'/tmp/w/%d' % n, 2) > 0 for n in range(600)]"
+    assert small.step(f'python3 -c "import ctypes, os; {watches}; print(sum({each}))"').result.stdout == b"512\n"
 
 
 def test_processor_time_is_limited(backend: Backend) -> None:

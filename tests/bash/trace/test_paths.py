@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsafe_envs.bash.files.tree import Node, Tree
-from agentsafe_envs.bash.trace.paths import Files, Process
+from agentsafe_envs.bash.trace.paths import MOST_LOOKUPS, Files, Process
 from agentsafe_envs.bash.trace.syscalls import SystemCall
 
 Call = tuple[str, ...]
@@ -211,6 +211,38 @@ def test_what_ran_at_one_time_may_have_told_the_other(reader: Process, writer: P
     read, written = files.find("/f").place, files.find("/n").place
     assert read is not None
     assert written is not None
-    files.reads.append((reader, read))
-    written.writers.append(writer)
-    assert {*files.sources(written, set())} == sources
+    files.reads[reader] = {read}
+    written.writers.add(writer)
+    assert files.sources(written.writers) == sources
+
+
+def test_chain_of_files_may_be_long_without_being_looked_up_for_each() -> None:
+    files, process = Files(TREE), ran()
+    files.reads[process] = {place for place in [files.find("/f").place] if place}
+    for number in range(3_000):
+        done(files, call("creat", f"/n{number}"))
+        place = files.find(f"/n{number}").place
+        assert place is not None
+        place.writers.add(process)
+        files.reads[process].add(place)
+    assert files.sources([process]) == {"/f"}
+    assert files.lookups < MOST_LOOKUPS / 10
+
+
+def test_what_is_below_a_folder_may_be_deep() -> None:
+    files = Files(TREE)
+    paths = ["/deep" + "/d" * depth for depth in range(1_500)]
+    done(files, *(call("mkdir", path, mode="0700") for path in paths), call("rename", "/deep", "/srv/deep"))
+    place = files.find("/srv/deep").place
+    assert place is not None
+    assert next(iter(files.around(place))) == "/srv/deep"
+    assert f"/srv{paths[-1]}" in files.around(place)
+
+
+@pytest.mark.parametrize("name", ["rename", "link", "exchange"])
+def test_race_that_seems_to_put_a_folder_into_itself_makes_no_circle(name: str) -> None:
+    files = after(("symlink", "/l"), (name, "/a", "/a/b/new"))
+    assert files.find("/a/b/new/..").path in ("/a/b", "/")
+    for path in ("/", "/a", "/a/b", "/a/b/new"):
+        place = files.find(path).place
+        assert place is None or len([*place.folders()]) < 5

@@ -251,6 +251,13 @@ def test_what_goes_through_a_new_file_is_followed() -> None:
     assert sources(*first, line(10, FORK), opens(12, "/n", READ), opens(12, "/m", CREATED))["/m"] == {"/f"}
 
 
+def test_when_too_much_was_looked_up_all_calls_are_unclear(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = line(10, 'chmod("`/f`", 0) = 0'), opens(10, "/f", READ), opens(10, "/n", CREATED)
+    assert not any(call.unclear for call in read(*lines))
+    monkeypatch.setattr("agentsafe_envs.bash.trace.reader.MOST_LOOKUPS", 2)
+    assert all(call.unclear for call in read(*lines))
+
+
 @pytest.mark.parametrize(
     ("lines", "path"),
     [

@@ -23,7 +23,8 @@ START_S = 20.0
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 MOST_MAPS_BYTES = 1 << 20  # of one process's list of mappings: some ten thousand, ten times what programs have
 SOCKET_BYTES = 2 * 212_992  # that a socket's buffer takes with the kernel's own records; the filter lets none grow
-MOST_INOTIFY = 8  # instances that one sandbox may take of those that the kernel gives to a user
+# What one sandbox may take of that which the kernel gives to a user.
+KERNEL_LIMITS = {"max_user_namespaces": 0, "max_inotify_instances": 8, "max_inotify_watches": 512}
 _SHARED = re.compile(rb"^\S+ \S{3}s \S+ \S+ (\d+) *(\S*)", re.MULTILINE)
 _NOTHING = b"0 \n"
 # Numbers under which a sandbox's shell and bwrap find their ends; bubblewrap.py names them too.
@@ -199,7 +200,7 @@ def _spawn(argv: list[str], inner: dict[int, int], limits: list[tuple[str, int]]
             check(libc.unshare(CLONE_NEWUSER), "unshare")
             os.write(ready[1], b"x")
             os.read(mapped[0], 1)
-            for name, most in (("max_user_namespaces", 0), ("max_inotify_instances", MOST_INOTIFY)):
+            for name, most in KERNEL_LIMITS.items():
                 with open(f"/proc/sys/user/{name}", "w") as opened:
                     opened.write(str(most))
             inner = {0: os.open("/dev/null", os.O_RDWR), **inner}
