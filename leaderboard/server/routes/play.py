@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationError
 
+from agentsafe_envs.submissions.verify.names import find_seal
 from leaderboard.server.board import Board
 from leaderboard.server.problems import not_found
 from leaderboard.server.routes.common import (
@@ -32,8 +33,15 @@ router = APIRouter(prefix="/v1", tags=["held-out track"], responses=PROBLEMS)
 
 MOST_SETTINGS_CHARS = 16_000
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+:/()-]{0,79}$")]
-"""As in submissions: no script, no formula, no letter that looks like another."""
+
+def _without_seal(name: str) -> str:
+    if seal := find_seal(name):
+        raise ValueError(f"the name says {seal}; how far to trust an agent is found, not said")
+    return name
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+:/()-]{0,79}$"), AfterValidator(_without_seal)]
+"""As in submissions: no script, no formula, no letter that looks like another, no word of trust."""
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:
