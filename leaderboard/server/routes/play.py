@@ -44,9 +44,15 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+:/()-]{0,79}$"),
 """As in submissions: no script, no formula, no letter that looks like another, no word of trust."""
 
 
+def _whole(text: str) -> str:
+    """Refuse half a surrogate pair: no answer and no page could hold it."""
+    text.encode()
+    return text
+
+
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:
     try:
-        text = json.dumps(settings, allow_nan=False)
+        text = _whole(json.dumps(settings, allow_nan=False, ensure_ascii=False))
     except RecursionError as error:
         raise ValueError("nested too deep") from error
     if len(text) > MOST_SETTINGS_CHARS:
@@ -58,7 +64,9 @@ class AgentCard(Body):
     """What the team says of its agent; nothing is derived from it."""
 
     name: Name = Field(description="Name on the board.")
-    spec: str | None = Field(default=None, max_length=200, description="As given to `agentsafe score`.")
+    spec: Annotated[str, Field(max_length=200), AfterValidator(_whole)] | None = Field(
+        default=None, description="As given to `agentsafe score`."
+    )
     settings: Annotated[dict[str, JsonValue], AfterValidator(_plain)] = Field(
         default_factory=dict, description="What the agent says of itself, for a reader who repeats the run."
     )

@@ -179,6 +179,17 @@ def test_an_agents_name_says_nothing_of_trust(name: str, host: Host) -> None:
     assert host.http.post("/v1/sessions", json=body, headers=host.team("one")).status_code == 422
 
 
+@pytest.mark.parametrize(
+    "agent", [r'{"settings": {"a": "\ud800"}', r'{"settings": {"\ud800": 1}', r'{"spec": "\ud800"']
+)
+def test_half_a_surrogate_pair_opens_no_session(agent: str, host: Host) -> None:
+    team = host.team("one")
+    body = f'{{"request": "a-session", "agent": {agent}, "name": "mine"}}}}'
+    answer = host.http.post("/v1/sessions", content=body, headers=team | {"content-type": "application/json"})
+    assert answer.status_code == 422, answer.text
+    assert host.http.get("/v1/sessions", headers=team).json() == []
+
+
 @pytest.mark.parametrize("number", ["true", "0.0", '"0"', "1e0"])
 def test_the_number_of_a_step_is_a_whole_number(number: str, host: Host) -> None:
     team = host.team("one")
