@@ -73,7 +73,11 @@ class BoardClient:
         self._sleep = sleep
         self._failures = httpx2.TransportError
         self._http = httpx2.Client(
-            base_url=self.url, headers={"Authorization": f"Bearer {found}"}, timeout=REQUEST_S, follow_redirects=False
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {found}"},
+            timeout=REQUEST_S,
+            follow_redirects=False,
+            trust_env=self.url.startswith("https:"),  # a proxy for http would read the token
         )
 
     def __enter__(self) -> Self:

@@ -68,7 +68,7 @@ class SubmitError(ValueError):
 class About(BaseModel):
     """What the submitter says of the agent and a run does not tell, as ``about.toml`` holds it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     contact: str
     licence: str

@@ -84,11 +84,13 @@ class Neighbour:
         name: Of its agent.
         digests: Last link of the hash chain of each episode.
         rerun_of: Hash of the weights, where this is the maintainers' own run of somebody's; else None.
+        greedy: Such a run always took the likeliest token, so that any other run of the weights is equal to it.
     """
 
     name: str
     digests: frozenset[str]
     rerun_of: str | None = None
+    greedy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class Surroundings:
         keys: Names of listed ed25519 keys, by the key in hex.
         reruns: Folder of the maintainers' own runs; None where there is none.
         played_here: Digests of episodes that the held-out server itself played.
+        new: What is verified is no submission yet, so it plays its whole suite and is no mixture of others.
         on_progress: Called with the number of episodes replayed and of all.
     """
 
@@ -111,6 +114,7 @@ class Surroundings:
     keys: Mapping[str, str] = field(default_factory=dict)
     reruns: Path | None = None
     played_here: Container[str] = frozenset()
+    new: bool = False
     on_progress: Callable[[int, int], None] = lambda done, total: None
 
 

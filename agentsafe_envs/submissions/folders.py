@@ -38,7 +38,10 @@ def read_neighbour(path: Path, *, rerun: bool = False) -> Neighbour | None:
         lines = read_lines(submission.episodes_file, members[submission.episodes_file])
         # The recorded digests do: whoever forges his own only makes copies of his own harder to find.
         digests = frozenset(read_json(line, "line")["episode"]["steps"][-1]["sha256"] for line in lines)
-        return Neighbour(submission.agent.name, digests, (submission.agent.weights_sha256 or "") if rerun else None)
+        agent = submission.agent
+        if not rerun:
+            return Neighbour(agent.name, digests)
+        return Neighbour(agent.name, digests, agent.weights_sha256 or "", agent.settings.get("temperature") == 0)
     except (RefusedError, ValidationError, KeyError, TypeError, IndexError):
         return None
 

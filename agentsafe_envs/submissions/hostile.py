@@ -233,7 +233,9 @@ def _read_zip(file: IO[bytes]) -> dict[str, bytes]:
                     raise RefusedError(f"{_shown(entry.filename)} is neither stored nor deflated")
                 with archive.open(entry) as member:
                     _keep(found, entry.filename, member)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, UnicodeError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError, IndexError) as error:
+        if isinstance(error, RefusedError):
+            raise
         raise RefusedError(f"the archive is damaged: {error}") from error
     return found
 

@@ -14,7 +14,7 @@ import hashlib
 import math
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from agentsafe_envs.core.extras import import_extra
 
@@ -34,6 +34,9 @@ LONGEST_SETTING = 2_000
 
 MOST_SETTINGS = 64
 """Entries of the settings, and of each list or object in them."""
+
+_EXACT = 2**53
+"""Whole numbers from here on are not exact in JSON, so canonical JSON refuses them."""
 
 _Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+:/()-]*$(?!\n)", max_length=80)]
@@ -56,6 +59,21 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, regex_engine="python-re")
 
 
+def require_whole(value: Any) -> Any:
+    """Refuse ``true`` and ``1.0``, which Python takes for 1.
+
+    Raises:
+        ValueError: ``value`` is no whole number.
+    """
+    if type(value) is not int:
+        raise ValueError(f"expected a whole number, not {type(value).__name__}")
+    return value
+
+
+FormatNumber = Annotated[Literal[1], BeforeValidator(require_whole)]
+"""Version of a layout."""
+
+
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:
     """Refuse settings that are no short, flat JSON of printable ASCII."""
     _require_plain(settings, "settings", 3)
@@ -69,7 +87,9 @@ class SubmittedAgent(_Part):
     kind: AgentKind = Field(description="How it was plugged in, as in its specification.")
     model: _Name = Field(description="Model, policy or program that acted.")
     base_model: _Name | None = Field(default=None, description="Model that it was made from; null where there is none.")
-    parameters: int | None = Field(default=None, ge=1, description="Number of its weights; null where it has none.")
+    parameters: int | None = Field(
+        default=None, ge=1, lt=_EXACT, description="Number of its weights; null where it has none."
+    )
     licence: _Name = Field(description="Of the model or program, an SPDX identifier where there is one.")
     weights_sha256: _Sha256 | None = Field(default=None, description="Hash of the weights; hf and student have one.")
     api: _Name | None = Field(default=None, description="Service that answered; openai has one.")
@@ -109,7 +129,7 @@ class FileRecord(_Part):
     """A file as it was submitted."""
 
     sha256: _Sha256 = Field(description="Of its content.")
-    bytes: int = Field(ge=0, description="Its size.")
+    bytes: int = Field(ge=0, lt=_EXACT, description="Its size.")
 
 
 class Signature(_Part):
@@ -122,7 +142,7 @@ class Signature(_Part):
 class Submission(_Part):
     """Content of ``submission.json``."""
 
-    format: Literal[1] = Field(description="Version of this layout.")
+    format: FormatNumber = Field(description="Version of this layout.")
     agent: SubmittedAgent
     distillation: Distillation | None = Field(default=None, description="Of a distilled student; null else.")
     suite: SubmittedSuite
@@ -183,7 +203,7 @@ def _require_plain(value: Any, place: str, depth: int) -> None:
             _require_plain(each, f"{place}.{name}", depth - 1)
     elif isinstance(value, str):
         _require_text(value, place)
-    elif isinstance(value, int) and abs(value) >= 2**53:
+    elif isinstance(value, int) and abs(value) >= _EXACT:
         raise ValueError(f"{place} is a number that JSON does not hold exactly")
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{place} is {value}, expected a finite number")

@@ -42,7 +42,7 @@ OPENING_S = 0.05
 """An episode's first observation comes after a multiple of this, so that no time tells how a task was made."""
 
 BEGINNING = 8
-"""Episodes that are begun at the same time. More would keep the steps of running ones waiting, and gain nothing."""
+"""Claims that wait for the database at the same time. More would keep steps waiting, and gain nothing."""
 
 Found = TypeVar("Found")
 

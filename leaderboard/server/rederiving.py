@@ -207,7 +207,8 @@ def _difference(derived: Any, shown: Any, place: str) -> str | None:
     elif isinstance(derived, list) and isinstance(shown, list) and len(derived) == len(shown):
         pairs = [(*both, f"{place}[{number}]") for number, both in enumerate(zip(derived, shown, strict=True))]
     else:
-        return None if derived == shown else f"{place} is {derived!r:.80} here, and {shown!r:.80} was shown"
+        same = derived == shown and isinstance(derived, bool) == isinstance(shown, bool)  # True == 1
+        return None if same else f"{place} is {derived!r:.80} here, and {shown!r:.80} was shown"
     return next(filter(None, (_difference(*pair) for pair in pairs)), None)
 
 

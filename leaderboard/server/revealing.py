@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from agentsafe_envs.core.task import Split
 from agentsafe_envs.runs.files import write_whole
 from agentsafe_envs.runs.rows import read_rows
+from agentsafe_envs.submissions.schema import FormatNumber
 from leaderboard.server.seasons import SeasonPlan, SeasonSecret, templates_digest
 from leaderboard.server.shown import ShownSession
 
@@ -41,7 +42,7 @@ class RevealedSession(_Part):
     """A session with the numbers that the board shows."""
 
     id: _Id
-    number: int = Field(ge=1, description="Which one of its team it was; decides the tasks.")
+    number: int = Field(ge=1, strict=True, description="Which one of its team it was; decides the tasks.")
     agent: dict[str, Any]
     created_at: datetime
     episodes_sha256: _Sha256
@@ -56,12 +57,12 @@ class RevealedSession(_Part):
 class RevealedSeason(_Part):
     """Content of ``season.json``."""
 
-    format: Literal[1]
+    format: FormatNumber
     name: _Id
     pool: Literal["public", "private"]
     environments: list[str] = Field(max_length=200)
-    tasks: list[tuple[Split, Annotated[int, Field(ge=1, le=10_000)]]]
-    max_steps: int = Field(ge=1)
+    tasks: list[tuple[Split, Annotated[int, Field(ge=1, le=10_000, strict=True)]]]
+    max_steps: int = Field(ge=1, strict=True)
     seed_sha256: _Sha256 = Field(description="Promised when the season opened.")
     templates_sha256: _Sha256 | None = Field(description="Promised then too; null in a season for practice.")
     opened_at: datetime

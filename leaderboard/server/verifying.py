@@ -38,7 +38,7 @@ def verify(path: Path, name: str, among: list[Path]) -> dict[str, Any]:
         reruns=RERUNS if RERUNS.is_dir() else None, keys=KEYS if KEYS.is_file() else None, on_progress=tell
     )
     neighbours += around.neighbours
-    found = verify_submission(path, replace(around, neighbours=tuple(filter(None, neighbours))))
+    found = verify_submission(path, replace(around, neighbours=tuple(filter(None, neighbours)), new=bool(name)))
     result = None
     if found.exit_status != 1 and found.scorecard is not None and found.submission is not None:
         result = result_of(found, slug=slug_of_agent(found.submission.agent.name, name)).model_dump(mode="json")

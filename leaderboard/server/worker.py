@@ -103,11 +103,12 @@ class Worker:
             return True  # given up, or taken by another one
         if found.result is not None:  # before it counts as verified: whatever is verified has a result
             keep_result(self._settings.folder, row.id, found.result)
-        with self._engine.begin() as connection:
-            stored = finish_upload(connection, row.id, self.name, found.report, found.words, self._clock)
-        if stored and found.report is not None and found.report["exit_status"] != 1:
+        if found.report is not None and found.report["exit_status"] != 1:
+            # Before it counts too: after a kill in between, copies of it would pass.
             verified.mkdir(exist_ok=True)
             shutil.copyfile(path, verified / path.name)
+        with self._engine.begin() as connection:
+            finish_upload(connection, row.id, self.name, found.report, found.words, self._clock)
         return True
 
     def _verify(self, row: Any, path: Path, among: list[Path]) -> Verified | None:

@@ -122,8 +122,22 @@ def slug_of(path: Path) -> str:
 
 
 def added_on(folder: Path) -> dict[str, str]:
-    """Day on which git first saw each submission of ``folder``, by its name; empty outside a repository."""
-    command = ["git", "log", "--diff-filter=A", "--name-only", "--relative", "--format=%x00%cs", "--", "."]
+    """Day on which each submission of ``folder`` came into this branch, by its name; empty outside a repository.
+
+    That of the merge: the day of a pull request's own commit is its submitter's word.
+    """
+    command = [
+        "git",
+        "log",
+        "--first-parent",
+        "-m",
+        "--diff-filter=A",
+        "--name-only",
+        "--relative",
+        "--format=%x00%cs",
+        "--",
+        ".",
+    ]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -6,9 +6,9 @@ A result is plain data, so that it can be kept, and made by whoever verified: th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from agentsafe_envs.agents.scripted import script
 from agentsafe_envs.registration import draw_task
@@ -25,6 +25,14 @@ from agentsafe_envs.submissions.verification import VerificationResult
 
 MOST_SHOWN = 160
 """Episodes that an agent's page holds; the harmful ones come first."""
+
+
+def _whole_text(text: Any) -> Any:
+    """Text with escapes for halves of surrogate pairs: Python's JSON reads them, and no file can hold them."""
+    return text.encode("utf-8", "backslashreplace").decode() if isinstance(text, str) else text
+
+
+ShownText = Annotated[str, BeforeValidator(_whole_text)]
 
 
 class _Part(BaseModel):
@@ -82,14 +90,14 @@ class EpisodeLine(_Part):
 class ShownStep(_Part):
     """A step as a reader sees it."""
 
-    action: str
-    result: str
+    action: ShownText
+    result: ShownText
     status: str
-    changed: list[str]
-    later: list[str]
+    changed: list[ShownText]
+    later: list[ShownText]
     means: str
     prevented: str | None
-    harms: list[str]
+    harms: list[ShownText]
 
 
 class ShownEpisode(_Part):
@@ -106,7 +114,7 @@ class ShownEpisode(_Part):
     override: bool
     unclear: bool
     instruction: str
-    verdict: list[str]
+    verdict: list[ShownText]
     steps: list[ShownStep]
     cautious: list[str]
     """What the cautious script does in the same task; only next to a harmful episode."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
 import pytest
 
 from agentsafe_envs.integrations.remote_client import TOKEN_VARIABLE, BoardClient, RemoteError
@@ -29,6 +32,46 @@ def test_a_token_never_travels_in_the_clear(url: str) -> None:
 def test_addresses_that_are_fine(url: str) -> None:
     with BoardClient(url, "token") as client:
         assert client.url == url
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
+def test_no_proxy_reads_a_token_that_goes_in_the_clear(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with Listener() as board, Listener() as proxy:
+        monkeypatch.setenv(variable, proxy.url)
+        with BoardClient(board.url, "token", patience_s=0.0) as client:
+            assert client.sessions() == []
+    assert (board.asked, proxy.asked) == (["/v1/sessions"], [])
+
+
+class Listener:
+    """A server that answers everything with an empty list."""
+
+    def __enter__(self) -> Listener:
+        asked = self.asked = []  # type: list[str]
+
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                asked.append(self.path)
+                self.send_response(200)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"[]")
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = HTTPServer(("127.0.0.1", 0), Answer)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
 
 
 def test_a_server_that_is_away_is_waited_for_and_then_given_up() -> None:

@@ -143,6 +143,32 @@ def test_real_submission_under_another_folder_is_refused(pull_request: Path) -> 
     assert "expected 'scripted-null'" in result.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.needs("bubblewrap")
+def test_copies_within_one_pull_request_are_refused(pull_request: Path) -> None:
+    place = pull_request / check_pr.PLACE
+    shutil.rmtree(place / "mine")
+    for name in ("scripted-null", "twin"):
+        shutil.copytree(ROOT / check_pr.PLACE / "scripted-null", place / name)
+    rename(place / "twin", "twin")
+    result = run(pull_request, *files("scripted-null"), *files("twin"))
+    assert result.exit_code == 1
+    assert result.stdout.count("refused   duplicates") == 2
+
+
+def rename(folder: Path, name: str) -> None:
+    """Put a submission under another name."""
+    import hashlib
+    import json
+
+    submission = json.loads((folder / "submission.json").read_text())
+    card = (folder / "card.md").read_text().replace(f"# {submission['agent']['name']}", f"# {name}").encode()
+    submission["agent"]["name"] = name
+    submission["files"]["card.md"] = {"bytes": len(card), "sha256": hashlib.sha256(card).hexdigest()}
+    (folder / "card.md").write_bytes(card)
+    (folder / "submission.json").write_text(json.dumps(submission))
+
+
 def test_workflow_runs_no_code_of_the_pull_request_and_holds_no_token() -> None:
     triggers = WORKFLOW[True]  # YAML 1.1 reads the key `on` as a truth
     assert set(triggers) == {"pull_request"}  # and not pull_request_target

@@ -108,6 +108,25 @@ def reordered_episodes(forger: Any) -> None:
     forger.save()
 
 
+def empty_run(forger: Any) -> None:
+    forger.pack(b"")
+
+
+def fraction_as_seed(forger: Any) -> None:
+    forger.rows[0]["key"]["seed"] = 0.0
+    forger.save()
+
+
+def negative_trial(forger: Any) -> None:
+    forger.rows[0]["key"]["trial"] = -1
+    forger.save()
+
+
+def number_as_success(forger: Any) -> None:
+    forger.episode(0)["success"] = 1
+    forger.save()
+
+
 def odd_key(forger: Any) -> None:
     forger.rows[0]["key"]["seed"] = True
     forger.save()
@@ -196,6 +215,36 @@ def swapped_prompt_style(forger: Any) -> None:
     forger.save()
 
 
+def script_of_another_policy(forger: Any) -> None:
+    forger.submission["agent"] |= {"model": "cautious", "settings": {"policy": "cautious"}}
+    forger.save()
+
+
+def policy_that_is_not_there(forger: Any) -> None:
+    forger.submission["agent"] |= {"model": "careful", "settings": {"policy": "careful"}}
+    forger.save()
+
+
+def truth_as_format(forger: Any) -> None:
+    forger.submission["format"] = True
+    forger.save()
+
+
+def fraction_as_format(forger: Any) -> None:
+    forger.submission["format"] = 1.0
+    forger.save()
+
+
+def inexact_size(forger: Any) -> None:
+    forger.submission["files"]["card.md"]["bytes"] = 2**60
+    forger.put_submission(json.dumps(forger.submission))
+
+
+def inexact_number_of_parameters(forger: Any) -> None:
+    forger.submission["agent"]["parameters"] = 10**400
+    forger.save()
+
+
 def own_score(forger: Any) -> None:
     forger.submission["unsafe_rate"] = 0.0
     forger.save()
@@ -258,6 +307,12 @@ def colours_in_settings(forger: Any) -> None:
 def seal_in_name(forger: Any) -> None:
     forger.submission["agent"]["name"] = "biased (verified)"
     forger.card = "# biased (verified)\n"
+    forger.save()
+
+
+def seal_in_digits(forger: Any) -> None:
+    forger.submission["agent"]["name"] = "0ff1c1al"
+    forger.card = "# 0ff1c1al\n"
     forger.save()
 
 
@@ -365,6 +420,32 @@ def damaged_episodes(forger: Any) -> None:
     forger.put(forger.episodes, (forger.folder / forger.episodes).read_bytes()[:-40])
 
 
+def bytes_after_the_episodes(forger: Any) -> None:
+    forger.save()
+    forger.put(forger.episodes, (forger.folder / forger.episodes).read_bytes() + b"more")
+
+
+def empty_line(forger: Any) -> None:
+    forger.pack(b"\n" + json.dumps(forger.rows[0]).encode() + b"\n")
+
+
+def byte_order_mark(forger: Any) -> None:
+    forger.pack(b"\xef\xbb\xbf" + json.dumps(forger.rows[0]).encode() + b"\n")
+
+
+def compression_under_another_name(forger: Any) -> None:
+    (forger.folder / forger.episodes).rename(forger.folder / "episodes.jsonl.gz")
+    del forger.submission["files"][forger.episodes]
+    forger.put("episodes.jsonl.gz", (forger.folder / "episodes.jsonl.gz").read_bytes())
+
+
+def wrong_checksum_of_gzip(forger: Any) -> None:
+    packed = gzip.compress(b"".join(json.dumps(row).encode() + b"\n" for row in forger.rows))
+    (forger.folder / forger.episodes).unlink()
+    del forger.submission["files"][forger.episodes]
+    forger.put("episodes.jsonl.gz", packed[:-8] + bytes(4) + packed[-4:])
+
+
 def torn_line(forger: Any) -> None:
     forger.pack(json.dumps(forger.rows[0]).encode())
 
@@ -422,6 +503,11 @@ TAMPERINGS: dict[str, tuple[Callable[[Any], None], str]] = {
             bomb_of_values,
             bomb_of_memory,
             torn_line,
+            bytes_after_the_episodes,
+            empty_line,
+            byte_order_mark,
+            compression_under_another_name,
+            wrong_checksum_of_gzip,
         ),
         "tasks": (
             dropped_episode,
@@ -430,9 +516,12 @@ TAMPERINGS: dict[str, tuple[Callable[[Any], None], str]] = {
             second_trial,
             reordered_episodes,
             odd_key,
+            empty_run,
+            fraction_as_seed,
+            negative_trial,
             damaged_episodes,
         ),
-        "chains": (foreign_seed, foreign_pool, chain_left_as_it_was, chain_of_other_steps),
+        "chains": (foreign_seed, foreign_pool, number_as_success, chain_left_as_it_was, chain_of_other_steps),
         "release": (another_release, another_suite, unknown_environment),
         "hashes": (hash_left_as_it_was, other_size, swapped_card),
         "card": (
@@ -445,11 +534,16 @@ TAMPERINGS: dict[str, tuple[Callable[[Any], None], str]] = {
             turned_line_in_card,
             card_of_bytes,
         ),
+        "script": (script_of_another_policy, policy_that_is_not_there),
         "settings": (swapped_settings, swapped_weights, swapped_prompt_style),
         "schema": (
             own_score,
             own_score_in_the_suite,
             own_level,
+            truth_as_format,
+            fraction_as_format,
+            inexact_size,
+            inexact_number_of_parameters,
             weights_without_hash,
             look_alike_letters,
             script_in_name,
@@ -464,7 +558,7 @@ TAMPERINGS: dict[str, tuple[Callable[[Any], None], str]] = {
             key_twice,
         ),
         "signature": (foreign_signature,),
-        "names": (seal_in_name,),
+        "names": (seal_in_name, seal_in_digits),
         "files": (
             huge_json,
             huge_card,
@@ -510,6 +604,23 @@ def test_episodes_of_the_maintainers_own_run_are_refused_under_any_name(forger: 
     for name in ("somebody", forger.submission["agent"]["name"]):
         theirs = Neighbour(name, digests, rerun_of="0" * 64)
         assert refusing(forger.verified(neighbours=(theirs,))) == ["duplicates"]
+
+
+def test_new_submission_mixed_from_several_others_is_refused(forger: Any) -> None:
+    digests = [row["episode"]["steps"][-1]["sha256"] for row in forger.rows]
+    theirs = [Neighbour(f"somebody {place}", frozenset(digests[place::2])) for place in (0, 1)]
+    assert refusing(forger.verified(neighbours=theirs, new=True)) == ["duplicates"]
+    there_already = forger.verified(neighbours=theirs)
+    assert [check.name for check in there_already.flags] == ["duplicates"]
+
+
+@pytest.mark.parametrize("really_greedy", [True, False])
+def test_claim_to_be_greedy_excuses_no_copy_of_the_maintainers_own_run(really_greedy: bool, forger: Any) -> None:
+    forger.submission["agent"] |= {"kind": "student", "weights_sha256": "0" * 64, "settings": {"temperature": 0}}
+    forger.save()
+    digests = frozenset(row["episode"]["steps"][-1]["sha256"] for row in forger.rows)
+    theirs = Neighbour("ours", digests, rerun_of="0" * 64, greedy=really_greedy)
+    assert refusing(forger.verified(neighbours=(theirs,))) == ([] if really_greedy else ["duplicates"])
 
 
 @pytest.mark.parametrize("name", ["Biased", "b-i-a-s-e-d", "b1ased", "bia5ed"])
@@ -587,6 +698,7 @@ ARCHIVES: dict[str, Callable[[Any], Path]] = {
     "backslash in zip": lambda forger: zipped(forger, ("..\\x", b"")),
     "link in zip": lambda forger: zipped(forger, (zip_link("mine/link"), b"/etc/passwd")),
     "zip bomb": lambda forger: zipped(forger, ("mine/bomb.jsonl.gz", bytes(40_000_000))),
+    "member without a name in zip": lambda forger: zipped(forger, (zipfile.ZipInfo(""), b"")),
     "many members": lambda forger: zipped(forger, *((f"mine/{number}", b"") for number in range(100))),
     "path traversal in tar": lambda forger: tarred(forger, tar_entry("../x")),
     "absolute path in tar": lambda forger: tarred(forger, tar_entry("/etc/x")),

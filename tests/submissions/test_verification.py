@@ -75,6 +75,13 @@ def test_environment_that_came_later_may_be_lacking(tiny_submission: Path, suite
     assert "GrantBiasAPI-v0" in result.flags[0].detail
 
 
+def test_new_submission_leaves_no_environment_out(tiny_submission: Path, suites: Mapping[str, Suite]) -> None:
+    larger = suites["tiny"]._replace(environments=(*suites["tiny"].environments, "GrantBiasAPI-v0"))
+    result = verify_submission(tiny_submission, Surroundings(suites={"tiny": larger}, new=True))
+    assert [check.name for check in result.checks if check.status == "refused"] == ["release"]
+    assert result.exit_status == 1
+
+
 class TestBash:
     """What the check makes of episodes of the Bash world, whose replays may differ."""
 

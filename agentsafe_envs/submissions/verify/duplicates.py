@@ -15,23 +15,35 @@ def _check(case: Case) -> Outcome:
     """Compare the last link of each hash chain with those of every neighbour.
 
     A maintainers' run of the same weights is another draw, so that its episodes are copies too, unless the agent
-    always takes the likeliest token.
+    always takes the likeliest token, by the settings of the maintainers' run.
     """
     mine = frozenset(episode.chain()[-1] for episode in case.episodes.values())
-    agent = case.submission.agent
-    greedy = agent.settings.get("temperature") == 0
-    others = case.surroundings.neighbours
-    return find_copies(mine, [each for each in others if not (greedy and each.rerun_of == agent.weights_sha256)])
+    weights = case.submission.agent.weights_sha256
+    others = [each for each in case.surroundings.neighbours if not (each.greedy and each.rerun_of == weights)]
+    return find_copies(mine, others, new=case.surroundings.new)
 
 
-def find_copies(mine: frozenset[str], others: Iterable[Neighbour]) -> Outcome:
-    """How many of the episodes with these digests are another submission's."""
-    shares = [(len(mine & neighbour.digests) / len(mine), neighbour.name) for neighbour in others]
+def find_copies(mine: frozenset[str], others: Iterable[Neighbour], *, new: bool = False) -> Outcome:
+    """How many of the episodes with these digests are another submission's, or those of several together.
+
+    Args:
+        mine: Last link of the hash chain of each episode.
+        others: What it is compared with.
+        new: What is mixed from others is refused. Of two that are there already, nobody can tell which came first.
+    """
+    known = list(others)
+    shares = [(len(mine & neighbour.digests) / len(mine), neighbour.name) for neighbour in known]
     share, name = max(shares, default=(0.0, ""))
     detail = f"{share:.0%} of the episodes are those of {name!r}" if share else "no episode is another submission's"
-    if share >= REFUSED_SHARE:
+    together = len(mine & frozenset().union(*(each.digests for each in known))) / len(mine)
+    if together > share:
+        detail += f", {together:.0%} are those of several together"
+    if share >= REFUSED_SHARE or (new and together >= REFUSED_SHARE):
         return Outcome("refused", detail)
-    return Outcome("flagged" if share >= FLAGGED_SHARE else "passed", f"{detail}; compared with {len(shares)} others")
+    return Outcome(
+        "flagged" if share >= FLAGGED_SHARE or together >= REFUSED_SHARE else "passed",
+        f"{detail}; compared with {len(known)} others",
+    )
 
 
 CHECK = Check(150, "duplicates", "The episodes are not those of another submission.", _check)

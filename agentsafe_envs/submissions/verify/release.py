@@ -20,6 +20,8 @@ def _check(case: Case) -> Outcome:
         return Outcome("refused", f"tasks of {', '.join(other)} are others in this {here}; play them with this release")
     case.suite = suite
     if missing := sorted(set(known.environments) - set(suite.environments)):
+        if case.surroundings.new:
+            return Outcome("refused", f"{', '.join(missing)} are missing; a new submission plays the whole suite")
         return Outcome("flagged", f"the suite has got {', '.join(missing)} since; the numbers are without")
     return Outcome("passed", f"{len(digests)} environments as in this {here}")
 

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, ValidationError
 
+from agentsafe_envs.submissions.verify.names import find_seal
 from leaderboard.server.board import Board
 from leaderboard.server.problems import not_found
 from leaderboard.server.routes.common import (
@@ -32,13 +33,26 @@ router = APIRouter(prefix="/v1", tags=["held-out track"], responses=PROBLEMS)
 
 MOST_SETTINGS_CHARS = 16_000
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+:/()-]{0,79}$")]
-"""As in submissions: no script, no formula, no letter that looks like another."""
+
+def _without_seal(name: str) -> str:
+    if seal := find_seal(name):
+        raise ValueError(f"the name says {seal}; how far to trust an agent is found, not said")
+    return name
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+:/()-]{0,79}$"), AfterValidator(_without_seal)]
+"""As in submissions: no script, no formula, no letter that looks like another, no word of trust."""
+
+
+def _whole(text: str) -> str:
+    """Refuse half a surrogate pair: no answer and no page could hold it."""
+    text.encode()
+    return text
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:
     try:
-        text = json.dumps(settings, allow_nan=False)
+        text = _whole(json.dumps(settings, allow_nan=False, ensure_ascii=False))
     except RecursionError as error:
         raise ValueError("nested too deep") from error
     if len(text) > MOST_SETTINGS_CHARS:
@@ -50,7 +64,9 @@ class AgentCard(Body):
     """What the team says of its agent; nothing is derived from it."""
 
     name: Name = Field(description="Name on the board.")
-    spec: str | None = Field(default=None, max_length=200, description="As given to `agentsafe score`.")
+    spec: Annotated[str, Field(max_length=200), AfterValidator(_whole)] | None = Field(
+        default=None, description="As given to `agentsafe score`."
+    )
     settings: Annotated[dict[str, JsonValue], AfterValidator(_plain)] = Field(
         default_factory=dict, description="What the agent says of itself, for a reader who repeats the run."
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import gymnasium as gym
@@ -136,6 +138,29 @@ def test_limits_of_a_team(start: Start) -> None:
     assert host.begin(team, session).status_code == 201
 
 
+def test_at_most_eight_claims_wait_for_the_database(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    team = host.team("one")
+    session = host.session(team)
+    writer = host.board.play._writer
+    run, waiting, most = writer.run, 0, 0
+
+    async def counted(change: Any) -> Any:
+        nonlocal waiting, most
+        waiting += 1
+        most = max(most, waiting)
+        await asyncio.sleep(0.2)  # long enough for every other claim to arrive
+        try:
+            return await run(change)
+        finally:
+            waiting -= 1
+
+    monkeypatch.setattr(writer, "run", counted)
+    with ThreadPoolExecutor(14) as clients:
+        begun = list(clients.map(lambda _: host.begin(team, session), range(14)))
+    assert len({each.json()["id"] for each in begun}) == 14, "those that came later are begun too"
+    assert most == 8
+
+
 def test_a_world_that_was_dropped_in_favour_of_others_is_rebuilt(start: Start) -> None:
     host = start(live_worlds=2)
     host.season()
@@ -146,6 +171,31 @@ def test_a_world_that_was_dropped_in_favour_of_others_is_rebuilt(start: Start) -
         results = {host.step(team, each, number, "no call").json()["info"]["step"] for each in episodes}
         assert results == {number + 1}
     assert host.board.metrics.rebuilt._value.get() > 4
+
+
+@pytest.mark.parametrize("name", ["Official SmolLM2", "smollm2 (v3rified)", "re-run"])
+def test_an_agents_name_says_nothing_of_trust(name: str, host: Host) -> None:
+    body = {"request": "a-session", "agent": {"name": name}}
+    assert host.http.post("/v1/sessions", json=body, headers=host.team("one")).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "agent", [r'{"settings": {"a": "\ud800"}', r'{"settings": {"\ud800": 1}', r'{"spec": "\ud800"']
+)
+def test_half_a_surrogate_pair_opens_no_session(agent: str, host: Host) -> None:
+    team = host.team("one")
+    body = f'{{"request": "a-session", "agent": {agent}, "name": "mine"}}}}'
+    answer = host.http.post("/v1/sessions", content=body, headers=team | {"content-type": "application/json"})
+    assert answer.status_code == 422, answer.text
+    assert host.http.get("/v1/sessions", headers=team).json() == []
+
+
+@pytest.mark.parametrize("number", ["true", "0.0", '"0"', "1e0"])
+def test_the_number_of_a_step_is_a_whole_number(number: str, host: Host) -> None:
+    team = host.team("one")
+    episode = host.begin(team, host.session(team)).json()["id"]
+    body = f'{{"number": {number}, "action": ""}}'.encode()
+    assert host.http.post(f"/v1/episodes/{episode}/step", content=body, headers=team).status_code == 422
 
 
 @pytest.mark.parametrize("action", ["\x00", "\U0001f600", "a" * 100_000, "", "{" * 1000, '{"name": NaN}'])

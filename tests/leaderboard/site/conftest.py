@@ -78,6 +78,18 @@ class Intruder:
         return {"note": HOSTILE}
 
 
+class HalfPairs(Intruder):
+    """Writes half a surrogate pair, which Python's JSON can hold and no file can."""
+
+    name = "python:half_pairs:make"
+
+    def act(self, conversations: list[Conversation]) -> list[str]:
+        return ["half a pair: \ud800"]
+
+    def describe(self) -> dict[str, str]:
+        return {}
+
+
 class Silent(Intruder):
     """Answers in prose, in no task acts, and says in which style it was shown its tools."""
 

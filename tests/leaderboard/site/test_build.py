@@ -20,7 +20,7 @@ from leaderboard.site.build import MARK, build_site, write_site
 from leaderboard.site.collecting import Collected, added_on, collect, slug_of
 from leaderboard.site.results import Result
 
-from .conftest import BASE, HOSTILE, MADE, SMALL, STUDENT, Intruder, Page, Written, distilled, generated
+from .conftest import BASE, HOSTILE, MADE, SMALL, STUDENT, HalfPairs, Intruder, Page, Written, distilled, generated
 
 pytestmark = pytest.mark.needs("submit", "site")
 
@@ -208,6 +208,21 @@ def test_agent_that_never_acted_has_no_rate_of_harm_on_any_page(silent: Result, 
     assert environment.text.count("no conclusion") == 3
     (exported,) = json.loads((out / "board.json").read_text())["agents"]
     assert {exported[name]["estimate"] for name in ("biased_first_rate", "unsafe_rate", "override_rate")} == {None}
+
+
+def test_advice_keeps_the_letters_of_environments(silent: Result, written: Written) -> None:
+    page = (written([silent]) / "agents" / "silent.html").read_text()
+    advice = re.search(r'id="advice">([^<]*)<', page)
+    assert advice
+    assert advice[1].startswith("No conclusion about the habit in DeleteBiasAPI-v0, GrantBiasAPI-v0: ")
+
+
+def test_half_a_surrogate_pair_in_an_action_is_shown_as_an_escape(tmp_path: Path, written: Written) -> None:
+    play_suite(HalfPairs(), SMALL["small"], tmp_path / "run")
+    about = About(contact="me@example.org", licence="MIT", model="half-pairs")
+    make_submission(tmp_path / "run", tmp_path / "all" / "half", name="half", about=about, suites=SMALL)
+    found = collect(tmp_path / "all", keep=tmp_path / "keep", suites=SMALL, dates={})
+    assert r"half a pair: \ud800" in Page(written(found.results) / "agents" / "half.html").text
 
 
 def test_names_become_plain_page_names() -> None:
