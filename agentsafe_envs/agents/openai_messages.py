@@ -95,7 +95,9 @@ def _with_a_message(answer: dict[str, Any]) -> dict[str, Any]:
     choices = answer["choices"]
     choice = choices[0] if isinstance(choices, list) and isinstance(choices[0], dict) else {}
     if choice.get("error") or choice.get("finish_reason") == "error":
-        raise RefusalInBodyError(read_refusal(200, json.dumps({"error": choice.get("error") or "the answer broke off"})))
+        raise RefusalInBodyError(
+            read_refusal(200, json.dumps({"error": choice.get("error") or "the answer broke off"}))
+        )
     if not choice.get("message") and is_withheld(choice):
         choice["message"] = {}
     elif not choice.get("message") or not isinstance(choice["message"], dict):

@@ -74,7 +74,7 @@ def test_callable_that_ends_the_process_or_has_to_be_awaited_is_an_agent_error(c
 
 def test_module_that_ends_the_process_when_imported_is_named(module: Any) -> None:
     module("import sys\nsys.exit('usage: mine.py DATA')")
-    with pytest.raises(AgentError, match="cannot be made: SystemExit: usage: mine.py DATA"):
+    with pytest.raises(AgentError, match=r"cannot be made: SystemExit: usage: mine\.py DATA"):
         load_callable("mine:make")
 
 
