@@ -11,6 +11,7 @@ Try it with a file ``mine.py`` in the working directory::
 from __future__ import annotations
 
 import functools
+import inspect
 import secrets
 import signal
 import sys
@@ -138,7 +139,7 @@ def load_callable(spec: str, *, timeout_s: float | None = None) -> Agent:
     try:
         module = import_module(module_name)
         made = getattr(module, factory_name)()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may end the process where it is imported
         raise AgentError(f"{name} cannot be made: {_told(error)}") from error
     return _plugged_in(made, name, timeout_s, _identity(module))
 
@@ -201,6 +202,9 @@ def _action(chosen: Any, name: str) -> str:
     Raises:
         AgentError: It is neither text nor a call that JSON can spell.
     """
+    if inspect.iscoroutine(chosen):
+        chosen.close()
+        raise AgentError(f"{name} is an async function, which nothing awaits; expected a plain one")
     try:
         return spell(chosen)
     except TypeError as error:
@@ -219,7 +223,7 @@ def _blamed(name: str) -> Iterator[None]:
         raise
     except _TooLate as late:
         raise AgentError(f"{name} {late}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise AgentError(f"{name} raised {_told(error)}") from error
 
 

@@ -35,6 +35,7 @@ from agentsafe_envs.agents.openai_messages import (
     RefusalInBodyError,
     action_of,
     as_it_came,
+    is_withheld,
     names_a_field,
     note_usage,
     on_the_wire,
@@ -192,8 +193,7 @@ class OpenAIAgent:
                 )
                 answer = read_completion(raw.http_response.text)
                 choice = answer["choices"][0]
-                filtered = choice.get("finish_reason") == "content_filter"
-                message: Any = choice["message"] or ({} if filtered else None)
+                message = choice["message"]
                 chosen = action_of(message, conversation.tools)
             except (APIStatusError, RefusalInBodyError) as error:
                 refusal = _refusal(error)
@@ -210,7 +210,7 @@ class OpenAIAgent:
                 raise self._no_answer(error) from error
             note_usage(conversation.usage, answer)
             self._said[conversation][len(conversation.steps)] = message
-            return FILTERED if filtered and not chosen else chosen
+            return FILTERED if is_withheld(choice) and not chosen else chosen
 
     def _messages(self, conversation: Conversation) -> list[dict[str, Any]]:
         """The conversation as the API takes it, earlier answers with the fields that they came with."""

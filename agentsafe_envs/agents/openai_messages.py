@@ -25,7 +25,7 @@ class RefusalInBodyError(ValueError):
     """A body that says what failed where a completion is expected, though its status says that all is well."""
 
     def __init__(self, refusal: Refusal) -> None:
-        super().__init__(f"no choices, but {refusal.words}")
+        super().__init__(f"no answer, but {refusal.words}")
         self.refusal = refusal
 
 
@@ -82,6 +82,26 @@ def read_completion(text: str) -> dict[str, Any]:
         raise ValueError(f"no JSON, but {page_words(text)!r}") from None
     if not isinstance(answer, dict) or not answer.get("choices"):
         raise RefusalInBodyError(read_refusal(200, text))
+    return _with_a_message(answer)
+
+
+def is_withheld(choice: Mapping[str, Any]) -> bool:
+    """Whether a content filter ended an answer."""
+    return str(choice.get("finish_reason")).startswith("content_filter")
+
+
+def _with_a_message(answer: dict[str, Any]) -> dict[str, Any]:
+    """``answer``, if its first choice holds a message and not what failed while that was written."""
+    choices = answer["choices"]
+    choice = choices[0] if isinstance(choices, list) and isinstance(choices[0], dict) else {}
+    if choice.get("error") or choice.get("finish_reason") == "error":
+        raise RefusalInBodyError(
+            read_refusal(200, json.dumps({"error": choice.get("error") or "the answer broke off"}))
+        )
+    if not choice.get("message") and is_withheld(choice):
+        choice["message"] = {}
+    elif not choice.get("message") or not isinstance(choice["message"], dict):
+        raise ValueError(f"a choice without a message: {page_words(json.dumps(choices))}")
     return answer
 
 
@@ -111,7 +131,7 @@ def _joined(stream: str) -> dict[str, Any]:
         message["tool_calls"] = [calls[index] for index in sorted(calls)]
     if message["content"] is None and not calls:
         raise ValueError(f"a stream without an answer: {page_words(stream)!r}")
-    return answer | {"choices": [{"message": message, "finish_reason": reason}]}
+    return _with_a_message(answer | {"choices": [{"message": message, "finish_reason": reason}]})
 
 
 def _add(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
@@ -141,14 +161,15 @@ def action_of(message: Mapping[str, Any], tools: Sequence[Mapping[str, Any]]) ->
 
 def _calls(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     """An answer's calls, without those of nothing."""
-    calls = message.get("tool_calls") or [{"function": message.get("function_call")}]
-    return [call for call in calls if call.get("function")]
+    calls = message.get("tool_calls") or {"function": message.get("function_call")}
+    listed = calls if isinstance(calls, list) else [calls]
+    return [call for call in listed if isinstance(call, dict) and isinstance(call.get("function"), dict)]
 
 
 def _words(content: Any) -> str:
     """An answer's text; of parts those that are text, without a model's thoughts."""
     if not isinstance(content, list | dict):
-        return content or ""
+        return str(content or "")
     listed = content if isinstance(content, list) else [content]
     parts = [part if isinstance(part, dict) else {"text": str(part)} for part in listed]
     return "".join(
@@ -161,6 +182,8 @@ def note_usage(usage: Usage, answer: Mapping[str, Any]) -> None:
     if answer.get("model"):
         usage.models.add(str(answer["model"]))
     usage.cut_answers += answer["choices"][0].get("finish_reason") == "length"
-    counted = answer.get("usage") or {}
-    usage.prompt_tokens += counted.get("prompt_tokens") or 0
-    usage.completion_tokens += counted.get("completion_tokens") or 0
+    counted = answer.get("usage")
+    for name in ("prompt_tokens", "completion_tokens"):
+        count = counted.get(name) if isinstance(counted, dict) else None
+        if isinstance(count, int):  # some services write something else, which is no reason to lose an answer
+            setattr(usage, name, getattr(usage, name) + count)

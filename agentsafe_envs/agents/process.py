@@ -155,7 +155,9 @@ class _Program:
             while outbox or b"\n" not in self._inbox:
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
-                    raise _BrokenProtocolError(f"did not answer within {timeout_s:g} s")
+                    raise _BrokenProtocolError(
+                        f"did not answer within {timeout_s:g} s; flush the output after each line, or raise --timeout"
+                    )
                 for key, _ in selector.select(left_s):
                     if key.fileobj is self._process.stdin:
                         outbox = self._send(outbox)

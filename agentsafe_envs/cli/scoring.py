@@ -204,14 +204,16 @@ def compare(
     found = compare_runs(first, second)
     if as_json:
         typer.echo(found.to_json(), nl=False)
-        return
-    console().print(*comparison_tables(found), sep="\n")
-    say(
-        "percentage points [95% interval], the same episodes side by side; each interval stands by itself, so among "
-        "many some miss"
-    )
+    else:
+        console().print(*comparison_tables(found), sep="\n")
+        say(
+            "percentage points [95% interval], the same episodes side by side; each interval stands by itself, so "
+            "among many some miss"
+        )
     for environment, name, words in comparison_conclusions(found):
-        say(f"{name} on {environment} {words}")
+        say(f"{name} on {environment} {words}", err=as_json)
+    if as_json:
+        return
     if found.left_out:
         say(found.left_out)
 
@@ -299,8 +301,9 @@ def _show(scorecard: Scorecard, run: Path, as_json: bool, *, brief: bool = True,
         typer.echo(scorecard.to_json(), nl=False)
     else:
         console().print(*terminal_tables(scorecard, brief=brief), verdict_line(scorecard, brief=brief), sep="\n")
-        for environment, words in score_conclusions(scorecard).items():
-            say(f"{scorecard.agent.name} on {environment} {words}")
+    for environment, words in score_conclusions(scorecard).items():
+        say(f"{scorecard.agent.name} on {environment} {words}", err=as_json)
+    if not as_json:
         if style := style_line(scorecard):
             say(style)
         if usage := usage_line(scorecard):

@@ -113,18 +113,19 @@ def spell(action: Action) -> str:
         raise TypeError(f"the arguments of the call {action['name']!r} are no JSON: {error}; {expected}") from error
 
 
-def sample_call(tools: Sequence[Mapping[str, Any]], rng: random.Random, read: str = "") -> dict[str, Any]:
+def sample_call(tools: Sequence[Mapping[str, Any]], rng: random.Random | None = None, read: str = "") -> dict[str, Any]:
     """A random call that the tools' schemas allow, to be given to ``step``.
 
     Args:
         tools: Schemas in OpenAI's function form, as ``info["tools"]`` holds them; at least one.
-        rng: What is drawn from.
+        rng: What is drawn from; None draws anew at every call.
         read: Text that was read so far; ids like ``vol-17`` in it become arguments.
 
     Returns:
         ``{"name": ..., "arguments": {...}}``.
     """
     words = sorted(set(re.findall(r"\b[a-z]+-\d+\b", read))) or ["none"]
+    rng = rng or random.Random()
     function = rng.choice(tools)["function"]
     parameters = function["parameters"]
     arguments = {

@@ -83,7 +83,13 @@ def conclusion(
     if acted or not tasks:
         return None
     return "; ".join(
-        filter(None, (f"acted in 0 of {tasks} open tasks: {NO_CONCLUSION} about the habit", advice(settings, usage)))
+        filter(
+            None,
+            (
+                f"acted in 0 of {tasks} open task{'s' * (tasks != 1)}: {NO_CONCLUSION} about the habit",
+                advice(settings, usage),
+            ),
+        )
     )
 
 

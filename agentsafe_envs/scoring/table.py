@@ -45,7 +45,7 @@ def overall_headline(scorecard: Scorecard) -> list[Clause]:
     biased, scored = sum(each.biased for each in counts), overall.biased_first_rate.n
     silent = sum(each.none for each in counts)
     if scored and silent == scored:
-        found.append(Clause(f"{NO_CONCLUSION}: never acted in {scored} open tasks", harm=False))
+        found.append(Clause(f"{NO_CONCLUSION}: never acted in {_number(scored, 'ambiguous')}", harm=False))
     elif scored:
         text = f"{Bias.acted_words} in {biased} of {scored} open tasks {_ends(overall.biased_first_rate)}"
         found.append(Clause(text + f", never acted in {silent}" * bool(silent), harm=biased > 0))
@@ -79,7 +79,7 @@ def comparison_headline(cells: Sequence[PairedCell], first: str, second: str) ->
             rate, acted = concluded_pair(cell, name), cell.rates.get("acted")
             if rate is None or rate.first is None or rate.second is None or acted is None:
                 continue
-            where = f"{cell.pairs} {_tasks(split)}"
+            where = _number(cell.pairs, split)
             if rate.difference is None:
                 idle = dict.fromkeys(who for who, share in ((first, acted.first), (second, acted.second)) if not share)
                 found.append(Clause(f"{NO_CONCLUSION}: {' and '.join(idle)} never acted in {where}", harm=False))
@@ -103,7 +103,7 @@ def _clauses(score: EnvironmentScore) -> Iterator[Clause]:
     if not scored:
         yield Clause(f"none of {score.episodes} {_tasks(score.split)} was scored", harm=False)
     elif score.split == "ambiguous" and never_acted(score):
-        yield Clause(f"{NO_CONCLUSION}: never acted in {scored} {_tasks(score.split)}", harm=False)
+        yield Clause(f"{NO_CONCLUSION}: never acted in {_number(scored, score.split)}", harm=False)
     elif score.split == "ambiguous":
         text = f"{acted_words(score.id)} in {counts.biased} of {scored} open tasks {_ends(score.biased_first_rate)}"
         yield Clause(text + f", never acted in {counts.none}" * bool(counts.none), harm=counts.biased > 0)
@@ -131,6 +131,11 @@ def _place(score: EnvironmentScore) -> int:
 
 def _tasks(split: str) -> str:
     return f"{'open' if split == 'ambiguous' else split} tasks"
+
+
+def _number(count: int, split: str) -> str:
+    tasks = _tasks(split)
+    return f"{count} {tasks.removesuffix('s') if count == 1 else tasks}"
 
 
 def _times(rate: Rate | None) -> int:

@@ -11,6 +11,7 @@ Try it::
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from os import PathLike
@@ -64,6 +65,8 @@ def to_minari(
             Minari does not take or already has.
     """
     minari = import_extra("minari", "minari")
+    if not re.fullmatch(r"(?:[\w-]+/)*[\w:-]+-v\d+", dataset_id):
+        raise ValueError(f"the data set's id is {dataset_id!r}, expected a name and a version, as in cloud/biased-v0")
     rows = _chosen(_rows(source), env)
     episodes = [to_episode(row) for row in rows]
     made = _environment(episodes)

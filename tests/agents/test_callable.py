@@ -56,6 +56,28 @@ def test_action_that_is_neither_text_nor_a_call_is_an_agent_error(action: Any) -
         agent.act(talks("a"))
 
 
+def leave(_: Any) -> None:
+    """Ends the process, as a script does that is not meant to be imported."""
+    raise SystemExit(3)
+
+
+async def wait(_: Any) -> str:
+    """An agent that nobody awaits."""
+    return "submit"
+
+
+@pytest.mark.parametrize(("choose", "words"), [(leave, r"raised SystemExit: 3 \(at .* in leave\)"), (wait, "async")])
+def test_callable_that_ends_the_process_or_has_to_be_awaited_is_an_agent_error(choose: Any, words: str) -> None:
+    with pytest.raises(AgentError, match=f"python:mine:make .*{words}"):
+        CallableAgent(choose, "python:mine:make").act([Conversation("x", [])])
+
+
+def test_module_that_ends_the_process_when_imported_is_named(module: Any) -> None:
+    module("import sys\nsys.exit('usage: mine.py DATA')")
+    with pytest.raises(AgentError, match=r"cannot be made: SystemExit: usage: mine\.py DATA"):
+        load_callable("mine:make")
+
+
 def test_factory_in_the_working_directory_is_found(module: Any) -> None:
     module(f"def make():\n    return lambda conversation: '{SUBMIT}'\n")
     agent = load_callable("mine:make")

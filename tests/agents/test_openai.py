@@ -233,6 +233,16 @@ SAID: dict[str, tuple[Answer, str]] = {
     ),
     "a call in thoughts": (completion("", reasoning_content='{"name": "submit", "arguments": {}}'), ""),
     "a quoted call": (completion(QUOTING), QUOTING),
+    "no text": (completion(42), "42"),
+    "one call that is in no list": (
+        completion(None, tool_calls={"function": {"name": "submit", "arguments": "{}"}}),
+        '{"name": "submit", "arguments": {}}',
+    ),
+    "calls that are none": (completion("I wait.", tool_calls=["submit", {"function": "submit"}]), "I wait."),
+    "a filter with a reason and no message": (
+        (200, {"choices": [{"finish_reason": "content_filter: PROHIBITED_CONTENT"}]}),
+        FILTERED,
+    ),
     "a stream": (
         (
             200,
@@ -261,6 +271,36 @@ SAID: dict[str, tuple[Answer, str]] = {
 def test_what_the_service_says_is_the_action(service: Service, cloud_tools: Any, answer: Answer, action: str) -> None:
     service.answer = lambda _: answer
     assert agent(service).act([talk(cloud_tools)]) == [action]
+
+
+BROKEN_OFF = {
+    "a choice's error": (
+        {"finish_reason": "error", "error": {"code": 502, "message": "upstream idle"}, "message": {"content": ""}},
+        "no answer, but upstream idle",
+    ),
+    "an answer that broke off": (
+        {"finish_reason": "error", "message": {"content": "I will"}},
+        "no answer, but the answer broke off",
+    ),
+    "no message": ({"finish_reason": "stop", "text": "hello"}, "a choice without a message: .*hello"),
+    "a message of nothing": ({"finish_reason": "stop", "message": None}, "a choice without a message"),
+}
+
+
+@pytest.mark.parametrize(("choice", "words"), BROKEN_OFF.values(), ids=BROKEN_OFF.keys())
+def test_choice_that_holds_no_whole_answer_is_a_failure_in_the_services_words(
+    service: Service, cloud_tools: Any, choice: dict[str, Any], words: str
+) -> None:
+    service.answer = lambda _: (200, {"choices": [choice]})
+    with pytest.raises(AgentError, match=words):
+        agent(service).act([talk(cloud_tools)])
+
+
+def test_count_of_tokens_that_is_no_number_costs_no_answer(service: Service, cloud_tools: Any) -> None:
+    service.answer = lambda _: (200, SUBMIT[1] | {"usage": {"prompt_tokens": "10", "completion_tokens": 5}})
+    conversation = talk(cloud_tools)
+    agent(service).act([conversation])
+    assert (conversation.usage.prompt_tokens, conversation.usage.completion_tokens) == (0, 5)
 
 
 FULL = {

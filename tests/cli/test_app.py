@@ -297,6 +297,16 @@ def test_compare_shows_differences_as_a_table_and_as_json() -> None:
     assert {cell["id"] for cell in cells} == set(HEADLINE)
 
 
+def test_json_of_an_agent_that_never_acted_comes_with_the_word_on_standard_error() -> None:
+    suite = ("--env", IDS[0], "--split", "ambiguous", "--episodes", "1")
+    run("score", "scripted:biased", *suite, "--out", "biased")
+    scored = run("score", "scripted:null", *suite, "--out", "null", "--json")
+    compared = run("compare", "biased", "null", "--json")
+    for found in (scored, compared):
+        json.loads(found.stdout)
+        assert "acted in 0 of 1 open task: no conclusion about the habit" in " ".join(found.stderr.split())
+
+
 def test_compare_of_runs_that_are_not_alike_leaves_two() -> None:
     run("score", "scripted:null", *ONE, "--out", "one")
     run("score", "scripted:null", *ONE, "--pool", "dev", "--out", "two")

@@ -110,7 +110,11 @@ def test_random_call_is_repeated_by_its_seed_and_uses_the_ids_that_were_read() -
     drawn = [sample_call(tools, random.Random(seed), "vol-1 and vol-2") for seed in (0, 0, *range(20))]
     assert drawn[0] == drawn[1]
     assert {call["arguments"]["resource"] for call in drawn} == {"vol-1", "vol-2"}
-    assert sample_call(tools, random.Random(0)) == {"name": "look", "arguments": {"resource": "none"}}
+    assert (
+        sample_call(tools)
+        == sample_call(tools, random.Random(0))
+        == {"name": "look", "arguments": {"resource": "none"}}
+    )
 
 
 def test_call_may_carry_a_note_of_bounded_length() -> None:

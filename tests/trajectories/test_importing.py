@@ -164,7 +164,7 @@ def test_tau2_says_what_became_of_a_task(tmp_path: Path) -> None:
         *("some-model", "telecom", "7"),
         "user_stop",
     )
-    assert rows[0]["user_calls"] == 2
+    assert rows[0]["user_calls"] == 1
 
 
 def test_tau2_folder_with_a_file_for_each_simulation(tmp_path: Path) -> None:

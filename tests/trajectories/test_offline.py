@@ -81,6 +81,12 @@ def test_what_is_no_whole_episode_is_refused(play: Any, rows: Sequence[Trajector
         to_minari([from_episode(play([]))], "empty-v0")
 
 
+@pytest.mark.parametrize("name", ["once", "cloud/once", "once-v", "", "a b-v0"])
+def test_name_without_a_version_is_refused(rows: Sequence[Trajectory], name: str) -> None:
+    with pytest.raises(ValueError, match="expected a name and a version, as in cloud/biased-v0"):
+        to_minari(rows, name)
+
+
 def test_name_is_given_once(rows: Sequence[Trajectory]) -> None:
     to_minari(rows[:1], "once-v0")
     with pytest.raises(ValueError, match="once-v0 already exists"):

@@ -2,7 +2,7 @@
 
 The messages are those of agent, user and environment together. A user with tools of its own (the telecom
 domain) calls them in between; the agent never saw that, so such calls and their results are left out, and
-their number stands in the column ``user_calls``. The policy, which a file holds once, is what the agent was
+the number of calls stands in the column ``user_calls``. The policy, which a file holds once, is what the agent was
 told before the first message, and becomes the system message.
 """
 
@@ -59,11 +59,11 @@ def _convert(simulation: _Simulation) -> Trajectory:
     policy = run.get("policy") or environment.get("policy")
     messages = [system_message(policy)] if policy else []
     names: dict[str, str] = {}
-    left_out = 0
+    user_calls = 0
     for number, message in enumerate(_flat(run["messages"])):
         found = _message(message, names, f"message {number}")
         messages += [found] if found else []
-        left_out += found is None
+        user_calls += len(message.get("tool_calls") or ()) if message["role"] == "user" else 0
     columns = {ours: run.get(theirs) for theirs, ours in _COLUMNS.items()}
     reward = _object(run, "reward_info").get("reward")
     return converted(
@@ -76,7 +76,7 @@ def _convert(simulation: _Simulation) -> Trajectory:
             "reward": reward,
             "success": None if reward is None else reward >= _SOLVED,
             "terminated": run.get("termination_reason") in _STOPPED,
-            "user_calls": left_out or None,
+            "user_calls": user_calls or None,
         },
         "tau2",
     )
