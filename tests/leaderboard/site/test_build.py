@@ -80,8 +80,9 @@ def test_second_build_replays_nothing_and_finds_the_same(
 
 @pytest.mark.parametrize("how", ["edited", "another machine's", "of another submission", "torn"])
 def test_kept_result_that_this_machine_did_not_write_is_worth_nothing(
-    submissions: Path, keep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+    submissions: Path, keep: Path, collected: Collected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
+    assert collected.results, "what is kept of others"
     one = tmp_path / "one"
     shutil.copytree(submissions / "cautious", one / "cautious")
     mine = tmp_path / "keep"
