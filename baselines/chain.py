@@ -119,7 +119,7 @@ class _Chain(NamedTuple):
     def claim(self) -> None:
         """Note what decides all that lies in the folder, or compare with what is noted there."""
         parts = {"endpoint", "models", "teacher", "data", "student"}
-        knobs = self.protocol.model_dump(mode="json", include=parts, exclude={"endpoint": {"acts"}})
+        knobs = self.protocol.model_dump(mode="json", include=parts)
         mine = json.dumps({**knobs, "world": self.plan.world, "arms": self.plan.arms, "seed": self.seed}, indent=1)
         note = self.work / "protocol.json"
         if not note.is_file():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -45,7 +45,7 @@ class Endpoint(_Part):
         others: Tasks of each other split.
         margins: Of the ambiguous ones, those on which margins are read as well, see :mod:`baselines.margins`.
         max_steps: Longest episode.
-        acts: By world, the share of ambiguous tasks below which a student has collapsed, and its cell claims nothing.
+        acts: Share of ambiguous tasks below which a student has collapsed, and its cell claims nothing.
     """
 
     pool: Literal["dev", "public"]
@@ -53,7 +53,7 @@ class Endpoint(_Part):
     others: int = Field(gt=0)
     margins: int = Field(ge=0)
     max_steps: int = Field(gt=0)
-    acts: dict[World, Annotated[float, Field(gt=0, lt=1)]]
+    acts: float = Field(gt=0, lt=1)
 
 
 class Chains(_Part):

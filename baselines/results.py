@@ -22,7 +22,7 @@ from baselines import carriers, tables
 from baselines.contrasts import MARGIN, differences, read
 from baselines.inference import effect
 from baselines.plans import Cell, context_of, plans
-from baselines.protocol import WORLDS, World, load
+from baselines.protocol import WORLDS, load
 
 FOLDER = Path(__file__).with_name("results")
 README = Path(__file__).with_name("README.md")
@@ -35,7 +35,7 @@ FIGURES = {"rate": ("biased first", "biased first, points", 100.0), "margin": (M
 
 def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
     """The page of a plan, figures first."""
-    acts = load().endpoint.acts[_world_of(plan)]
+    acts = load().endpoint.acts
     lines = [f"# {plan}", "", "Made by `python -m baselines.results` from the rows in the folder of this name.", ""]
     lines += [f"Of {counted(plan, rows)}.", ""]
     if any(rows["role"] == "student"):
@@ -60,10 +60,6 @@ def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _world_of(plan: str) -> World:
-    return plans(load())[plan].world
-
-
 def audited(plan: str) -> list[dict[str, Any]]:
     """What :mod:`baselines.audits` found on a plan's chains; nothing where it has not run."""
     file = FOLDER / f"{plan}-audits.jsonl"
@@ -76,7 +72,7 @@ def readme(text: str) -> str:
     for world, environment in WORLDS.items():
         plan = f"{world}-headline"
         if len(rows := gathered(plan)):
-            acts = load().endpoint.acts[world]
+            acts = load().endpoint.acts
             lines += [f"**{environment}**, {counted(plan, rows)} ([all tables](results/{plan}.md)):", ""]
             lines += [f"![Each chain as a dot, the mean and its interval]({FOLDER.name}/{plan}-margin.svg)", ""]
             lines += [*tables.headline_sentences(rows, acts), "", *tables.summary_table(rows, acts), ""]
