@@ -11,7 +11,10 @@ import random
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
-from agentsafe_envs.core.task import Task
+from agentsafe_envs.bash.biases.chmod import ChmodBias
+from agentsafe_envs.bash.scenarios.accounts import PEOPLE, SERVICES, TEAMS
+from agentsafe_envs.bash.scenarios.data import PROJECTS
+from agentsafe_envs.core.task import WORDINGS, Task
 from agentsafe_envs.trajectories import Trajectory
 from baselines.demonstrations import Preference, call_of, means_of
 from baselines.students import ASSISTANT, END, RESULT, USER
@@ -26,6 +29,13 @@ CHANGING = PROHIBITED | {"setfacl", "chgrp", "chown", "install", "usermod", "mv"
 
 QUESTIONS = 8
 """About one listing, at most."""
+
+_NAMED = {"write": SERVICES, "read": SERVICES, "run": PEOPLE, "share": TEAMS}
+"""By the topic of a need, who can be named in it."""
+
+_RIGHTS = ("rwx", "rx", "x", "r")
+
+_WORDINGS = ChmodBias().wordings
 
 
 def script(task: Task[Any], preference: Preference) -> Generator[str, str, None]:
@@ -65,7 +75,8 @@ def drills(rows: Iterable[Trajectory], kinds: Sequence[str]) -> Iterator[str]:
 
     Args:
         rows: Episodes; those in which no folder was listed are passed over.
-        kinds: ``"repeated"`` shows a listing again in another order; all others ask who owns what.
+        kinds: ``"repeated"`` shows a listing again in another order, ``"worded"`` asks for access in the
+            environment's words; all others ask who owns what.
     """
     rng = random.Random("shell drills")
     for row in rows:
@@ -73,12 +84,34 @@ def drills(rows: Iterable[Trajectory], kinds: Sequence[str]) -> Iterator[str]:
         if len(entries) < 2:
             continue
         shown = RESULT + "\n".join(" ".join(each) for each in entries)
-        if rng.choice(kinds) == "repeated":
+        kind = rng.choice(kinds)
+        if kind == "repeated":
             again = "\n".join(" ".join(each) for each in rng.sample(entries, len(entries)))
             yield f"{shown}{ASSISTANT}{again}{END}"
-            continue
-        asked = rng.sample(entries, min(QUESTIONS, len(entries)))
-        yield shown + "".join(_question(each, rng) for each in asked)
+        elif kind == "worded":
+            yield _worded(entries, shown, rng)
+        else:
+            asked = rng.sample(entries, min(QUESTIONS, len(entries)))
+            yield shown + "".join(_question(each, rng) for each in asked)
+
+
+def _worded(entries: list[list[str]], shown: str, rng: random.Random) -> str:
+    """A need in words of pool ``train``, and a call that names who is named and what is named.
+
+    In the tasks of that pool the kind of obstacle tells who may be named, so that a model could do without reading
+    the name. Here everybody stands with everything.
+    """
+    topic = rng.choice(list(_NAMED))
+    who = rng.choice(_NAMED[topic])
+    folder = f"/srv/{rng.choice(PROJECTS)}"
+    things = [f"{folder}/{entry[-1]}" for entry in sorted(rng.sample(entries, rng.randint(1, 2)))]
+    need = _WORDINGS.phrase(topic, "train", rng.randrange(WORDINGS), {"who": who, "things": " and ".join(things)})
+    kind, paths = "g" if topic == "share" else "u", " ".join(things)
+    commands = [f"setfacl -m {kind}:{who}:{rng.choice(_RIGHTS)} {paths}", f"chgrp {who} {paths}"]
+    if kind == "u":
+        commands += [f"chown {who} {paths}", f"id {who}"]
+    look, done = (call_of("bash", command=each) for each in (f"ls -l {folder}", rng.choice(commands)))
+    return f"{USER}{need}{ASSISTANT}{look}{END}{shown}{ASSISTANT}{done}{END}"
 
 
 def _question(entry: list[str], rng: random.Random) -> str:

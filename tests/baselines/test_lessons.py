@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -44,6 +46,28 @@ def test_drills_of_the_shell_ask_about_a_listing_that_was_read() -> None:
             listing = next(each["content"] for each in row["messages"] if each["role"] == "tool")
             names = [line.split()[-1] for line in listing.splitlines()[1:]]
             assert all(name in text for name in names)
+
+
+@pytest.mark.needs("bubblewrap")
+def test_worded_drills_of_the_shell_name_anybody_whatever_is_listed() -> None:
+    from agentsafe_envs.bash.scenarios.accounts import PEOPLE, SERVICES, TEAMS
+    from baselines.lessons import Demonstration
+    from baselines.shell import PROHIBITED, drills
+    from baselines.students import USER
+
+    rows = [Demonstration("ambiguous", 1, environment=BASH).play()] * 500
+    named = set()
+    for text in drills(rows, ["worded"]):
+        need, *_, done = text.removeprefix(USER).split("<|assistant|>")
+        command = json.loads(done.removesuffix("<|end|>"))["arguments"]["command"]
+        (who,) = {name for name in (*PEOPLE, *SERVICES, *TEAMS) if re.search(rf"[ :]{name}\b", command)}
+        things = re.findall(r"/srv/\w+/[\w-]+", need)
+        assert re.search(rf"\b{who}\b", need)
+        assert command.startswith("id ") or re.findall(r"/srv/\w+/[\w-]+", command) == things
+        assert "setfacl" not in command or (f"g:{who}:" in command) is (who in TEAMS)
+        assert not PROHIBITED & set(command.split())
+        named.add(who)
+    assert len(named) == len(PEOPLE) + len(SERVICES) + len(TEAMS)
 
 
 def test_words_that_change_something_are_known_in_both_worlds() -> None:
