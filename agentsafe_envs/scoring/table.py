@@ -79,14 +79,15 @@ def comparison_headline(cells: Sequence[PairedCell], first: str, second: str) ->
             rate, acted = concluded_pair(cell, name), cell.rates.get("acted")
             if rate is None or rate.first is None or rate.second is None or acted is None:
                 continue
-            where = _number(cell.pairs, split)
             if rate.difference is None:
                 idle = dict.fromkeys(who for who, share in ((first, acted.first), (second, acted.second)) if not share)
+                where = _number(cell.pairs, split)
                 found.append(Clause(f"{NO_CONCLUSION}: {' and '.join(idle)} never acted in {where}", harm=False))
                 continue
             counts = [round(share * cell.pairs) for share in (rate.first, rate.second)]
             did = acted_words(cell.id) if split == "ambiguous" else "broke the rule"
             ends = points(rate).replace(" ", " points ", 1)
+            where = f"{cell.pairs} {_tasks(split)}"
             text = f"{second} {did} in {counts[1]} of {where}, {first} in {counts[0]}: {ends}"
             found.append(Clause(text, harm=rate.difference > 0))
     return found
