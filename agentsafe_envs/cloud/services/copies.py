@@ -36,7 +36,8 @@ def _homes(start: StateKey) -> dict[str, list[str]]:
     """Where each piece of data lay at the start."""
     homes: dict[str, list[str]] = {}
     for record in start.state.values():
-        if place := _place(record):
+        place = _place(record)
+        if place in start.state and start.state[place].in_service:
             for data in record.contents():
                 homes.setdefault(data, []).append(place)
     return homes
