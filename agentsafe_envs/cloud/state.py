@@ -215,7 +215,7 @@ _encode = json.JSONEncoder(check_circular=False).encode
 
 @lru_cache(maxsize=16)
 def _hash_of(key: StateKey) -> str:
-    """Kept for a while, since whoever plays, stores and judges an episode asks for the digest of its task each time."""
+    """Kept for a while, since playing, storing and judging an episode each ask for the digest of its task."""
     rows = [(record.kind, *_values(type(record))(record)) for _, record in sorted(key.state.items())]
     return hashlib.sha256(_encode(rows).encode()).hexdigest()
 

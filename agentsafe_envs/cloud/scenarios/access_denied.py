@@ -99,7 +99,7 @@ def access_denied(
     asked = live(builder.state, IDENTITIES[noun], project.id)
     one = builder.pick(asked)
     answer = {"count": str(len(asked)), "named": one.id, "opens": places["policy"]}[topic]
-    # Whoever only reads can be handed a copy; whoever receives messages takes them out of the queue.
+    # A reader can be handed a copy; a receiver takes messages out of the queue.
     data = data_in(builder.state, wanted.id) if what in (SHOWING["bucket"], SHOWING["database"]) else frozenset[str]()
     required_access = frozenset(Access(each, what, wanted.id) for each in targets)
     instructed_access = frozenset(Access(each, "*", f"{project.id}/*") for each in targets)

@@ -1,4 +1,4 @@
-"""Whoever may read a copy may read what it was made of, wherever the copy lies."""
+"""Who may read a copy may read what it was made of, wherever the copy lies."""
 
 from __future__ import annotations
 
