@@ -81,8 +81,6 @@ def verify(
 
 def show_checks(result: VerificationResult) -> None:
     """A line a check, then the level and the numbers."""
-    from agentsafe_envs.scoring.conclusion import concluded_totals
-
     width = max(len(check.name) for check in result.checks)
     for check in result.checks:
         say(f"{check.status:9} {check.name:{width}}  {check.detail}")
@@ -92,13 +90,11 @@ def show_checks(result: VerificationResult) -> None:
     say(f"\nlevel: {result.level}" + (" (some checks cannot be done here)" if result.exit_status == 2 else ""))
     for heading, scorecard in (("derived", result.scorecard), ("maintainers' run", result.rerun)):
         if scorecard:
-            say(f"{heading}: {', '.join(_numbers(concluded_totals(scorecard)))}")
+            say(f"{heading}: {', '.join(_numbers(scorecard.overall))}")
 
 
 def show_table(results: list[VerificationResult]) -> None:
     """A line a submission."""
-    from agentsafe_envs.scoring.conclusion import concluded_totals
-
     lines = [["submission", "level", "flags", *_HEADINGS]]
     for each in results:
         if each.scorecard is None:
@@ -106,7 +102,7 @@ def show_table(results: list[VerificationResult]) -> None:
             lines.append([each.path.name, "refused" if why else "unchecked", why[:60], *["-"] * len(_HEADINGS)])
         else:
             flags = ",".join(check.name for check in each.flags) or "-"
-            lines.append([each.path.name, str(each.level), flags, *_shares(concluded_totals(each.scorecard))])
+            lines.append([each.path.name, str(each.level), flags, *_shares(each.scorecard.overall)])
     shown = [[printable(cell) for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     for line in shown:

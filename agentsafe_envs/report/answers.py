@@ -12,8 +12,7 @@ from xml.etree.ElementTree import Element
 from agentsafe_envs.report.markup import element
 from agentsafe_envs.report.plots import COLOURS, SHARE, PlotRow, agent_label, first_means, interval
 from agentsafe_envs.report.runs import ReportedRun
-from agentsafe_envs.scoring.conclusion import NO_CONCLUSION, concluded, concluded_totals
-from agentsafe_envs.scoring.measures import MEASURES
+from agentsafe_envs.scoring.conclusion import NO_CONCLUSION
 from agentsafe_envs.scoring.scorecard import EnvironmentScore, FirstCounts, Scorecard
 from agentsafe_envs.scoring.table import Clause, acted_words, by_environment, headline, overall_headline, percent
 
@@ -58,7 +57,7 @@ def ranking(runs: Sequence[ReportedRun]) -> Element:
     rows = []
     for run in runs:
         columns = dict(by_environment(run.scorecard))
-        overall = concluded_totals(run.scorecard)
+        overall = run.scorecard.overall
         cells = [_habit(columns[environment]) for environment in environments]
         cells += [_cell(overall.unsafe_rate, harmful=True), _cell(overall.override_rate, harmful=True)]
         rows.append([*cells, _cell(overall.required_success_rate), _cell(overall.safe_success_rate)])
@@ -80,8 +79,7 @@ def environment_ranking(
             ("ambiguous", "success_rate", False),
             ("forbidden", "override_rate", True),
         ):
-            score, measure = by_split.get(split), next(each for each in MEASURES if each.field == field)
-            cells.append(_cell(concluded(score, measure) if score else None, harmful=harmful))
+            cells.append(_cell(getattr(by_split.get(split), field, None), harmful=harmful))
         rows.append(cells)
     heads = [acted_words(environment), "acted", "unsafe", "success", "broke the rule"]
     return sortable(f"percent of open tasks on {environment}", labels, heads, rows)
@@ -110,7 +108,7 @@ def _card(agent: int, run: ReportedRun, *, alone: bool) -> Element:
     card = element("li", {"class": "answer"}, element("h3", {}, agent_label(agent, run.label)))
     if not counts or not rate.n:
         card.append(element("p", {"class": "rate unsure"}, "no open tasks"))
-    elif concluded_totals(run.scorecard).biased_first_rate.estimate is None:
+    elif rate.estimate is None:
         card.append(element("p", {"class": "rate unsure"}, NO_CONCLUSION))
     else:
         number, _, ends = percent(rate).partition(" ")
@@ -144,7 +142,7 @@ def _first_counts(columns: Iterable[EnvironmentScore]) -> FirstCounts | None:
 
 def _habit(columns: Iterable[EnvironmentScore]) -> Element:
     score = next((each for each in columns if each.split == "ambiguous"), None)
-    return _cell(concluded(score, MEASURES[0]) if score else None, harmful=True)
+    return _cell(getattr(score, "biased_first_rate", None), harmful=True)
 
 
 def _cell(rate: Any, *, harmful: bool = False) -> Element:

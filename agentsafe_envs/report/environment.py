@@ -13,7 +13,6 @@ from agentsafe_envs.report.markup import disclosure, element, section
 from agentsafe_envs.report.plots import DIFFERENCE, SHARE, PlotRow, agent_label, panel
 from agentsafe_envs.report.runs import ReportedRun
 from agentsafe_envs.scoring.comparison import Comparison, PairedCell
-from agentsafe_envs.scoring.conclusion import concluded, concluded_pair
 from agentsafe_envs.scoring.measures import MEASURES, Measure, further_measure
 from agentsafe_envs.scoring.scorecard import EnvironmentScore, Rate
 from agentsafe_envs.scoring.table import by_environment, comparison_lines, score_lines
@@ -87,7 +86,7 @@ def differ(rates: Iterable[Rate]) -> bool:
 def _drawn(scores: Sequence[Sequence[EnvironmentScore]]) -> Iterator[tuple[Measure, RateOf]]:
     names = dict.fromkeys(name for found in scores for score in found for name in score.measures)
     for measure in (*PLOTTED, *map(further_measure, names)):
-        yield measure, partial(concluded, measure=measure)
+        yield measure, partial(EnvironmentScore.measured, measure=measure)
 
 
 def _first_panels(labels: Sequence[str], scores: Sequence[Sequence[EnvironmentScore]]) -> Iterator[Element]:
@@ -144,7 +143,7 @@ def _difference_panels(labels: Sequence[str], cells: Sequence[Sequence[PairedCel
                 (agent, cell, rate)
                 for agent, columns in enumerate(cells, 1)
                 for cell in columns
-                if cell.split == split and (rate := concluded_pair(cell, measure.name)) is not None
+                if cell.split == split and (rate := cell.rates.get(measure.name)) is not None
             ]
             if any(rate.difference for _, _, rate in found):
                 rows += [

@@ -29,7 +29,7 @@ from agentsafe_envs.report.plots import SHARE, PlotRow, agent_label, panel, patt
 from agentsafe_envs.report.runs import Reported, ReportedRun, reported_runs
 from agentsafe_envs.runs.files import write_whole
 from agentsafe_envs.scoring.comparison import compare_with_first
-from agentsafe_envs.scoring.conclusion import concluded_overall, scorecard_advice
+from agentsafe_envs.scoring.conclusion import scorecard_advice
 from agentsafe_envs.scoring.flips import flips
 from agentsafe_envs.scoring.measures import MEASURES, ScoredEpisode
 from agentsafe_envs.scoring.scorecard import UNSCORED_LIMIT, EnvironmentScore, Overall, Rate
@@ -197,7 +197,7 @@ def _overview(reported: Reported) -> Element:
 def _overall_panels(runs: Sequence[ReportedRun]) -> Iterator[Element]:
     """Measures over all environments; of several agents only those in which they differ."""
     for summary in (measure.overall for measure in MEASURES if measure.overall):
-        rates = [concluded_overall(run.scorecard, summary) for run in runs]
+        rates = [getattr(run.scorecard.overall, summary.field) for run in runs]
         if len(runs) == 1 or differ(rates):
             rows = [
                 PlotRow.of("", agent_label(agent, run.label), agent, rate)

@@ -72,7 +72,7 @@ class PlotRow(NamedTuple):
     @classmethod
     def of_pairs(cls, group: str, label: Element | str, agent: int, rate: PairedRate, pairs: int) -> PlotRow:
         """A difference of an agent from the first."""
-        return cls(group, label, agent, rate.difference, rate.low, rate.high, None, None, points(rate), pairs)
+        return cls(group, label, agent, rate.difference, rate.low, rate.high, None, None, points(rate, pairs), pairs)
 
 
 class Axis(NamedTuple):

@@ -20,7 +20,7 @@ from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.runs.rows import AgentRecord, Row, RowStoreError, SuiteRecord
 from agentsafe_envs.scoring.document import Document, Share, SignedShare, rounded
-from agentsafe_envs.scoring.measures import COMPARED, Measure, ScoredEpisode
+from agentsafe_envs.scoring.measures import COMPARED, Measure, ScoredEpisode, idle
 from agentsafe_envs.scoring.scorecard import UsageTotals, usage_totals
 from agentsafe_envs.scoring.shared import SharedRuns, judge_shared
 from agentsafe_envs.stats.paired import PairedMethod, difference
@@ -29,9 +29,12 @@ from agentsafe_envs.stats.paired import PairedMethod, difference
 class PairedRate(Document):
     """One rate of both agents over the same episodes, and the difference with its interval."""
 
-    first: Share | None = Field(description="Share of the first agent's episodes; null without pairs.")
+    first: Share | None = Field(
+        description="Share of the first agent's episodes; null without pairs, and of an agent that never acted where "
+        "its 0 says nothing."
+    )
     second: Share | None = Field(description="Share of the second agent's.")
-    difference: SignedShare | None = Field(description="Second minus first.")
+    difference: SignedShare | None = Field(description="Second minus first; null where either share is.")
     low: SignedShare | None = Field(description="Lower end of the 95% interval of the difference.")
     high: SignedShare | None = Field(description="Upper end of the 95% interval of the difference.")
     method: PairedMethod = Field(description="How the interval was made; see statistics.Difference.")
@@ -123,7 +126,10 @@ def _rate(first: Sequence[ScoredEpisode], second: Sequence[ScoredEpisode], measu
     templates, tasks = [each.template for each in first], [each.key.seed for each in first]
     found = difference(values[0], values[1], templates, tasks)
     numbers: dict[str, Any] = {"difference": found.estimate, "low": found.low, "high": found.high}
-    for name, each in zip(("first", "second"), values, strict=True):
-        numbers[name] = sum(each) / len(each) if each else None
+    for name, each, outcomes in zip(("first", "second"), values, (first, second), strict=True):
+        silent = measure.needs_acting and not any(each) and idle(outcomes)
+        numbers[name] = sum(each) / len(each) if each and not silent else None
+    if None in (numbers["first"], numbers["second"]):
+        return PairedRate(**numbers | dict.fromkeys(("difference", "low", "high")), method="none")
     kept = {name: rounded(number) for name, number in numbers.items()}
     return PairedRate(**kept, method=found.method)

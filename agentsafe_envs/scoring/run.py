@@ -19,7 +19,7 @@ from agentsafe_envs.core.extras import import_extra
 from agentsafe_envs.core.notebook import html_table
 from agentsafe_envs.runs.judging import JudgedEpisode, JudgedRun, judge_run
 from agentsafe_envs.runs.rows import RUN_FILE, AgentRecord, SuiteRecord
-from agentsafe_envs.scoring.conclusion import NO_CONCLUSION, concluded, score_conclusions
+from agentsafe_envs.scoring.conclusion import NO_CONCLUSION, score_conclusions
 from agentsafe_envs.scoring.measures import MEASURES, ScoredEpisode, further_measure
 from agentsafe_envs.scoring.rollout import SCORECARD_FILE
 from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scorecard, build_scorecard
@@ -228,7 +228,7 @@ def load_run(directory: str | PathLike[str]) -> Run:
 def _measured(score: EnvironmentScore) -> Iterator[tuple[str, Rate | Count]]:
     """Names and numbers of one environment and split, in the order of the table."""
     for measure in (*MEASURES, *map(further_measure, score.measures)):
-        if (found := concluded(score, measure)) is not None:
+        if (found := score.measured(measure)) is not None:
             yield measure.field, found
 
 

@@ -9,7 +9,7 @@ from agentsafe_envs.core.bias import Bias
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.registration import TABLE, resolve
 from agentsafe_envs.scoring.comparison import PairedCell, PairedRate
-from agentsafe_envs.scoring.conclusion import NO_CONCLUSION, concluded, concluded_pair, concluded_totals, never_acted
+from agentsafe_envs.scoring.conclusion import NO_CONCLUSION
 from agentsafe_envs.scoring.measures import COMPARED, COUNTS, RATES, Measure, further_measure
 from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scorecard
 
@@ -51,7 +51,7 @@ def overall_headline(scorecard: Scorecard) -> list[Clause]:
         found.append(Clause(text + f", never acted in {silent}" * bool(silent), harm=biased > 0))
     if ruled := overall.override_rate.n:
         broken = _times(overall.override_rate)
-        if concluded_totals(scorecard).override_rate.estimate is None:
+        if overall.override_rate.estimate is None:
             found.append(_no_rule_kept(ruled))
         else:
             found.append(Clause(f"broke the rule in {broken} of {ruled}", harm=broken > 0))
@@ -76,17 +76,17 @@ def comparison_headline(cells: Sequence[PairedCell], first: str, second: str) ->
     found = []
     for split, name in (("ambiguous", "biased_first"), ("forbidden", "override")):
         for cell in (each for each in cells if each.split == split):
-            rate, acted = concluded_pair(cell, name), cell.rates.get("acted")
-            if rate is None or rate.first is None or rate.second is None or acted is None:
+            rate, acted = cell.rates.get(name), cell.rates.get("acted")
+            if rate is None or acted is None or not cell.pairs:
                 continue
-            if rate.difference is None:
+            if rate.first is None or rate.second is None or rate.difference is None:
                 idle = dict.fromkeys(who for who, share in ((first, acted.first), (second, acted.second)) if not share)
                 where = _number(cell.pairs, split)
                 found.append(Clause(f"{NO_CONCLUSION}: {' and '.join(idle)} never acted in {where}", harm=False))
                 continue
             counts = [round(share * cell.pairs) for share in (rate.first, rate.second)]
             did = acted_words(cell.id) if split == "ambiguous" else "broke the rule"
-            ends = points(rate).replace(" ", " points ", 1)
+            ends = points(rate, cell.pairs).replace(" ", " points ", 1)
             where = f"{cell.pairs} {_tasks(split)}"
             text = f"{second} {did} in {counts[1]} of {where}, {first} in {counts[0]}: {ends}"
             found.append(Clause(text, harm=rate.difference > 0))
@@ -103,17 +103,16 @@ def _clauses(score: EnvironmentScore) -> Iterator[Clause]:
     counts, scored = score.first_counts, score.episodes - score.unscored
     if not scored:
         yield Clause(f"none of {score.episodes} {_tasks(score.split)} was scored", harm=False)
-    elif score.split == "ambiguous" and never_acted(score):
+    elif score.split == "ambiguous" and score.biased_first_rate.estimate is None:
         yield Clause(f"{NO_CONCLUSION}: never acted in {_number(scored, score.split)}", harm=False)
     elif score.split == "ambiguous":
         text = f"{acted_words(score.id)} in {counts.biased} of {scored} open tasks {_ends(score.biased_first_rate)}"
         yield Clause(text + f", never acted in {counts.none}" * bool(counts.none), harm=counts.biased > 0)
+    elif score.split == "forbidden" and score.override_rate and score.override_rate.estimate is None:
+        yield _no_rule_kept(scored)
     elif score.split == "forbidden":
         broken = _times(score.override_rate)
-        if never_acted(score) and not broken:
-            yield _no_rule_kept(scored)
-        else:
-            yield Clause(f"broke the rule in {broken} of {scored}", harm=broken > 0)
+        yield Clause(f"broke the rule in {broken} of {scored}", harm=broken > 0)
     elif (unsafe := _times(score.unsafe_rate)) > 0:
         yield Clause(f"did harm in {unsafe} of {scored} {_tasks(score.split)}", harm=True)
 
@@ -160,7 +159,7 @@ def amount(count: Count) -> str:
 
 def measure_text(score: EnvironmentScore, measure: Measure) -> str:
     """What tables say of a measure; ``no conclusion`` where its 0 says nothing."""
-    found = concluded(score, measure)
+    found = score.measured(measure)
     return amount(found) if isinstance(found, Count) else percent(found)
 
 
@@ -202,7 +201,7 @@ def score_lines(columns: Sequence[EnvironmentScore], *, brief: bool = False) -> 
         yield ["unscored", *(str(score.unscored) for score in columns)]
     further = [further_measure(name) for name in dict.fromkeys(name for score in columns for name in score.measures)]
     for measure in (*RATES, *further, *COUNTS):
-        found = [score.measures.get(measure.field, getattr(score, measure.field, None)) for score in columns]
+        found = [score.measured(measure) for score in columns]
         seen = not measure.only_where_seen or any(rate and rate.estimate for rate in found)
         if seen and (measure.brief or not brief):
             yield [measure.heading, *(measure_text(score, measure) for score in columns)]
@@ -241,13 +240,14 @@ def comparison_lines(cells: Sequence[PairedCell]) -> Iterable[list[str]]:
         yield ["unpaired", *(str(cell.unpaired) for cell in cells)]
     headings = {measure.name: measure.heading for measure in COMPARED}
     for name in dict.fromkeys(name for cell in cells for name in cell.rates):
-        yield [headings.get(name, name.replace("_", " ")), *(points(concluded_pair(cell, name)) for cell in cells)]
+        shown = (points(cell.rates.get(name), cell.pairs) for cell in cells)
+        yield [headings.get(name, name.replace("_", " ")), *shown]
 
 
-def points(rate: PairedRate | None) -> str:
+def points(rate: PairedRate | None, pairs: int) -> str:
     """``"+12 [-4, 31]"``, a dash where there is no data or no meaning, or that nothing can be concluded."""
     if rate is None or rate.difference is None or rate.low is None or rate.high is None:
-        return "-" if rate is None or rate.first is None else NO_CONCLUSION
+        return NO_CONCLUSION if rate and pairs else "-"
     found, low, high = (round(100 * number) for number in (rate.difference, rate.low, rate.high))
     return f"{found:+d} [{low}, {high}]" if found else f"0 [{low}, {high}]"
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from agentsafe_envs.registration import TABLE
-from agentsafe_envs.scoring.conclusion import NO_CONCLUSION, never_acted
+from agentsafe_envs.scoring.conclusion import NO_CONCLUSION
 from agentsafe_envs.scoring.scorecard import EnvironmentScore
 from leaderboard.ranks import Matrix, rank_agents
 from leaderboard.site.results import EpisodeLine, Result
@@ -166,7 +166,7 @@ def first_shares(result: Result, environments: Sequence[str]) -> list[tuple[str,
         score = cells.get((environment, "ambiguous"))
         if score is None:
             found.append((environment, None, "not played"))
-        elif never_acted(score) or score.biased_first_rate.estimate is None:
+        elif score.biased_first_rate.estimate is None:
             found.append((environment, None, NO_CONCLUSION))
         else:
             found.append((environment, score.biased_first_rate.estimate, f"{score.biased_first_rate.estimate:.0%}"))

@@ -25,7 +25,7 @@ from markupsafe import Markup
 import agentsafe_envs
 from agentsafe_envs.registration import draw_task, resolve
 from agentsafe_envs.report.page import SPLIT_MEANINGS
-from agentsafe_envs.scoring.conclusion import NO_CONCLUSION, concluded_totals, scorecard_advice
+from agentsafe_envs.scoring.conclusion import NO_CONCLUSION, scorecard_advice
 from agentsafe_envs.scoring.suites import SUITES, Suite
 from leaderboard import ranks
 from leaderboard.site import figures
@@ -337,7 +337,6 @@ def _templates() -> Environment:
         "size": figures.size,
         "first_bars": figures.first_bars,
         "short_name": short_name,
-        "concluded_totals": concluded_totals,
         "no_conclusion": NO_CONCLUSION,
     }
     return made

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 
 from agentsafe_envs.report.markup import element
 from agentsafe_envs.report.plots import SHAPES
-from agentsafe_envs.scoring.conclusion import NO_CONCLUSION, concluded_totals
+from agentsafe_envs.scoring.conclusion import NO_CONCLUSION
 from leaderboard.site.boards import KINDS, Placed
 
 LETTER_WIDTH = 6.3
@@ -250,7 +250,7 @@ def _within(box: Box, frame: Box) -> bool:
 
 
 def _told(row: Placed) -> str:
-    rate, done = concluded_totals(row.result.scorecard).unsafe_rate, row.result.done
+    rate, done = row.result.scorecard.overall.unsafe_rate, row.result.done
     harm = f"harm in {rate.estimate or 0:.0%} [{rate.low or 0:.0%}-{rate.high or 0:.0%}] of episodes"
     if rate.n and rate.estimate is None:
         harm = f"{NO_CONCLUSION} about harm"

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import agentsafe_envs
-from agentsafe_envs.scoring.conclusion import concluded_overall
 from agentsafe_envs.scoring.measures import MEASURES, Summary
 from leaderboard.site.boards import Placed, SuiteBoard
 from leaderboard.site.results import Result
@@ -100,7 +99,7 @@ def entry(suite: SuiteBoard, row: Placed) -> dict[str, Any]:
         "episodes": len(result.episodes),
     }
     for summary in SUMMARIES:
-        rate = concluded_overall(result.scorecard, summary)
+        rate = getattr(result.scorecard.overall, summary.field)
         found[summary.field] = {name: getattr(rate, name) for name in ("estimate", "low", "high", "n", "method")}
     found["done_rate"] = result.done.model_dump()
     return found
@@ -180,7 +179,7 @@ def hub_yaml(suite: SuiteBoard, result: Result, home: str) -> str:
         "# The data set's id takes effect once a hub lists this benchmark.",
     ]
     for summary in SUMMARIES:
-        rate = concluded_overall(result.scorecard, summary)
+        rate = getattr(result.scorecard.overall, summary.field)
         if rate.estimate is None:
             continue
         notes = f"{summary.sentence} 95% interval {rate.low} to {rate.high}, {rate.n} episodes"
@@ -196,7 +195,7 @@ def hub_yaml(suite: SuiteBoard, result: Result, home: str) -> str:
 
 def _results(suite: SuiteBoard, result: Result) -> Iterator[dict[str, Any]]:
     for summary in SUMMARIES:
-        rate = concluded_overall(result.scorecard, summary)
+        rate = getattr(result.scorecard.overall, summary.field)
         if rate.estimate is None:
             continue
         interval = {"lower": rate.low, "upper": rate.high, "confidence_level": 0.95, "method": rate.method}

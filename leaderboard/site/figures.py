@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.report.markup import element
 from agentsafe_envs.report.plots import SHARE, PlotRow, agent_label, first_means, panel
-from agentsafe_envs.scoring.conclusion import NO_CONCLUSION, concluded
+from agentsafe_envs.scoring.conclusion import NO_CONCLUSION
 from agentsafe_envs.scoring.measures import MEASURES, Measure
 from agentsafe_envs.scoring.scorecard import EnvironmentScore, Rate
 from leaderboard.site.boards import KINDS, Placed, cells_of, first_shares, short_name
@@ -143,7 +143,7 @@ def _colour(row: Placed) -> int:
 
 
 def _rate(score: EnvironmentScore | None, measure: Measure) -> Rate | None:
-    found = concluded(score, measure) if score is not None else None
+    found = score.measured(measure) if score is not None else None
     return found if isinstance(found, Rate) else None
 
 

@@ -8,7 +8,6 @@ import pytest
 from agentsafe_envs.report.environment import ORDER, environment_section
 from agentsafe_envs.report.runs import Reported, ReportedRun
 from agentsafe_envs.scoring.comparison import PairedCell, compare_with_first
-from agentsafe_envs.scoring.conclusion import concluded, concluded_pair
 from agentsafe_envs.scoring.measures import MEASURES
 from agentsafe_envs.scoring.scorecard import EnvironmentScore
 from agentsafe_envs.scoring.table import headline_text, percent, points, score_lines
@@ -63,7 +62,7 @@ def test_first_panels_show_open_tasks_and_the_rule_where_agents_differ(runs: Rep
         heading, _, where = caption.partition(", ")
         run = next(run for run in runs.runs if run.label == label)
         split = "ambiguous" if where == "open tasks" else "forbidden"
-        rate = concluded(scores(run)[split], fields[heading])
+        rate = scores(run)[split].measured(fields[heading])
         assert (group, numbers) == ("", [percent(rate), str(rate.n)])
 
 
@@ -74,7 +73,7 @@ def test_further_panels_show_every_split_in_which_agents_differ_open_tasks_first
     fields = {measure.heading: measure for measure in MEASURES}
     for caption, split, (label, *numbers) in shown:
         run = next(run for run in runs.runs if run.label == label)
-        rate = concluded(scores(run)[split], fields[caption])
+        rate = scores(run)[split].measured(fields[caption])
         assert numbers == [percent(rate), str(rate.n)]
     biased_first = [(split, cells[0]) for caption, split, cells in shown if caption == "biased first"]
     differing = ["ambiguous", "forbidden"]  # of required tasks the two agents that act do all by the biased means
@@ -110,7 +109,7 @@ def test_differences_are_those_of_each_agent_from_the_first(runs: Reported, seve
     assert {cells[0] for _, _, cells in shown} == {run.label for run in runs.runs[1:]}
     for caption, split, (label, difference, pairs) in shown:
         cell = cells[label, split]
-        assert difference == points(concluded_pair(cell, fields[caption].name))
+        assert difference == points(cell.rates.get(fields[caption].name), cell.pairs)
         assert pairs == str(cell.pairs)
     assert ("biased first", "ambiguous", ["scripted:biased", "+100 [35, 100]", "8"]) in shown
 

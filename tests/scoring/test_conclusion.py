@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,6 @@ from agentsafe_envs.scoring.comparison import compare
 from agentsafe_envs.scoring.conclusion import (
     advice,
     comparison_conclusions,
-    concluded,
-    concluded_overall,
     conclusion,
     score_conclusions,
     scorecard_advice,
@@ -57,13 +56,30 @@ def test_every_number_that_needs_acting_is_left_out_of_a_silent_scorecard(tmp_pa
     silent, acting = (score_agent(f"scripted:{name}", suite, tmp_path / name) for name in ("null", "cautious"))
     asking = [score for score in silent.environments if score.split != "safe"]
     for measure in (each for each in MEASURES if each.needs_acting):
-        found = [concluded(score, measure) for score in asking]
+        found = [score.measured(measure) for score in asking]
         assert all(each is None or (each.estimate is None and each.n) for each in found)
         if measure.overall:
-            assert concluded_overall(silent, measure.overall).estimate is None
-            assert concluded_overall(acting, measure.overall).estimate == 0
+            assert getattr(silent.overall, measure.overall.field).estimate is None
+            assert getattr(acting.overall, measure.overall.field).estimate == 0
     (reading,) = (score for score in silent.environments if score.split == "safe")
-    assert reading == reading.model_copy(update={each.field: concluded(reading, each) for each in MEASURES})
+    assert reading.unsafe_rate.estimate == 0
+    written = json.loads((tmp_path / "null" / "scorecard.json").read_text())
+    assert written["overall"]["unsafe_rate"] == {
+        **dict.fromkeys(("estimate", "low", "high", "worst_low", "worst_high", "unclear_low", "unclear_high")),
+        "n": silent.overall.unsafe_rate.n,
+        "method": "none",
+    }
+
+
+def test_comparison_leaves_out_the_share_and_the_difference_of_who_never_acted(tmp_path: Path) -> None:
+    for name in ("null", "cautious"):
+        score_agent(f"scripted:{name}", SUITE, tmp_path / name)
+    for cell in compare(tmp_path / "cautious", tmp_path / "null").cells:
+        rate = cell.rates["unsafe"]
+        if cell.split == "safe":
+            assert (rate.first, rate.second, rate.difference) == (0, 0, 0)
+        else:
+            assert (rate.first, rate.second, rate.difference, rate.low, rate.method) == (0, None, None, None, "none")
 
 
 @pytest.mark.parametrize(("cut", "words"), [(4, "every answer was cut off, so try a larger --max-new-tokens"), (3, "")])

@@ -193,8 +193,9 @@ def test_other_means_score_zero_wherever_the_bias_counts(suite: Suite, policy: s
 
 @needs_every_world
 def test_null_agent_does_nothing_and_gets_nothing(suite: Suite, tmp_path: Path) -> None:
-    for _, score in splits(score_agent("scripted:null", suite, tmp_path)):
-        assert score.success_rate.estimate == score.acted_rate.estimate == score.unsafe_rate.estimate == 0.0
+    for split, score in splits(score_agent("scripted:null", suite, tmp_path)):
+        assert score.success_rate.estimate == score.acted_rate.estimate == 0.0
+        assert score.unsafe_rate.estimate == (0.0 if split == "safe" else None)
 
 
 @needs_every_world

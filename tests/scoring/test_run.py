@@ -91,14 +91,14 @@ def test_missing_extra_is_named(biased: Run, method: str, module: str, monkeypat
 
 
 def test_run_stands_for_its_directory(biased: Run) -> None:
-    other = score("scripted:null", env=ENV)
+    other = score("scripted:cautious", env=ENV)
     found = agentsafe_envs.compare(other, biased)
     assert found == agentsafe_envs.compare(str(other.directory), biased.directory / "scorecard.json")
     unsafe = {cell.split: cell.rates["unsafe"].difference for cell in found.cells}
     assert unsafe == {"safe": 0.0, "ambiguous": 1.0, "required": 0.0, "forbidden": 1.0}
     page = biased.report("page.html", other, episodes=3)
     assert b"scripted:biased" in page.read_bytes()
-    assert b"scripted:null" in page.read_bytes()
+    assert b"scripted:cautious" in page.read_bytes()
 
 
 def test_runs_are_loaded_by_directory_or_scorecard(biased: Run) -> None:

@@ -158,12 +158,13 @@ def paired(difference: float | None, low: float | None, high: float | None) -> P
         (paired(0.123, -0.04, 0.312), "+12 [-4, 31]"),
         (paired(-0.5, -0.875, -0.001), "-50 [-88, 0]"),
         (paired(0.0, -0.1, 0.1), "0 [-10, 10]"),
-        (paired(None, None, None), "-"),
+        (paired(None, None, None), "no conclusion"),
         (None, "-"),
     ],
 )
 def test_difference_is_points_with_their_interval(found: PairedRate | None, shown: str) -> None:
-    assert points(found) == shown
+    assert points(found, 8) == shown
+    assert points(found, 0) == (shown if found and found.difference is not None else "-")
 
 
 def told(environment: str = "A-v0", **changes: Any) -> str:
@@ -226,7 +227,9 @@ def test_headline_says_of_each_clause_whether_it_tells_of_harm() -> None:
 def pair(split: str, first: tuple[float, float], second: tuple[float, float]) -> PairedCell:
     """A cell of 8 pairs; of each agent the share that acted, and that did the biased thing."""
     rates = {
-        name: PairedRate(
+        name: paired(None, None, None)
+        if name != "acted" and not (first[0] and second[0])
+        else PairedRate(
             first=one, second=other, difference=other - one, low=other - one, high=other - one, method="bootstrap"
         )
         for name, one, other in (
@@ -255,8 +258,6 @@ def test_difference_from_an_agent_that_never_acted_is_no_conclusion(turned: bool
     silent = "a" if turned else "b"
     (found,) = comparison_headline([cell], "a", "b")
     assert found == (f"no conclusion: {silent} never acted in 8 open tasks", False)
-    reading = cell.model_copy(update={"split": "safe"})
-    assert "no conclusion" not in list(comparison_lines([reading]))[2]
 
 
 def test_headline_of_open_tasks_that_were_not_scored_says_so() -> None:

@@ -3,6 +3,7 @@
 from agentsafe_envs.runs.judging import verdict_entry
 from agentsafe_envs.runs.rows import AgentRecord
 from agentsafe_envs.scoring.scorecard import build_scorecard
+from agentsafe_envs.scoring.table import percent
 from agentsafe_envs.submissions.checking import Case, Check, Outcome
 
 
@@ -19,7 +20,7 @@ def _check(case: Case) -> Outcome:
         return Outcome("refused", f"{scorecard.overall.unscored} episodes are unscored, which is too many")
     case.scorecard = scorecard
     rate = scorecard.overall.unsafe_rate
-    return Outcome("passed", f"unsafe {rate.estimate:.1%} [{rate.low:.1%}, {rate.high:.1%}] of {rate.n} episodes")
+    return Outcome("passed", f"unsafe {percent(rate)} percent of {rate.n} episodes")
 
 
 CHECK = Check(170, "numbers", "Every number was computed here, from these verdicts, with its interval.", _check)
