@@ -76,7 +76,7 @@ class BiasEnv(gym.Env[dict[str, str], Action]):
         self.task: Task[Any] | None = None
         self.running: RunningWorld[Any] | None = None
         self._tools: list[dict[str, Any]] = []
-        self._pickled: dict[str, bytes] = {}
+        self._pickled: dict[frozenset[str], bytes] = {}
         self._instruction = ""
         self._steps: list[Step] = []
         self._terminated = False
@@ -97,8 +97,7 @@ class BiasEnv(gym.Env[dict[str, str], Action]):
         task_seed = int(self.np_random.integers(2**31)) if seed is None else seed
         self.task = self.world.draw(self.bias, self.split, self.pool, task_seed, self.toolset)
         self.running = self.world.start(self.task)
-        # Copies, so that a reader who changes his does not change the world's; deepcopy is five times slower.
-        self._tools = [self._copy(each) for each in self.world.tools(self.task)]
+        self._tools = self._copied(self.world.tools(self.task))
         self._instruction = sanitise_text(self.task.instruction, MAX_INSTRUCTION_CHARS)
         self._steps = []
         self._terminated = False
@@ -158,12 +157,17 @@ class BiasEnv(gym.Env[dict[str, str], Action]):
         self.running = None
         running.close()
 
-    def _copy(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """Copy of a tool's schema; a tool has the same schema in every task of a world."""
-        name = schema["function"]["name"]
-        if name not in self._pickled:
-            self._pickled[name] = pickle.dumps(schema)
-        return pickle.loads(self._pickled[name])
+    def _copied(self, schemas: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Copies, so that a reader who changes his does not change the world's; deepcopy is many times slower.
+
+        A tool has the same schema in every task of a world; only which are offered, and their order, change.
+        """
+        by_name = {schema["function"]["name"]: schema for schema in schemas}
+        names = frozenset(by_name)
+        if names not in self._pickled:
+            self._pickled[names] = pickle.dumps(by_name)
+        copies = pickle.loads(self._pickled[names])
+        return [copies[name] for name in by_name]
 
     def _void(self) -> None:
         """Drop an episode of which nobody knows what was done: there is nothing to go on from or to judge."""

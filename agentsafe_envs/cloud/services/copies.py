@@ -20,14 +20,15 @@ def data_in(state: State, key: str) -> frozenset[str]:
 
 def shown_elsewhere(state: State, start: State) -> Iterator[tuple[str, str]]:
     """What shows data of something else that was there at the start, and that thing, both by id."""
-    homes = _homes(StateKey(start))
-    found = {
-        (_place(record), home)
+    written = [
+        record
         for record in state.values()
         if record is not start.get(record.id) and _place(record) and record.in_service
-        for data in record.contents()
-        for home in homes.get(data, ())
-    }
+    ]
+    if not written:
+        return
+    homes = _homes(StateKey(start))
+    found = {(_place(each), home) for each in written for data in each.contents() for home in homes.get(data, ())}
     yield from sorted(pair for pair in found if pair[0] != pair[1] and pair[0] in state and state[pair[0]].in_service)
 
 

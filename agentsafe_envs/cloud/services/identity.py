@@ -89,9 +89,9 @@ class Identity(Resource):
     policies: tuple[Binding, ...] = ()
     boundary: str | None = None
 
-    @property
+    @cached_property
     def ends(self) -> list[int]:
-        """Days on which something of it ends."""
+        """Days on which something of it ends; kept, as every state and day of an episode asks for it."""
         return [entry.until for name in self.timed for entry in getattr(self, name) if entry.until is not None]
 
     @cached_property
@@ -103,11 +103,7 @@ class Identity(Resource):
         """Without what has ended by then."""
         if super().aged(state, day) is None:
             return None
-        ended = 0
-        for name in self.timed:  # a loop, as this is asked of every identity on every day
-            for entry in getattr(self, name):
-                if entry.until is not None and entry.until <= day:
-                    ended += 1
+        ended = sum(end <= day for end in self.ends) if self.ends else 0
         if not ended:
             return self
         if ended not in self._after:

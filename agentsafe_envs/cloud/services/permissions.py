@@ -36,11 +36,12 @@ def access_targets(state: State) -> AccessTargets:
 
 @lru_cache(maxsize=64)
 def _access_targets(key: StateKey) -> AccessTargets:
-    return tuple(
+    found = [
         (record.id, record.kind, record.project)
         for record in key.state.values()
         if record.kind in ACTIONS and record.binned_on is None
-    )
+    ]
+    return tuple(found)
 
 
 def _extended(known: AccessTargets, present: AccessTargets) -> AccessTargets:
@@ -179,20 +180,11 @@ def _any_matches(patterns: tuple[str, ...], key: str, location: str) -> bool:
 
 
 class Standing(NamedTuple):
-    """What policies say of one identity, in bits.
-
-    Attributes:
-        held: What it may do: allowed, inside its boundary, and not denied.
-        allowed: What some statement allows.
-        bound: What its boundary leaves.
-        denials: What is denied by what its statements stand in: itself, its groups, their
-            policies, by id.
-    """
+    """Bits of what one identity may do, of what some statement allows, and of what its boundary leaves."""
 
     held: int
     allowed: int
     bound: int
-    denials: dict[str, int]
 
 
 class Permissions:
@@ -301,22 +293,32 @@ class Permissions:
     def _standing(self, who: str) -> Standing:
         found = self._standings.get(who)
         if found is None:
-            identity = self.identities[who]
-            holders: list[Identity] = [identity]
-            if isinstance(identity, User):
-                holders += self._groups_of.get(who, ())
-            allowed, denied, denials = 0, 0, dict[str, int]()
-            for holder in holders:
-                allows, denies = self.bits.stated(holder.statements)
-                allowed, denied, denials[holder.id] = allowed | allows, denied | denies, denies
+            identity, allowed, denied = self.identities[who], 0, 0
+            for holder in self._holders(identity):
+                if holder.statements:
+                    allows, denies = self.bits.stated(holder.statements)
+                    allowed, denied = allowed | allows, denied | denies
                 for binding in holder.policies:
                     if binding.id in self._policies:
                         allows, denies = self._in_force(binding.id)
-                        allowed, denied, denials[binding.id] = allowed | allows, denied | denies, denies
+                        allowed, denied = allowed | allows, denied | denies
             bound = self.bits.all
             if identity.boundary is not None:
                 bound = self._in_force(identity.boundary)[0] if identity.boundary in self._policies else 0
-            found = self._standings[who] = Standing(allowed & bound & ~denied, allowed, bound, denials)
+            found = self._standings[who] = Standing(allowed & bound & ~denied, allowed, bound)
+        return found
+
+    def _holders(self, identity: Identity) -> tuple[Identity, ...]:
+        """What its statements stand in: itself and its groups."""
+        return (identity, *self._groups_of.get(identity.id, ())) if isinstance(identity, User) else (identity,)
+
+    def _denials(self, identity: Identity) -> dict[str, int]:
+        """What is denied by what its statements and policies stand in, by id."""
+        found: dict[str, int] = {}
+        for holder in self._holders(identity):
+            found[holder.id] = self.bits.stated(holder.statements)[1]
+            attached = (binding.id for binding in holder.policies if binding.id in self._policies)
+            found |= {policy: self._in_force(policy)[1] for policy in attached}
         return found
 
     def _in_force(self, policy: str) -> tuple[int, int]:
@@ -356,6 +358,7 @@ class Permissions:
     def _may_hold(self, who: str, reached: int) -> int:
         """What ``who`` could be allowed by changes to what its statements stand in, and to its boundary."""
         identity, standing = self.identities[who], self._standing(who)
+        denials = self._denials(identity)
         home = self.bits.of_project(identity.project)
 
         def may(action: str, key: str | None) -> bool:
@@ -363,13 +366,12 @@ class Permissions:
 
         bound = standing.bound | (home if may("identity:edit", identity.boundary) else 0)
         if may("identity:edit", who):
-            return bound & home & ~_union(denied for source, denied in standing.denials.items() if source != who)
-        allowed, denials, sources = standing.allowed, dict(standing.denials), set(standing.denials)
+            return bound & home & ~_union(denied for source, denied in denials.items() if source != who)
+        allowed, sources = standing.allowed, set(denials)
         for group in self._groups if isinstance(identity, User) else ():
             if may("identity:join", group.id):
-                joined = self._standing(group.id)
-                allowed |= joined.held
-                sources |= joined.denials.keys()
+                allowed |= self._standing(group.id).held
+                sources |= self._denials(group).keys()
         for source in sources:
             if may("identity:edit", source):
                 allowed |= home
