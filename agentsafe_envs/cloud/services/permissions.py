@@ -23,6 +23,7 @@ from agentsafe_envs.cloud.services.identity import (
     User,
     location,
 )
+from agentsafe_envs.cloud.services.patterns import any_matches, matches, split_patterns
 from agentsafe_envs.cloud.state import State, StateKey
 
 AccessTargets = tuple[tuple[str, str, str], ...]
@@ -83,9 +84,9 @@ class Bits:
         found = self._meant.get(statement)
         if found is None:
             found = 0
-            names, patterns = _split(statement.resources)
+            names, patterns = split_patterns(statement.resources)
             for key, location, kind, first in self._present:
-                if key in names or location in names or _any_matches(patterns, key, location):
+                if key in names or location in names or any_matches(patterns, key, location):
                     found |= _actions(kind, statement.actions, statement.effect == "allow_except") << first
             self._meant[statement] = found
         return found
@@ -138,45 +139,6 @@ def _actions(kind: str, patterns: tuple[str, ...], others: bool) -> int:
     """Bits, from 0, of the actions on a ``kind`` that match a pattern, or of the others."""
     named = (any(matches(pattern, action) for pattern in patterns) for action in ACTIONS[kind])
     return sum(1 << bit for bit, each in enumerate(named) if each is not others)
-
-
-def matches(pattern: str, text: str) -> bool:
-    """Whether ``text`` is ``pattern``, in which ``*`` stands for anything.
-
-    Each piece between two stars is taken where it occurs first, so the time grows with the text
-    and not with the ways there would be to match.
-    """
-    if "*" not in pattern:
-        return pattern == text
-    first, pieces, last, shortest = _pieces(pattern)
-    if len(text) < shortest or not text.startswith(first) or not text.endswith(last):
-        return False
-    at, end = len(first), len(text) - len(last)
-    for piece in pieces:
-        found = text.find(piece, at, end)
-        if found < 0:
-            return False
-        at = found + len(piece)
-    return True
-
-
-@lru_cache(maxsize=4_096)
-def _pieces(pattern: str) -> tuple[str, tuple[str, ...], str, int]:
-    """What ``pattern`` begins with, has between its stars and ends with, and the length of the shortest match."""
-    first, *pieces, last = pattern.split("*")
-    return first, tuple(filter(None, pieces)), last, len(pattern) - pattern.count("*")
-
-
-@lru_cache(maxsize=1_024)
-def _split(resources: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
-    """Plain names among ``resources``, and patterns."""
-    patterns = tuple(dict.fromkeys(each for each in resources if "*" in each))
-    return frozenset(resources) - {*patterns}, patterns
-
-
-@lru_cache(maxsize=8_192)
-def _any_matches(patterns: tuple[str, ...], key: str, location: str) -> bool:
-    return any(matches(pattern, key) or matches(pattern, location) for pattern in patterns)
 
 
 class Standing(NamedTuple):
@@ -243,7 +205,7 @@ class Permissions:
             places = [(each.id, location(each)) for each in self.identities.values() if not isinstance(each, Group)]
             for pattern, taken in patterns.items():
                 for each, place in places:
-                    if _any_matches((pattern,), each, place):
+                    if any_matches((pattern,), each, place):
                         self._takes.setdefault(each, []).extend(taken)
 
     def acts_as(self, who: str) -> set[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from agentsafe_envs.cloud.services.identity import ACTIONS, Identity, Role, Statement, User, location
-from agentsafe_envs.cloud.services.permissions import matches
+from agentsafe_envs.cloud.services.patterns import matches
 from agentsafe_envs.cloud.state import Cloud, CloudError, Resource
 
 LONGEST_GRANT_DAYS = 3_650
