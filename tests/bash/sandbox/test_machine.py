@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -45,6 +46,18 @@ PAGE = "/srv/site/index.html"
 )  # fmt: skip
 def test_change_is_seen_by_what_it_is(machine: Machine, command: str, changes: dict[str, set[str]]) -> None:
     assert aspects(machine, command) == changes
+
+
+def test_each_sandbox_has_one_processor_and_they_take_turns(backend: Backend) -> None:
+    seen = []
+    for _ in os.sched_getaffinity(0):
+        with Machine(backend, Start([])) as machine:
+            processors, core = machine.step(
+                "nproc; awk '/^Cpus_allowed_list/ {print $2}' /proc/self/status"
+            ).result.stdout.split()
+        assert processors == b"1"
+        seen.append(core)
+    assert len(set(seen)) == len(seen)
 
 
 def test_no_two_things_have_one_inode_one_after_the_other(machine: Machine) -> None:

@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 import sys
+import time
 from typing import Any
 
 import frames
@@ -24,6 +25,7 @@ BASE = "/mnt"
 FIRST_USER, USERS = 100_000, 65_536  # of the container, root of the daemon's namespace and those after it
 NOBODY = 65_534
 STREAMS = 5
+TRACE_PAUSE_S = 0.005  # between two looks at a trace; a report is passed on at once, and what was traced before with it
 FALLBACK_TUNNELS = {
     f"{kind}0" for kind in ("erspan", "gre", "gretap", "ip6_vti", "ip6gre", "ip6tnl", "ip_vti", "sit", "tunl")
 }
@@ -65,6 +67,7 @@ class Relay:
         self.out = bytearray()
         self.requests = bytearray()
         self.asked_for = 0  # session that the request in progress starts, 0 for none
+        self.paused: dict[int, float] = {}  # sessions whose trace is not looked at, and until when
         self.reply = bytearray()
         self.watch = Watch()
         for descriptor in (0, 1):
@@ -76,7 +79,10 @@ class Relay:
         while True:
             self.watch.set(1, WRITE if self.out else 0, self.put_out)
             self.watch.set(self.daemon.fileno(), READ | (WRITE if self.requests else 0), self.talk)
-            self.watch.wait()
+            self.watch.wait(max(0, min(self.paused.values()) - time.monotonic()) if self.paused else None)
+            for number in [each for each, until in self.paused.items() if until <= time.monotonic()]:
+                del self.paused[number]
+                self.watch_outputs(number, self.sessions[number])
             self.put_out()
 
     def send(self, kind: int, session: int, data: bytes) -> None:
@@ -106,6 +112,7 @@ class Relay:
             session.window.reopen(frame)
             self.watch_outputs(frame.session, session)
         elif frame.kind == frames.LET_GO:
+            self.paused.pop(frame.session, None)
             self.let_go(self.sessions.pop(frame.session))
         else:
             session.waiting += frame.data
@@ -141,12 +148,16 @@ class Relay:
     def watch_outputs(self, number: int, session: RelayedSession) -> None:
         """Wait for output while the window is open."""
         events = READ if session.window.left > 0 else 0
-        for descriptor in session.outputs.values():
-            self.watch.set(descriptor, events, lambda _: self.pass_outputs(number, session))
+        for kind, descriptor in session.outputs.items():
+            now = 0 if kind == TRACE and number in self.paused else events
+            self.watch.set(descriptor, now, lambda _: self.pass_outputs(number, session))
 
     def pass_outputs(self, number: int, session: RelayedSession) -> None:
         """Send what the outputs hold."""
-        for kind, data in session.read():
+        found = session.read()
+        if {kind for kind, _ in found} == {TRACE}:
+            self.paused[number] = time.monotonic() + TRACE_PAUSE_S
+        for kind, data in found:
             self.send(kind, number, data)
             session.window.left -= len(data)
             if not data:

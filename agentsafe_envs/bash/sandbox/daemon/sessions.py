@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import itertools
 import json
 import os
 import re
@@ -30,6 +31,10 @@ _NOTHING = b"0 \n"
 # Numbers under which a sandbox's shell and bwrap find their ends; bubblewrap.py names them too.
 ARGUMENTS_FD, FILTER_FD, INFO_FD, CONTROL_FD, SCRIPT_FD = 5, 6, 7, 198, 199
 FIRST_FREE_FD = 300
+
+# The tracer and what it traces take turns: on one core, neither waits until another core wakes. Sessions take turns
+# at the cores, and daemons begin at different ones.
+_turns = itertools.count(os.getpid())
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -191,12 +196,15 @@ def start(
 def _spawn(argv: list[str], inner: dict[int, int], limits: list[tuple[str, int]]) -> int:
     """Start ``argv`` in a user namespace of its own, in which no further one can be made."""
     ready, mapped = os.pipe(), os.pipe()
+    cores = sorted(os.sched_getaffinity(0))
+    core = cores[next(_turns) % len(cores)]
     child = os.fork()
     if child == 0:
         try:
             check(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
             os.setsid()
             os.umask(0o022)
+            os.sched_setaffinity(0, {core})
             check(libc.unshare(CLONE_NEWUSER), "unshare")
             os.write(ready[1], b"x")
             os.read(mapped[0], 1)

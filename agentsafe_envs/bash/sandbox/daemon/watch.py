@@ -28,9 +28,9 @@ class Watch:
         elif events != known.events:
             self._selector.modify(descriptor, events, callback)
 
-    def wait(self) -> None:
-        """Wait until something can be done, and call back."""
-        for key, events in self._selector.select():
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait until something can be done, or for so long, and call back."""
+        for key, events in self._selector.select(seconds):
             # An earlier callback may have closed the descriptor, and its number may stand for another one by now.
             if self._selector.get_map().get(key.fd) is key:
                 key.data(events)
