@@ -48,6 +48,8 @@ def _tell(played: RemoteSession, run: Path) -> None:
         _show_numbers(played)
     elif played.complete:
         say("complete; its numbers are published when the season closes, and the same command shows them then")
+    elif played.episodes.get("unplayed"):
+        say(f"season {played.season} has closed, so this session is over; --out FOLDER plays the open season", err=True)
     else:
         say(f"the same command goes on from here; what it needs for that is in {run}", err=True)
 

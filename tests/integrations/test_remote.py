@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,27 +45,34 @@ def make():
 """
 
 
-def test_an_agent_plays_a_season_with_a_break_and_gets_its_numbers_at_the_end(served: Served, tmp_path: Path) -> None:
-    """The command line, as a team uses it: the token is in the environment, the second call goes on."""
+@pytest.fixture
+def score(served: Served, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command line, as a team uses it, with the token in the environment; the agent breaks off after some calls."""
 
-    def score(break_after: int) -> subprocess.CompletedProcess[str]:
+    def score(break_after: int, token: str = served.token) -> subprocess.CompletedProcess[str]:
         (tmp_path / "mine.py").write_text(AGENT.format(break_after=break_after))
         command = [sys.executable, "-m", "agentsafe_envs", "score", "python:mine:make"]
         command += ["--remote", served.url, "--out", "run", "--name", "my agent"]
-        environment = {"AGENTSAFE_TOKEN": served.token, "PYTHONPATH": str(Path.cwd()), "PATH": "/usr/bin:/bin"}
+        environment = {"AGENTSAFE_TOKEN": token, "PYTHONPATH": str(Path.cwd()), "PATH": "/usr/bin:/bin"}
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
-    broken = score(break_after=8)
+    return score
+
+
+def test_an_agent_plays_a_season_with_a_break_and_gets_its_numbers_at_the_end(
+    served: Served, tmp_path: Path, score: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    broken = score(8)
     assert broken.returncode == 130, broken.stderr
     state = json.loads((tmp_path / "run" / "remote.json").read_text())
     assert served.token not in json.dumps(state)
-    changed = score(break_after=-1)
+    changed = score(-1)
     assert "request opened a session for another agent" in changed.stderr, "an edited agent is another agent"
-    again = score(break_after=8)  # it counts its calls anew, and so comes further
+    again = score(8)  # it counts its calls anew, and so comes further
     for _ in range(EPISODES):
         if again.returncode != 130:
             break
-        again = score(break_after=8)
+        again = score(8)
     assert again.returncode == 0, again.stderr
     with BoardClient(served.url, served.token) as client:
         (session,) = [each for each in client.sessions() if each["agent"]["name"] == "my agent"]
@@ -127,3 +135,16 @@ def test_what_a_board_refuses_is_told(served: Served, tmp_path: Path) -> None:
     (tmp_path / "run" / "remote.json").write_text(json.dumps({"url": served.url, "agent": "hf:mine", "request": "x"}))
     with pytest.raises(ValueError, match="holds a session of hf:mine"):
         play_remote("scripted:random", served.url + "/", tmp_path / "run", token="x")
+
+
+def test_session_of_a_season_that_closed_says_that_it_is_over(
+    served: Served, score: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """The last test: it closes the season of this file."""
+    served.admin("team", "late")
+    token = served.admin("token", "late")
+    assert score(8, token).returncode == 130
+    served.admin("season-close", "s1")
+    over = score(8, token)
+    assert over.returncode == 1
+    assert "season s1 has closed, so this session is over; --out FOLDER plays the open season" in over.stderr
