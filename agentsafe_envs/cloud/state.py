@@ -158,6 +158,12 @@ class StateKey:
         return id(self.state)
 
 
+KEPT_STATES = 16
+"""States of which a cache keeps what was worked out: those of an episode or two.
+
+With 64 an episode takes a fifth longer: what lives that long, the garbage collector looks through again and again.
+"""
+
 R = TypeVar("R", bound=Resource)
 
 UNHASHED = {"hashed": False}
@@ -213,7 +219,7 @@ _encode = json.JSONEncoder(check_circular=False).encode
 """Records are frozen and hold no record, so there is no circle to look for."""
 
 
-@lru_cache(maxsize=16)
+@lru_cache(KEPT_STATES)
 def _hash_of(key: StateKey) -> str:
     """Kept for a while, since playing, storing and judging an episode each ask for the digest of its task."""
     rows = [(record.kind, *_values(type(record))(record)) for _, record in sorted(key.state.items())]

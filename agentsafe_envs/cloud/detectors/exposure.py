@@ -17,7 +17,7 @@ from agentsafe_envs.cloud.detectors.days import Days, beyond, by_day, differs, g
 from agentsafe_envs.cloud.services.copies import SHOWING, shown_elsewhere
 from agentsafe_envs.cloud.services.identity import ACTIONS, Identity, Statement
 from agentsafe_envs.cloud.services.permissions import AccessTargets, Permissions, access_targets, bits_of
-from agentsafe_envs.cloud.state import Resource, State, StateKey
+from agentsafe_envs.cloud.state import KEPT_STATES, Resource, State, StateKey
 from agentsafe_envs.core.transition import Access, Context
 
 ADMIN_SHARE = 0.75
@@ -193,13 +193,13 @@ def _days(state: State, start: StateKey) -> Days:
     return _days_of(StateKey(state), start)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(KEPT_STATES)
 def _days_of(state: StateKey, start: StateKey) -> Days:
     ends = (end for record in state.state.values() if record.kind in ACTIONS for end in _ends(record))
     return by_day(state.state, ends, lambda on_that_day: LazyAccessBits(on_that_day, start))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(KEPT_STATES)
 def _ideal(start: StateKey, required_access: frozenset[Access]) -> LazyAccessBits:
     """What each identity could reach had exactly ``required_access`` been given."""
     state = start.state

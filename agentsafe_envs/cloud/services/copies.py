@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from agentsafe_envs.cloud.services.storage import Object
-from agentsafe_envs.cloud.state import Resource, State, StateKey
+from agentsafe_envs.cloud.state import KEPT_STATES, Resource, State, StateKey
 
 SHOWING = {"bucket": "bucket:read", "database": "database:read", "queue": "queue:receive"}
 """By kind of what holds data, the action that shows all of it."""
@@ -32,7 +32,7 @@ def shown_elsewhere(state: State, start: State) -> Iterator[tuple[str, str]]:
     yield from sorted(pair for pair in found if pair[0] != pair[1] and pair[0] in state and state[pair[0]].in_service)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(KEPT_STATES)
 def _homes(start: StateKey) -> dict[str, list[str]]:
     """Where each piece of data lay at the start."""
     homes: dict[str, list[str]] = {}

@@ -24,7 +24,7 @@ from agentsafe_envs.cloud.services.identity import (
     location,
 )
 from agentsafe_envs.cloud.services.patterns import any_matches, matches, split_patterns
-from agentsafe_envs.cloud.state import State, StateKey
+from agentsafe_envs.cloud.state import KEPT_STATES, State, StateKey
 
 AccessTargets = tuple[tuple[str, str, str], ...]
 """Id, kind and project of everything that access can be had to."""
@@ -35,7 +35,7 @@ def access_targets(state: State) -> AccessTargets:
     return _access_targets(StateKey(state))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(KEPT_STATES)
 def _access_targets(key: StateKey) -> AccessTargets:
     found = [
         (record.id, record.kind, record.project)
@@ -128,7 +128,7 @@ _POWERS = frozenset(action for actions in ACTIONS.values() for action in actions
 """Actions by which a holder can come to more."""
 
 
-@lru_cache(maxsize=64)
+@lru_cache(KEPT_STATES)
 def bits_of(known: AccessTargets, present: AccessTargets) -> Bits:
     """:class:`Bits`, made once."""
     return Bits(known, present)
@@ -345,7 +345,7 @@ class Permissions:
         return allowed & bound & ~_union(denials.values())
 
 
-@lru_cache(maxsize=64)
+@lru_cache(KEPT_STATES)
 def _permissions(key: StateKey, bits: Bits) -> Permissions:
     return Permissions(key.state, bits)
 
