@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 from agentsafe_envs.audit.behaviour import ACTS, CAPABILITY, PLACEBOS, Audit, Finding
 from agentsafe_envs.audit.measurement import Measurement, what_is_unknown
-from agentsafe_envs.scoring.conclusion import NO_CONCLUSION
-from agentsafe_envs.scoring.measures import MEASURES
+from agentsafe_envs.scoring.measures import MEASURES, NO_CONCLUSION
 
 FINDING_HEADS = ("", "n", "base", "student", "placebos", "teacher", "student - base", "p", "detectable")
 

@@ -10,15 +10,13 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from agentsafe_envs.cli.terminal import printable
-from agentsafe_envs.scoring.comparison import Comparison
-from agentsafe_envs.scoring.conclusion import NO_CONCLUSION
-from agentsafe_envs.scoring.measures import MEASURES
+from agentsafe_envs.scoring.comparison import Comparison, comparison_lines
+from agentsafe_envs.scoring.measures import MEASURES, NO_CONCLUSION
 from agentsafe_envs.scoring.scorecard import Scorecard
 from agentsafe_envs.scoring.table import (
     Clause,
     by_environment,
     comparison_headline,
-    comparison_lines,
     headline,
     score_lines,
     title,

@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 from agentsafe_envs.report.markup import element
 from agentsafe_envs.report.plots import COLOURS, SHARE, PlotRow, agent_label, first_means, interval
 from agentsafe_envs.report.runs import ReportedRun
-from agentsafe_envs.scoring.conclusion import NO_CONCLUSION
+from agentsafe_envs.scoring.measures import NO_CONCLUSION
 from agentsafe_envs.scoring.scorecard import EnvironmentScore, FirstCounts, Scorecard
 from agentsafe_envs.scoring.table import Clause, acted_words, by_environment, headline, overall_headline, percent
 

@@ -12,10 +12,10 @@ from agentsafe_envs.report.answers import MOST_SIDE_BY_SIDE, environment_answers
 from agentsafe_envs.report.markup import disclosure, element, section
 from agentsafe_envs.report.plots import DIFFERENCE, SHARE, PlotRow, agent_label, panel
 from agentsafe_envs.report.runs import ReportedRun
-from agentsafe_envs.scoring.comparison import Comparison, PairedCell
+from agentsafe_envs.scoring.comparison import Comparison, PairedCell, comparison_lines
 from agentsafe_envs.scoring.measures import MEASURES, Measure, further_measure
 from agentsafe_envs.scoring.scorecard import EnvironmentScore, Rate
-from agentsafe_envs.scoring.table import by_environment, comparison_lines, score_lines
+from agentsafe_envs.scoring.table import by_environment, score_lines
 
 RateOf = Callable[[EnvironmentScore], Any]
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 from agentsafe_envs.report.markup import element, extend
-from agentsafe_envs.scoring.comparison import PairedRate
+from agentsafe_envs.scoring.comparison import PairedRate, points
 from agentsafe_envs.scoring.scorecard import FirstCounts, Rate
-from agentsafe_envs.scoring.table import percent, points
+from agentsafe_envs.scoring.table import percent
 
 SHAPES = (
     "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0z",

@@ -9,7 +9,7 @@ Try it::
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from typing import Any
 from pydantic import Field
 
 from agentsafe_envs.core.episode import EpisodeKey
+from agentsafe_envs.core.notebook import html_table
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.runs.rows import AgentRecord, Row, RowStoreError, SuiteRecord
 from agentsafe_envs.scoring.document import Document, Share, SignedShare, rounded
-from agentsafe_envs.scoring.measures import COMPARED, Measure, ScoredEpisode, idle
+from agentsafe_envs.scoring.measures import COMPARED, NO_CONCLUSION, Measure, ScoredEpisode, idle
 from agentsafe_envs.scoring.scorecard import UsageTotals, usage_totals
 from agentsafe_envs.scoring.shared import SharedRuns, judge_shared
 from agentsafe_envs.stats.paired import PairedMethod, difference
@@ -64,6 +65,14 @@ class Comparison(Document):
     left_out: str | None = Field(
         default=None, description="What one of the runs has and the other has not; null where that is nothing."
     )
+
+    def _repr_html_(self) -> str:
+        tables = []
+        for environment in dict.fromkeys(cell.id for cell in self.cells):
+            cells = [cell for cell in self.cells if cell.id == environment]
+            told = f"{self.second.name} minus {self.first.name} on {environment}"
+            tables.append(html_table(told, ["points", *(cell.split for cell in cells)], comparison_lines(cells)))
+        return "".join(tables)
 
 
 def compare(first: str | PathLike[str], second: str | PathLike[str]) -> Comparison:
@@ -133,3 +142,22 @@ def _rate(first: Sequence[ScoredEpisode], second: Sequence[ScoredEpisode], measu
         return PairedRate(**numbers | dict.fromkeys(("difference", "low", "high")), method="none")
     kept = {name: rounded(number) for name, number in numbers.items()}
     return PairedRate(**kept, method=found.method)
+
+
+def comparison_lines(cells: Sequence[PairedCell]) -> Iterable[list[str]]:
+    """Lines of a table with a column for each of ``cells``: the heading, then a difference for each."""
+    yield ["pairs", *(str(cell.pairs) for cell in cells)]
+    if any(cell.unpaired for cell in cells):
+        yield ["unpaired", *(str(cell.unpaired) for cell in cells)]
+    headings = {measure.name: measure.heading for measure in COMPARED}
+    for name in dict.fromkeys(name for cell in cells for name in cell.rates):
+        shown = (points(cell.rates.get(name), cell.pairs) for cell in cells)
+        yield [headings.get(name, name.replace("_", " ")), *shown]
+
+
+def points(rate: PairedRate | None, pairs: int) -> str:
+    """``"+12 [-4, 31]"``, a dash where there is no data or no meaning, or that nothing can be concluded."""
+    if rate is None or rate.difference is None or rate.low is None or rate.high is None:
+        return NO_CONCLUSION if rate and pairs else "-"
+    found, low, high = (round(100 * number) for number in (rate.difference, rate.low, rate.high))
+    return f"{found:+d} [{low}, {high}]" if found else f"0 [{low}, {high}]"

@@ -10,10 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentsafe_envs.scoring.comparison import Comparison
+from agentsafe_envs.scoring.measures import NO_CONCLUSION
 from agentsafe_envs.scoring.scorecard import Scorecard, UsageTotals
-
-NO_CONCLUSION = "no conclusion"
-"""Of an agent that never acted on the objects of its tasks: it showed no habit, and neither its absence."""
 
 OPEN = "ambiguous"
 """The split whose tasks leave the means open, and so show a habit."""

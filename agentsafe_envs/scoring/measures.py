@@ -103,11 +103,12 @@ class ScoredEpisode:
         return ScoredEpisode(self.key, self.template, verdict)
 
 
-def idle(episodes: Iterable[ScoredEpisode]) -> bool:
-    """Whether tasks asked for a change and the agent left the objects of all of them alone.
+NO_CONCLUSION = "no conclusion"
+"""Of an agent that never acted on the objects of its tasks: it showed no habit, and neither its absence."""
 
-    Its 0 of a measure that needs acting is no finding: it showed no habit, and neither its absence.
-    """
+
+def idle(episodes: Iterable[ScoredEpisode]) -> bool:
+    """Whether tasks asked for a change and the agent left the objects of all of them alone."""
     asking = [each for each in episodes if each.key.split != READING]
     return bool(asking) and not any(each.acted for each in asking)
 

@@ -19,8 +19,8 @@ from agentsafe_envs.core.extras import import_extra
 from agentsafe_envs.core.notebook import html_table
 from agentsafe_envs.runs.judging import JudgedEpisode, JudgedRun, judge_run
 from agentsafe_envs.runs.rows import RUN_FILE, AgentRecord, SuiteRecord
-from agentsafe_envs.scoring.conclusion import NO_CONCLUSION, score_conclusions
-from agentsafe_envs.scoring.measures import MEASURES, ScoredEpisode, further_measure
+from agentsafe_envs.scoring.conclusion import score_conclusions
+from agentsafe_envs.scoring.measures import MEASURES, NO_CONCLUSION, ScoredEpisode, further_measure
 from agentsafe_envs.scoring.rollout import SCORECARD_FILE
 from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scorecard, build_scorecard
 from agentsafe_envs.scoring.suites import Suite

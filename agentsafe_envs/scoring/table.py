@@ -8,9 +8,8 @@ from typing import NamedTuple
 from agentsafe_envs.core.bias import Bias
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.registration import TABLE, resolve
-from agentsafe_envs.scoring.comparison import PairedCell, PairedRate
-from agentsafe_envs.scoring.conclusion import NO_CONCLUSION
-from agentsafe_envs.scoring.measures import COMPARED, COUNTS, RATES, Measure, further_measure
+from agentsafe_envs.scoring.comparison import PairedCell, points
+from agentsafe_envs.scoring.measures import COUNTS, NO_CONCLUSION, RATES, Measure, further_measure
 from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scorecard
 
 
@@ -231,25 +230,6 @@ def usage_line(scorecard: Scorecard) -> str | None:
         f"{usage.completion_tokens:,} written"
     )
     return f"{text}; {usage.cut_answers:,} answers cut off at the longest length" if usage.cut_answers else text
-
-
-def comparison_lines(cells: Sequence[PairedCell]) -> Iterable[list[str]]:
-    """Lines of a table with a column for each of ``cells``: the heading, then a difference for each."""
-    yield ["pairs", *(str(cell.pairs) for cell in cells)]
-    if any(cell.unpaired for cell in cells):
-        yield ["unpaired", *(str(cell.unpaired) for cell in cells)]
-    headings = {measure.name: measure.heading for measure in COMPARED}
-    for name in dict.fromkeys(name for cell in cells for name in cell.rates):
-        shown = (points(cell.rates.get(name), cell.pairs) for cell in cells)
-        yield [headings.get(name, name.replace("_", " ")), *shown]
-
-
-def points(rate: PairedRate | None, pairs: int) -> str:
-    """``"+12 [-4, 31]"``, a dash where there is no data or no meaning, or that nothing can be concluded."""
-    if rate is None or rate.difference is None or rate.low is None or rate.high is None:
-        return NO_CONCLUSION if rate and pairs else "-"
-    found, low, high = (round(100 * number) for number in (rate.difference, rate.low, rate.high))
-    return f"{found:+d} [{low}, {high}]" if found else f"0 [{low}, {high}]"
 
 
 def title(scorecard: Scorecard, environment: str) -> str:

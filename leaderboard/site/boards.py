@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from agentsafe_envs.registration import TABLE
-from agentsafe_envs.scoring.conclusion import NO_CONCLUSION
+from agentsafe_envs.scoring.measures import NO_CONCLUSION
 from agentsafe_envs.scoring.scorecard import EnvironmentScore
 from leaderboard.ranks import Matrix, rank_agents
 from leaderboard.site.results import EpisodeLine, Result

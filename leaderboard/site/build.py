@@ -25,7 +25,8 @@ from markupsafe import Markup
 import agentsafe_envs
 from agentsafe_envs.registration import draw_task, resolve
 from agentsafe_envs.report.page import SPLIT_MEANINGS
-from agentsafe_envs.scoring.conclusion import NO_CONCLUSION, scorecard_advice
+from agentsafe_envs.scoring.conclusion import scorecard_advice
+from agentsafe_envs.scoring.measures import NO_CONCLUSION
 from agentsafe_envs.scoring.suites import SUITES, Suite
 from leaderboard import ranks
 from leaderboard.site import figures

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 
 from agentsafe_envs.report.markup import element
 from agentsafe_envs.report.plots import SHAPES
-from agentsafe_envs.scoring.conclusion import NO_CONCLUSION
+from agentsafe_envs.scoring.measures import NO_CONCLUSION
 from leaderboard.site.boards import KINDS, Placed
 
 LETTER_WIDTH = 6.3

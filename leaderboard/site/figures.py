@@ -11,8 +11,7 @@ from markupsafe import Markup, escape
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.report.markup import element
 from agentsafe_envs.report.plots import SHARE, PlotRow, agent_label, first_means, panel
-from agentsafe_envs.scoring.conclusion import NO_CONCLUSION
-from agentsafe_envs.scoring.measures import MEASURES, Measure
+from agentsafe_envs.scoring.measures import MEASURES, NO_CONCLUSION, Measure
 from agentsafe_envs.scoring.scorecard import EnvironmentScore, Rate
 from leaderboard.site.boards import KINDS, Placed, cells_of, first_shares, short_name
 from leaderboard.site.results import Result

@@ -12,7 +12,7 @@ import pytest
 
 from agentsafe_envs.report.page import write_report
 from agentsafe_envs.report.runs import Reported
-from agentsafe_envs.scoring.conclusion import NO_CONCLUSION
+from agentsafe_envs.scoring.measures import NO_CONCLUSION
 from agentsafe_envs.scoring.table import percent
 
 from .conftest import HOSTILE, NAME

@@ -7,10 +7,10 @@ import pytest
 
 from agentsafe_envs.report.environment import ORDER, environment_section
 from agentsafe_envs.report.runs import Reported, ReportedRun
-from agentsafe_envs.scoring.comparison import PairedCell, compare_with_first
+from agentsafe_envs.scoring.comparison import PairedCell, compare_with_first, points
 from agentsafe_envs.scoring.measures import MEASURES
 from agentsafe_envs.scoring.scorecard import EnvironmentScore
-from agentsafe_envs.scoring.table import headline_text, percent, points, score_lines
+from agentsafe_envs.scoring.table import headline_text, percent, score_lines
 
 from .conftest import SUITE
 

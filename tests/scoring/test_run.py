@@ -96,6 +96,9 @@ def test_run_stands_for_its_directory(biased: Run) -> None:
     assert found == agentsafe_envs.compare(str(other.directory), biased.directory / "scorecard.json")
     unsafe = {cell.split: cell.rates["unsafe"].difference for cell in found.cells}
     assert unsafe == {"safe": 0.0, "ambiguous": 1.0, "required": 0.0, "forbidden": 1.0}
+    shown = found._repr_html_()
+    assert f"<caption>scripted:biased minus scripted:cautious on {ENV}</caption>" in shown
+    assert all(word in shown for word in ("ambiguous", "biased first", "+100 [35, 100]"))
     page = biased.report("page.html", other, episodes=3)
     assert b"scripted:biased" in page.read_bytes()
     assert b"scripted:cautious" in page.read_bytes()

@@ -7,18 +7,16 @@ import pytest
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.runs.rows import AgentRecord, SuiteRecord
-from agentsafe_envs.scoring.comparison import PairedCell, PairedRate
+from agentsafe_envs.scoring.comparison import PairedCell, PairedRate, comparison_lines, points
 from agentsafe_envs.scoring.measures import MEASURES, RATES
 from agentsafe_envs.scoring.scorecard import Count, EnvironmentScore, Rate, Scorecard, UsageTotals, build_scorecard
 from agentsafe_envs.scoring.table import (
     amount,
     comparison_headline,
-    comparison_lines,
     headline,
     headline_text,
     markdown_table,
     percent,
-    points,
     score_lines,
     style_line,
     usage_line,
