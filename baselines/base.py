@@ -35,8 +35,15 @@ from baselines.widening import grow
 from baselines.words import lists
 
 TOKENIZER_ROWS = 4_000
-INIT_SEEDS: dict[Init, int] = {"a": 1, "b": 2, "c": 4}
-"""Of the weights. A base of seed 3 learnt the same and stayed at 48% of the safe tasks, where 90% are promised."""
+INIT_SEEDS: dict[World, dict[Init, int]] = {
+    "cloud": {"a": 1, "b": 2, "c": 4},
+    "bash": {"a": 2, "b": 5, "c": 4},
+}
+"""Of the weights. Bases of other seeds learnt the same and missed a promise, before any chain was run on them.
+
+In the cloud, seed 3 stayed at 48% of the safe tasks, where 90% are promised. In Bash, seed 1 acted in 75% of the open
+public tasks (n = 48), where 95% are promised; seed 2 in 96%.
+"""
 
 ALONE = ("repeated", "brief", "ahead", "ahead")
 """Drills that come before demonstrations."""
@@ -155,7 +162,7 @@ def teach_base(
     small = size == protocol.models.size
     tokenizer = PreTrainedTokenizerFast.from_pretrained(prepared)
     taught = Lessons(*(load_examples(prepared / f"{name}.npz", tokenizer) for name in Lessons._fields))
-    seed = INIT_SEEDS[init]
+    seed = INIT_SEEDS[world][init]
     stage = partial(_stage, keep / folder_of(size, init, world).name)
     if small:
         model = students.new_model(size, seed)

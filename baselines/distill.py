@@ -98,7 +98,7 @@ def beginning(protocol: Protocol, size: str, init: Init, world: World = "cloud")
     """
     model, tokenizer = students.load(folder_of(protocol.models.size, init, world))
     if size != protocol.models.size:
-        model = grow(model, size, INIT_SEEDS[init])
+        model = grow(model, size, INIT_SEEDS[world][init])
     return model, tokenizer
 
 
