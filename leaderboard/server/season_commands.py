@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +16,11 @@ MOST_BYTES = 64 * 1024 * 1024
 """Of a file that is fetched."""
 
 ANSWER_S = 60.0
+
+PAGES_S = 60.0
+"""Longest wait for the files of a season that has just closed."""
+
+NOT_FOUND = 404
 
 
 def verify_season(
@@ -67,14 +74,30 @@ def _fetch(address: str) -> Read:
     from urllib.error import HTTPError
     from urllib.request import urlopen
 
+    deadline = time.monotonic() + PAGES_S
+
+    def fetch(url: str) -> bytes:
+        with urlopen(url, timeout=ANSWER_S) as answer:
+            return answer.read(MOST_BYTES + 1)
+
+    def has_closed() -> bool:
+        board, _, name = address.rstrip("/").rpartition("/seasons/")
+        try:
+            return json.loads(fetch(f"{board}/v1/seasons/{name}"))["state"] == "closed"
+        except (OSError, ValueError, LookupError, TypeError):
+            return False
+
     def read(name: str) -> bytes:
         url = f"{address.rstrip('/')}/{name}"
-        try:
-            with urlopen(url, timeout=ANSWER_S) as answer:
-                data = answer.read(MOST_BYTES + 1)
-        except HTTPError as error:
-            error.close()
-            raise OSError(f"{url} is not there: {error}; expected the address of a closed season") from error
+        while True:
+            try:
+                data = fetch(url)
+                break
+            except HTTPError as error:
+                error.close()
+                if error.code != NOT_FOUND or time.monotonic() > deadline or not has_closed():
+                    raise OSError(f"{url} is not there: {error}; expected the address of a closed season") from error
+                time.sleep(1)  # a season has just closed, and the board's worker still writes its files
         if len(data) > MOST_BYTES:
             raise OSError(f"{name} has more than {MOST_BYTES} bytes")
         return data

@@ -234,3 +234,19 @@ def test_a_season_is_verified_by_its_address(closed: Path) -> None:
         finally:
             server.shutdown()
             serving.join()
+
+
+def test_files_of_a_season_that_has_just_closed_are_waited_for(closed: Path, tmp_path: Path) -> None:
+    (tmp_path / "v1" / "seasons").mkdir(parents=True)
+    (tmp_path / "v1" / "seasons" / "s1").write_text('{"state": "closed"}')
+    (tmp_path / "seasons").mkdir()
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever).start()
+        written = threading.Timer(1.5, lambda: (tmp_path / "seasons" / "s1").symlink_to(closed))
+        written.start()
+        try:
+            status, told = verify(f"http://127.0.0.1:{server.server_port}/seasons/s1")
+            assert (status, told.count("every number is the same")) == (0, 2), told
+        finally:
+            written.join()
+            server.shutdown()
