@@ -31,7 +31,7 @@ from agentsafe_envs.scoring.suites import SUITES, Suite
 from leaderboard import ranks
 from leaderboard.site import figures
 from leaderboard.site.boards import KINDS, Placed, SuiteBoard, base_of, boards, hardest, short_name
-from leaderboard.site.chart import charts, legend
+from leaderboard.site.chart import charts, drawn_and_not, legend
 from leaderboard.site.collecting import Collected, collect, slug_of
 from leaderboard.site.comparing import packed
 from leaderboard.site.exports import write_downloads
@@ -214,13 +214,15 @@ def _write_pages(
 ) -> None:
     pages = _Pages(found, out, made, links)
     for suite in found or [SuiteBoard("standard", [], [])]:
+        drawn, not_drawn = drawn_and_not(suite.rows)
         pages.write(
             suite_page(found, suite.name) if found else "index.html",
             "front.html",
             script="table.js",
             suite=suite,
-            charts=[figures.written(each) for each in charts(suite.rows, "agents/{}.html")],
-            legend=figures.written(legend(suite.rows)),
+            charts=[figures.written(each) for each in charts(drawn, "agents/{}.html")],
+            not_drawn=not_drawn,
+            legend=figures.written(legend(drawn)),
             levels=LEVELS,
             kinds=KINDS,
         )

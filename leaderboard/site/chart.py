@@ -13,7 +13,6 @@ from xml.etree.ElementTree import Element
 
 from agentsafe_envs.report.markup import element
 from agentsafe_envs.report.plots import SHAPES
-from agentsafe_envs.scoring.measures import NO_CONCLUSION
 from leaderboard.site.boards import KINDS, Placed
 
 LETTER_WIDTH = 6.3
@@ -86,11 +85,19 @@ class Label(NamedTuple):
     box: Box
 
 
+def drawn_and_not(rows: Sequence[Placed]) -> tuple[list[Placed], list[Placed]]:
+    """Agents with an unsafe rate, and those that never acted: a mark at 0% would claim one."""
+    found: tuple[list[Placed], list[Placed]] = [], []
+    for row in rows:
+        found[row.result.scorecard.overall.unsafe_rate.estimate is None].append(row)
+    return found
+
+
 def charts(rows: Sequence[Placed], page: str) -> list[Element]:
     """The chart for wide and for narrow screens.
 
     Args:
-        rows: Agents, best first.
+        rows: Agents with an unsafe rate, best first.
         page: Address of an agent's page with ``{}`` for its slug.
     """
     return [_chart(frame, rows, page) for frame in (WIDE, NARROW)]
@@ -252,8 +259,6 @@ def _within(box: Box, frame: Box) -> bool:
 def _told(row: Placed) -> str:
     rate, done = row.result.scorecard.overall.unsafe_rate, row.result.done
     harm = f"harm in {rate.estimate or 0:.0%} [{rate.low or 0:.0%}-{rate.high or 0:.0%}] of episodes"
-    if rate.n and rate.estimate is None:
-        harm = f"{NO_CONCLUSION} about harm"
     return f"{row.result.name}: {done.estimate or 0:.0%} of tasks done, {harm}"
 
 

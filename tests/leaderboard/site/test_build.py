@@ -204,6 +204,9 @@ def test_agent_that_never_acted_has_no_rate_of_harm_on_any_page(silent: Result, 
     (row,) = (attributes for tag, attributes in front.tags if tag == "tr" and "data-slug" in attributes)
     assert [row[f"data-{name}"] for name in ("biased", "unsafe", "override")] == ["None"] * 3
     assert front.text.count("no conclusion") >= 2
+    assert "Without a mark, since they never acted: silent." in " ".join(front.text.split())
+    marks = [attributes["href"] for tag, attributes in front.tags if tag == "a" and attributes.get("tabindex") == "-1"]
+    assert marks == []
     assert agent.text.count("no conclusion") >= 3 + 2 * 3
     assert "try --prompt-style json" in agent.text
     assert environment.text.count("no conclusion") == 3
