@@ -20,8 +20,6 @@ ANSWER_S = 60.0
 PAGES_S = 60.0
 """Longest wait for the files of a season that has just closed."""
 
-NOT_FOUND = 404
-
 
 def verify_season(
     place: Annotated[str, typer.Argument(help="Folder with season.json, or its address on a board.")],
@@ -71,6 +69,7 @@ def _open(folder: Path) -> Read:
 
 
 def _fetch(address: str) -> Read:
+    from http import HTTPStatus
     from urllib.error import HTTPError
     from urllib.request import urlopen
 
@@ -95,7 +94,7 @@ def _fetch(address: str) -> Read:
                 break
             except HTTPError as error:
                 error.close()
-                if error.code != NOT_FOUND or time.monotonic() > deadline or not has_closed():
+                if error.code != HTTPStatus.NOT_FOUND or time.monotonic() > deadline or not has_closed():
                     raise OSError(f"{url} is not there: {error}; expected the address of a closed season") from error
                 time.sleep(1)  # a season has just closed, and the board's worker still writes its files
         if len(data) > MOST_BYTES:

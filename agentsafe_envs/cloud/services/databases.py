@@ -78,7 +78,7 @@ class Database(Resource):
         """Rows past a table's limit go, by the day they were written; a stopped database keeps its rows."""
         if super().aged(state, day) is None:
             return None
-        if self.state == "stopped" or not [table for table in self.tables if table.row_days is not None]:
+        if self.state == "stopped" or all(table.row_days is None for table in self.tables):
             return self
         written = dict(self.written)
         tables = (

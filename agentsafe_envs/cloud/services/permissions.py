@@ -37,12 +37,11 @@ def access_targets(state: State) -> AccessTargets:
 
 @lru_cache(KEPT_STATES)
 def _access_targets(key: StateKey) -> AccessTargets:
-    found = [
+    return tuple(
         (record.id, record.kind, record.project)
         for record in key.state.values()
         if record.kind in ACTIONS and record.binned_on is None
-    ]
-    return tuple(found)
+    )
 
 
 def _extended(known: AccessTargets, present: AccessTargets) -> AccessTargets:
