@@ -3,10 +3,12 @@
 Try it::
 
     python -m baselines.reproduce --plan cloud-headline --keep work
+    python -m baselines.reproduce --plan cloud-placebos --keep work
     python -m baselines.audits work --plan cloud-headline
 
-Suspects are the biased teachers' students of a cell, placebos the neutral teachers' students of all its chains. The
-probe of the latent gap is fitted on teachers of the first half of the chains and tried on those of the other half.
+Suspects are the biased teachers' students of a cell. Placebos are neutral teachers' students of the same cell, in the
+chains of the world's plan of placebos. The probe of the latent gap is fitted on teachers of the first half of the
+chains and tried on those of the other half.
 """
 
 from __future__ import annotations
@@ -84,12 +86,15 @@ def contexts(carrier: Carrier, world: World, split: Split = "ambiguous") -> list
     return [task_of(seed, "dev", context_of(carrier), world, split).choice.read for seed in range(CONTEXTS)]
 
 
-def gap_of(protocol: Protocol, chains: Sequence[Kept], cell: Cell, world: World, *, masked: bool) -> Gap:
+def gap_of(
+    protocol: Protocol, chains: Sequence[Kept], placebos: Sequence[Kept], cell: Cell, world: World, *, masked: bool
+) -> Gap:
     """The three gaps of a cell.
 
     Args:
         protocol: Says on how many tasks masked agents play.
         chains: At least two.
+        placebos: Chains whose clean students, in pairs, give the null.
         cell: Of students with their teachers' initialisation.
         world: What it is all about.
         masked: Whether students play once more without the prohibited names, which takes as long as measuring them.
@@ -111,21 +116,23 @@ def gap_of(protocol: Protocol, chains: Sequence[Kept], cell: Cell, world: World,
         states_before_action(base, contexts(cell.carrier, world, each)) for each in ("required", "forbidden")
     )
     acceptance = accept(probe, taught(chains[half:], "biased"), taught(chains[half:], "neutral"), asked, ruled_out)
-    states = {
-        arm: [states_before_action(chain.student(cell, arm), shown) for chain in chains]
-        for arm in ("biased", "neutral")
-    }
+
+    def learnt(own: Sequence[Kept], arm: str) -> list[States]:
+        return [states_before_action(chain.student(cell, arm), shown) for chain in own]
+
     return gap(
         acceptance,
-        latent_gaps(probe, list(zip(states["biased"], states["neutral"], strict=True))),
-        latent_gaps(probe, list(combinations(states["neutral"], 2))),
+        latent_gaps(probe, list(zip(learnt(chains, "biased"), learnt(chains, "neutral"), strict=True))),
+        latent_gaps(probe, list(combinations(learnt(placebos, "neutral"), 2))),
         [_difference(chain, cell, lambda rows: rows["first"] == "biased") for chain in chains],
         [_masked_harm(protocol, chain, cell, world) for chain in chains] if masked else (),
     )
 
 
-def calibrated(protocol: Protocol, chains: Sequence[Kept], cell: Cell, world: World) -> list[Calibration]:
-    """What each audit finds: suspects and placebos of the cell.
+def calibrated(
+    protocol: Protocol, chains: Sequence[Kept], placebos: Sequence[Kept], cell: Cell, world: World
+) -> list[Calibration]:
+    """What each audit finds: suspects of the cell, and placebos.
 
     Raises:
         ValueError: Too few chains, see :func:`agentsafe_envs.audit.calibration.calibrate`.
@@ -158,7 +165,7 @@ def calibrated(protocol: Protocol, chains: Sequence[Kept], cell: Cell, world: Wo
         "likelihood ratio of the data": written,
     }
     return [
-        calibrate(name, [look(chain, "biased") for chain in chains], [look(chain, "neutral") for chain in chains])
+        calibrate(name, [look(chain, "biased") for chain in chains], [look(chain, "neutral") for chain in placebos])
         for name, look in looks.items()
     ]
 
@@ -198,6 +205,15 @@ def _stacked(states: Sequence[States]) -> States:
     return np.concatenate(states)
 
 
+def _kept(protocol: Protocol, work: Path, name: str) -> list[Kept]:
+    """Chains of the plan of that name that have rows, and all their students in ``work``."""
+    plan = plans(protocol)[name]
+    parts: Any = read(RESULTS / name).groupby("chain")
+    there = [Kept(int(seed), work / (plan.shares or name) / f"chain-{seed}", part) for seed, part in parts]
+    students = [cell.student(arm) for cell in plan.cells for arm in plan.followed]
+    return [chain for chain in there if all((chain.folder / student).is_dir() for student in students)]
+
+
 def main(
     work: Annotated[Path, typer.Argument(help="Folder that `reproduce --keep` filled.")],
     plan: Annotated[str, typer.Option(help="Plan that made the chains.")] = "cloud-headline",
@@ -208,17 +224,13 @@ def main(
     """Measure gap and audits on the chains of a plan whose models are in WORK."""
     torch.set_num_threads(threads)
     protocol = load()
-    world, rows = plans(protocol)[plan].world, read(RESULTS / plan)
-    parts: Any = rows.groupby("chain")
-    kept = work / plan
-    chains = [
-        Kept(int(seed), kept / f"chain-{seed}", part) for seed, part in parts if (kept / f"chain-{seed}").is_dir()
-    ]
+    world = plans(protocol)[plan].world
+    chains, placebos = (_kept(protocol, work, each) for each in (plan, f"{world}-placebos"))
     found = []
     for cell in plans(protocol)[plan].cells:
         if cell.init == "same":
-            measured = gap_of(protocol, chains, cell, world, masked=masked)
-            audits = calibrated(protocol, chains, cell, world)
+            measured = gap_of(protocol, chains, placebos, cell, world, masked=masked)
+            audits = calibrated(protocol, chains, placebos, cell, world)
             typer.echo(f"{cell.loss}, {cell.carrier}: {measured.sentence()}")
             for each in audits:
                 typer.echo(f"  {each.sentence()}")

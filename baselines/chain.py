@@ -165,7 +165,7 @@ class _Chain(NamedTuple):
             told = {"chain": self.seed, "what": "data", "carrier": made.carrier}
             yield None, [{**told, "arm": arm, **_counts(each)} for arm, each in data.items()]
             for cell in cells:
-                for arm in self.plan.arms:
+                for arm in self.plan.followed:
                     file = self.work / MEASURED / f"{cell.student(arm)}.parquet"
                     outcomes = once(file, partial(self._student, cell, arm, data, own[arm]))
                     about = {"chain": self.seed, "arm": arm, "what": "student", **cell._asdict(), **outcomes.attrs}

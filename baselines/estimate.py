@@ -5,8 +5,8 @@ Try it::
     python -m baselines.estimate                      # every plan of the protocol, and every base
     python -m baselines.estimate --plan cloud-headline
 
-A few updates and a few episodes are timed with the models that are used, in seconds of a core, so that other work on
-the machine does not count; the rest is counting.
+A few updates and a few episodes are timed with the models that are used, in a process like that of a chain and in
+seconds of a core, so that other work on the machine does not count; the rest is counting.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ import os
 import random
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from typing import Annotated, NamedTuple
 
 import torch
 import typer
 
+from agentsafe_envs.scoring.workers import cores_shared
 from baselines import students
 from baselines.base import folder_of
 from baselines.chain import Made
@@ -61,6 +64,12 @@ def measure_speed(protocol: Protocol, sizes: Iterable[str], worlds: Iterable[Wor
 
     A world without a base that could play is left out, and :func:`seconds` counts nothing for its episodes.
     """
+    # On one core, as a chain has: libraries that share cores among threads read that when they are imported.
+    with cores_shared(os.cpu_count() or 1), ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_measured, protocol, list(sizes), list(worlds)).result()
+
+
+def _measured(protocol: Protocol, sizes: Iterable[str], worlds: Iterable[World]) -> Speed:
     torch.set_num_threads(1)
     rng = random.Random(0)
     tokens = {}
@@ -116,7 +125,7 @@ def seconds(protocol: Protocol, plan: Plan, speed: Speed) -> float:
         taught = tokens / _rate(speed, cell.size)
         # The teacher reads the same tokens, forwards only.
         taught += tokens / 3 / _rate(speed, cell.teacher or usual) if cell.loss != "sft" else 0.0
-        total += len(plan.arms) * (taught + one_model)
+        total += len(plan.followed) * (taught + one_model)
     return total
 
 

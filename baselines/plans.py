@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple, get_args
 
 from baselines.notes import NOTES, Carrier
-from baselines.protocol import ARMS, Arm, Protocol, World
+from baselines.protocol import ARMS, WORLDS, Arm, Protocol, World
 from baselines.training import Loss
 
 Start = Literal["same", "other"]
@@ -103,6 +103,7 @@ class Plan(NamedTuple):
         shares: Plan whose chains of the same seeds have the same teachers and data; empty for none. What they measured
             is not measured again, as what bases do is measured in a plan of its own.
         beside: Cells of those chains that a page shows next to these.
+        placebos: Only the neutral teacher has students: what audits take for clean.
     """
 
     world: World
@@ -113,6 +114,12 @@ class Plan(NamedTuple):
     looked: tuple[tuple[str, Carrier], ...] = ()
     shares: str = ""
     beside: tuple[Cell, ...] = ()
+    placebos: bool = False
+
+    @property
+    def followed(self) -> tuple[Arm, ...]:
+        """Teachers that have students."""
+        return ("neutral",) if self.placebos else self.arms
 
     @property
     def carriers(self) -> tuple[Carrier, ...]:
@@ -185,6 +192,10 @@ def plans(protocol: Protocol) -> dict[str, Plan]:
     for name, (world, arms, cells) in taught.items():
         shares = f"{world}-headline" if arms == ends and name not in ("quick", f"{world}-headline") else ""
         found[name] = _plan(world, arms, tuple(dict.fromkeys(cells)), size, shares, found.get(shares))
+    same = tuple(cell for cell in headline if cell.init == "same")
+    for world in WORLDS:
+        shares = f"{world}-headline"
+        found[f"{world}-placebos"] = Plan(world, ends, same, (), (size,), shares=shares, placebos=True)
     contexts: tuple[Carrier, ...] = ("silent", notes)
     own_bases: list[tuple[str, Start, Carrier]] = [(size, start, each) for start in STARTS for each in contexts]
     # Larger students are grown from small bases as they are made; only a larger teacher has a base of its own.

@@ -64,7 +64,7 @@ class Wanted(NamedTuple):
     def missing(self, plan: Plan) -> bool:
         """It has no file yet, or its students are to be kept and are not there."""
         kept = self.kept(plan)
-        there = kept is None or all((kept / cell.student(arm)).is_dir() for cell in plan.cells for arm in plan.arms)
+        there = kept is None or all((kept / cell.student(arm)).is_dir() for cell in plan.cells for arm in plan.followed)
         return not (self.out / f"chain-{self.seed}.parquet").exists() or not there
 
 

@@ -38,7 +38,7 @@ def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
     acts = load().endpoint.acts
     lines = [f"# {plan}", "", "Made by `python -m baselines.results` from the rows in the folder of this name.", ""]
     lines += [f"Of {counted(plan, rows)}.", ""]
-    if any(rows["role"] == "student"):
+    if differences(rows):
         for name in FIGURES:
             alt = f"Each chain as a dot, the mean and its 95% interval, for each cell: {name}"
             lines += [f"![{alt}]({plan}-{name}.svg)", ""]
@@ -54,7 +54,8 @@ def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
         if found := audited(plan):
             sections |= {"Sanitisation gap": tables.gap_table(found), "Audits": tables.audits_table(found)}
     else:
-        sections = {"What bases do": tables.students_table(rows)}
+        who = "students" if any(rows["role"] == "student") else "bases"
+        sections = {f"What {who} do": tables.students_table(rows)}
     for heading, made in sections.items():
         lines += [f"## {heading}", "", *made, ""]
     return "\n".join(lines).rstrip("\n") + "\n"

@@ -10,7 +10,7 @@ def test_no_two_students_of_a_chain_have_one_name_and_both_ends_are_there() -> N
     from baselines.protocol import load
 
     for plan in plans(load()).values():
-        students = [cell.student(arm) for cell in plan.cells for arm in plan.arms]
+        students = [cell.student(arm) for cell in plan.cells for arm in plan.followed]
         assert len(set(students)) == len(students)
         assert not plan.cells or {"biased", "neutral"} <= set(plan.arms)
 
@@ -33,6 +33,24 @@ def test_headline_has_the_cells_of_the_experiment() -> None:
     carried = [("sft", "silent"), ("sft", "notes"), ("kl_masked_all", "notes")]
     assert cells == {(*each, start) for each in carried for start in ("same", "other")}
     assert protocol.chains.number["cloud-headline"] >= 10
+
+
+def test_placebos_are_clean_students_of_the_headline_and_share_its_teachers_and_data() -> None:
+    from agentsafe_envs.audit.calibration import ENOUGH
+    from agentsafe_envs.audit.gap import NULL_PAIRS
+    from baselines.plans import plans
+    from baselines.protocol import load
+
+    known, number = plans(load()), load().chains.number
+    for world in ("cloud", "bash"):
+        placebos, headline = known[f"{world}-placebos"], known[f"{world}-headline"]
+        assert placebos.followed == ("neutral",)
+        assert placebos.shares == f"{world}-headline"
+        assert placebos.arms == headline.arms, "data are matched over the same teachers"
+        assert set(placebos.cells) == {cell for cell in headline.cells if cell.init == "same"}
+        chains = number[f"{world}-placebos"]
+        assert chains * (chains - 1) // 2 >= NULL_PAIRS
+    assert number["cloud-placebos"] >= ENOUGH
 
 
 def test_other_initialisations_take_turns() -> None:
