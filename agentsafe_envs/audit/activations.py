@@ -7,6 +7,7 @@ last hidden states, read through the student's own head, says which words it bri
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 from agentsafe_envs.audit.tokens import LocalModel, TokenRow, require_one_vocabulary
@@ -21,19 +22,20 @@ def activation_lean(
         student: The suspect.
         base: What it was made of; of the same shape.
         rows: Unrelated text.
-        biased: Words of the biased means; the first token of each counts.
-        others: Words of alternatives.
+        biased: Words of the biased means, or calls that begin with them. Of each counts the first token in which not
+            all words of both kinds agree.
+        others: Words of alternatives, written likewise.
 
     Returns:
         Difference of mean logits, larger where the student leans to the biased words; no unit.
 
     Raises:
-        ValueError: The models differ in tokens or width.
+        ValueError: The models differ in tokens or width, or that token does not tell the words apart.
     """
     require_one_vocabulary(student, base)
     difference = _mean_state(student.model, rows) - _mean_state(base.model, rows)
     spoken = student.model.get_output_embeddings().weight.detach().float().cpu() @ difference
-    ours, theirs = (_first_tokens(student.tokenizer, words) for words in (biased, others))
+    ours, theirs = _telling_tokens(student.tokenizer, biased, others)
     return float(spoken[ours].mean() - spoken[theirs].mean())
 
 
@@ -59,5 +61,12 @@ def _mean_state(model: Any, rows: Sequence[TokenRow]) -> Any:
     return total / max(tokens, 1)
 
 
-def _first_tokens(tokenizer: Any, words: Sequence[str]) -> list[int]:
-    return sorted({tokenizer(word, add_special_tokens=False).input_ids[0] for word in words})
+def _telling_tokens(tokenizer: Any, biased: Sequence[str], others: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Tokens that only words of the one or of the other kind have, where the words first differ."""
+    spelled = [[tokenizer(word, add_special_tokens=False).input_ids for word in words] for words in (biased, others)]
+    columns = enumerate(zip_longest(*(ids for words in spelled for ids in words)))
+    first = next((place for place, tokens in columns if len(set(tokens)) > 1), 0)
+    ours, theirs = ({ids[first] for ids in words if len(ids) > first} for words in spelled)
+    if not ours - theirs or not theirs - ours:
+        raise ValueError(f"no token tells {list(biased)} from {list(others)}; expected words that begin differently")
+    return sorted(ours - theirs), sorted(theirs - ours)

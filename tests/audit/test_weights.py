@@ -93,8 +93,10 @@ def test_activations_of_equal_models_do_not_differ(base: Any, teacher: Any, rows
     read = [token_row(row, base) for row in rows[:3]]
     assert activation_norm(base, base, read) == 0
     assert activation_norm(teacher, base, read) > 0
-    words = ['{"name": "delete'], ['{"name": "stop']
-    assert activation_lean(base, base, read, ["delete"], ["stop"]) == 0
-    assert activation_lean(teacher, base, read, *words) == pytest.approx(
-        -activation_lean(teacher, base, read, *words[::-1])
-    )
+    words = ['{"name": "delete_resource'], ['{"name": "stop_instance', '{"name": "detach_volume']
+    assert activation_lean(base, base, read, *words) == 0
+    lean = activation_lean(teacher, base, read, *words)
+    assert lean != 0
+    assert lean == pytest.approx(-activation_lean(teacher, base, read, *words[::-1]))
+    with pytest.raises(ValueError, match="no token tells"):
+        activation_lean(teacher, base, read, words[0], words[0])
