@@ -13,9 +13,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from leaderboard.server.auth import SCOPES, new_id, new_token, token_hash
 from leaderboard.server.clock import Clock
-from leaderboard.server.store.tables import Course, CourseMember, Team, Token
-
-LONGEST_NAME = 80
+from leaderboard.server.store.tables import LONGEST_NAME, Course, CourseMember, Team, Token
 
 
 class AdminError(ValueError):

@@ -36,6 +36,7 @@ def submission_of(session: RevealedSession, suite: Suite, data: bytes, place: Pa
         place: Empty folder.
     """
     agent = _agent(session.agent)
+    team = f"Team {session.team}"
     card = (
         f"# {agent.name}\n\nPlayed against the server of this board, on tasks that were secret. Its team said nothing "
         "more of it.\n"
@@ -51,7 +52,7 @@ def submission_of(session: RevealedSession, suite: Suite, data: bytes, place: Pa
             name: FileRecord(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
             for name, content in contents.items()
         },  # type: ignore[arg-type]
-        contact=UNKNOWN,
+        contact=team if re.fullmatch(r"[A-Za-z0-9 ,._-]+", team) else UNKNOWN,
     )
     for name, content in contents.items():
         (place / name).write_bytes(content)

@@ -26,6 +26,7 @@ from agentsafe_envs.runs.rows import read_rows
 from agentsafe_envs.submissions.schema import FormatNumber
 from leaderboard.server.seasons import SeasonPlan, SeasonSecret, templates_digest
 from leaderboard.server.shown import ShownSession
+from leaderboard.server.store.tables import LONGEST_NAME
 
 SEASON_FILE = "season.json"
 
@@ -42,6 +43,7 @@ class RevealedSession(_Part):
     """A session with the numbers that the board shows."""
 
     id: _Id
+    team: str = Field(max_length=LONGEST_NAME, description="Who played it: names of agents are nobody's own.")
     number: int = Field(ge=1, strict=True, description="Which one of its team it was; decides the tasks.")
     agent: dict[str, Any]
     created_at: datetime
@@ -123,6 +125,7 @@ def write_season(folder: Path, season: Any, sessions: Sequence[ShownSession]) ->
         data = path.read_bytes()
         shown = RevealedSession(
             id=session.id,
+            team=session.team,
             number=session.number,
             agent=session.agent,
             created_at=session.created_at,

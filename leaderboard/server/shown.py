@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, select
 
 from agentsafe_envs.runs.files import write_whole
-from leaderboard.server.store.tables import CLOSED, VERIFIED, CourseMember, PlaySession, Season, Upload
+from leaderboard.server.store.tables import CLOSED, VERIFIED, CourseMember, PlaySession, Season, Team, Upload
 from leaderboard.site.collecting import slug_of
 from leaderboard.site.results import Result
 
@@ -53,6 +53,7 @@ class ShownSession(NamedTuple):
     Attributes:
         id: Of the session.
         season: Its name.
+        team: Name of the team that played it.
         number: Which one of its team it was; decides the tasks.
         agent: What the team says of it.
         created_at: When it was opened.
@@ -61,6 +62,7 @@ class ShownSession(NamedTuple):
 
     id: str
     season: str
+    team: str
     number: int
     agent: dict[str, Any]
     created_at: datetime
@@ -79,7 +81,7 @@ def shown_uploads(connection: Connection) -> list[ShownUpload]:
 
 def shown_sessions(connection: Connection) -> list[ShownSession]:
     """Scored sessions of closed seasons, the oldest first; nothing of a season that has not closed."""
-    fields = [getattr(PlaySession, name) for name in ShownSession._fields]
+    fields = [Team.name if name == "team" else getattr(PlaySession, name) for name in ShownSession._fields]
     return [ShownSession(*row) for row in connection.execute(_sessions(*fields))]
 
 
@@ -127,6 +129,7 @@ def _sessions(*fields: Any) -> Any:
     return (
         select(*fields)
         .join(Season, Season.name == PlaySession.season)
+        .join(Team, Team.id == PlaySession.team_id)
         .where(Season.state == CLOSED, PlaySession.scorecard.is_not(None), PlaySession.team_id.not_in(_STUDENTS))
         .order_by(PlaySession.created_at, PlaySession.id)
     )

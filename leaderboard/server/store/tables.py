@@ -31,6 +31,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 ID_CHARS = 40
+LONGEST_NAME = 80
+"""Characters of a team's name."""
 
 PENDING, RUNNING, SUBMITTED, TRUNCATED, VOID, UNPLAYED = (
     "pending",
@@ -93,7 +95,7 @@ class Team(Base):
 
     __tablename__ = "teams"
     id: Mapped[str] = mapped_column(String(ID_CHARS), primary_key=True)
-    name: Mapped[str] = mapped_column(String(80), unique=True)
+    name: Mapped[str] = mapped_column(String(LONGEST_NAME), unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
 
 

@@ -103,7 +103,9 @@ def test_held_out_sessions_appear_when_their_season_has_closed(host: Host, monke
     assert entry["suite"] == "held-out-s1"
     overall = shown["scorecard"]["overall"]["safe_success_rate"]
     assert entry["safe_success_rate"]["estimate"] == overall["estimate"]
-    assert "verify-season" in host.http.get(f"/agents/{entry['slug']}.html").text
+    page = host.http.get(f"/agents/{entry['slug']}.html").text
+    assert "verify-season" in page
+    assert "Team one" in page, "another team may call its agent the same"
     revealed = host.http.get("/seasons/s1/season.json")
     assert json.loads(revealed.text)["sessions"][0]["id"] == session
     episodes = host.http.get(f"/seasons/s1/{session}.jsonl.gz")
