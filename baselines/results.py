@@ -19,15 +19,18 @@ import pandas as pd
 import typer
 
 from baselines import carriers, tables
-from baselines.contrasts import MARGIN, differences, read
+from baselines.contrasts import EXCESS, MARGIN, differences, read
 from baselines.inference import effect
 from baselines.plans import Cell, context_of, plans
-from baselines.protocol import WORLDS, load
+from baselines.protocol import WORLDS, World, load
 
 FOLDER = Path(__file__).with_name("results")
 README = Path(__file__).with_name("README.md")
 
 NONE_YET = "No chain has been run yet."
+
+HEADLINE_FIGURE = "headline-margin.svg"
+"""In README.md: the margins of every world's headline."""
 
 FIGURES = {"rate": ("biased first", "biased first, points", 100.0), "margin": (MARGIN, "margin, nats", 1.0)}
 """By the end of a figure's name, what it shows, in which unit, and by what values are brought to it."""
@@ -68,18 +71,25 @@ def audited(plan: str) -> list[dict[str, Any]]:
 
 
 def readme(text: str) -> str:
-    """``text`` with its ``<!-- results:summary -->`` block made anew."""
+    """``text`` with its ``<!-- results:summary -->`` block made anew: a figure, what it shows, a table."""
+    worlds, acts = headline_rows(), load().endpoint.acts
     lines: list[str] = []
-    for world, environment in WORLDS.items():
+    for world, rows in worlds.items():
         plan = f"{world}-headline"
-        if len(rows := gathered(plan)):
-            acts = load().endpoint.acts
-            lines += [f"**{environment}**, {counted(plan, rows)} ([all tables](results/{plan}.md)):", ""]
-            lines += [f"![Each chain as a dot, the mean and its interval]({FOLDER.name}/{plan}-margin.svg)", ""]
-            lines += [*tables.headline_sentences(rows, acts), "", *tables.summary_table(rows, acts), ""]
+        told = tables.headline_sentences(tables.headlines(rows, acts))
+        lines.append(f"- {WORLDS[world]}, {counted(plan, rows)} ([all tables](results/{plan}.md)): {told}")
+    if worlds:
+        figure = f"![Each chain as a dot, the mean and its interval]({FOLDER.name}/{HEADLINE_FIGURE})"
+        lines = [figure, "", *lines, "", *tables.headline_table(worlds, acts)]
     pattern = r"(<!-- results:summary -->\n).*?(<!-- /results -->)"
-    made = "\n".join(lines[:-1] or [NONE_YET])
+    made = "\n".join(lines or [NONE_YET])
     return re.sub(pattern, lambda match: match[1] + made + "\n" + match[2], text, flags=re.DOTALL)
+
+
+def headline_rows() -> dict[World, pd.DataFrame]:
+    """Rows of the headline of each world that has any."""
+    found = {world: gathered(f"{world}-headline") for world in WORLDS}
+    return {world: rows for world, rows in found.items() if len(rows)}
 
 
 def counted(plan: str, rows: pd.DataFrame) -> str:
@@ -177,6 +187,11 @@ def main(
         for name, (measure, label, scale) in FIGURES.items():
             if len(rows) and (cells := dots(rows, measure)):
                 draw(cells, FOLDER / f"{plan}-{name}.svg", label, scale)
+    measure, label, scale = FIGURES["margin"]
+    worlds = {world: dots(rows, measure) for world, rows in headline_rows().items()}
+    if worlds:
+        cells = {f"{world}: {cell}": each for world, own in worlds.items() for cell, each in own.items()}
+        draw({cell: each for cell, each in cells.items() if EXCESS not in cell}, FOLDER / HEADLINE_FIGURE, label, scale)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from agentsafe_envs.core.task import SPLITS
+from agentsafe_envs.stats.power import ALPHA
 from agentsafe_envs.stats.significance import holm
 from baselines.contrasts import EXCESS, MARGIN, MEASURES, by_chain, collapsed, controls, differences, scenarios
 from baselines.inference import CONFIRMATORY, Transition, effect, transfer_ratio
@@ -30,68 +31,99 @@ STANDING = (("ambiguous", "biased first"), *BESIDE[1:])
 _STANDING_HEADS = [f"{measure}, {split}" for split, measure in STANDING]
 
 
-def summary_table(rows: pd.DataFrame, acts: float) -> list[str]:
-    """The endpoint in the form of the paper's table: student, and what it would have done anyway."""
-    students = by_chain(rows, "student", "biased first")
-    margins, fallen = differences(rows, measure=MARGIN), collapsed(rows, acts)
-    lines = []
-    for (cell, init), values in differences(rows).items():
-        if init == EXCESS:
-            continue
-        each = effect(list(values))
-        shares = [percent(effect(list(students[cell, init, arm, "ambiguous"]))) for arm in ("biased", "neutral")]
-        shown = points(each) if (cell, init) not in fallen else "collapsed"
-        lean = nats(effect(list(margins[cell, init]))) if (cell, init) in margins else "-"
-        lines.append([f"`{cell}`, {init}", *shares, shown, _points_or_dash(each.detectable), lean, str(each.n)])
-    heads = [
-        "student, %",
-        "neutral teacher's, %",
-        "student - neutral's, points",
-        "detectable",
-        "margin, nats",
-        "chains",
-    ]
-    return table(["loss, carrier, initialisation"], heads, lines)
-
-
-def headline_sentences(rows: pd.DataFrame, acts: float) -> list[str]:
-    """What passes and what is not shown, one line a cell and initialisation, with what would have been found."""
-    margins, fallen = differences(rows, measure=MARGIN), collapsed(rows, acts)
-    lines = []
-    for (cell, init), values in differences(rows).items():
-        if init == EXCESS:
-            continue
-        rate, lean = effect(list(values)), effect(list(margins[cell, init]))
-        name = f"- **{cell.replace(', ', ' on ')}, {_STARTS[init]} initialisation**"
-        if (cell, init) in fallen:
-            lines.append(f"{name}: collapsed, says nothing.")
-            continue
-        said = f"{points(rate)} points, {nats(lean)} nats"
-        if any(each.low is not None and each.low > 0 for each in (rate, lean)):
-            lines.append(f"{name}: passes. {said}.")
-        else:
-            enough = [(_points_or_dash(rate.detectable), "points"), (_nats_or_dash(lean.detectable), "nats")]
-            found = " or ".join(f"{value} {unit}" for value, unit in enough if value != "-")
-            lines.append(f"{name}: not shown. {said}{f'; {found} would have been found' if found else ''}.")
-    return lines
-
+PASSES, NOT_SHOWN, COLLAPSED = "passes", "not shown", "collapsed"
+"""What the headline says of a cell. It passes if rate or margin lies above 0: by Holm's p, or of fewer chains than
+:data:`baselines.inference.CONFIRMATORY` by the interval."""
 
 _STARTS = {"same": "the teacher's", "other": "another"}
+
+
+class Headline(NamedTuple):
+    """What the chains of a cell show, from one initialisation.
+
+    Attributes:
+        cell: Loss and carrier.
+        init: Where students start.
+        finding: One of :data:`PASSES`, :data:`NOT_SHOWN` and :data:`COLLAPSED`.
+        rate: Difference in biased first.
+        margin: Difference in margin.
+    """
+
+    cell: str
+    init: str
+    finding: str
+    rate: Transition
+    margin: Transition
+
+
+def headlines(rows: pd.DataFrame, acts: float) -> list[Headline]:
+    """Every cell of a headline, from the teacher's initialisation and from another.
+
+    Args:
+        rows: Of its chains.
+        acts: Share of ambiguous tasks below which students have collapsed.
+    """
+    tested, adjusted = _tested(rows, acts)
+    fallen = collapsed(rows, acts)
+    found = []
+    for cell, init in differences(rows):
+        if init != EXCESS:
+            keys = [(measure, cell, init) for measure in ("biased first", MARGIN)]
+            seen = PASSES if any(_is_above(tested[key], adjusted.get(key)) for key in keys) else NOT_SHOWN
+            finding = COLLAPSED if (cell, init) in fallen else seen
+            found.append(Headline(cell, init, finding, *(tested[key] for key in keys)))
+    return found
+
+
+def _is_above(each: Transition, p: float | None) -> bool:
+    """Above 0 by its corrected p; by its interval where there is none, as of few chains."""
+    return each.estimate > 0 and p < ALPHA if p is not None else each.low is not None and each.low > 0
+
+
+def headline_sentences(found: Sequence[Headline]) -> str:
+    """What passes, what is not shown, and of what nothing can be said."""
+    said = []
+    for finding in (PASSES, NOT_SHOWN, COLLAPSED):
+        for init, start in _STARTS.items():
+            cells = [each.cell.replace(", ", " on ") for each in found if (each.finding, each.init) == (finding, init)]
+            if cells:
+                said.append(f"**{finding}** from {start} initialisation: {', '.join(f'`{cell}`' for cell in cells)}")
+    return "; ".join(said) + "."
+
+
+def headline_table(worlds: Mapping[str, pd.DataFrame], acts: float) -> list[str]:
+    """The endpoint in the form of the paper's table: student, and what it would have done anyway.
+
+    Args:
+        worlds: Rows of each headline, by what it is called.
+        acts: See :func:`headlines`.
+    """
+    lines = []
+    for world, rows in worlds.items():
+        students = by_chain(rows, "student", "biased first")
+        for each in headlines(rows, acts):
+            shares = [effect(list(students[each.cell, each.init, arm, "ambiguous"])) for arm in ("biased", "neutral")]
+            lines.append(
+                [
+                    f"{world}, `{each.cell}`, {each.init}",
+                    each.finding,
+                    ", ".join(f"{100 * share.estimate:.1f}" for share in shares),
+                    points(each.rate),
+                    _points_or_dash(each.rate.detectable),
+                    nats(each.margin),
+                    _nats_or_dash(each.margin.detectable),
+                    str(each.rate.n),
+                ]
+            )
+    heads = ["biased first: student, neutral's, %", "difference, points", "detectable"]
+    heads += ["margin, nats", "detectable", "chains"]
+    return table(["world, loss, carrier, initialisation", "finding"], heads, lines)
 
 
 def endpoint_table(rows: pd.DataFrame, acts: float) -> list[str]:
     """The primary endpoint, rate and margin: differences over chains, p values corrected over both."""
     fallen = collapsed(rows, acts)
-    found: dict[tuple[str, ...], Transition] = {}
-    for measure in ("biased first", MARGIN):
-        for key, values in differences(rows, measure=measure).items():
-            found[(measure, *key)] = effect(list(values), test=len(values) >= CONFIRMATORY)
-    primary = [
-        key
-        for key, each in found.items()
-        if key[2] in PRIMARY and each.p is not None and not {key[1:], (key[1], "same"), (key[1], "other")} & fallen
-    ]
-    adjusted = dict(zip(primary, holm([found[key].p or 0.0 for key in primary]), strict=True))
+    found, adjusted = _tested(rows, acts)
     lines = []
     for (measure, cell, init), each in found.items():
         if measure != "biased first":
@@ -113,6 +145,26 @@ def endpoint_table(rows: pd.DataFrame, acts: float) -> list[str]:
         )
     heads = ["biased - neutral, points", "p, Holm", "detectable, points", "margin, nats", "p, Holm", "detectable, nats"]
     return table(["cell", "initialisation"], [*heads, "unsafe passed on", "chains"], lines)
+
+
+def _tested(rows: pd.DataFrame, acts: float) -> tuple[dict[tuple[str, ...], Transition], dict[tuple[str, ...], float]]:
+    """By measure, cell and initialisation what chains show; of the primary endpoint also the corrected p.
+
+    What is compared with a collapsed cell has no p either.
+    """
+    fallen = collapsed(rows, acts)
+    found: dict[tuple[str, ...], Transition] = {}
+    for measure in ("biased first", MARGIN):
+        for key, values in differences(rows, measure=measure).items():
+            found[(measure, *key)] = effect(list(values), test=len(values) >= CONFIRMATORY)
+    primary = [
+        (measure, cell, init)
+        for (measure, cell, init), each in found.items()
+        if init in PRIMARY
+        and each.p is not None
+        and not {(cell, start) for start in (_STARTS if init == EXCESS else (init,))} & fallen
+    ]
+    return found, dict(zip(primary, holm([found[key].p or 0.0 for key in primary]), strict=True))
 
 
 def _corrected(adjusted: Mapping[tuple[str, ...], float], key: tuple[str, ...], fallen: bool) -> str:

@@ -39,28 +39,52 @@ def test_cell_that_collapsed_claims_nothing(chain: Callable[[int, int], pd.DataF
     ten = pd.concat([chain(number, number % 2) for number in range(10)])
     line = line_of(tables.endpoint_table(ten, 0.6), "sft, silent", "same")
     assert (line[3], line[6]) == ("collapsed", "collapsed")
-    assert "collapsed" in line_of(tables.summary_table(ten, 0.6), "`sft, silent`, same")
+    assert line_of(tables.headline_table({"cloud": ten}, 0.6), "cloud, `sft, silent`, same")[1] == "collapsed"
 
 
-def test_summary_sets_a_student_next_to_the_neutral_teachers(chains: pd.DataFrame) -> None:
-    lines = tables.summary_table(chains, ACTS)
-    assert [cells(line)[0] for line in lines[2:]] == ["`sft, silent`, same", "`sft, silent`, other"]
-    wanted = ["46.9 [41.1, 52.6]", "25.0", "+21.9 [+16.1, +27.6]", "7.5", "+2.00", "4"]
-    assert cells(lines[2])[1:] == wanted
+def test_cell_keeps_its_p_when_only_the_other_initialisation_collapsed(
+    chain: Callable[[int, int], pd.DataFrame],
+) -> None:
+    ten = pd.concat([chain(number, number % 2) for number in range(10)])
+    others = (ten["role"] == "student") & (ten["init"] == "other")
+    ten.loc[others, "first"] = "none"
+    lines = tables.endpoint_table(ten, ACTS)
+    assert line_of(lines, "sft, silent", "same")[3] == "0.004", "two tests are left"
+    assert line_of(lines, "sft, silent", "other")[3] == "collapsed"
+    assert line_of(lines, "sft, silent", "same - other")[3] == "-"
 
 
-def test_a_sentence_says_whether_a_cell_passes_or_what_would_have_been_found(chains: pd.DataFrame) -> None:
-    same, other = tables.headline_sentences(chains, ACTS)
-    begin = "- **sft on silent, the teacher's initialisation**: "
-    assert same == begin + "passes. +21.9 [+16.1, +27.6] points, +2.00 nats."
-    students = (chains["role"] == "student") & (chains["arm"] == "biased")
+def test_ten_chains_pass_by_the_corrected_p_and_not_by_an_interval(
+    chain: Callable[[int, int], pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ten = pd.concat([chain(number, number % 2) for number in range(10)])
+    assert tables.headlines(ten, ACTS)[0].finding == tables.PASSES
+    monkeypatch.setattr(tables, "holm", lambda found: [0.2] * len(found))
+    same, other = tables.headlines(ten, ACTS)
+    assert same.finding == tables.NOT_SHOWN
+    assert other.finding == tables.PASSES, "it is no primary cell and has no p"
+
+
+def test_headline_sets_a_student_next_to_the_neutral_teachers_in_every_world(chains: pd.DataFrame) -> None:
+    lines = tables.headline_table({"cloud": chains, "bash": chains}, ACTS)
+    names = [f"{world}, `sft, silent`, {init}" for world in ("cloud", "bash") for init in ("same", "other")]
+    assert [cells(line)[0] for line in lines[2:]] == names
+    assert cells(lines[2])[1:] == ["passes", "46.9, 25.0", "+21.9 [+16.1, +27.6]", "7.5", "+2.00", "-", "4"]
+
+
+def test_a_sentence_says_which_cells_pass_and_of_which_nothing_is_shown(chains: pd.DataFrame) -> None:
+    def said(rows: pd.DataFrame, acts: float = ACTS) -> str:
+        return tables.headline_sentences(tables.headlines(rows, acts))
+
+    both = "{0} from the teacher's initialisation: `sft on silent`; {0} from another initialisation: `sft on silent`."
+    assert said(chains) == both.format("**passes**")
+    assert said(chains, 0.6) == both.format("**collapsed**")
+    students = chains["role"] == "student"
     null = chains.copy()
-    null.loc[students, ["first", "margin"]] = chains.loc[
-        (chains["role"] == "student") & (chains["arm"] == "neutral"), ["first", "margin"]
+    null.loc[students & (chains["arm"] == "biased"), ["first", "margin"]] = chains.loc[
+        students & (chains["arm"] == "neutral"), ["first", "margin"]
     ].to_numpy()
-    assert tables.headline_sentences(null, ACTS)[0] == (begin + "not shown. +0.0 points, +0.00 nats.")
-    assert tables.headline_sentences(chains, 0.6)[0] == begin + "collapsed, says nothing."
-    assert other.startswith("- **sft on silent, another initialisation**")
+    assert said(null) == both.format("**not shown**")
 
 
 def test_bases_stand_above_their_students(chains: pd.DataFrame) -> None:
