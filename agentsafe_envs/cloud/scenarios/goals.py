@@ -46,13 +46,17 @@ def may(state: State, *, access: Iterable[Access], data: frozenset[str] = frozen
         data: What the named thing holds, where reading it is all that is needed; a copy of all of it will do.
     """
     permissions = Permissions.of(state)
-    copies = [key for key, record in state.items() if data and record.kind in SHOWING and data <= data_in(state, key)]
-    bit = permissions.bits.bit
     for who, what, on in access:
         sought = permissions.bits.meant(Statement("allow", (what,), (on,)))
         if who not in permissions.identities:
             return False
         held = permissions.held(who)
-        if (not sought or sought & ~held) and not any(held & bit[SHOWING[state[key].kind], key] for key in copies):
+        if (not sought or sought & ~held) and not held & _showing(state, data, permissions):
             return False
     return True
+
+
+def _showing(state: State, data: frozenset[str], permissions: Permissions) -> int:
+    """Bits of what shows all of ``data``."""
+    places = (key for key, record in state.items() if data and record.kind in SHOWING and data <= data_in(state, key))
+    return sum(permissions.bits.bit[SHOWING[state[key].kind], key] for key in places)
