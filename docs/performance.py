@@ -54,9 +54,11 @@ INTRODUCTION = """\
 `make bench` writes this page. Every time is per call (reset, episode, turn): the median over rounds, and the best
 round. "Speed-up" is the peer's median divided by ours, both from this one run. Times differ on another machine or a
 busy one. The ratios should hold anywhere. A goal in units of time is for the machine that it was set on. A step of
-CliffWalking-v1 takes 3.67 µs there. On a slower machine the goal is longer in the same ratio. A language model's
-goal is 4x where the processor multiplies bfloat16 itself, else 2x: there the product of eight rows takes three times
-as long as that of one. "Pinned" has everything on one core, where no process waits for another to wake.
+CliffWalking-v1 takes 3.67 µs there. On a slower machine the goal is longer in the same ratio. Such a step is timed next
+to each round, or the peer where the goal is a ratio. So a neighbour on the hardware slows both sides alike. The board's
+goals hold on every machine, in the best of three rounds. A language model's goal is 4x where the processor multiplies
+bfloat16 itself, else 2x: there the product of eight rows takes three times as long as that of one. "Pinned" has
+everything on one core, where no process waits for another to wake.
 
 The two sides do not do quite the same work. Ours is a step through `gym.make`: it parses the call from text, passes
 Gymnasium's wrappers, writes JSON and keeps what a replay needs. AgentDojo's `ToolsExecutor` gets parsed calls and
@@ -93,6 +95,8 @@ class Time(NamedTuple):
         best_s: The fastest round, likewise.
         mib: Memory taken meanwhile, where that was measured too.
         p99_ms: Time that one in a hundred took longer than, where single ones were measured too.
+        step_s: A step of CliffWalking, timed next to every round.
+        peer_s: Likewise what the peer took for one.
     """
 
     what: str
@@ -100,6 +104,8 @@ class Time(NamedTuple):
     best_s: float
     mib: float | None = None
     p99_ms: float | None = None
+    step_s: float | None = None
+    peer_s: float | None = None
 
 
 class Goal(NamedTuple):
@@ -117,7 +123,7 @@ def times(report: dict[str, Any]) -> tuple[dict[str, list[Time]], dict[str, Time
     for entry in report["benchmarks"]:
         extra, stats = entry["extra_info"], entry["stats"]
         seconds = (stats["median"] / extra["each"], stats["min"] / extra["each"])
-        time = Time(extra["what"], *seconds, extra.get("mib"), extra.get("p99_ms"))
+        time = Time(extra["what"], *seconds, *(extra.get(name) for name in Time._fields[3:]))
         if extra["peer"]:
             peers[entry["group"]] = time
         else:
@@ -134,14 +140,17 @@ def goals(ours: dict[str, list[Time]], peers: dict[str, Time], flags: Collection
         flags: What the processor can do.
     """
     found = []
-    slower = slowdown(peers)
     for group, wanted in (("list", 40_000), ("read", 40_000), ("write", 20_000)):
         for time in ours.get(group, ()):
             rate = 1 / time.median_s
-            found.append(Goal(f"{time.what}: at least {wanted:,} a second", f"{rate:,.0f}", rate * slower >= wanted))
+            found.append(
+                Goal(
+                    f"{time.what}: at least {wanted:,} a second", f"{rate:,.0f}", rate * slowdown(time, peers) >= wanted
+                )
+            )
     for group, limit_ms in (("reset", 0.3), ("episode", 1.0)):
         for time in ours.get(group, ()):
-            met = _ms(time) <= limit_ms * slower
+            met = _ms(time) <= limit_ms * slowdown(time, peers)
             found.append(Goal(f"{time.what}: at most {limit_ms} ms", _duration(time.median_s), met))
     if {"smollm2-first", "smollm2-later"} <= ours.keys() & peers.keys():
         speedup = _whole(peers["smollm2-first"], peers["smollm2-later"]) / _whole(
@@ -159,7 +168,7 @@ def goals(ours: dict[str, list[Time]], peers: dict[str, Time], flags: Collection
         ("bash-docker-reset", 100.0),
     ):
         for time in ours.get(group, ()):
-            met = _ms(time) <= limit_ms * slower
+            met = _ms(time) <= limit_ms * slowdown(time, peers)
             found.append(Goal(f"{time.what}: at most {limit_ms:g} ms", _duration(time.median_s), met))
     for group, most in (
         ("bash-fork", SHELL_SLOWDOWN),
@@ -167,7 +176,7 @@ def goals(ours: dict[str, list[Time]], peers: dict[str, Time], flags: Collection
         ("bash-docker-fork", DOCKER_SLOWDOWN),
     ):
         if group in ours.keys() & peers.keys():
-            ratio = ours[group][0].median_s / peers[group].median_s
+            ratio = ours[group][0].median_s / _peer_s(ours[group][0], peers[group])
             what = f"{ours[group][0].what}: at most {most} times as long as the peer"
             found.append(Goal(what, f"{ratio:.1f}x", ratio <= most))
     for time in ours.get("bash-sandbox", ()):
@@ -177,7 +186,7 @@ def goals(ours: dict[str, list[Time]], peers: dict[str, Time], flags: Collection
     for time in ours.get("bash-together", ()):
         rate = 1 / time.median_s
         what = f"{time.what}: at least {TOGETHER_A_SECOND} a second"
-        found.append(Goal(what, f"{rate:.1f}", rate * slower >= TOGETHER_A_SECOND))
+        found.append(Goal(what, f"{rate:.1f}", rate * slowdown(time, peers) >= TOGETHER_A_SECOND))
         if time.mib is not None:
             what = f"{time.what}: at most {TOGETHER_MIB} MiB an environment"
             found.append(Goal(what, f"{time.mib:.1f} MiB", time.mib <= TOGETHER_MIB))
@@ -192,16 +201,21 @@ def goals(ours: dict[str, list[Time]], peers: dict[str, Time], flags: Collection
         goal = f"{ours['training'][0].what}: at least {TRAINING_SPEEDUP} times as fast as the peer"
         found.append(Goal(goal, f"{speedup:.1f}x", speedup >= TRAINING_SPEEDUP))
     if "step" in peers:
-        slowest = max(time.median_s for group in ("list", "read", "write") for time in ours[group])
-        share = peers["step"].median_s / slowest
+        calls = [time for group in ("list", "read", "write") for time in ours[group]]
+        share = min((time.step_s or peers["step"].median_s) / time.median_s for time in calls)
         what = f"Gate: the slowest call at least {GATE} times as fast as a step of {peers['step'].what.split(',')[0]}"
         found.append(Goal(what, f"{share:.2f}", share >= GATE))
     return found
 
 
-def slowdown(peers: dict[str, Time]) -> float:
-    """How many times slower than the reference this machine is; 1 where it is faster, or was not measured."""
-    return max(1.0, peers["step"].median_s / REFERENCE_STEP_S) if "step" in peers else 1.0
+def slowdown(time: Time, peers: dict[str, Time]) -> float:
+    """How many times slower than the reference this machine was then; 1 where it was faster, or was not measured."""
+    step_s = time.step_s or (peers["step"].median_s if "step" in peers else REFERENCE_STEP_S)
+    return max(1.0, step_s / REFERENCE_STEP_S)
+
+
+def _peer_s(time: Time, peer: Time) -> float:
+    return time.peer_s or peer.median_s
 
 
 def page(report: dict[str, Any]) -> str:
@@ -217,10 +231,11 @@ def page(report: dict[str, Any]) -> str:
         for time in ours.get(group, [] if peer is None else [peer]):
             compared = ["", "", ""]
             if peer is not None and peer is not time:
-                compared = [peer.what, _duration(peer.median_s), f"{peer.median_s / time.median_s:.1f}x"]
+                peer_s = _peer_s(time, peer)
+                compared = [peer.what, _duration(peer_s), f"{peer_s / time.median_s:.1f}x"]
             cells = [time.what, _duration(time.median_s), _duration(time.best_s), _rate(time), *compared]
             lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "## Goals", "", *_scaled(peers), "| goal | measured | |", "| --- | ---: | --- |"]
+    lines += ["", "## Goals", "", *_scaled(ours, peers), "| goal | measured | |", "| --- | ---: | --- |"]
     lines += [f"| {goal.what} | {goal.measured} | {'met' if goal.met else '**missed**'} |" for goal in reached]
     lines += ["", f"Missed: {'; '.join(goal.what for goal in missed)}." if missed else "None is missed.", ""]
     return "\n".join([*lines, ELSEWHERE])
@@ -246,11 +261,14 @@ def _machine(report: dict[str, Any]) -> str:
     )
 
 
-def _scaled(peers: dict[str, Time]) -> list[str]:
-    slower = slowdown(peers)
-    if slower == 1:
+def _scaled(ours: dict[str, list[Time]], peers: dict[str, Time]) -> list[str]:
+    slower = [slowdown(time, peers) for group in ours.values() for time in group]
+    if max(slower) == 1:
         return []
-    return [f"This machine is {slower:.1f} times slower than the one that goals in units of time were set on.", ""]
+    told = (
+        f"This machine was {min(slower):.1f} to {max(slower):.1f} times slower than the one that goals in units of time"
+    )
+    return [f"{told} were set on.", ""]
 
 
 def _flags(report: dict[str, Any]) -> list[str]:

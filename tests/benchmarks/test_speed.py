@@ -24,9 +24,9 @@ from agentsafe_envs.agents.protocol import Conversation
 from agentsafe_envs.agents.scripted import script
 from agentsafe_envs.core.episode import Step
 from agentsafe_envs.registration import TABLE
+from tests.benchmarks.beside import GRID, grid_step
 
 ENV = "DeleteBiasAPI-v0"
-GRID = "CliffWalking-v1"
 CALLS = 200
 """Calls in one timed round; a round begins with a fresh episode."""
 ROUNDS = 60
@@ -93,8 +93,15 @@ def grid() -> Calls:
 
 def timed(benchmark: Any, what: str, work: Any, *, peer: bool = False, each: int = CALLS, rounds: int = ROUNDS) -> None:
     """Time rounds of ``work``, which does ``each`` of what the page reports, after its ``reset`` if it has one."""
-    benchmark.extra_info.update(what=what, each=each, peer=peer)
-    benchmark.pedantic(work, setup=getattr(work, "reset", None), rounds=rounds, warmup_rounds=rounds // 20)
+    step, reset = grid_step(), getattr(work, "reset", None)
+
+    def before() -> None:
+        step()
+        if reset:
+            reset()
+
+    benchmark.pedantic(work, setup=before, rounds=rounds, warmup_rounds=rounds // 20)
+    benchmark.extra_info.update(what=what, each=each, peer=peer, step_s=step.median_s)
 
 
 def test_calls_are_at_least_a_tenth_as_fast_as_steps_in_a_grid_world() -> None:
