@@ -71,9 +71,9 @@ class Bits:
         self.all = (1 << first) - 1
         self.powers = sum(bit for (action, _), bit in self.bit.items() if action in _POWERS)
         self.running = sum(bit for (action, _), bit in self.bit.items() if action == "instance:run")
-        self._present = [
-            (key, f"{project}/{kind}/{key}", kind, firsts[key]) for key, kind, project in present if key in firsts
-        ]
+        self._present = {
+            key: (f"{project}/{kind}/{key}", kind, firsts[key]) for key, kind, project in present if key in firsts
+        }
         self._meant: dict[Statement, int] = {}
         self._stated: dict[int, tuple[Iterable[Statement], int, int]] = {}
         self._of_project: dict[str, int] = {}
@@ -84,7 +84,10 @@ class Bits:
         if found is None:
             found = 0
             names, patterns = split_patterns(statement.resources)
-            for key, location, kind, first in self._present:
+            # A location ends with its key, so what is named and no pattern is found without a look at the others.
+            keys = self._present if patterns else {name.rpartition("/")[2] for name in names} & self._present.keys()
+            for key in keys:
+                location, kind, first = self._present[key]
                 if key in names or location in names or any_matches(patterns, key, location):
                     found |= _actions(kind, statement.actions, statement.effect == "allow_except") << first
             self._meant[statement] = found
