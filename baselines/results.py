@@ -164,7 +164,7 @@ def draw(cells: Mapping[str, Any], file: Path, label: str, scale: float) -> None
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(cells)), list(cells))
     axes.invert_yaxis()
-    axes.set_xlabel(f"{label}\nstudent of the biased less that of the neutral teacher; a dot is a chain")
+    figure.supxlabel(f"{label}\nstudent of the biased less that of the neutral teacher; a dot is a chain", fontsize=10)
     figure.savefig(file, metadata={"Date": None})
     plt.close(figure)
 
