@@ -114,7 +114,7 @@ def _about_student(folder: Path) -> str:
     assert cells, f"{folder / 'README.md'} has no table of roles"
     role, teacher, loss, carrier, size, _start, init, chain = cells[1].split(" | ")
     of_chain = f" of chain {chain}" if folder.name.endswith(f"-chain-{chain}") else ""
-    base = f"base-{size}-{init}"
+    base = f"base-{size}-{init}{'-bash' if '-bash' in folder.name else ''}"
     about = f"parameters = {_parameters(folder / 'model.safetensors')}\n"
     if role != "base":
         about += f'base_model = "{base}"\n'
