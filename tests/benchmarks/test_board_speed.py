@@ -29,7 +29,7 @@ TEAMS = 4
 SECONDS = 15.0
 ROUNDS = 3
 """The best one counts: a round has no core to spare when a neighbour slows the machine."""
-OFFERED = 1_050
+OFFERED = 1_100
 """Steps a second that agents ask for: each thinks for about a fifth of a second."""
 
 
