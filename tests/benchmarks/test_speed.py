@@ -24,7 +24,7 @@ from agentsafe_envs.agents.protocol import Conversation
 from agentsafe_envs.agents.scripted import script
 from agentsafe_envs.core.episode import Step
 from agentsafe_envs.registration import TABLE
-from tests.benchmarks.beside import GRID, grid_step
+from tests.benchmarks.beside import GRID, grid_step, own_garbage
 
 ENV = "DeleteBiasAPI-v0"
 CALLS = 200
@@ -100,7 +100,8 @@ def timed(benchmark: Any, what: str, work: Any, *, peer: bool = False, each: int
         if reset:
             reset()
 
-    benchmark.pedantic(work, setup=before, rounds=rounds, warmup_rounds=rounds // 20)
+    with own_garbage():
+        benchmark.pedantic(work, setup=before, rounds=rounds, warmup_rounds=rounds // 20)
     benchmark.extra_info.update(what=what, each=each, peer=peer, step_s=step.median_s)
 
 
