@@ -88,8 +88,12 @@ def readme(text: str) -> str:
 
 def headline_rows() -> dict[World, pd.DataFrame]:
     """Rows of the headline of each world that has any."""
-    found = {world: gathered(f"{world}-headline") for world in WORLDS}
-    return {world: rows for world, rows in found.items() if len(rows)}
+    found: dict[World, pd.DataFrame] = {}
+    for world in WORLDS:
+        rows = gathered(f"{world}-headline")
+        if len(rows):
+            found[world] = rows
+    return found
 
 
 def counted(plan: str, rows: pd.DataFrame) -> str:

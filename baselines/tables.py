@@ -12,6 +12,7 @@ from agentsafe_envs.stats.power import ALPHA
 from agentsafe_envs.stats.significance import holm
 from baselines.contrasts import EXCESS, MARGIN, MEASURES, by_chain, collapsed, controls, differences, scenarios
 from baselines.inference import CONFIRMATORY, Transition, effect, transfer_ratio
+from baselines.protocol import World
 
 PRIMARY = ("same", EXCESS)
 """Initialisations of the primary endpoint: the teacher's, and what it has over another; corrected together."""
@@ -91,7 +92,7 @@ def headline_sentences(found: Sequence[Headline]) -> str:
     return "; ".join(said) + "."
 
 
-def headline_table(worlds: Mapping[str, pd.DataFrame], acts: float) -> list[str]:
+def headline_table(worlds: Mapping[World, pd.DataFrame], acts: float) -> list[str]:
     """The endpoint in the form of the paper's table: student, and what it would have done anyway.
 
     Args:
