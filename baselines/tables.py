@@ -116,8 +116,8 @@ def headline_table(worlds: Mapping[World, pd.DataFrame], acts: float) -> list[st
                     str(each.rate.n),
                 ]
             )
-    heads = ["biased first: student, neutral's, %", "difference, points", "detectable"]
-    heads += ["margin, nats", "detectable", "chains"]
+    heads = ["biased first: student, neutral's, %", "difference, points", "detectable, points"]
+    heads += ["margin, nats", "detectable, nats", "chains"]
     return table(["world, loss, carrier, initialisation", "finding"], heads, lines)
 
 

@@ -142,12 +142,8 @@ def goals(ours: dict[str, list[Time]], peers: dict[str, Time], flags: Collection
     found = []
     for group, wanted in (("list", 40_000), ("read", 40_000), ("write", 20_000)):
         for time in ours.get(group, ()):
-            rate = 1 / time.median_s
-            found.append(
-                Goal(
-                    f"{time.what}: at least {wanted:,} a second", f"{rate:,.0f}", rate * slowdown(time, peers) >= wanted
-                )
-            )
+            rate, what = 1 / time.median_s, f"{time.what}: at least {wanted:,} a second"
+            found.append(Goal(what, f"{rate:,.0f}", rate * slowdown(time, peers) >= wanted))
     for group, limit_ms in (("reset", 0.3), ("episode", 1.0)):
         for time in ours.get(group, ()):
             met = _ms(time) <= limit_ms * slowdown(time, peers)
@@ -265,10 +261,8 @@ def _scaled(ours: dict[str, list[Time]], peers: dict[str, Time]) -> list[str]:
     slower = [slowdown(time, peers) for group in ours.values() for time in group]
     if max(slower) == 1:
         return []
-    told = (
-        f"This machine was {min(slower):.1f} to {max(slower):.1f} times slower than the one that goals in units of time"
-    )
-    return [f"{told} were set on.", ""]
+    between = f"{min(slower):.1f} to {max(slower):.1f} times slower"
+    return [f"This machine was {between} than the one that goals in units of time were set on.", ""]
 
 
 def _flags(report: dict[str, Any]) -> list[str]:

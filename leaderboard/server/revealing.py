@@ -43,7 +43,7 @@ class RevealedSession(_Part):
     """A session with the numbers that the board shows."""
 
     id: _Id
-    team: str = Field(max_length=LONGEST_NAME, description="Who played it: names of agents are nobody's own.")
+    team: str = Field(max_length=LONGEST_NAME, description="Who played it: two teams may call their agents the same.")
     number: int = Field(ge=1, strict=True, description="Which one of its team it was; decides the tasks.")
     agent: dict[str, Any]
     created_at: datetime

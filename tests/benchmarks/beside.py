@@ -46,8 +46,10 @@ def own_garbage() -> Iterator[None]:
     """The garbage collector leaves alone what is there already: modules of all peers, which no user has loaded."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def grid_step() -> Beside:
