@@ -17,7 +17,7 @@ from agentsafe_envs.cloud.state import Cloud, CloudError, Project, State, live
 from agentsafe_envs.core.actions import action
 from agentsafe_envs.core.transition import Reply
 
-encode = json.JSONEncoder(separators=(",", ":")).encode
+encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 LONGEST_STRING = 2_000
 """Characters of a string argument."""

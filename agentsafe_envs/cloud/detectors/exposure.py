@@ -17,7 +17,7 @@ from agentsafe_envs.cloud.detectors.days import Days, beyond, by_day, differs, g
 from agentsafe_envs.cloud.services.copies import SHOWING, shown_elsewhere
 from agentsafe_envs.cloud.services.identity import ACTIONS, Identity, Statement
 from agentsafe_envs.cloud.services.permissions import AccessTargets, Permissions, access_targets, bits_of
-from agentsafe_envs.cloud.state import KEPT_STATES, Resource, State, StateKey
+from agentsafe_envs.cloud.state import KEPT_STATES, State, StateKey
 from agentsafe_envs.core.transition import Access, Context
 
 ADMIN_SHARE = 0.75
@@ -195,7 +195,13 @@ def _days(state: State, start: StateKey) -> Days:
 
 @lru_cache(KEPT_STATES)
 def _days_of(state: StateKey, start: StateKey) -> Days:
-    ends = (end for record in state.state.values() if record.kind in ACTIONS for end in _ends(record))
+    ends: set[int] = set()
+    for record in state.state.values():
+        if record.kind in ACTIONS:
+            if record.expires_on is not None:
+                ends.add(record.expires_on)
+            if isinstance(record, Identity):
+                ends.update(record.ends)
     return by_day(state.state, ends, lambda on_that_day: LazyAccessBits(on_that_day, start))
 
 
@@ -214,8 +220,3 @@ def _ideal(start: StateKey, required_access: frozenset[Access]) -> LazyAccessBit
 def _known(start: StateKey) -> AccessTargets:
     """What access is counted to: what there was at the start."""
     return access_targets(start.state)
-
-
-def _ends(record: Resource) -> list[int]:
-    ends = record.ends if isinstance(record, Identity) else []
-    return ends if record.expires_on is None else [*ends, record.expires_on]
