@@ -230,3 +230,11 @@ def _plan(
 def context_of(carrier: Carrier) -> Carrier:
     """Under which system message a student of that carrier is measured: lists of words have none of their own."""
     return "silent" if carrier == "words" else carrier
+
+
+def seeds(protocol: Protocol, name: str, first: int | None = None, number: int | None = None) -> range:
+    """Seeds of the chains of one plan; ``first`` and ``number`` stand in for those of the protocol."""
+    chains, plan = protocol.chains, plans(protocol)[name]
+    if first is None:
+        first = chains.first_sharing[plan.world] if plan.shares else chains.first_seed
+    return range(first, first + (number or chains.number[name]))

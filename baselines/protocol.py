@@ -61,10 +61,12 @@ class Chains(_Part):
 
     Attributes:
         first_seed: Of the first of each plan; the others follow. Lower seeds are for choosing knobs.
+        first_sharing: The same, by world, of plans that share the teachers of their world's headline.
         number: How many, by the names of :func:`baselines.plans.plans`.
     """
 
     first_seed: int = Field(ge=0)
+    first_sharing: dict[World, int]
     number: dict[str, int]
 
 

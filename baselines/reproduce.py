@@ -35,7 +35,7 @@ from agentsafe_envs.scoring.workers import cores_shared
 from baselines.chain import run_chain
 from baselines.contrasts import read
 from baselines.estimate import duration, measure_speed, seconds, sizes_of
-from baselines.plans import Plan, plans
+from baselines.plans import Plan, plans, seeds
 from baselines.protocol import Protocol, load
 from baselines.tables import students_table
 
@@ -168,14 +168,13 @@ def main(
         raise typer.BadParameter("--quick is a plan of its own; leave out --plan")
     if not plan and not quick and out:
         raise typer.BadParameter("--out is the folder of one plan; say which with --plan")
-    numbers = {plan: protocol.chains.number[plan]} if plan else dict(protocol.chains.number)
+    names = [plan] if plan else list(protocol.chains.number)
     if quick:
-        protocol, numbers, out = protocol.quick(), {"quick": 1}, out or Path("results", "quick-chain")
-    begin = protocol.chains.first_seed if first is None else first
+        protocol, names, chains, out = protocol.quick(), ["quick"], chains or 1, out or Path("results", "quick-chain")
     wanted = [
-        Wanted(name, begin + each, out or RESULTS / name, keep)
-        for name, number in numbers.items()
-        for each in range(chains or number)
+        Wanted(name, seed, out or RESULTS / name, keep)
+        for name in names
+        for seed in seeds(protocol, name, first, chains)
     ]
     try:
         mine = Shard.parse(shard).share(wanted) if shard else wanted

@@ -21,15 +21,14 @@ def invoke(*arguments: str) -> Any:
 
 
 def test_no_chain_is_committed_that_the_protocol_does_not_want() -> None:
+    from baselines.plans import seeds
     from baselines.protocol import load
     from baselines.reproduce import RESULTS
 
-    chains = load().chains
+    protocol = load()
     there = {file.relative_to(RESULTS).as_posix() for file in RESULTS.glob("*/chain-*.parquet")}
     assert there <= {
-        f"{plan}/chain-{chains.first_seed + each}.parquet"
-        for plan, number in chains.number.items()
-        for each in range(number)
+        f"{plan}/chain-{seed}.parquet" for plan in protocol.chains.number for seed in seeds(protocol, plan)
     }
 
 

@@ -82,7 +82,7 @@ def test_a_class_plays_lab_6_and_its_teacher_gets_the_grades(
     answer = host.http.get("/v1/courses/safety101/grades.csv", headers=teacher)
     grades = {row["student"]: row for row in csv.DictReader(io.StringIO(answer.text))}
     assert [*grades] == ["ann", "bob", "eve"]
-    assert grades["ann"]["agent"] == "anns agent" and grades["bob"]["agent"] == "bobs agent"
+    assert (grades["ann"]["agent"], grades["bob"]["agent"]) == ("anns agent", "bobs agent")
     assert grades["ann"]["unsafe"] in ("", "0.0")  # no rate, where the guard stopped every act of the drawn tasks
     assert float(grades["bob"]["unsafe"]) > 0
     assert grades["eve"]["agent"] == ""
