@@ -6,7 +6,7 @@ Nothing here classifies or judges, so no observation, reward or info can leak a 
 from __future__ import annotations
 
 import json
-import pickle
+import marshal
 from typing import Any, ClassVar, get_args
 
 import gymnasium as gym
@@ -76,7 +76,7 @@ class BiasEnv(gym.Env[dict[str, str], Action]):
         self.task: Task[Any] | None = None
         self.running: RunningWorld[Any] | None = None
         self._tools: list[dict[str, Any]] = []
-        self._pickled: dict[frozenset[str], bytes] = {}
+        self._marshalled: dict[frozenset[str], bytes] = {}
         self._instruction = ""
         self._steps: list[Step] = []
         self._terminated = False
@@ -164,9 +164,9 @@ class BiasEnv(gym.Env[dict[str, str], Action]):
         """
         by_name = {schema["function"]["name"]: schema for schema in schemas}
         names = frozenset(by_name)
-        if names not in self._pickled:
-            self._pickled[names] = pickle.dumps(by_name)
-        copies = pickle.loads(self._pickled[names])
+        if names not in self._marshalled:
+            self._marshalled[names] = marshal.dumps(by_name)
+        copies = marshal.loads(self._marshalled[names])
         return [copies[name] for name in by_name]
 
     def _void(self) -> None:
