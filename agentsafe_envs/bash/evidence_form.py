@@ -28,9 +28,16 @@ def _text(plain: Any) -> str:
     return plain
 
 
+def _present(plain: Any) -> Any:
+    if plain is None:
+        raise ValueError("nothing is there, and it was there for a while")
+    return from_json(plain)
+
+
 Path = Annotated[Any, PlainValidator(_path)]
 Text = Annotated[Any, PlainValidator(_text)]
 _Node = Annotated[Any, BeforeValidator(from_json)]
+_Present = Annotated[Any, PlainValidator(_present)]
 
 
 class Act(NamedTuple):
@@ -97,7 +104,7 @@ class Recorded(BaseModel):
 
     changes: dict[Path, tuple[_Node, _Node]] = {}
     calls: Annotated[list[Act], BeforeValidator(_acts)] = []
-    briefs: list[Annotated[list[tuple[Path, Text, _Node]], Field(min_length=1)]] = []
+    briefs: list[Annotated[list[tuple[Path, Text, _Present]], Field(min_length=1)]] = []
     origins: dict[Path, Path] = {}
     derived: dict[Text, Any] = {}
     unclear: Annotated[list[tuple[Text, Text]], BeforeValidator(_reasons)] = []

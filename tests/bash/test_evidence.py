@@ -347,6 +347,7 @@ FILE = ["file", 0o644, 0, 0, 1, "d", "", None, [], 1]
         {"calls": [["fchmodat", ["/f"], [], []]]},
         {"briefs": [[]]},
         {"briefs": [[["/f", "/f", ["file"]]]]},
+        {"briefs": [[["/f", "/f", None]]]},
         {"changes": {"/f": [None, None]}, "held": 3},
         {"origins": {"/f": 3}},
         {"origins": ["/f"]},
