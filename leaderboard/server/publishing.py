@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import Engine, select
 
 from agentsafe_envs.runs.files import write_whole
@@ -83,6 +84,7 @@ class Publisher:
         self._rest_until_s = 0.0
         self._retry_at_s = 0.0
         self._refused: set[str] = set()
+        self._seasons_left_out: set[str] = set()
 
     def publish(self, *, hurry: bool = True) -> bool:
         """Do the next piece of work towards pages that show everything.
@@ -120,7 +122,13 @@ class Publisher:
         pages = _Pages()
         for season in seasons:
             mine = [each for each in sessions if each.season == season.name]
-            for path in write_season(self._folder, season, mine):
+            try:
+                written = write_season(self._folder, season, mine)
+            except (ValidationError, RowStoreError) as error:  # the others' pages do not wait until it is mended
+                self._leave_out(season.name, error)
+                sessions = [each for each in sessions if each.season != season.name]
+                continue
+            for path in written:
                 pages.files[f"seasons/{season.name}/{path.name}"] = path
         for session in sessions:
             if session.id not in self._refused and kept_result(self._folder, session.id) is None:
@@ -165,6 +173,12 @@ class Publisher:
             pages.results.append(_dated(result, None, session.created_at))
             command = f"python -m leaderboard verify-season $BOARD/seasons/{session.season}"
             pages.evidence[result.slug] = Evidence(f"seasons/{session.season}/season.json", command)
+
+    def _leave_out(self, season: str, error: Exception) -> None:
+        """Say once that a season is not shown, and why."""
+        if season not in self._seasons_left_out:
+            self._seasons_left_out.add(season)
+            print(f"season {season} is not shown: {type(error).__name__}: {error}", file=sys.stderr)
 
     def _derive(self, session: ShownSession) -> None:
         """Keep the result of a held-out session, or say why there is none."""

@@ -35,6 +35,7 @@ def verify_season(
     not; the reason is printed. 2: this machine cannot check all of it.
     """
     import tempfile
+    from http.client import HTTPException
 
     from agentsafe_envs.cli.terminal import say
     from agentsafe_envs.submissions.hostile import RefusedError
@@ -58,7 +59,7 @@ def verify_season(
                 if not refused:
                     say(f"session {session.id}: {found.checks[-1].detail}")
                 statuses.append(found.exit_status)
-    except (OSError, ValueError, LookupError) as error:  # much may be wrong in what somebody else wrote
+    except (OSError, HTTPException, ValueError, LookupError) as error:  # much may be wrong in what somebody else wrote
         say(f"refused: {error}", err=True)
         raise typer.Exit(1) from error
     raise typer.Exit(1 if 1 in statuses else max(statuses))
@@ -70,6 +71,7 @@ def _open(folder: Path) -> Read:
 
 def _fetch(address: str) -> Read:
     from http import HTTPStatus
+    from http.client import HTTPException
     from urllib.error import HTTPError
     from urllib.request import urlopen
 
@@ -83,7 +85,7 @@ def _fetch(address: str) -> Read:
         board, _, name = address.rstrip("/").rpartition("/seasons/")
         try:
             return json.loads(fetch(f"{board}/v1/seasons/{name}"))["state"] == "closed"
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, HTTPException, ValueError, LookupError, TypeError):
             return False
 
     def read(name: str) -> bytes:

@@ -100,6 +100,10 @@ def test_a_roster_becomes_tokens_in_a_file_of_its_owner(host: Host, tmp_path: Pa
     for row in csv.DictReader(io.StringIO((tmp_path / "tokens.csv").read_text())):
         header = {"Authorization": f"Bearer {row['token']}"}
         assert host.http.get("/v1/me", headers=header).json()["team"] == f"c1/{row['student']}"
-    for students, told in ((["eve", "eve"], "twice"), ([], "empty")):
+    for course_id, students, told in (
+        ("c2", ["eve", "eve"], "twice"),
+        ("c2", [], "empty"),
+        ("c 9", ["eve"], "expected 1 to 40 of the signs"),
+    ):
         with pytest.raises(AdminError, match=told), host.board.engine.begin() as connection:
-            add_course(connection, clock, "c2", title="C", teacher="prof", students=students)
+            add_course(connection, clock, course_id, title="C", teacher="prof", students=students)

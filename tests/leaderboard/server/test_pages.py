@@ -135,6 +135,22 @@ def test_students_of_a_course_are_not_on_the_pages(host: Host) -> None:
     assert host.http.get("/seasons/s1/season.json").json()["sessions"] == []
 
 
+def test_a_season_that_cannot_be_written_holds_up_no_other(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    from sqlalchemy import update
+
+    from leaderboard.server.store.tables import Season
+
+    host.close_season()
+    with host.board.engine.begin() as connection:  # as a board of an earlier release may have it
+        connection.execute(update(Season).values(name="spring 2027"))
+    host.season("s2")
+    host.close_season("s2")
+    publish(host)
+    assert host.http.get("/seasons/s2/season.json").json()["name"] == "s2"
+    assert host.http.get("/").status_code == 200
+    assert capsys.readouterr().err.count("season spring 2027 is not shown: ValidationError") == 1
+
+
 def test_one_worker_writes_at_a_time_and_a_killed_one_leaves_nothing(host: Host) -> None:
     from leaderboard.server.publishing import _alone
 

@@ -27,6 +27,10 @@ def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+BAD_NAMES = ("spring 2027", "a.b", "fr\u00fchling", "../evil", "a" * 41, "", "s2\n")
+"""Names that no address of the board could hold."""
+
+
 def play_mixed(host: Host, team: dict[str, str], session: str) -> None:
     """Some episodes are submitted at once, some after a look, and one is left idle to the end."""
     idle = host.begin(team, session).json()["id"]
@@ -185,6 +189,7 @@ def test_closing_goes_on_where_it_was_stopped(host: Host, monkeypatch: pytest.Mo
     [
         ("s1", {}, "there has been a season s1"),
         ("s2", {}, "season s1 is open"),
+        *((name, {}, "expected 1 to 40 of the signs") for name in BAD_NAMES),
     ],
 )
 def test_seasons_that_cannot_be_opened(host: Host, name: str, options: dict[str, Any], told: str) -> None:
@@ -199,3 +204,26 @@ def test_a_template_that_cannot_be_filled_shows_before_anybody_plays(start: Star
     with pytest.raises(ValueError, match="nothing"):
         host.season(templates=private)
     assert host.http.get("/v1/seasons").json() == []
+
+
+def test_an_opening_that_failed_leaves_the_name_free(start: Start, private: Path) -> None:
+    host = start()
+    right = (private / "delete.toml").read_text()
+    (private / "delete.toml").write_text(right.replace("{project}", "{nothing}", 1))
+    with pytest.raises(ValueError, match="nothing"):
+        host.season(templates=private)
+    (private / "delete.toml").write_text(right)
+    opened = host.season(templates=private)
+    assert (opened.templates / "delete.toml").read_text() == right
+    seed = host.settings.secrets / "s1" / "seed"
+    assert seed.read_text().strip() == opened.seed.hex()
+
+
+def test_the_secret_of_an_earlier_board_is_not_written_over(start: Start) -> None:
+    host = start()
+    seed = host.settings.secrets / "s1" / "seed"
+    seed.parent.mkdir(parents=True)
+    seed.write_text("0" * 64)
+    with pytest.raises(ValueError, match="holds the secret of a season s1 already"):
+        host.season()
+    assert seed.read_text() == "0" * 64

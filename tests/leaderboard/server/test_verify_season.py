@@ -250,3 +250,8 @@ def test_files_of_a_season_that_has_just_closed_are_waited_for(closed: Path, tmp
         finally:
             written.join()
             server.shutdown()
+
+
+def test_an_address_that_is_none_is_refused_in_words() -> None:
+    status, told = verify("http://127.0.0.1:9/seasons/spring 2027")
+    assert (status, "refused: URL can't contain control characters" in told) == (1, True), told
