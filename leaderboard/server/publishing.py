@@ -30,11 +30,13 @@ from leaderboard.server.shown import (
     COMMITTED,
     ShownSession,
     ShownUpload,
+    TeamSessions,
     keep_result,
     kept_result,
     shown_ids,
     shown_sessions,
     shown_uploads,
+    team_sessions,
 )
 from leaderboard.server.store.engine import READING
 from leaderboard.server.store.tables import CLOSED, Season
@@ -119,11 +121,13 @@ class Publisher:
         with self._engine.connect().execution_options(**READING) as connection:
             seasons = connection.execute(select(Season).where(Season.state == CLOSED)).all()
             sessions, uploads = shown_sessions(connection), shown_uploads(connection)
+            teams = team_sessions(connection)
         pages = _Pages()
         for season in seasons:
             mine = [each for each in sessions if each.season == season.name]
             try:
-                written = write_season(self._folder, season, mine)
+                counts = [each for each in teams if each.season == season.name]
+                written = write_season(self._folder, season, mine, counts)
             except (ValidationError, RowStoreError) as error:  # the others' pages do not wait until it is mended
                 self._leave_out(season.name, error)
                 sessions = [each for each in sessions if each.season != season.name]
@@ -135,7 +139,7 @@ class Publisher:
                 self._derive(session)
                 return True  # the next one may wait until uploads had their turn
         self._add_uploads(pages, uploads)
-        self._add_sessions(pages, sessions)
+        self._add_sessions(pages, sessions, teams)
         for left in self._folder.glob(".site-*"):  # of a writer that was killed
             shutil.rmtree(left)
         today = datetime.now(UTC).date()
@@ -165,14 +169,16 @@ class Publisher:
                 pages.files[f"submissions/{name}"] = upload_path(self._folder, upload.id, upload.kind)
                 pages.evidence[result.slug] = Evidence(f"submissions/{name}", f"agentsafe verify {name}")
 
-    def _add_sessions(self, pages: _Pages, sessions: Sequence[ShownSession]) -> None:
+    def _add_sessions(self, pages: _Pages, sessions: Sequence[ShownSession], teams: Sequence[TeamSessions]) -> None:
+        counts = {(each.season, each.team): each for each in teams}
         for session in sessions:
             result = kept_result(self._folder, session.id)
             if result is None:
                 continue
             pages.results.append(_dated(result, None, session.created_at))
             command = f"python -m leaderboard verify-season $BOARD/seasons/{session.season}"
-            pages.evidence[result.slug] = Evidence(f"seasons/{session.season}/season.json", command)
+            note = _counted(counts[session.season, session.team])
+            pages.evidence[result.slug] = Evidence(f"seasons/{session.season}/season.json", command, note)
 
     def _leave_out(self, season: str, error: Exception) -> None:
         """Say once that a season is not shown, and why."""
@@ -205,6 +211,12 @@ class Publisher:
 def site_folder(folder: Path) -> Path:
     """Where the pages lie, in the folder of the board."""
     return folder / "site"
+
+
+def _counted(team: TeamSessions) -> str:
+    """For a reader who asks which sessions are not shown."""
+    sessions = "1 session" if team.opened == 1 else f"{team.opened} sessions"
+    return f"Team {team.team} opened {sessions} in season {team.season}, of which {team.complete} ran to the end."
 
 
 def _dated(result: Result, day: str | None, created_at: datetime) -> Result:

@@ -70,15 +70,15 @@ def read_season(read: Read) -> RevealedSeason:
     """Read ``season.json`` and hold it against what was promised in it.
 
     Raises:
-        RefusedError: It is not of that form, or the promise is broken.
+        RefusedError: It is not of that form, the promise is broken, or its counts of sessions are not those listed.
     """
     try:
         season = RevealedSeason.model_validate(read_json(read(SEASON_FILE), SEASON_FILE))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise RefusedError(f"{SEASON_FILE}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    if broken := season.broken_promise():
-        raise RefusedError(broken)
+    if wrong := season.broken_promise() or season.miscounted():
+        raise RefusedError(wrong)
     return season
 
 

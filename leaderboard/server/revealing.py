@@ -2,7 +2,8 @@
 
 ::
 
-    season.json             plan, promised digests, seed, templates; each session with its agent and its numbers
+    season.json             plan, promised digests, seed, templates; each session with its agent and its numbers;
+                            how many sessions each team opened and completed
     <session>.jsonl.gz      an episode and its key a line, in the order of the suite; no verdict
 
 ``python -m leaderboard verify-season FOLDER`` derives every number from it again.
@@ -25,7 +26,7 @@ from agentsafe_envs.runs.files import write_whole
 from agentsafe_envs.runs.rows import read_rows
 from agentsafe_envs.submissions.schema import FormatNumber
 from leaderboard.server.seasons import SeasonPlan, SeasonSecret, templates_digest
-from leaderboard.server.shown import ShownSession
+from leaderboard.server.shown import ShownSession, TeamSessions
 from leaderboard.server.store.tables import ID_PATTERN, LONGEST_NAME
 
 SEASON_FILE = "season.json"
@@ -56,6 +57,14 @@ class RevealedSession(_Part):
         return f"{self.id}.jsonl.gz"
 
 
+class RevealedTeam(_Part):
+    """How many sessions a team had; those that were not complete have no numbers."""
+
+    team: str = Field(max_length=LONGEST_NAME)
+    opened: int = Field(ge=1, strict=True, description="Sessions opened, as the board counted them.")
+    complete: int = Field(ge=0, strict=True, description="Those of them that are listed with their numbers.")
+
+
 class RevealedSeason(_Part):
     """Content of ``season.json``."""
 
@@ -72,6 +81,9 @@ class RevealedSeason(_Part):
     seed: _Sha256 = Field(description="64 hex digits.")
     templates: dict[_TemplateFile, str]
     sessions: list[RevealedSession]
+    teams: list[RevealedTeam] | None = Field(
+        default=None, description="Those that opened a session; null in seasons that closed before this was counted."
+    )
 
     @property
     def plan(self) -> SeasonPlan:
@@ -97,22 +109,48 @@ class RevealedSeason(_Part):
             return f"the digest of the templates is {found}; promised was {self.templates_sha256}"
         return None
 
+    def miscounted(self) -> str | None:
+        """How the counts of a team differ from the sessions that are listed; None where they do not."""
+        if self.teams is None:
+            return None
+        listed: dict[str, list[int]] = {each.team: [] for each in self.teams}
+        for session in self.sessions:
+            if session.team not in listed:
+                return f"team {session.team} has a session, and no count of its sessions"
+            listed[session.team].append(session.number)
+        for each in self.teams:
+            numbers = listed[each.team]
+            if each.complete != len(numbers) or each.opened < max(numbers, default=1):
+                return (
+                    f"team {each.team} is said to have opened {each.opened} sessions and completed {each.complete}; "
+                    f"listed are those with the numbers {numbers}"
+                )
+        return None
+
 
 def season_folder(folder: Path, season: str) -> Path:
     """Where everything of a closed season lies, in the folder of the board."""
     return folder / "seasons" / season
 
 
-def write_season(folder: Path, season: Any, sessions: Sequence[ShownSession]) -> list[Path]:
+def write_season(
+    folder: Path, season: Any, sessions: Sequence[ShownSession], teams: Sequence[TeamSessions]
+) -> list[Path]:
     """Write what everybody gets of a season that has closed.
 
     Args:
         folder: Of the board.
         season: Its row.
         sessions: Those that the board shows.
+        teams: How many sessions each team had in this season.
 
     Returns:
         The files.
+
+    Raises:
+        ValidationError: The season does not have the form of what is revealed.
+        RowStoreError: The run directory of a session is damaged.
+        FileNotFoundError: It is not there.
     """
     place = season_folder(folder, season.name)
     place.mkdir(parents=True, exist_ok=True)
@@ -134,8 +172,9 @@ def write_season(folder: Path, season: Any, sessions: Sequence[ShownSession]) ->
         )
         written.append(path)
         listed.append(shown)
+    counts = [RevealedTeam(team=each.team, opened=each.opened, complete=each.complete) for each in teams]
     fields = {name: getattr(season, name) for name in RevealedSeason.model_fields if hasattr(season, name)}
-    document = RevealedSeason(**fields, **season.revealed, format=1, sessions=listed)
+    document = RevealedSeason(**fields, **season.revealed, format=1, sessions=listed, teams=counts)
     written.append(place / SEASON_FILE)
     write_whole(written[-1], document.model_dump_json(indent=1) + "\n")
     return written

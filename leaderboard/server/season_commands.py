@@ -49,6 +49,8 @@ def verify_season(
             if told is not None and told != getattr(season, name):
                 raise RefusedError(f"{name} is {getattr(season, name)}, and you were promised {told}")
         say(f"season {season.name}: seed and templates are those that were promised")
+        for team in season.teams or ():
+            say(f"team {team.team}: {team.opened} sessions opened, {team.complete} complete")
         with templates_in_use(season):
             for session in season.sessions:
                 with tempfile.TemporaryDirectory(prefix="agentsafe-session-") as folder:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from agentsafe_envs.runs.files import write_whole
 from leaderboard.server.store.tables import CLOSED, VERIFIED, CourseMember, PlaySession, Season, Team, Upload
@@ -69,6 +69,22 @@ class ShownSession(NamedTuple):
     scorecard: dict[str, Any]
 
 
+class TeamSessions(NamedTuple):
+    """How many sessions a team had in a closed season: what it left incomplete has no numbers, and still counts here.
+
+    Attributes:
+        season: Its name.
+        team: Name of the team.
+        opened: Sessions that it opened; ``>= 1``.
+        complete: Those that have numbers; ``<= opened``.
+    """
+
+    season: str
+    team: str
+    opened: int
+    complete: int
+
+
 def shown_uploads(connection: Connection) -> list[ShownUpload]:
     """Verified uploads, the oldest first."""
     rows = connection.execute(
@@ -83,6 +99,19 @@ def shown_sessions(connection: Connection) -> list[ShownSession]:
     """Scored sessions of closed seasons, the oldest first; nothing of a season that has not closed."""
     fields = [Team.name if name == "team" else getattr(PlaySession, name) for name in ShownSession._fields]
     return [ShownSession(*row) for row in connection.execute(_sessions(*fields))]
+
+
+def team_sessions(connection: Connection) -> list[TeamSessions]:
+    """Counts for each team in each closed season, by season and team; nothing of a season that has not closed."""
+    rows = connection.execute(
+        select(PlaySession.season, Team.name, func.count(), func.count(PlaySession.scorecard))
+        .join(Season, Season.name == PlaySession.season)
+        .join(Team, Team.id == PlaySession.team_id)
+        .where(Season.state == CLOSED, PlaySession.team_id.not_in(_STUDENTS))
+        .group_by(PlaySession.season, Team.name)
+        .order_by(PlaySession.season, Team.name)
+    )
+    return [TeamSessions(*row) for row in rows]
 
 
 def shown_ids(connection: Connection) -> list[str]:

@@ -117,10 +117,12 @@ class Evidence(NamedTuple):
     Attributes:
         file: Below the folder of the board.
         command: Derives its numbers again.
+        note: A sentence on how it came about, for the head of its page; empty for none.
     """
 
     file: str
     command: str
+    note: str = ""
 
 
 def write_site(

@@ -87,6 +87,8 @@ def test_held_out_sessions_appear_when_their_season_has_closed(host: Host, monke
     team = host.team("one")
     session = host.session(team, name="a secret agent", settings={"weights": {"a": {"b": {"c": 1}}}})
     host.play_out(team, session, SUBMIT)
+    for each in (team, host.team("two")):  # incomplete sessions have no numbers, and are counted
+        host.begin(each, host.session(each))
     publish(host)
     written = "".join(path.read_text() for path in (host.settings.folder / "site").rglob("*.*"))
     assert "a secret agent" not in written
@@ -108,6 +110,11 @@ def test_held_out_sessions_appear_when_their_season_has_closed(host: Host, monke
     assert "Team one" in page, "another team may call its agent the same"
     revealed = host.http.get("/seasons/s1/season.json")
     assert json.loads(revealed.text)["sessions"][0]["id"] == session
+    assert json.loads(revealed.text)["teams"] == [
+        {"team": "one", "opened": 2, "complete": 1},
+        {"team": "two", "opened": 1, "complete": 0},
+    ]
+    assert "Team one opened 2 sessions in season s1, of which 1 ran to the end." in page
     episodes = host.http.get(f"/seasons/s1/{session}.jsonl.gz")
     assert episodes.headers["content-type"] == "application/gzip"
 
@@ -133,6 +140,7 @@ def test_students_of_a_course_are_not_on_the_pages(host: Host) -> None:
     assert "anns agent" not in host.http.get("/").text
     assert host.http.get("/v1/seasons/s1/results").json() == []
     assert host.http.get("/seasons/s1/season.json").json()["sessions"] == []
+    assert host.http.get("/seasons/s1/season.json").json()["teams"] == []
 
 
 def test_a_season_that_cannot_be_written_holds_up_no_other(host: Host, capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,6 +67,7 @@ def test_numbers_of_a_closed_season_can_be_derived_by_anybody(start: Start, data
     from agentsafe_envs.runs.rows import read_run
     from agentsafe_envs.scoring.rollout import rescore
     from agentsafe_envs.scoring.suites import Suite
+    from leaderboard.server.shown import team_sessions
 
     host = start(database)
     host.season()
@@ -84,6 +85,8 @@ def test_numbers_of_a_closed_season_can_be_derived_by_anybody(start: Start, data
     assert host.http.get("/v1/seasons/s1/results").json()[0]["scorecard"] == shown["scorecard"]
     board = host.http.get("/v1/board").json()
     assert [(each["agent"], each["level"]) for each in board] == [("an agent", "held-out")]
+    with host.board.engine.begin() as connection:
+        assert team_sessions(connection) == [("s1", "one", 1, 1)]
 
 
 def test_an_episode_of_the_held_out_track_is_judged_as_one_that_was_played_here(host: Host) -> None:

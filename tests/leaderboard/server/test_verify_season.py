@@ -45,6 +45,7 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 while (begun := host.begin(team, session)).status_code == 201:
                     host.step(team, begun.json()["id"], 0, LOOK)
                     host.step(team, begun.json()["id"], 1, SUBMIT)
+            host.begin(team, host.session(team))  # a third session, which is not complete
             host.close_season()
             yield reveal(host)
         finally:
@@ -55,12 +56,13 @@ def reveal(host: Host) -> Path:
     from sqlalchemy import select
 
     from leaderboard.server.revealing import write_season
-    from leaderboard.server.shown import shown_sessions
+    from leaderboard.server.shown import shown_sessions, team_sessions
     from leaderboard.server.store.tables import Season
 
     with host.board.engine.begin() as connection:
         season = connection.execute(select(Season)).one()
-        return write_season(host.settings.folder, season, shown_sessions(connection))[-1].parent
+        shown = shown_sessions(connection), team_sessions(connection)
+        return write_season(host.settings.folder, season, *shown)[-1].parent
 
 
 def verify(place: str | Path, *options: str) -> tuple[int, str]:
@@ -78,6 +80,8 @@ def test_an_untouched_season_has_the_same_numbers(closed: Path) -> None:
     status, told = verify(closed, "--seed-sha256", season["seed_sha256"])
     assert status == 0, told
     assert told.count("every number is the same") == 2
+    assert season["teams"] == [{"team": "one", "opened": 3, "complete": 2}]
+    assert "team one: 3 sessions opened, 2 complete" in told
     files = {path.name for path in closed.iterdir() if path.is_file()}
     assert files == {"season.json", *(f"{each['id']}.jsonl.gz" for each in season["sessions"])}
     lines = gzip.decompress((closed / f"{season['sessions'][0]['id']}.jsonl.gz").read_bytes()).splitlines()
@@ -165,6 +169,18 @@ def template_elsewhere(folder: Path, season: dict[str, Any]) -> None:
     season["templates"]["../../delete.toml"] = ""
 
 
+def session_left_out(folder: Path, season: dict[str, Any]) -> None:
+    del season["sessions"][0]
+
+
+def team_left_out(folder: Path, season: dict[str, Any]) -> None:
+    season["teams"] = []
+
+
+def fewer_sessions_opened(folder: Path, season: dict[str, Any]) -> None:
+    season["teams"][0]["opened"] = 1
+
+
 def field_too_many(folder: Path, season: dict[str, Any]) -> None:
     season["level"] = "re-run"
 
@@ -183,6 +199,9 @@ EDITS: dict[Edit, str] = {
     seed_and_its_promise: "tasks refused",
     template: "the digest of the templates is",
     template_elsewhere: "season.json: templates",
+    session_left_out: "completed 2; listed are those with the numbers [2]",
+    team_left_out: "team one has a session, and no count",
+    fewer_sessions_opened: "is said to have opened 1 sessions",
     field_too_many: "season.json: level",
 }
 """Every change of a season, and what is said of it."""
@@ -205,6 +224,16 @@ def test_another_machine_finds_the_same_numbers(closed: Path, tmp_path: Path) ->
     season = json.loads((folder / "season.json").read_text())
     for session in season["sessions"]:
         session["scorecard"]["provenance"] |= {"git_commit": "0" * 40, "python": "3.99.0"}
+    (folder / "season.json").write_text(json.dumps(season))
+    status, told = verify(folder)
+    assert status == 0, told
+
+
+def test_a_season_that_closed_before_sessions_were_counted_is_still_read(closed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "season"
+    shutil.copytree(closed, folder)
+    season = json.loads((folder / "season.json").read_text())
+    del season["teams"]
     (folder / "season.json").write_text(json.dumps(season))
     status, told = verify(folder)
     assert status == 0, told
