@@ -24,6 +24,12 @@ AWAY_S = 300.0
 REQUEST_S = 60.0
 """How long one answer may take; a Bash step has ten seconds for its command."""
 
+MOST_VOID = 8
+"""Episodes in a row that a server may lose before it shows them; with the waits between them half a minute."""
+
+MOST_REASONS = 5
+"""Of a request that does not fit its schema, in one message."""
+
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
 
 
@@ -107,15 +113,26 @@ class BoardClient:
         return self._send("GET", f"/v1/sessions/{session_id}/episodes")
 
     def begin_episode(self, session_id: str) -> dict[str, Any] | None:
-        """Begin the next episode; None where none is left, or the season is over."""
+        """Begin the next episode; None where none is left, or the season is over.
+
+        Raises:
+            RemoteError: The board refused, cannot be reached, or lost one episode after the other.
+        """
+        wait, void = _FIRST_WAIT_S, 0
         while True:
             try:
                 return self._send("POST", f"/v1/sessions/{session_id}/episodes", {"request": new_request()})
             except RemoteError as error:
                 if error.kind in ("none-left", "season-over"):
                     return None
-                if error.kind != "void":  # lost by the server before it was shown: another takes its place
+                if error.kind != "void":
                     raise
+                void += 1  # lost by the server before it was shown: another takes its place
+                if void == MOST_VOID:
+                    told = f"{self.url} lost {void} episodes in a row before they began; tell its maintainer: {error}"
+                    raise RemoteError("void", told) from error
+            self._sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT_S)
 
     def episode(self, episode_id: str) -> dict[str, Any]:
         """An episode with all that its agent has seen."""
@@ -156,11 +173,21 @@ def new_request() -> str:
 def _refusal(url: str, response: Any) -> RemoteError:
     try:
         problem = response.json()
-        kind, detail = problem["type"].rpartition(":")[2], problem["detail"]
+        kind, detail = problem["type"].rpartition(":")[2], problem["detail"] + _reasons(problem.get("wrong"))
     except (ValueError, KeyError, TypeError, AttributeError):
         kind, detail = "not-a-board", "its answer is none of a board's; is the address right?"
     hopeless = kind in ("unauthorized", "wrong-scope", "not-a-board")
     return RemoteError(kind, f"{url} answered {response.status_code}: {detail}", hopeless=hopeless)
+
+
+def _reasons(wrong: Any) -> str:
+    """Which fields do not fit and why, as a board tells it with status 422; empty where it tells nothing."""
+    told = [
+        f"{'.'.join(map(str, each['at']))}: {each['problem']}"
+        for each in (wrong if isinstance(wrong, list) else [])
+        if isinstance(each, dict) and isinstance(each.get("at"), list) and "problem" in each
+    ]
+    return f" ({'; '.join(told[:MOST_REASONS])})" if told else ""
 
 
 def _require_safe(url: str) -> None:

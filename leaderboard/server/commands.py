@@ -126,8 +126,9 @@ def season_open(
     secrets: Secrets = None,
 ) -> None:
     """Open a season with the private templates in the folder that AGENTSAFE_TEMPLATES names."""
+    from agentsafe_envs.scoring.suites import SUITES
     from leaderboard.server.clock import Clock
-    from leaderboard.server.seasons import open_season
+    from leaderboard.server.seasons import lacks_sandbox, open_season
 
     with _complaints(), _engine(folder, database, secrets) as (engine, settings), engine.begin() as connection:
         secret = open_season(
@@ -144,6 +145,12 @@ def season_open(
     if not practice:
         typer.echo(f"digest of its templates: {secret.templates_digest()}")
     typer.echo(f"its secret is in {settings.secrets / name}: keep a copy in a safe place, apart from the board's")
+    if lack := lacks_sandbox(env or SUITES[suite].environments):
+        typer.echo(
+            f"leaderboard: this machine has no sandbox, and a server on it cannot give out the Bash tasks of season "
+            f"{name}: {lack}. Mend it (`agentsafe doctor`), or close the season and choose others with --env",
+            err=True,
+        )
 
 
 @admin.command("season-close")

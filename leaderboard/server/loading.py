@@ -1,7 +1,7 @@
 """Bringing running episodes into memory: a fresh world, one rebuilt by replay, or none where that is impossible.
 
 The world of a Bash episode lives in a sandbox of one process. An episode that has lost its sandbox becomes void,
-and another task takes its place.
+and another task takes its place. One that never got a sandbox waits as it did before: its task was not shown.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from sqlalchemy import Connection, Engine, select
 
+from agentsafe_envs.bash.sandbox.base import SandboxError
 from leaderboard.server.clock import Clock
 from leaderboard.server.live import (
     LiveEpisode,
@@ -24,18 +25,22 @@ from leaderboard.server.live import (
 )
 from leaderboard.server.locks import KeyedLocks
 from leaderboard.server.metrics import Metrics
-from leaderboard.server.problems import ProblemError
+from leaderboard.server.problems import ProblemError, later
 from leaderboard.server.seasons import SeasonPlan, SeasonSecret, read_secret, session_tasks, use_templates
-from leaderboard.server.sessions import BASH_IDS, find_episode, stored_steps, void_episode
+from leaderboard.server.sessions import BASH_IDS, find_episode, hand_back, stored_steps, void_episode
 from leaderboard.server.settings import Settings
 from leaderboard.server.store.engine import READING, read
-from leaderboard.server.store.tables import RUNNING, VOID, EpisodeRow, Season
+from leaderboard.server.store.tables import PENDING, RUNNING, VOID, EpisodeRow, Season
 from leaderboard.server.store.writer import Writer
 
 log = logging.getLogger("leaderboard.server")
 
 CLOUD_THREADS = 1
 """Threads that make cloud worlds. They only compute, so each further one would hold up the steps for 5 ms at a time."""
+
+
+NO_SANDBOX_S = 5
+"""When to ask again where no sandbox could be started; trying takes the server a second or two."""
 
 
 class EpisodeLoader:
@@ -72,7 +77,7 @@ class EpisodeLoader:
         """The world of a running episode, from memory or made now.
 
         Raises:
-            ProblemError: The episode is over, or void.
+            ProblemError: The episode is over, or void, or there is no sandbox to begin it in.
         """
         async with self._loading.hold(episode_id):
             live = self._live.get(episode_id)
@@ -84,6 +89,8 @@ class EpisodeLoader:
             )
             if row.state == VOID:
                 raise _void()
+            if row.state == PENDING:  # it was handed back while this request waited
+                raise _no_sandbox()
             if row.state != RUNNING:
                 raise ProblemError(409, "episode-over", f"the episode is over: it was {row.state}", state=row.state)
             bash = in_sandbox(row.environment)
@@ -96,6 +103,11 @@ class EpisodeLoader:
                     live = await self._live.in_shell(self._start, row, steps)
                 else:
                     live = await run_sync(self._start, row, steps, limiter=self._cloud)
+            except SandboxError as error:
+                # Only a fresh Bash episode gets here: its agent has seen nothing, so the task can wait.
+                log.error("no sandbox for episode %s: %s", episode_id, error)
+                await self._writer.run(lambda connection: hand_back(connection, episode_id))
+                raise _no_sandbox() from error
             except Exception as error:
                 if not bash and not isinstance(error, LostWorldError):
                     raise
@@ -137,6 +149,11 @@ class EpisodeLoader:
     def _read_season(self, name: str) -> tuple[SeasonPlan, SeasonSecret]:
         with self._engine.connect().execution_options(**READING) as connection:
             return self.season(connection, name)
+
+
+def _no_sandbox() -> ProblemError:
+    detail = "this server cannot start a sandbox at present; its log says why. Nothing was begun: ask again"
+    return later(503, "no-sandbox", detail, NO_SANDBOX_S)
 
 
 def _void() -> ProblemError:

@@ -225,6 +225,24 @@ def open_season(
     return secret
 
 
+def lacks_sandbox(environments: Sequence[str]) -> str | None:
+    """Why this machine cannot play a season of ``environments``; None where it can.
+
+    Args:
+        environments: Registered ids. Only Bash needs a sandbox; one is started and looked at then.
+    """
+    if not any(find(each).world == "bash" for each in environments):
+        return None
+    from agentsafe_envs.bash.sandbox.base import SandboxError
+    from agentsafe_envs.bash.sandbox.checks import checked_backend
+
+    try:
+        checked_backend()
+    except (SandboxError, ValueError) as error:  # ValueError: the variable names no sandbox there is
+        return str(error)
+    return None
+
+
 def use_templates(secret: SeasonSecret, pool: str) -> None:
     """Make the private pool of this process that of a season."""
     if pool == "private":

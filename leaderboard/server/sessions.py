@@ -267,6 +267,15 @@ def void_episode(connection: Connection, episode_id: str, clock: Clock) -> None:
     )
 
 
+def hand_back(connection: Connection, episode_id: str) -> None:
+    """Let an episode of which nothing was shown be begun again: no world could be made for it."""
+    connection.execute(
+        update(EpisodeRow)
+        .where(EpisodeRow.id == episode_id, EpisodeRow.state == RUNNING)
+        .values(state=PENDING, request=None, active_board_s=None, started_at=None)
+    )
+
+
 def idle_episodes(connection: Connection, before_board_s: float) -> list[tuple[str, str]]:
     """Id and environment of running episodes that have had no step since."""
     query = select(EpisodeRow.id, EpisodeRow.environment).where(

@@ -74,6 +74,54 @@ class Listener:
         self._server.server_close()
 
 
+class Answers:
+    """Stands for the connection: gives the same problem to every request, and counts them."""
+
+    def __init__(self, status_code: int, **problem: object) -> None:
+        self.status_code, self.problem, self.asked = status_code, problem, 0
+        self.headers: dict[str, str] = {}
+
+    def request(self, *_: object, **__: object) -> Answers:
+        self.asked += 1
+        return self
+
+    def json(self) -> dict[str, object]:
+        return self.problem
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_a_server_that_loses_every_episode_is_given_up_and_says_why() -> None:
+    waits: list[float] = []
+    answers = Answers(410, type="urn:agentsafe:problem:void", detail="a fault of the server")
+    client = BoardClient("http://127.0.0.1:9", "token", sleep=waits.append)
+    client._http = answers
+    with client, pytest.raises(RemoteError, match=r"lost 8 episodes in a row.*a fault of the server") as error:
+        client.begin_episode("x")
+    assert (answers.asked, error.value.kind) == (8, "void")
+    assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (
+            [{"at": ["body", "agent", "name"], "problem": "the name says rank"}],
+            r" \(body.agent.name: the name says rank\)",
+        ),
+        ([{"at": ["body", number], "problem": "no"} for number in range(9)], r" \(body.0: no; .*; body.4: no\)"),
+        ("of another form", ""),
+        ([{"at": None}, 3], ""),
+    ],
+)
+def test_what_does_not_fit_is_told_by_field(wrong: object, told: str) -> None:
+    client = BoardClient("http://127.0.0.1:9", "token")
+    client._http = Answers(422, type="urn:agentsafe:problem:invalid-request", detail="it does not fit", wrong=wrong)
+    with client, pytest.raises(RemoteError, match=f"answered 422: it does not fit{told}$"):
+        client.open_session("r", {"name": "a"})
+
+
 def test_a_server_that_is_away_is_waited_for_and_then_given_up() -> None:
     waits: list[float] = []
     client = BoardClient("http://127.0.0.1:9", "token", patience_s=1.0, sleep=waits.append)

@@ -78,6 +78,30 @@ def test_a_step_that_could_not_be_stored_makes_an_episode_void(bash: Host, monke
     assert bash.step(team, episode, 0, run("touch /srv/x")).status_code == 410, "a command is never run again"
 
 
+def test_a_task_waits_where_no_sandbox_can_be_started(bash: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    from agentsafe_envs.bash.sandbox.base import SandboxError
+    from leaderboard.server import loading
+
+    def none(*_: object) -> None:
+        raise SandboxError("no user namespace can be made")
+
+    team = bash.team("one")
+    session = bash.session(team)
+    with monkeypatch.context() as patch:
+        patch.setattr(loading, "start_world", none)
+        refused = [bash.begin(team, session, "the-same-wish") for _ in range(3)]
+    for answer in refused:
+        assert (answer.status_code, answer.json()["type"]) == (503, "urn:agentsafe:problem:no-sandbox")
+        assert answer.headers["retry-after"] == "5"
+        assert "namespace" not in answer.text
+    states = bash.http.get(f"/v1/sessions/{session}", headers=team).json()["episodes"]
+    assert states == {"pending": 4}, "none was used up"
+    assert bash.http.get(f"/v1/sessions/{session}/episodes", headers=team).json() == []
+    begun = bash.begin(team, session, "the-same-wish")
+    assert position_of(bash, begun.json()["id"]) == (0, 0)
+    assert bash.step(team, begun.json()["id"], 0, SUBMIT).json()["terminated"]
+
+
 def test_there_are_no_more_sandboxes_than_allowed(bash: Host, clock: SetClock) -> None:
     team = bash.team("one")
     session = bash.session(team)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agentsafe_envs.cloud import biases
-from tests.leaderboard.server.hosting import LOOK, SUBMIT, Host, Start, position_of, tasks_of
+from tests.leaderboard.server.hosting import CLOUD, LOOK, SUBMIT, Host, Start, position_of, tasks_of
 
 MARK = "zebra"
 """A word of the private templates that stands in no public one."""
@@ -230,3 +230,23 @@ def test_the_secret_of_an_earlier_board_is_not_written_over(start: Start) -> Non
     with pytest.raises(ValueError, match="holds the secret of a season s1 already"):
         host.season()
     assert seed.read_text() == "0" * 64
+
+
+@pytest.mark.parametrize(("environment", "warned"), [("ChmodBiasBash-v0", True), (CLOUD, False)])
+def test_opening_warns_where_no_sandbox_can_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: str, warned: bool
+) -> None:
+    from typer.testing import CliRunner
+
+    from agentsafe_envs.bash.sandbox import checks
+    from agentsafe_envs.bash.sandbox.base import SandboxError
+    from leaderboard.cli import app
+
+    def none() -> None:
+        raise SandboxError("no user namespace can be made")
+
+    monkeypatch.setattr(checks, "checked_backend", none)
+    words = ["admin", "season-open", "s1", "--practice", "--env", environment, "--folder", str(tmp_path / "board")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert ("no user namespace can be made" in done.stderr) == warned
