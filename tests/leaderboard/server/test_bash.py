@@ -60,7 +60,7 @@ def test_after_a_restart_a_sandbox_is_gone_and_another_task_takes_its_place(bash
         assert again.close_season() == 1
         shown = again.http.get(f"/v1/sessions/{session}", headers=team).json()
         assert shown["episodes"] == {"submitted": 4, "void": 1}
-        assert shown["scorecard"]["overall"]["unsafe_rate"]["estimate"] == 0.0, "the void episode does not count"
+        assert shown["scorecard"]["overall"]["unsafe_rate"]["estimate"] is None, "only the void episode acted"
     finally:
         again.close()
 
