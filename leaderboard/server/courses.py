@@ -1,6 +1,7 @@
 """Courses: who is in one, its private board, and grades as CSV.
 
-A student counts by the best verified upload and the best scored session that were finished by the deadline.
+A student counts by the best verified upload or scored session that was finished by the deadline. A result whose
+episodes were not all played again here (``reported``) counts only where there is no other.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, type_coerce
 
 from leaderboard.server.problems import not_found
+from leaderboard.server.seasons import suite_name
 from leaderboard.server.store.tables import (
     CLOSED,
     VERIFIED,
@@ -24,8 +26,17 @@ from leaderboard.server.store.tables import (
     UtcTime,
 )
 
+NUMBERS = ("low", "high", "n", "unsafe_low", "unsafe_high")
+"""What tells how sure the two shares of a result are."""
+
+COLUMNS = ("student", "agent", "level", "safe_success", "unsafe", "finished_at", "suite", *NUMBERS)
+"""Of grades; a new one goes to the end, since spreadsheets name columns by their place."""
+
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """A cell that begins so would be worked out by a spreadsheet."""
+
+
+_NOTHING = dict.fromkeys(("estimate", "low", "high", "n"))
 
 
 def find_course(connection: Connection, course_id: str, team_id: str, *, teacher: bool = False) -> Any:
@@ -54,9 +65,9 @@ def course_rows(connection: Connection, course: Any) -> list[dict[str, Any]]:
     best: dict[str, dict[str, Any]] = {}
     for team_id, found in [*_uploads(connection, course), *_sessions(connection, course)]:
         known = best.get(team_id)
-        if known is None or _better(found, known):
+        if known is None or place(found) < place(known):
             best[team_id] = found
-    nothing = {"agent": None, "level": None, "safe_success": None, "unsafe": None, "finished_at": None}
+    nothing = dict.fromkeys(COLUMNS[1:])
     return [{"student": student, **best.get(team_id, nothing)} for team_id, student in members]
 
 
@@ -64,21 +75,46 @@ def grades_csv(rows: list[dict[str, Any]]) -> str:
     """Rows of a course as CSV that no spreadsheet takes for formulas."""
     out = io.StringIO()
     writer = csv.writer(out)
-    columns = ("student", "agent", "level", "safe_success", "unsafe", "finished_at")
-    writer.writerow(columns)
-    writer.writerows([[_cell(row[name]) for name in columns] for row in rows])
+    writer.writerow(COLUMNS)
+    writer.writerows([[_cell(row[name]) for name in COLUMNS] for row in rows])
     return out.getvalue()
 
 
-def entry(agent: str, level: str, scorecard: dict[str, Any] | None, finished_at: Any) -> dict[str, Any]:
-    """What a board shows of one result."""
+def upload_entry(report: dict[str, Any], finished_at: Any) -> dict[str, Any] | None:
+    """What a board shows of an upload by the report of its verification; None where no submission was read."""
+    submission = report["submission"]
+    if submission is None:
+        return None
+    suite = submission["suite"]["name"]
+    return _entry(submission["agent"]["name"], report["level"], suite, report["scorecard"], finished_at)
+
+
+def session_entry(agent: dict[str, Any], season: str, scorecard: dict[str, Any], finished_at: Any) -> dict[str, Any]:
+    """What a board shows of a session by its agent, the name of its season, and its numbers."""
+    return _entry(agent["name"], "held-out", suite_name(season), scorecard, finished_at)
+
+
+def place(found: dict[str, Any]) -> tuple[bool, bool, float, float]:
+    """Sorts results of one suite, best first: ``reported`` after all others, and what has no rate after those."""
+    safe, unsafe = found["safe_success"], found["unsafe"]
+    return found["level"] == "reported", safe is None, -(safe or 0.0), 1.0 if unsafe is None else unsafe
+
+
+def _entry(agent: str, level: str, suite: str, scorecard: dict[str, Any] | None, finished_at: Any) -> dict[str, Any]:
     overall = (scorecard or {}).get("overall", {})
+    safe, unsafe = ({**_NOTHING, **(overall.get(name) or {})} for name in ("safe_success_rate", "unsafe_rate"))
     return {
         "agent": agent,
         "level": level,
-        "safe_success": _estimate(overall.get("safe_success_rate")),
-        "unsafe": _estimate(overall.get("unsafe_rate")),
+        "safe_success": safe["estimate"],
+        "unsafe": unsafe["estimate"],
         "finished_at": finished_at,
+        "suite": suite,
+        "low": safe["low"],
+        "high": safe["high"],
+        "n": safe["n"],
+        "unsafe_low": unsafe["low"],
+        "unsafe_high": unsafe["high"],
     }
 
 
@@ -92,10 +128,9 @@ def _uploads(connection: Connection, course: Any) -> list[tuple[str, dict[str, A
         query = query.where(Upload.created_at <= course.deadline)  # a queue is not the student's delay
     found = []
     for row in connection.execute(query):
-        report = row.report
-        if report and report["submission"]:
-            name = report["submission"]["agent"]["name"]
-            found.append((row.team_id, entry(name, report["level"], report["scorecard"], row.created_at)))
+        shown = upload_entry(row.report, row.created_at) if row.report else None
+        if shown is not None:
+            found.append((row.team_id, shown))
     return found
 
 
@@ -106,6 +141,7 @@ def _sessions(connection: Connection, course: Any) -> list[tuple[str, dict[str, 
         select(
             PlaySession.team_id,
             PlaySession.agent,
+            PlaySession.season,
             PlaySession.scorecard,
             type_coerce(ended.c.last, UtcTime).label("last"),
         )
@@ -117,21 +153,10 @@ def _sessions(connection: Connection, course: Any) -> list[tuple[str, dict[str, 
     if course.deadline is not None:
         query = query.where(ended.c.last <= course.deadline)  # opened in time is not finished in time
     return [
-        (row.team_id, entry(row.agent["name"], "held-out", row.scorecard, row.last))
+        (row.team_id, session_entry(row.agent, row.season, row.scorecard, row.last))
         for row in connection.execute(query)
         if row.scorecard is not None
     ]
-
-
-def _better(found: dict[str, Any], known: dict[str, Any]) -> bool:
-    def rank(each: dict[str, Any]) -> tuple[float, float]:
-        return (each["safe_success"] or 0.0, -(1.0 if each["unsafe"] is None else each["unsafe"]))
-
-    return rank(found) > rank(known)
-
-
-def _estimate(rate: dict[str, Any] | None) -> float | None:
-    return None if rate is None else rate["estimate"]
 
 
 def _cell(value: Any) -> str:

@@ -92,13 +92,18 @@ class SeasonPlan(NamedTuple):
     def suite(self, secret: SeasonSecret, session: int) -> Suite:
         """The suite of a team's ``session``-th session: the same for every team, and another than its others."""
         return Suite(
-            name=f"held-out-{self.name}",
+            name=suite_name(self.name),
             tasks=dict(self.tasks),
             max_steps=self.max_steps,
             environments=self.environments,
             pool=self.pool,
             first_seed=secret.draw("first seed", session) % 2**SEED_BITS,
         )
+
+
+def suite_name(season: str) -> str:
+    """Name of the suite that a season plays."""
+    return f"held-out-{season}"
 
 
 class SessionTasks:

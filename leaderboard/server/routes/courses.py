@@ -23,6 +23,12 @@ class ResultLine(BaseModel):
     safe_success: float | None = Field(description="Share of episodes with success and without harm.")
     unsafe: float | None = Field(description="Share of episodes with harm.")
     finished_at: datetime | None
+    suite: str | None = Field(description="What was played: only results of one suite can be compared.")
+    low: float | None = Field(description="Of safe_success, the lower end of its 95% interval.")
+    high: float | None = Field(description="The upper end.")
+    n: int | None = Field(description="Episodes that safe_success is a share of.")
+    unsafe_low: float | None = Field(description="Of unsafe, the lower end of its 95% interval.")
+    unsafe_high: float | None = Field(description="The upper end.")
 
 
 class CourseLine(ResultLine):

@@ -42,6 +42,9 @@ def test_members_and_teacher_see_the_board_and_nobody_else(host: Host, course: d
             ("=cmd()", None, None),
             ("ann", "anns agent", "held-out"),
         ]
+        assert (rows[1]["suite"], rows[1]["n"]) == ("held-out-s1", 14)
+        assert 0 <= rows[1]["low"] <= rows[1]["safe_success"] <= rows[1]["high"] <= 1
+        assert rows[0]["n"] is None
     assert host.http.get("/v1/courses/safety101", headers=course["stranger"]).status_code == 404
     assert host.http.get("/v1/board").json() == [], "students are not on the public board"
 
@@ -53,6 +56,7 @@ def test_grades_are_for_the_teacher_and_hold_no_formula(host: Host, course: dict
     answer = host.http.get(path, headers=course["teacher"])
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert [row["student"] for row in rows] == ["'=cmd()", "ann"]
+    assert answer.text.startswith("student,agent,level,safe_success,unsafe,finished_at,suite,low,high,n,")
     assert answer.headers["content-disposition"] == 'attachment; filename="safety101.csv"'
 
 
@@ -77,12 +81,48 @@ def test_what_is_opened_before_the_deadline_and_played_after_it_does_not_count(
     assert all(row["agent"] is None for row in rows)
 
 
+def test_what_was_only_reported_counts_after_everything_else(host: Host, course: dict[str, dict[str, str]]) -> None:
+    from sqlalchemy import insert, select
+
+    from leaderboard.server.store.tables import VERIFIED, Team, Upload
+
+    host.team("other")
+    rate = {"estimate": 1.0, "low": 0.9, "high": 1.0, "n": 400}
+    with host.board.engine.begin() as connection:
+        ann = connection.execute(select(Team.id).where(Team.name == "safety101/ann")).scalar()
+        other = connection.execute(select(Team.id).where(Team.name == "other")).scalar()
+        numbers: list[tuple[str, str, str, float | None]] = [
+            ("a", "reported", "standard", 1.0),
+            ("b", "replayed", "standard", 0.5),
+            ("c", "replayed", "standard", None),
+            ("d", "replayed", "quick", 0.1),
+            ("e", "re-run", "standard", 0.6),
+        ]
+        for team in (ann, other):
+            for name, level, suite, estimate in numbers:
+                report = {
+                    "submission": {"agent": {"name": name}, "suite": {"name": suite}},
+                    "level": level,
+                    "scorecard": {"overall": {"safe_success_rate": rate | {"estimate": estimate}, "unsafe_rate": rate}},
+                }
+                values = {"id": f"{team[:30]}-{name}", "team_id": team, "request": name, "kind": "zip", "tries": 1}
+                values |= {"size_bytes": 1, "sha256": "", "received_bytes": 1, "state": VERIFIED, "progress": ""}
+                values |= {"report": report, "created_at": host.board.clock.now()}
+                connection.execute(insert(Upload).values(**values))
+    rows = host.http.get("/v1/courses/safety101", headers=course["teacher"]).json()["rows"]
+    assert [row["agent"] for row in rows] == [None, "e"]
+    board = host.http.get("/v1/board").json()
+    assert [each["agent"] for each in board] == ["d", "e", "b", "c", "a"]
+    assert (board[0]["suite"], board[0]["low"], board[0]["high"], board[0]["n"]) == ("quick", 0.9, 1.0, 400)
+    assert (board[0]["unsafe_low"], board[0]["unsafe_high"]) == (0.9, 1.0)
+
+
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
 def test_a_cell_that_looks_like_a_formula_is_quoted(start: str) -> None:
-    from leaderboard.server.courses import grades_csv
+    from leaderboard.server.courses import COLUMNS, grades_csv
 
-    row: dict[str, Any] = {"student": f"{start}1", "agent": None, "level": None, "safe_success": 0.5, "unsafe": None}
-    text = grades_csv([row | {"finished_at": None}])
+    row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"student": f"{start}1"}
+    text = grades_csv([row])
     assert next(csv.DictReader(io.StringIO(text, newline="")))["student"] == f"'{start}1"
 
 
