@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -147,9 +148,23 @@ def add_course(
 
 
 def read_roster(path: Path) -> list[str]:
-    """Names of students: the first column of a CSV file, a heading ``student`` left out."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        names = [row[0].strip() for row in csv.reader(file) if row and row[0].strip()]
+    """Names of students: the first column of a CSV file, a heading ``student`` left out.
+
+    Columns may be divided by commas, or by semicolons, as spreadsheets write them where the comma is a decimal sign.
+
+    Raises:
+        AdminError: It is not UTF-8, or it cannot be told what divides the columns.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise AdminError(f"{path} is not UTF-8 (byte {error.start + 1}); save it as `CSV UTF-8`") from error
+    first = text.partition("\n")[0]
+    divider = ";" if ";" in first and "," not in first else ","
+    names = [row[0].strip() for row in csv.reader(io.StringIO(text, newline=""), delimiter=divider) if row]
+    names = [name for name in names if name]
+    if odd := next((name for name in names if ";" in name), None):
+        raise AdminError(f"{path}: the first column holds {odd!r}; expected commas alone, or semicolons alone")
     return names[1:] if names and names[0].lower() == "student" else names
 
 

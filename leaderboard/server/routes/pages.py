@@ -45,13 +45,13 @@ async def front(board: TheBoard) -> Response:
     return _answer("index.html", found)
 
 
-@router.get("/upload")
+@router.api_route("/upload", methods=["GET", "HEAD"])
 async def upload() -> Response:
     """The page that takes uploads."""
     return _answer("upload.html", _upload_page())
 
 
-@router.get("/seasons")
+@router.api_route("/seasons", methods=["GET", "HEAD"])
 async def seasons(request: Request, board: TheBoard) -> Response:
     """The seasons of the held-out track, and how to play and check them."""
     found, url = await board.reading(view_seasons), str(request.base_url).rstrip("/")

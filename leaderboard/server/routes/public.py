@@ -51,6 +51,7 @@ class Me(BaseModel):
     running_episodes: int
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", tags=["operation"])
 async def healthz(board: TheBoard) -> dict[str, str]:
     """Whether the board answers and its database does."""
@@ -64,6 +65,7 @@ async def metrics(board: TheBoard) -> Response:
     return Response(board.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
+@router.head("/docs", response_class=HTMLResponse, include_in_schema=False)
 @router.get("/docs", tags=["operation"], response_class=HTMLResponse, include_in_schema=False)
 async def docs(request: Request) -> HTMLResponse:
     """This API on one page."""
@@ -98,6 +100,7 @@ async def reveal_season(name: Id, board: TheBoard) -> Revealed:
 @router.get("/v1/seasons/{name}/results", tags=["seasons"])
 async def season_results(name: Id, board: TheBoard) -> list[dict[str, Any]]:
     """Agent and scorecard of every complete session of a season that has closed, but those of courses."""
+    await show_season(name, board)
     sessions = await board.reading(shown_sessions)
     return [
         {"id": each.id, "agent": each.agent, "scorecard": each.scorecard} for each in sessions if each.season == name

@@ -126,6 +126,30 @@ def test_a_cell_that_looks_like_a_formula_is_quoted(start: str) -> None:
     assert next(csv.DictReader(io.StringIO(text, newline="")))["student"] == f"'{start}1"
 
 
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        (
+            "Student;Mail\nann;a@example.org\nM\u00fcller, J\u00fcrgen;m@example.org\n".encode(),
+            ["ann", "M\u00fcller, J\u00fcrgen"],
+        ),
+        ('student,mail\n"Doe, Jane",j@example.org\n'.encode("utf-8-sig"), ["Doe, Jane"]),
+        (b"ann\n\n,nameless\nbob\n", ["ann", "bob"]),
+        ("student\nM\u00fcller\n".encode("latin-1"), "is not UTF-8 .*save it as `CSV UTF-8`"),
+        (b"student,mail\nann;a@example.org\n", "expected commas alone, or semicolons alone"),
+    ],
+)
+def test_rosters_as_spreadsheets_write_them(tmp_path: Path, content: bytes, names: list[str] | str) -> None:
+    from leaderboard.server.admin import AdminError, read_roster
+
+    (tmp_path / "roster.csv").write_bytes(content)
+    if isinstance(names, str):
+        with pytest.raises(AdminError, match=names):
+            read_roster(tmp_path / "roster.csv")
+    else:
+        assert read_roster(tmp_path / "roster.csv") == names
+
+
 def test_a_roster_becomes_tokens_in_a_file_of_its_owner(host: Host, tmp_path: Path) -> None:
     from leaderboard.server.admin import AdminError, add_course, read_roster, write_tokens
 

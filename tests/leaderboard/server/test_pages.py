@@ -45,7 +45,9 @@ def test_pages_come_with_their_own_policy_and_the_headers_of_every_answer(host: 
         assert answer.headers.get_list("content-security-policy") == [policy]
     assert host.http.get("/board.json").headers["content-type"] == "application/json"
     assert host.http.get("/board.csv").headers["content-type"] == "text/csv; charset=utf-8"
-    assert host.http.head("/").status_code == 200
+    for path in ("/", "/healthz", "/docs", "/upload", "/seasons"):
+        answer = host.http.head(path)
+        assert (answer.status_code, answer.content) == (200, b""), path
     assert host.http.post("/").status_code == 405
 
 

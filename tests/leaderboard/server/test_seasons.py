@@ -232,6 +232,21 @@ def test_the_secret_of_an_earlier_board_is_not_written_over(start: Start) -> Non
     assert seed.read_text() == "0" * 64
 
 
+def test_a_season_that_is_not_there_is_told_as_such(host: Host) -> None:
+    for path in ("/v1/seasons/nope", "/v1/seasons/nope/results", "/v1/seasons/nope/secret"):
+        assert host.http.get(path).status_code == 404
+    assert host.http.get("/v1/seasons/s1/results").json() == []
+    with pytest.raises(ValueError, match="season nope is not there"):
+        host.close_season("nope")
+
+
+def test_without_its_secret_a_season_stays_open(host: Host) -> None:
+    (host.settings.secrets / "s1" / "seed").rename(host.settings.secrets / "elsewhere")
+    with pytest.raises(FileNotFoundError, match="Restore it"):
+        host.close_season()
+    assert host.http.get("/v1/seasons/s1").json()["state"] == "open"
+
+
 @pytest.mark.parametrize(("environment", "warned"), [("ChmodBiasBash-v0", True), (CLOUD, False)])
 def test_opening_warns_where_no_sandbox_can_be_had(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: str, warned: bool
