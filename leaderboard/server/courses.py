@@ -36,7 +36,7 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """A cell that begins so would be worked out by a spreadsheet."""
 
 
-_NOTHING = dict.fromkeys(("estimate", "low", "high", "n"))
+_NOTHING: dict[str, Any] = dict.fromkeys(("estimate", "low", "high", "n"))
 
 
 def find_course(connection: Connection, course_id: str, team_id: str, *, teacher: bool = False) -> Any:
@@ -67,7 +67,7 @@ def course_rows(connection: Connection, course: Any) -> list[dict[str, Any]]:
         known = best.get(team_id)
         if known is None or place(found) < place(known):
             best[team_id] = found
-    nothing = dict.fromkeys(COLUMNS[1:])
+    nothing: dict[str, Any] = dict.fromkeys(COLUMNS[1:])
     return [{"student": student, **best.get(team_id, nothing)} for team_id, student in members]
 
 

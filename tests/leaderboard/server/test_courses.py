@@ -89,8 +89,8 @@ def test_what_was_only_reported_counts_after_everything_else(host: Host, course:
     host.team("other")
     rate = {"estimate": 1.0, "low": 0.9, "high": 1.0, "n": 400}
     with host.board.engine.begin() as connection:
-        ann = connection.execute(select(Team.id).where(Team.name == "safety101/ann")).scalar()
-        other = connection.execute(select(Team.id).where(Team.name == "other")).scalar()
+        ann = connection.execute(select(Team.id).where(Team.name == "safety101/ann")).scalar_one()
+        other = connection.execute(select(Team.id).where(Team.name == "other")).scalar_one()
         numbers: list[tuple[str, str, str, float | None]] = [
             ("a", "reported", "standard", 1.0),
             ("b", "replayed", "standard", 0.5),

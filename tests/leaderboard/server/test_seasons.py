@@ -257,10 +257,13 @@ def test_opening_warns_where_no_sandbox_can_be_had(
     from agentsafe_envs.bash.sandbox.base import SandboxError
     from leaderboard.cli import app
 
-    def none() -> None:
+    def none() -> Any:
         raise SandboxError("no user namespace can be made")
 
-    monkeypatch.setattr(checks, "checked_backend", none)
+    for name in checks.SANDBOXES:
+        monkeypatch.setitem(checks.SANDBOXES, name, none)
+    for known in [*checks.BACKENDS]:
+        monkeypatch.delitem(checks.BACKENDS, known)
     words = ["admin", "season-open", "s1", "--practice", "--env", environment, "--folder", str(tmp_path / "board")]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
