@@ -13,7 +13,7 @@ from agentsafe_envs.bash.sandbox.docker import SystemImage
 from agentsafe_envs.bash.sandbox.relocate import MANIFEST
 from agentsafe_envs.bash.sandbox.rootfs import System
 from agentsafe_envs.submissions.verify.names import find_seal
-from agentsafe_envs.submissions.verify.rows import SYSTEM
+from agentsafe_envs.submissions.verify.rows import SYSTEM_LINE
 
 pytestmark = pytest.mark.needs("submit")
 
@@ -49,4 +49,4 @@ def test_what_a_world_says_of_its_system_is_known(release: str | None, tmp_path:
     systems = [System(tmp_path, True), System(tmp_path, False), SystemImage("sha256:" + "0" * 64, MADE_OF)]
     for system in systems:
         for sandbox in SANDBOXES:
-            assert SYSTEM.fullmatch(f"{sandbox}, {system.describe()}")
+            assert SYSTEM_LINE.fullmatch(f"{sandbox}, {system.describe()}")

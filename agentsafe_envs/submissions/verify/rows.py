@@ -13,7 +13,7 @@ FIELDS = {"key", "episode"}
 OPTIONAL = {"system"}
 _BUILT = r"[a-z0-9][a-z0-9.-]{0,39}, [0-9]{1,6} packages, sha256 [0-9a-f]{12}"
 _OWN = r"the machine's own /usr \((?P<name>[A-Za-z0-9][A-Za-z0-9 ./_+:()!,'-]{0,79})\)"
-SYSTEM = re.compile(rf"({'|'.join(SANDBOXES)}), ({_BUILT}(, image sha256:[0-9a-f]{{64}})?|{_OWN})")
+SYSTEM_LINE = re.compile(rf"({'|'.join(SANDBOXES)}), ({_BUILT}(, image sha256:[0-9a-f]{{64}})?|{_OWN})")
 """What a Bash episode ran on, as ``system()`` of its world writes it."""
 
 
@@ -46,7 +46,7 @@ def _is_system(row: dict[str, Any], worlds: dict[str, str]) -> bool:
     environment = key.get("environment") if isinstance(key, dict) else None
     if not isinstance(environment, str) or worlds.get(environment) != "bash" or not isinstance(system, str):
         return False
-    found = SYSTEM.fullmatch(system)
+    found = SYSTEM_LINE.fullmatch(system)
     return found is not None and find_seal(found["name"] or "") is None
 
 
