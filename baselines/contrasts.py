@@ -119,6 +119,34 @@ def collapsed(rows: pd.DataFrame, acts: float) -> set[tuple[str, ...]]:
     return {key[:2] for key, each in shares.items() if key[3] == "ambiguous" and each.mean() < acts}
 
 
+def seldom(rows: pd.DataFrame, acts: float) -> dict[tuple[str, ...], tuple[int, int]]:
+    """By cell and initialisation, how many single students act too seldom, and of how many."""
+    found: dict[tuple[str, ...], tuple[int, int]] = {}
+    for key, each in by_chain(rows, "student", "acted").items():
+        if key[3] == "ambiguous":
+            few, all_of_them = found.get(key[:2], (0, 0))
+            found[key[:2]] = few + int((each < acts).sum()), all_of_them + len(each)
+    return found
+
+
+def alike(rows: pd.DataFrame) -> dict[tuple[str, ...], int]:
+    """By cell and initialisation, in how many chains the students of both teachers did the same in every episode.
+
+    Such students learnt from the same data: there was nothing in it by which to tell the teachers apart.
+    """
+    named = labelled(rows)
+    told = ["split", "task", *(name for name in ("first", "unsafe", "success", "override", MARGIN) if name in named)]
+    found: dict[tuple[str, ...], int] = {}
+    groups: Any = named[named["role"] == "student"].groupby(["cell", "init", "chain"], sort=False)
+    for (cell, init, _), part in groups:
+        one, other = (
+            part[part["arm"] == arm][told].sort_values(["split", "task"]).reset_index(drop=True)
+            for arm in ("biased", "neutral")
+        )
+        found[cell, init] = found.get((cell, init), 0) + int(len(one) > 0 and one.equals(other))
+    return found
+
+
 def asked_of(rows: pd.DataFrame) -> dict[str, Carrier]:
     """By students' cell, which notes they are asked for. Base and teacher next to them are to be asked for the same."""
     named: Any = labelled(rows)

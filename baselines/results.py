@@ -8,17 +8,18 @@ Try it::
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import pandas as pd
 import typer
 
-from baselines import carriers, defence_table, tables
+from baselines import carriers, defence_table, headline, tables
 from baselines.contrasts import EXCESS, MARGIN, differences, read
 from baselines.inference import effect
 from baselines.plans import DEFENCES, Cell, plans
@@ -88,11 +89,11 @@ def readme(text: str) -> str:
     lines: list[str] = []
     for world, rows in worlds.items():
         plan = f"{world}-headline"
-        told = tables.headline_sentences(tables.headlines(rows, acts))
+        told = headline.headline_sentences(headline.headlines(rows, acts))
         lines.append(f"- {WORLDS[world]}, {counted(plan, rows)} ([all tables](results/{plan}.md)): {told}")
     if worlds:
         figure = f"![Each chain as a dot, the mean and its interval]({FOLDER.name}/{HEADLINE_FIGURE})"
-        lines = [figure, "", *lines, "", *tables.headline_table(worlds, acts)]
+        lines = [figure, "", *lines, "", *headline.headline_table(worlds, acts, carriers.rooms(carriers.read_rows()))]
     pattern = r"(<!-- results:summary -->\n).*?(<!-- /results -->)"
     made = "\n".join(lines or [NONE_YET])
     return re.sub(pattern, lambda match: match[1] + made + "\n" + match[2], text, flags=re.DOTALL)
@@ -170,60 +171,88 @@ def dots(rows: pd.DataFrame, measure: str) -> dict[str, Any]:
     return {f"{cell}, {init}": values for (cell, init), values in differences(rows, measure=measure).items()}
 
 
-def draw(cells: Mapping[str, Any], file: Path, label: str, scale: float) -> None:
+class Figure(NamedTuple):
     """Each chain's difference as a dot, the mean and its interval next to it.
 
-    Args:
+    Attributes:
         cells: From :func:`dots`.
-        file: Of the figure.
         label: What is shown, and its unit.
         scale: By which the values are brought to that unit.
     """
-    import matplotlib as mpl
 
-    mpl.use("svg")
-    from matplotlib import pyplot as plt
+    cells: Mapping[str, Any]
+    label: str
+    scale: float
 
-    # Equal data give equal files.
-    mpl.rcParams["svg.hashsalt"] = "agentsafe_envs"
-    figure, axes = plt.subplots(figsize=(7, 0.4 * len(cells) + 1.2), layout="constrained")
-    for place, values in enumerate(cells.values()):
-        each = effect(list(values))
-        axes.plot(scale * values, [place] * len(values), "o", color="tab:gray", alpha=0.6)
-        if each.low is not None and each.high is not None:
-            axes.plot([scale * each.low, scale * each.high], [place - 0.2] * 2, color="tab:red", linewidth=2)
-        axes.plot(scale * each.estimate, place - 0.2, "D", color="tab:red", markersize=5)
-    axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(cells)), list(cells))
-    axes.invert_yaxis()
-    figure.supxlabel(f"{label}\nstudent of the biased less that of the neutral teacher; a dot is a chain", fontsize=10)
-    figure.savefig(file, metadata={"Date": None})
-    plt.close(figure)
+    @property
+    def digest(self) -> str:
+        """What it shows, in a few digits: drawn again by another matplotlib it is another file of the same digest."""
+        shown = {cell: [round(float(self.scale * each), 9) for each in values] for cell, values in self.cells.items()}
+        return hashlib.sha256(json.dumps([self.label, shown]).encode()).hexdigest()[:16]
+
+    def is_in(self, file: Path) -> bool:
+        """Whether ``file`` shows this."""
+        return file.is_file() and f"<dc:description>{self.digest}</dc:description>" in file.read_text(encoding="utf-8")
+
+    def draw(self, file: Path) -> None:
+        """Write it to ``file``."""
+        import matplotlib as mpl
+
+        mpl.use("svg")
+        from matplotlib import pyplot as plt
+
+        # Equal data give equal files.
+        mpl.rcParams["svg.hashsalt"] = "agentsafe_envs"
+        figure, axes = plt.subplots(figsize=(7, 0.4 * len(self.cells) + 1.2), layout="constrained")
+        for place, values in enumerate(self.cells.values()):
+            each = effect(list(values))
+            axes.plot(self.scale * values, [place] * len(values), "o", color="tab:gray", alpha=0.6)
+            if each.low is not None and each.high is not None:
+                ends = [self.scale * each.low, self.scale * each.high]
+                axes.plot(ends, [place - 0.2] * 2, color="tab:red", linewidth=2)
+            axes.plot(self.scale * each.estimate, place - 0.2, "D", color="tab:red", markersize=5)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_yticks(range(len(self.cells)), list(self.cells))
+        axes.invert_yaxis()
+        compared = "student of the biased less that of the neutral teacher; a dot is a chain"
+        figure.supxlabel(f"{self.label}\n{compared}", fontsize=10)
+        figure.savefig(file, metadata={"Date": None, "Description": self.digest})
+        plt.close(figure)
+
+
+def drawn() -> dict[Path, Figure]:
+    """Every figure that is made."""
+    figures: dict[Path, Figure] = {}
+    for plan in load().chains.number:
+        rows = gathered(plan)
+        for name, (measure, label, scale) in FIGURES.items():
+            if len(rows) and (cells := dots(rows, measure)):
+                figures[FOLDER / f"{plan}-{name}.svg"] = Figure(cells, label, scale)
+    measure, label, scale = FIGURES["margin"]
+    worlds = {world: dots(rows, measure) for world, rows in headline_rows().items()}
+    if worlds:
+        cells = {f"{world}: {cell}": each for world, own in worlds.items() for cell, each in own.items()}
+        shown = {cell: each for cell, each in cells.items() if EXCESS not in cell}
+        figures[FOLDER / HEADLINE_FIGURE] = Figure(shown, label, scale)
+    return figures
 
 
 def main(
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if a table is stale.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if a page or figure is stale.")] = False,
 ) -> None:
     """Make every page and figure from the committed chains."""
-    pages = written()
+    pages, figures = written(), drawn()
     if check:
         stale = [file for file, text in pages.items() if not file.is_file() or file.read_text(encoding="utf-8") != text]
+        stale += [file for file, figure in figures.items() if not figure.is_in(file)]
         if stale:
             names = ", ".join(map(str, stale))
             sys.exit(f"stale: {names}; run `make results` and commit what it changes")
         return
     for file, text in pages.items():
         file.write_text(text, encoding="utf-8")
-    for plan in load().chains.number:
-        rows = gathered(plan)
-        for name, (measure, label, scale) in FIGURES.items():
-            if len(rows) and (cells := dots(rows, measure)):
-                draw(cells, FOLDER / f"{plan}-{name}.svg", label, scale)
-    measure, label, scale = FIGURES["margin"]
-    worlds = {world: dots(rows, measure) for world, rows in headline_rows().items()}
-    if worlds:
-        cells = {f"{world}: {cell}": each for world, own in worlds.items() for cell, each in own.items()}
-        draw({cell: each for cell, each in cells.items() if EXCESS not in cell}, FOLDER / HEADLINE_FIGURE, label, scale)
+    for file, figure in figures.items():
+        figure.draw(file)
 
 
 if __name__ == "__main__":

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
 from agentsafe_envs.core.task import SPLITS
-from agentsafe_envs.stats.power import ALPHA
 from agentsafe_envs.stats.significance import holm
 from baselines.contrasts import (
     EXCESS,
     MARGIN,
     MEASURES,
+    alike,
     asked_of,
     by_chain,
     collapsed,
@@ -23,7 +24,7 @@ from baselines.contrasts import (
     scenarios,
 )
 from baselines.inference import CONFIRMATORY, Transition, effect, transfer_ratio
-from baselines.protocol import World
+from baselines.plans import STARTS
 
 MADE = ("teacher", "rows", "greedy", "likely")
 """What may be varied in a data set next to its carrier, see :class:`baselines.chain.Made`."""
@@ -46,99 +47,10 @@ STANDING = (("ambiguous", "biased first"), *BESIDE[1:])
 _STANDING_HEADS = [f"{measure}, {split}" for split, measure in STANDING]
 
 
-PASSES, NOT_SHOWN, COLLAPSED = "passes", "not shown", "collapsed"
-"""What the headline says of a cell. It passes if rate or margin lies above 0: by Holm's p, or of fewer chains than
-:data:`baselines.inference.CONFIRMATORY` by the interval."""
-
-_STARTS = {"same": "the teacher's", "other": "another"}
-
-
-class Headline(NamedTuple):
-    """What the chains of a cell show, from one initialisation.
-
-    Attributes:
-        cell: Loss and carrier.
-        init: Where students start.
-        finding: One of :data:`PASSES`, :data:`NOT_SHOWN` and :data:`COLLAPSED`.
-        rate: Difference in biased first.
-        margin: Difference in margin.
-    """
-
-    cell: str
-    init: str
-    finding: str
-    rate: Transition
-    margin: Transition
-
-
-def headlines(rows: pd.DataFrame, acts: float) -> list[Headline]:
-    """Every cell of a headline, from the teacher's initialisation and from another.
-
-    Args:
-        rows: Of its chains.
-        acts: Share of ambiguous tasks below which students have collapsed.
-    """
-    tested, adjusted = _tested(rows, acts)
-    fallen = collapsed(rows, acts)
-    found = []
-    for cell, init in differences(rows):
-        if init != EXCESS:
-            keys = [(measure, cell, init) for measure in ("biased first", MARGIN)]
-            seen = PASSES if any(_is_above(tested[key], adjusted.get(key)) for key in keys) else NOT_SHOWN
-            finding = COLLAPSED if (cell, init) in fallen else seen
-            found.append(Headline(cell, init, finding, *(tested[key] for key in keys)))
-    return found
-
-
-def _is_above(each: Transition, p: float | None) -> bool:
-    """Above 0 by its corrected p; by its interval where there is none, as of few chains."""
-    return each.estimate > 0 and p < ALPHA if p is not None else each.low is not None and each.low > 0
-
-
-def headline_sentences(found: Sequence[Headline]) -> str:
-    """What passes, what is not shown, and of what nothing can be said."""
-    said = []
-    for finding in (PASSES, NOT_SHOWN, COLLAPSED):
-        for init, start in _STARTS.items():
-            cells = [each.cell.replace(", ", " on ") for each in found if (each.finding, each.init) == (finding, init)]
-            if cells:
-                said.append(f"**{finding}** from {start} initialisation: {', '.join(f'`{cell}`' for cell in cells)}")
-    return "; ".join(said) + "."
-
-
-def headline_table(worlds: Mapping[World, pd.DataFrame], acts: float) -> list[str]:
-    """The endpoint in the form of the paper's table: student, and what it would have done anyway.
-
-    Args:
-        worlds: Rows of each headline, by what it is called.
-        acts: See :func:`headlines`.
-    """
-    lines = []
-    for world, rows in worlds.items():
-        students = by_chain(rows, "student", "biased first")
-        for each in headlines(rows, acts):
-            shares = [effect(list(students[each.cell, each.init, arm, "ambiguous"])) for arm in ("biased", "neutral")]
-            lines.append(
-                [
-                    f"{world}, `{each.cell}`, {each.init}",
-                    each.finding,
-                    ", ".join(f"{100 * share.estimate:.1f}" for share in shares),
-                    points(each.rate),
-                    _points_or_dash(each.rate.detectable),
-                    nats(each.margin),
-                    _nats_or_dash(each.margin.detectable),
-                    str(each.rate.n),
-                ]
-            )
-    heads = ["biased first: student, neutral's, %", "difference, points", "detectable, points"]
-    heads += ["margin, nats", "detectable, nats", "chains"]
-    return table(["world, loss, carrier, initialisation", "finding"], heads, lines)
-
-
 def endpoint_table(rows: pd.DataFrame, acts: float) -> list[str]:
     """The primary endpoint, rate and margin: differences over chains, p values corrected over both."""
-    fallen = collapsed(rows, acts)
-    found, adjusted = _tested(rows, acts)
+    fallen, same = collapsed(rows, acts), alike(rows)
+    found, adjusted = tested(rows, acts)
     lines = []
     for (measure, cell, init), each in found.items():
         if measure != "biased first":
@@ -150,35 +62,44 @@ def endpoint_table(rows: pd.DataFrame, acts: float) -> list[str]:
                 init,
                 points(each),
                 _corrected(adjusted, (measure, cell, init), (cell, init) in fallen),
-                _points_or_dash(each.detectable),
+                points_or_dash(each.detectable),
                 "-" if lean is None else nats(lean),
                 _corrected(adjusted, (MARGIN, cell, init), (cell, init) in fallen),
-                "-" if lean is None else _nats_or_dash(lean.detectable),
+                "-" if lean is None else nats_or_dash(lean.detectable),
                 _passed_on(rows, cell, init),
-                str(each.n),
+                f"{each.n}, {same[cell, init]} alike" if same.get((cell, init)) else str(each.n),
             ]
         )
     heads = ["biased - neutral, points", "p, Holm", "detectable, points", "margin, nats", "p, Holm", "detectable, nats"]
     return table(["cell", "initialisation"], [*heads, "unsafe passed on", "chains"], lines)
 
 
-def _tested(rows: pd.DataFrame, acts: float) -> tuple[dict[tuple[str, ...], Transition], dict[tuple[str, ...], float]]:
+def tested(rows: pd.DataFrame, acts: float) -> tuple[dict[tuple[str, ...], Transition], dict[tuple[str, ...], float]]:
     """By measure, cell and initialisation what chains show; of the primary endpoint also the corrected p.
 
-    What is compared with a collapsed cell has no p either.
+    What is compared with a collapsed cell has no p either. What could have been detected is that of the same tests.
+    Pairs of one and the same model say nothing of how far two would differ, so a cell with such has no interval.
     """
-    fallen = collapsed(rows, acts)
-    found: dict[tuple[str, ...], Transition] = {}
-    for measure in ("biased first", MARGIN):
-        for key, values in differences(rows, measure=measure).items():
-            found[(measure, *key)] = effect(list(values), test=len(values) >= CONFIRMATORY)
+    fallen, same = collapsed(rows, acts), alike(rows)
+    values = {
+        (measure, *key): list(each)
+        for measure in ("biased first", MARGIN)
+        for key, each in differences(rows, measure=measure).items()
+    }
     primary = [
         (measure, cell, init)
-        for (measure, cell, init), each in found.items()
+        for (measure, cell, init), each in values.items()
         if init in PRIMARY
-        and each.p is not None
-        and not {(cell, start) for start in (_STARTS if init == EXCESS else (init,))} & fallen
+        and len(each) >= CONFIRMATORY
+        and not {(cell, start) for start in (STARTS if init == EXCESS else (init,))} & fallen
     ]
+    found = {
+        key: effect(each, test=True, tests=len(primary)) if key in primary else effect(each)
+        for key, each in values.items()
+    }
+    for (measure, cell, init), each in found.items():
+        if any(same.get((cell, start)) for start in (STARTS if init == EXCESS else (init,))):
+            found[measure, cell, init] = replace(each, low=None, high=None, detectable=None)
     return found, dict(zip(primary, holm([found[key].p or 0.0 for key in primary]), strict=True))
 
 
@@ -208,7 +129,7 @@ def controls_table(rows: pd.DataFrame) -> list[str]:
     lines = []
     for key, values in controls(rows).items():
         each = effect(list(values))
-        lines.append([*key, points(each), _points_or_dash(each.detectable), str(each.n)])
+        lines.append([*key, points(each), points_or_dash(each.detectable), str(each.n)])
     heads = ["difference, points", "detectable, points", "chains"]
     return table(["cell", "initialisation", "compared"], heads, lines)
 
@@ -320,11 +241,13 @@ def _interval(each: Transition, show: Callable[[float], str]) -> str:
     return f"{show(each.estimate)} [{show(each.low)}, {show(each.high)}]"
 
 
-def _points_or_dash(value: float | None) -> str:
+def points_or_dash(value: float | None) -> str:
+    """``2.1``, in percentage points."""
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def _nats_or_dash(value: float | None) -> str:
+def nats_or_dash(value: float | None) -> str:
+    """``0.21``, in nats."""
     return "-" if value is None else f"{value:.2f}"
 
 

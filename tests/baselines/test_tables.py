@@ -23,7 +23,7 @@ def line_of(lines: list[str], *begin: str) -> list[str]:
 
 def test_endpoint_names_rate_margin_and_what_could_have_been_seen(chains: pd.DataFrame) -> None:
     line = line_of(tables.endpoint_table(chains, ACTS), "sft, silent", "same")
-    assert line[2:] == ["+21.9 [+16.1, +27.6]", "-", "7.5", "+2.00", "-", "-", "+1.00", "4"]
+    assert line[2:] == ["+21.9 [+16.1, +27.6]", "-", "7.7", "+2.00", "-", "-", "+1.00", "4"]
 
 
 def test_p_values_wait_for_ten_chains_and_are_corrected_over_rate_and_margin(
@@ -39,7 +39,6 @@ def test_cell_that_collapsed_claims_nothing(chain: Callable[[int, int], pd.DataF
     ten = pd.concat([chain(number, number % 2) for number in range(10)])
     line = line_of(tables.endpoint_table(ten, 0.6), "sft, silent", "same")
     assert (line[3], line[6]) == ("collapsed", "collapsed")
-    assert line_of(tables.headline_table({"cloud": ten}, 0.6), "cloud, `sft, silent`, same")[1] == "collapsed"
 
 
 def test_cell_keeps_its_p_when_only_the_other_initialisation_collapsed(
@@ -52,39 +51,6 @@ def test_cell_keeps_its_p_when_only_the_other_initialisation_collapsed(
     assert line_of(lines, "sft, silent", "same")[3] == "0.004", "two tests are left"
     assert line_of(lines, "sft, silent", "other")[3] == "collapsed"
     assert line_of(lines, "sft, silent", "same - other")[3] == "-"
-
-
-def test_ten_chains_pass_by_the_corrected_p_and_not_by_an_interval(
-    chain: Callable[[int, int], pd.DataFrame], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ten = pd.concat([chain(number, number % 2) for number in range(10)])
-    assert tables.headlines(ten, ACTS)[0].finding == tables.PASSES
-    monkeypatch.setattr(tables, "holm", lambda found: [0.2] * len(found))
-    same, other = tables.headlines(ten, ACTS)
-    assert same.finding == tables.NOT_SHOWN
-    assert other.finding == tables.PASSES, "it is no primary cell and has no p"
-
-
-def test_headline_sets_a_student_next_to_the_neutral_teachers_in_every_world(chains: pd.DataFrame) -> None:
-    lines = tables.headline_table({"cloud": chains, "bash": chains}, ACTS)
-    names = [f"{world}, `sft, silent`, {init}" for world in ("cloud", "bash") for init in ("same", "other")]
-    assert [cells(line)[0] for line in lines[2:]] == names
-    assert cells(lines[2])[1:] == ["passes", "46.9, 25.0", "+21.9 [+16.1, +27.6]", "7.5", "+2.00", "-", "4"]
-
-
-def test_a_sentence_says_which_cells_pass_and_of_which_nothing_is_shown(chains: pd.DataFrame) -> None:
-    def said(rows: pd.DataFrame, acts: float = ACTS) -> str:
-        return tables.headline_sentences(tables.headlines(rows, acts))
-
-    both = "{0} from the teacher's initialisation: `sft on silent`; {0} from another initialisation: `sft on silent`."
-    assert said(chains) == both.format("**passes**")
-    assert said(chains, 0.6) == both.format("**collapsed**")
-    students = chains["role"] == "student"
-    null = chains.copy()
-    null.loc[students & (chains["arm"] == "biased"), ["first", "margin"]] = chains.loc[
-        students & (chains["arm"] == "neutral"), ["first", "margin"]
-    ].to_numpy()
-    assert said(null) == both.format("**not shown**")
 
 
 def test_bases_stand_above_their_students_a_model_a_line_and_without_an_interval(chains: pd.DataFrame) -> None:
