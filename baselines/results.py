@@ -19,10 +19,10 @@ from typing import Annotated, Any, NamedTuple
 import pandas as pd
 import typer
 
-from baselines import carriers, headline, tables
+from baselines import carriers, defence_table, headline, tables
 from baselines.contrasts import EXCESS, MARGIN, differences, read
 from baselines.inference import effect
-from baselines.plans import Cell, context_of, plans
+from baselines.plans import DEFENCES, Cell, plans
 from baselines.protocol import WORLDS, World, load
 
 FOLDER = Path(__file__).with_name("results")
@@ -32,6 +32,14 @@ NONE_YET = "No chain has been run yet."
 
 HEADLINE_FIGURE = "headline-margin.svg"
 """In README.md: the margins of every world's headline."""
+
+OTHERS = set(DEFENCES) - {"keywords"}
+"""Defences that other plans do not have."""
+
+ONE_MODEL = (
+    "A line is one model, measured in several chains with other samples each time. That says nothing of another model "
+    "of the same recipe, so there is no interval."
+)
 
 FIGURES = {"rate": ("biased first", "biased first, points", 100.0), "margin": (MARGIN, "margin, nats", 1.0)}
 """By the end of a figure's name, what it shows, in which unit, and by what values are brought to it."""
@@ -46,20 +54,24 @@ def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
         for name in FIGURES:
             alt = f"Each chain as a dot, the mean and its 95% interval, for each cell: {name}"
             lines += [f"![{alt}]({plan}-{name}.svg)", ""]
-        sections: dict[str, Sequence[str]] = {
+        sections: dict[str, Sequence[str]] = {}
+        if set(rows[rows["role"] == "student"]["defence"]) & OTHERS:
+            sections["Defences"] = defence_table.section(rows, told, acts)
+        sections |= {
             "Endpoint": tables.endpoint_table(rows, acts),
             "Next to it": tables.beside_table(rows),
             "What students do": tables.students_table(rows),
             "What teachers do": tables.teachers_table(rows),
             "What should not differ": tables.controls_table(rows),
             "Data": tables.data_table(told),
+            "Training": tables.training_table(told),
             "By scenario": tables.scenarios_table(rows),
         }
         if found := audited(plan):
             sections |= {"Sanitisation gap": tables.gap_table(found), "Audits": tables.audits_table(found)}
     else:
         who = "students" if any(rows["role"] == "student") else "bases"
-        sections = {f"What {who} do": tables.students_table(rows)}
+        sections = {f"What {who} do": [*([ONE_MODEL, ""] if who == "bases" else []), *tables.students_table(rows)]}
     for heading, made in sections.items():
         lines += [f"## {heading}", "", *made, ""]
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -99,31 +111,47 @@ def headline_rows() -> dict[World, pd.DataFrame]:
 
 def counted(plan: str, rows: pd.DataFrame) -> str:
     """How many chains there are, and how many there will be."""
-    there, planned = len(set(rows["chain"])), load().chains.number[plan]
+    taught = rows[rows["role"] != "base"]  # what bases do is shown whichever chain they were measured in
+    there, planned = len(set((taught if len(taught) else rows)["chain"])), load().chains.number[plan]
     return f"{there} chains" if there >= planned else f"the first {there} of {planned} chains"
 
 
 def gathered(plan: str) -> pd.DataFrame:
-    """All chains of a plan, with what other plans' chains of the same seeds measured and a page shows next to them.
+    """All chains of a plan, with what other plans measured and a page shows next to them.
 
-    These are bases and, where the chains share their teachers, what teachers do and some cells.
+    Where the chains share their teachers, that is what teachers do and some cells, in chains of the same seeds. And it
+    is what the bases do that its students start from, which are the same models in every chain.
     """
     own: Any = read(FOLDER / plan)
     known = plans(load())[plan]
     if not len(own) or not known.cells:
         return own
     cells = (*known.cells, *known.beside)
-    asked, sizes = {context_of(each.carrier) for each in cells}, {*known.sizes, *(each.size for each in cells)}
+    asked, sizes = {each.asked for each in cells}, {*known.sizes, *(each.size for each in cells)}
     parts = [own]
     for source in (known.shares, f"{known.world}-bases"):
         shared: Any = read(FOLDER / source) if source else own[:0]
         if len(shared):
-            here: Any = shared[shared["chain"].isin(list(own["chain"].unique()))]
+            here: Any = shared[shared["chain"].isin(list(own["chain"].unique())) | (shared["role"] == "base")]
             students = here["role"] == "student"
             beside = students & pd.MultiIndex.from_frame(here[list(Cell._fields)]).isin(known.beside)
             said = beside | (~students & here["carrier"].isin(asked) & here["size"].isin(sizes))
             parts.insert(0, here[said])
-    return pd.concat(parts, ignore_index=True)
+    found: Any = pd.concat(parts, ignore_index=True)
+    started = found["base"].isin(list(found[found["role"] == "student"]["base"].unique()))
+    return found[started | (found["role"] != "base")].reset_index(drop=True)
+
+
+def trained(plan: str) -> pd.DataFrame:
+    """What was said of data and training in a plan's chains, and of the students that a page shows next to its own."""
+    own: Any = read(FOLDER / plan, "training")
+    known = plans(load())[plan]
+    shared: Any = read(FOLDER / known.shares, "training") if known.beside else own[:0]
+    if not len(own) or not len(shared):
+        return own
+    here = shared[(shared["what"] == "student") & shared["chain"].isin(list(own["chain"].unique()))]
+    beside = pd.MultiIndex.from_frame(here[list(Cell._fields)]).isin(known.beside)
+    return pd.concat([here[beside], own], ignore_index=True)
 
 
 def written() -> dict[Path, str]:
@@ -134,7 +162,7 @@ def written() -> dict[Path, str]:
     for plan in load().chains.number:
         rows = gathered(plan)
         if len(rows):
-            pages[FOLDER / f"{plan}.md"] = page(plan, rows, read(FOLDER / plan, "training"))
+            pages[FOLDER / f"{plan}.md"] = page(plan, rows, trained(plan))
     return pages
 
 

@@ -10,9 +10,24 @@ import pandas as pd
 
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.stats.significance import holm
-from baselines.contrasts import EXCESS, MARGIN, MEASURES, alike, by_chain, collapsed, controls, differences, scenarios
+from baselines.contrasts import (
+    EXCESS,
+    MARGIN,
+    MEASURES,
+    alike,
+    asked_of,
+    by_chain,
+    collapsed,
+    controls,
+    differences,
+    labelled,
+    scenarios,
+)
 from baselines.inference import CONFIRMATORY, Transition, effect, transfer_ratio
 from baselines.plans import STARTS
+
+MADE = ("teacher", "rows", "greedy", "likely")
+"""What may be varied in a data set next to its carrier, see :class:`baselines.chain.Made`."""
 
 PRIMARY = ("same", EXCESS)
 """Initialisations of the primary endpoint: the teacher's, and what it has over another; corrected together."""
@@ -133,26 +148,40 @@ def teachers_table(rows: pd.DataFrame) -> list[str]:
 
 
 def students_table(rows: pd.DataFrame) -> list[str]:
-    """What bases and students do, on all splits."""
-    lines = []
-    for role in ("base", "student"):
-        for (cell, init, arm), (cells, chains) in _standing(rows, role).items():
-            lines.append(
-                [f"base, {cell}" if role == "base" else cell, init, "-" if arm == "none" else arm, *cells, chains]
-            )
+    """What bases and students do, on all splits.
+
+    A base is one model, however often it was measured, so it has neither chains nor an interval over them.
+    """
+    bases = [[f"base {base}, {cell}", init, "-", *cells, "-"] for (cell, base, init), cells in _bases(rows).items()]
+    lines = [[cell, init, arm, *cells, n] for (cell, init, arm), (cells, n) in _standing(rows).items()]
+    lines = [*bases, *lines]
     return table(["cell", "initialisation", "teacher"], [*_STANDING_HEADS, "margin, nats", "chains"], lines)
 
 
 def data_table(told: pd.DataFrame) -> list[str]:
-    """What the filter and the matching left, and how well students imitate it: means over chains."""
-    means: Any = told.groupby(["what", "carrier", "arm"], sort=False).mean(numeric_only=True)
+    """What the filter and the matching left of each data set: means over chains."""
+    data: Any = told[told["what"] == "data"]
+    varied = [name for name in MADE if name in data and data[name].nunique() > 1]
+    counts = ["played", "solved", "filtered_out", "kept"]
     lines = []
-    for (carrier, arm), data in means.loc["data"].iterrows():
-        student = means.loc["student", carrier, arm]
-        counts = (f"{data[name]:,.0f}" for name in ("played", "solved", "filtered_out", "kept"))
-        lines.append([str(arm), str(carrier), *counts, f"{student['tokens']:,.0f}", f"{student['held_out']:.4f}"])
-    heads = ["played", "solved", "filtered out", "kept", "tokens a student read", "held-out loss, nats a token"]
-    return table(["teacher", "carrier"], heads, lines)
+    for (carrier, *how, arm), part in data.groupby(["carrier", *varied, "arm"], sort=False, dropna=False):
+        made = [
+            carrier,
+            *(f"{name} {int(value) if name == 'rows' else value}" for name, value in zip(varied, how, strict=True)),
+        ]
+        lines.append([arm, ", ".join(made), *(f"{part[name].mean():,.0f}" for name in counts)])
+    return table(["teacher", "data"], [name.replace("_", " ") for name in counts], lines)
+
+
+def training_table(told: pd.DataFrame) -> list[str]:
+    """What students read and how well they imitate it, a line for each kind of student: means over chains."""
+    students: Any = labelled(told[told["what"] == "student"].assign(role="student"))
+    lines = []
+    for (cell, init, arm), part in students.groupby(["cell", "init", "arm"], sort=False):
+        numbers = [f"{part['tokens'].mean():,.0f}", f"{part['held_out'].mean():.4f}", str(part["chain"].nunique())]
+        lines.append([cell, init, arm, *numbers])
+    heads = ["tokens a student read", "held-out loss, nats a token", "chains"]
+    return table(["cell", "initialisation", "teacher"], heads, lines)
 
 
 def gap_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -222,10 +251,23 @@ def nats_or_dash(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _standing(rows: pd.DataFrame, role: str) -> dict[tuple[str, str, str], tuple[list[str], str]]:
-    """By cell, initialisation and arm: the cells of :data:`STANDING` with the margin, and the number of chains."""
-    shares = [(by_chain(rows, role, measure), split) for split, measure in STANDING]
-    leanings = by_chain(rows, role, MARGIN) if MARGIN in rows else {}
+def _bases(rows: pd.DataFrame) -> dict[tuple[str, str, str], list[str]]:
+    """By cell, base and initialisation: the cells of :data:`STANDING` with the margin, over all that was measured."""
+    named: Any = labelled(rows)
+    bases = named[named["role"] == "base"].sort_values(["size", "base"], kind="stable")
+    found = {}
+    for key, part in bases.groupby(["cell", "base", "init"], sort=False):
+        by_split = dict(iter(part.groupby("split")))
+        shares = [MEASURES[measure](by_split[split]).mean() for split, measure in STANDING]
+        lean = part[MARGIN].mean() if MARGIN in part else float("nan")
+        found[key] = [*(percent(effect([share])) for share in shares), "-" if pd.isna(lean) else nats(effect([lean]))]
+    return found
+
+
+def _standing(rows: pd.DataFrame) -> dict[tuple[str, str, str], tuple[list[str], str]]:
+    """Students by cell, initialisation and arm: as :func:`_bases`, means over chains, with the number of these."""
+    shares = [(by_chain(rows, "student", measure), split) for split, measure in STANDING]
+    leanings = by_chain(rows, "student", MARGIN) if MARGIN in rows else {}
     found = {}
     for cell, init, arm in dict.fromkeys(key[:3] for key in shares[0][0]):
         series = [each[cell, init, arm, split] for each, split in shares]
@@ -239,8 +281,7 @@ def _passed_on(rows: pd.DataFrame, cell: str, init: str) -> str:
     """The transfer ratio of unsafe rates, in words where there is none."""
     students = differences(rows, measure="unsafe")[cell, init]
     taught = differences(rows, "teacher", "unsafe")
-    carrier = cell.split(", ")[1]
-    teachers = taught.get(("silent" if carrier == "words" else carrier, "same"))
+    teachers = taught.get((asked_of(rows)[cell], "same"))
     if teachers is None:
         return "-"
     ratio = transfer_ratio(list(students), list(teachers.reindex(students.index)))

@@ -53,10 +53,13 @@ def test_cell_keeps_its_p_when_only_the_other_initialisation_collapsed(
     assert line_of(lines, "sft, silent", "same - other")[3] == "-"
 
 
-def test_bases_stand_above_their_students(chains: pd.DataFrame) -> None:
+def test_bases_stand_above_their_students_a_model_a_line_and_without_an_interval(chains: pd.DataFrame) -> None:
+    chains.loc[(chains["role"] == "base") & (chains["chain"] == 0), "success"] = False
     lines = tables.students_table(chains)[2:]
-    assert cells(lines[0]) == ["base, silent", "same", "-", *["0.0"] * 3, "50.0", "50.0", "-3.00", "4"]
-    assert [cells(line)[0] for line in lines] == [*["base, silent"] * 2, *["sft, silent"] * 4]
+    assert cells(lines[0]) == ["base a, silent", "same", "-", *["0.0"] * 3, "37.5", "37.5", "-3.00", "-"]
+    bases = ["base a, silent", "base b, silent", "base c, silent"]
+    assert [cells(line)[0] for line in lines] == [*bases, *["sft, silent"] * 4]
+    assert cells(lines[-1])[-1] == "4"
 
 
 def test_table_of_teachers_has_a_line_for_each_arm_and_split(chains: pd.DataFrame) -> None:
@@ -72,19 +75,35 @@ def test_differences_next_to_the_endpoint_have_their_own_splits(chains: pd.DataF
     assert found["success, required"] == "+0.0"
 
 
-def test_data_table_has_means_over_chains() -> None:
+def test_data_table_has_means_over_chains_and_a_line_for_each_data_set() -> None:
     told = pd.DataFrame(
         [
-            {"chain": chain, "arm": "biased", "what": "data", "carrier": "silent", "played": 10 + chain, "solved": 8}
-            | {"filtered_out": 1, "kept": 7}
+            {"chain": chain, "arm": "biased", "what": "data", "carrier": "silent", "likely": likely}
+            | {"played": 10 + chain, "solved": 8 - likely, "filtered_out": 1, "kept": 7}
             for chain in range(3)
-        ]
-        + [
-            {"chain": 0, "arm": "biased", "what": "student", "carrier": "silent", "tokens": tokens, "held_out": 0.5}
-            for tokens in (1, 3)
+            for likely in (False, True)
         ]
     )
-    assert cells(tables.data_table(told)[2]) == ["biased", "silent", "11", "8", "1", "7", "2", "0.5000"]
+    assert [cells(line) for line in tables.data_table(told)[2:]] == [
+        ["biased", "silent, likely False", "11", "8", "1", "7"],
+        ["biased", "silent, likely True", "11", "7", "1", "7"],
+    ]
+    alike = told[~told["likely"].astype(bool)]
+    assert cells(tables.data_table(alike)[2])[:2] == ["biased", "silent"]
+
+
+def test_training_table_has_means_over_chains_and_over_nothing_else() -> None:
+    told = pd.DataFrame(
+        {"chain": chain, "arm": "biased", "what": "student", "carrier": "silent", "loss": loss, "init": init}
+        | {"tokens": 1_000 + chain, "held_out": number}
+        for chain in (0, 2)
+        for number, (loss, init) in enumerate([("sft", "same"), ("sft", "other"), ("kl", "same")])
+    )
+    assert [cells(line) for line in tables.training_table(told)[2:]] == [
+        ["sft, silent", "same", "biased", "1,001", "0.0000", "2"],
+        ["sft, silent", "other", "biased", "1,001", "1.0000", "2"],
+        ["kl, silent", "same", "biased", "1,001", "2.0000", "2"],
+    ]
 
 
 def test_scenarios_have_a_line_each(chains: pd.DataFrame) -> None:
