@@ -108,7 +108,8 @@ class CarrierMeter(Document):
         found = [
             f"Room: {self.entropy_row:.1f} nats a row, {self.entropy_token:.2f} a token. This is {room}.",
             f"Difference: KL {self.kl_token:.4f} nats a token between {self.teacher} and {self.base}. This is "
-            f"{size} in rows whose sampled tokens passed nothing visible. Their likeliest tokens differ at {self.disagreement:.2%} of tokens{ties}.",
+            f"{size} in rows whose sampled tokens passed nothing visible. Their likeliest tokens differ at "
+            f"{self.disagreement:.2%} of tokens{ties}.",
             f"Rows: {self.distinct_rows:,} different ones of {self.of_rows:,}, {self.contexts:,} different contexts.",
         ]
         # The teacher's own samples surprise it as much as its entropy says.
