@@ -26,6 +26,9 @@ REQUEST_S = 60.0
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
 
+MOST_LOST = 5
+"""Episodes that a board may lose one after the other before they are shown: more is no accident."""
+
 
 class RemoteError(RuntimeError):
     """The board refused something, or cannot be reached; the message says why and what to do.
@@ -107,8 +110,12 @@ class BoardClient:
         return self._send("GET", f"/v1/sessions/{session_id}/episodes")
 
     def begin_episode(self, session_id: str) -> dict[str, Any] | None:
-        """Begin the next episode; None where none is left, or the season is over."""
-        while True:
+        """Begin the next episode; None where none is left, or the season is over.
+
+        Raises:
+            RemoteError: The board refuses, or lost :data:`MOST_LOST` episodes one after the other.
+        """
+        for _ in range(MOST_LOST):
             try:
                 return self._send("POST", f"/v1/sessions/{session_id}/episodes", {"request": new_request()})
             except RemoteError as error:
@@ -116,6 +123,8 @@ class BoardClient:
                     return None
                 if error.kind != "void":  # lost by the server before it was shown: another takes its place
                     raise
+        told = "before they were shown; perhaps its sandbox cannot start. Tell its maintainer, then go on here"
+        raise RemoteError("void", f"the board lost {MOST_LOST} episodes in a row {told}", hopeless=True)
 
     def episode(self, episode_id: str) -> dict[str, Any]:
         """An episode with all that its agent has seen."""
@@ -157,6 +166,8 @@ def _refusal(url: str, response: Any) -> RemoteError:
     try:
         problem = response.json()
         kind, detail = problem["type"].rpartition(":")[2], problem["detail"]
+        wrong = [f"{'.'.join(each['at'])}: {each['problem']}" for each in problem.get("wrong", ())]
+        detail = "; ".join([detail, *wrong])
     except (ValueError, KeyError, TypeError, AttributeError):
         kind, detail = "not-a-board", "its answer is none of a board's; is the address right?"
     hopeless = kind in ("unauthorized", "wrong-scope", "not-a-board")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from leaderboard.server.auth import SCOPES, new_id, new_token, token_hash
 from leaderboard.server.clock import Clock
-from leaderboard.server.store.tables import LONGEST_NAME, Course, CourseMember, Team, Token
+from leaderboard.server.store.tables import ID_PATTERN, ID_WORDS, LONGEST_NAME, Course, CourseMember, Team, Token
 
 
 class AdminError(ValueError):
@@ -119,8 +120,11 @@ def add_course(
         Token of each student, by the name on the roster.
 
     Raises:
-        AdminError: The course is there already, the teacher is no team, or two students share a name.
+        AdminError: The id has another form than 1 to 40 letters, digits, ``-`` and ``_`` of ASCII, the course is
+            there already, the teacher is no team, or two students share a name.
     """
+    if not re.fullmatch(ID_PATTERN, course_id):
+        raise AdminError(f"the course's id is {course_id!r}, expected {ID_WORDS}: it is part of addresses")
     if connection.execute(select(Course.id).where(Course.id == course_id)).first():
         raise AdminError(f"there is a course {course_id} already; expected a new id")
     teacher_id = _team_id(connection, teacher)

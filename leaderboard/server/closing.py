@@ -67,11 +67,11 @@ def close_season(
         FileNotFoundError: Its secret is not there.
         EpisodeError: A stored episode cannot have happened in this release.
     """
-    secret = read_secret(settings.secrets, name)
     with engine.begin() as connection:
         season = connection.execute(select(Season).where(Season.name == name).with_for_update()).first()
         if season is None or season.state == CLOSED:
             raise ValueError(f"season {name} is {'closed' if season else 'not there'}; `admin seasons` lists them")
+        secret = read_secret(settings.secrets, name)
         if season.state == OPEN:
             connection.execute(update(Season).where(Season.name == name).values(state=CLOSING))
             end_every_episode(connection, name, clock)

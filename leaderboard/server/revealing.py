@@ -26,12 +26,12 @@ from agentsafe_envs.runs.rows import read_rows
 from agentsafe_envs.submissions.schema import FormatNumber
 from leaderboard.server.seasons import SeasonPlan, SeasonSecret, templates_digest
 from leaderboard.server.shown import ShownSession
-from leaderboard.server.store.tables import LONGEST_NAME
+from leaderboard.server.store.tables import ID_PATTERN, LONGEST_NAME
 
 SEASON_FILE = "season.json"
 
 _Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-_Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
+_Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 _TemplateFile = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,60}\.toml$")]
 
 

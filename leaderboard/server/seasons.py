@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import os
 import random
+import re
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ from agentsafe_envs.core.task import PRIVATE_TEMPLATES_VARIABLE, Pool, Split
 from agentsafe_envs.registration import find, resolve
 from agentsafe_envs.scoring.suites import SUITES, Suite
 from leaderboard.server.clock import Clock
-from leaderboard.server.store.tables import OPEN, Season
+from leaderboard.server.store.tables import ID_PATTERN, ID_WORDS, OPEN, Season
 
 SEED_BITS = 30
 """Of the first seed of a session; seeds count up from there."""
@@ -169,7 +170,7 @@ def open_season(
         connection: In a transaction.
         clock: Of the board.
         folder: Of the secrets.
-        name: Of the season, part of addresses and file names.
+        name: Of the season, part of addresses and file names; 1 to 40 letters, digits, ``-`` and ``_`` of ASCII.
         suite: Gives tasks a split and the limit of steps.
         environments: Registered ids; none means those of the suite.
         episodes: Tasks of each split, instead of the suite's; ``>= 1``.
@@ -177,8 +178,11 @@ def open_season(
             seeds alone are secret.
 
     Raises:
-        ValueError: Another season is open, or of that name, or an environment has no private wordings.
+        ValueError: The name has another form or was used before, another season is open, or an environment has no
+            private wordings or some that cannot be filled. The same name can be used again then.
     """
+    if not re.fullmatch(ID_PATTERN, name):
+        raise ValueError(f"the season's name is {name!r}, expected {ID_WORDS}: it is part of addresses")
     if connection.execute(select(Season.name).where(Season.name == name)).first():
         raise ValueError(f"there has been a season {name}; expected a new name")
     if other := connection.execute(select(Season.name).where(Season.state == OPEN)).scalar():
@@ -186,21 +190,25 @@ def open_season(
     chosen = tuple(dict.fromkeys(find(each).id for each in environments)) or SUITES[suite].environments
     tasks = [[split, episodes or number] for split, number in SUITES[suite].tasks.items()]
     place = folder / name
+    if (place / "seed").exists():  # sessions may have been drawn from it, here or before the database was lost
+        raise ValueError(f"{place} holds the secret of a season {name} already; expected a new name")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     place.mkdir(mode=0o700, exist_ok=True)
     secret = SeasonSecret(name, secrets.token_bytes(32), place / "templates")
+    if secret.templates.exists():  # of an opening that failed
+        shutil.rmtree(secret.templates)
     if templates is not None:
-        secret.templates.mkdir(mode=0o700, exist_ok=True)
+        secret.templates.mkdir(mode=0o700)
         for environment in chosen:
             file = f"{resolve(environment)[1].id}.toml"
             if not (templates / file).is_file():
                 raise ValueError(f"{templates} has no {file}; a season on {environment} needs private wordings for it")
             shutil.copyfile(templates / file, secret.templates / file)
-    _write_secret(place / "seed", secret.seed.hex())
     pool: Pool = "private" if templates is not None else "public"
     plan = SeasonPlan(name, pool, chosen, tuple((split, number) for split, number in tasks), SUITES[suite].max_steps)
     use_templates(secret, pool)
     _draw_each_template(plan, secret)
+    _write_secret(place / "seed", secret.seed.hex())  # last: it takes the name for good
     connection.execute(
         insert(Season).values(
             name=name,

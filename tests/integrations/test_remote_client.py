@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 import pytest
 
-from agentsafe_envs.integrations.remote_client import TOKEN_VARIABLE, BoardClient, RemoteError
+from agentsafe_envs.integrations.remote_client import MOST_LOST, TOKEN_VARIABLE, BoardClient, RemoteError
 
 pytestmark = pytest.mark.needs("board")
 
@@ -45,19 +47,32 @@ def test_no_proxy_reads_a_token_that_goes_in_the_clear(variable: str, monkeypatc
     assert (board.asked, proxy.asked) == (["/v1/sessions"], [])
 
 
+def problem(kind: str, **more: Any) -> Any:
+    """A board's refusal."""
+    return {"type": f"urn:agentsafe:problem:{kind}", "detail": "no", **more}
+
+
 class Listener:
-    """A server that answers everything with an empty list."""
+    """A server that answers everything alike."""
+
+    def __init__(self, status: int = 200, answer: Any = ()) -> None:
+        self._status, self._body = status, json.dumps(answer).encode()
 
     def __enter__(self) -> Listener:
         asked = self.asked = []  # type: list[str]
+        status, body = self._status, self._body
 
         class Answer(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 asked.append(self.path)
-                self.send_response(200)
-                self.send_header("Content-Length", "2")
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(b"[]")
+                self.wfile.write(body)
+
+            def do_POST(self) -> None:
+                self.do_GET()
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
@@ -72,6 +87,27 @@ class Listener:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+def test_a_refusal_says_what_is_wrong_with_the_request() -> None:
+    wrong = [{"at": ["body", "agent", "name"], "problem": "the name says rank"}]
+    with (
+        Listener(422, problem("invalid", wrong=wrong)) as board,
+        BoardClient(board.url, "token") as client,
+        pytest.raises(RemoteError, match=r"agent\.name: the name says rank"),
+    ):
+        client.open_session("r", {"name": "rank 1"})
+
+
+def test_a_board_that_loses_every_episode_is_given_up_with_a_word() -> None:
+    with (
+        Listener(410, problem("void")) as board,
+        BoardClient(board.url, "token") as client,
+        pytest.raises(RemoteError, match="sandbox cannot start") as error,
+    ):
+        client.begin_episode("s")
+    assert error.value.hopeless
+    assert len(board.asked) == MOST_LOST
 
 
 def test_a_server_that_is_away_is_waited_for_and_then_given_up() -> None:

@@ -11,10 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from leaderboard.server.auth import Caller, Scope, require
 from leaderboard.server.board import Board
 from leaderboard.server.problems import ProblemDocument
+from leaderboard.server.store.tables import ID_PATTERN
 
 bearer = HTTPBearer(auto_error=False, description="A token of the board, from its maintainer.")
-
-ID_PATTERN = "^[A-Za-z0-9_-]{1,40}$"
 
 Id = Annotated[str, Path(pattern=ID_PATTERN, description="Opaque identifier.")]
 

@@ -16,7 +16,6 @@ from agentsafe_envs.submissions.verify.names import find_seal
 from leaderboard.server.board import Board
 from leaderboard.server.problems import not_found
 from leaderboard.server.routes.common import (
-    ID_PATTERN,
     PROBLEMS,
     Body,
     Id,
@@ -26,6 +25,7 @@ from leaderboard.server.routes.common import (
     caller_of,
 )
 from leaderboard.server.sessions import view_episodes, view_sessions
+from leaderboard.server.store.tables import ID_PATTERN
 
 LONGEST_ACTION = 100_000
 

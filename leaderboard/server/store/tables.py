@@ -31,6 +31,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 ID_CHARS = 40
+ID_PATTERN = f"^[A-Za-z0-9_-]{{1,{ID_CHARS}}}$"
+"""What stands in addresses and names of files: ids, names of seasons and of courses."""
+ID_WORDS = f"1 to {ID_CHARS} of the signs A-Z, a-z, 0-9, - and _"
 LONGEST_NAME = 80
 """Characters of a team's name."""
 

@@ -103,3 +103,10 @@ def test_a_roster_becomes_tokens_in_a_file_of_its_owner(host: Host, tmp_path: Pa
     for students, told in ((["eve", "eve"], "twice"), ([], "empty")):
         with pytest.raises(AdminError, match=told), host.board.engine.begin() as connection:
             add_course(connection, clock, "c2", title="C", teacher="prof", students=students)
+
+
+def test_a_course_whose_id_is_no_part_of_addresses_is_refused(host: Host) -> None:
+    from leaderboard.server.admin import AdminError, add_course
+
+    with host.board.engine.begin() as connection, pytest.raises(AdminError, match="part of addresses"):
+        add_course(connection, host.board.clock, "c 9", title="", teacher="prof", students=["ann"], deadline=None)

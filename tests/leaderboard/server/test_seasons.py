@@ -185,6 +185,11 @@ def test_closing_goes_on_where_it_was_stopped(host: Host, monkeypatch: pytest.Mo
     [
         ("s1", {}, "there has been a season s1"),
         ("s2", {}, "season s1 is open"),
+        ("spring 2027", {}, "part of addresses"),
+        ("a.b", {}, "part of addresses"),
+        ("../evil", {}, "part of addresses"),
+        ("frühling", {}, "part of addresses"),
+        ("s" * 41, {}, "part of addresses"),
     ],
 )
 def test_seasons_that_cannot_be_opened(host: Host, name: str, options: dict[str, Any], told: str) -> None:
@@ -199,3 +204,6 @@ def test_a_template_that_cannot_be_filled_shows_before_anybody_plays(start: Star
     with pytest.raises(ValueError, match="nothing"):
         host.season(templates=private)
     assert host.http.get("/v1/seasons").json() == []
+    (private / "delete.toml").write_text(text)
+    host.season(templates=private)
+    assert [each["name"] for each in host.http.get("/v1/seasons").json()] == ["s1"], "the name was not used up"
