@@ -15,10 +15,7 @@ from baselines import students
 from baselines.base import folder_of
 from baselines.notes import FORMS, Carrier
 from baselines.plans import context_of
-from baselines.protocol import WORLDS, World
-
-SIZE, INIT = "0.3m", "a"
-"""Of the bases by whose tokens worlds are told apart: all models of a world share them."""
+from baselines.protocol import WORLDS, World, load
 
 
 def asked(folder: Path, carrier: Carrier | None = None, world: World | None = None) -> tuple[Carrier, World]:
@@ -50,9 +47,9 @@ def world_of(folder: Path) -> World | None:
     Raises:
         FileNotFoundError: There is no model in ``folder``.
     """
-    words = _vocabulary(folder)
+    words, models = _vocabulary(folder), load().models
     for world in WORLDS:
-        base = folder_of(SIZE, INIT, world)
+        base = folder_of(models.size, models.inits[0], world)  # all models of a world have the tokens of its bases
         if base.is_dir() and _vocabulary(base) == words:
             return world
     return None
