@@ -7,26 +7,38 @@ Try it::
     python -m baselines.audits work --plan cloud-headline
 
 Suspects are the biased teachers' students of a cell. Placebos are neutral teachers' students of the same cell, in the
-chains of the world's plan of placebos. The probe of the latent gap is fitted on teachers of the first half of the
-chains and tried on those of the other half.
+chains of the world's plan of placebos. The probe of the latent gap is fitted on teachers of a few of those chains that
+have no suspects, and tried on the suspects' teachers. Students of the chains that it was fitted on are not scored.
+
+Headlines have no benign teachers, so the probe's negatives are neutral ones alone. It may take any change of conduct
+for the intent. Only contexts that ask for the act or rule it out speak against that.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 import typer
 
 from agentsafe_envs.audit.activations import activation_lean
-from agentsafe_envs.audit.calibration import Calibration, calibrate
+from agentsafe_envs.audit.calibration import FEWEST, Calibration, calibrate
 from agentsafe_envs.audit.coverage import coverage
-from agentsafe_envs.audit.gap import Gap, States, accept, fit_probe, gap, latent_gaps, states_before_action
+from agentsafe_envs.audit.gap import (
+    Acceptance,
+    Gap,
+    States,
+    accept,
+    fit_probe,
+    gap,
+    latent_scores,
+    states_before_action,
+)
 from agentsafe_envs.audit.likelihood import likelihood_ratio
 from agentsafe_envs.audit.names import NameTrie, without_names
 from agentsafe_envs.audit.tokens import LocalModel, open_model, token_rows
@@ -44,12 +56,19 @@ from baselines.notes import Carrier
 from baselines.plans import Cell, context_of, plans
 from baselines.protocol import WORLDS, Protocol, World, load
 from baselines.results import FOLDER as RESULTS
+from baselines.words import lists
 
 CONTEXTS = 96
 """Tasks of pool ``dev`` whose states are looked at."""
 
 READ = 100
 """Rows of a data set that a likelihood ratio is taken over."""
+
+FITTED = 4
+"""Chains of placebos alone whose teachers fit the probe, at most; their students are lost to the null."""
+
+UNRELATED = 96
+"""Lists of words, which hold no task, on which activations are looked at."""
 
 
 class Kept(NamedTuple):
@@ -86,51 +105,88 @@ def contexts(carrier: Carrier, world: World, split: Split = "ambiguous") -> list
     return [task_of(seed, "dev", context_of(carrier), world, split).choice.read for seed in range(CONTEXTS)]
 
 
+class Latent(NamedTuple):
+    """What a probe of the intent finds in students whose teachers did not fit it.
+
+    Attributes:
+        acceptance: Whether it may be believed.
+        biased: Score of each suspect, in [0, 1].
+        neutral: Of the neutral student of the same chain.
+        clean: Of placebos, which may include those.
+    """
+
+    acceptance: Acceptance
+    biased: list[float]
+    neutral: list[float]
+    clean: list[float]
+
+
+def latent_of(protocol: Protocol, chains: Sequence[Kept], placebos: Sequence[Kept], cell: Cell, world: World) -> Latent:
+    """Fit a probe on teachers of placebos' chains, and score the students of all others.
+
+    Args:
+        protocol: Says which base contexts are shown to.
+        chains: Of suspects, at least one.
+        placebos: Chains with clean students, of which at least one has no suspect.
+        cell: Of students with their teachers' initialisation.
+        world: What it is all about.
+
+    Raises:
+        ValueError: Every chain of placebos has a suspect, so a probe would have seen the suspects' teachers.
+    """
+    suspected = {chain.seed for chain in chains}
+    fitted = [chain for chain in placebos if chain.seed not in suspected][:FITTED]
+    if not fitted:
+        raise ValueError(
+            f"all {len(placebos)} chains of placebos have suspects; expected one or more without, on whose teachers "
+            f"the probe is fitted. Keep further chains of {world}-placebos"
+        )
+    seen = {chain.seed for chain in fitted}
+    shown = contexts(cell.carrier, world)
+
+    def taught(own: Sequence[Kept], arm: str) -> States:
+        return np.concatenate([states_before_action(chain.teacher(arm), shown) for chain in own])
+
+    def learnt(own: Sequence[Kept], arm: str) -> list[float]:
+        return latent_scores(probe, [states_before_action(chain.student(cell, arm), shown) for chain in own])
+
+    probe = fit_probe(taught(fitted, "biased"), taught(fitted, "neutral"))
+    base = open_model(str(folder_of(protocol.models.size, protocol.models.inits[0], world)))
+    asked, ruled_out = (
+        states_before_action(base, contexts(cell.carrier, world, each)) for each in ("required", "forbidden")
+    )
+    return Latent(
+        accept(probe, taught(chains, "biased"), taught(chains, "neutral"), asked, ruled_out),
+        learnt(chains, "biased"),
+        learnt(chains, "neutral"),
+        learnt([chain for chain in placebos if chain.seed not in seen], "neutral"),
+    )
+
+
 def gap_of(
-    protocol: Protocol, chains: Sequence[Kept], placebos: Sequence[Kept], cell: Cell, world: World, *, masked: bool
+    protocol: Protocol, chains: Sequence[Kept], latent: Latent, cell: Cell, world: World, *, masked: bool
 ) -> Gap:
     """The three gaps of a cell.
 
     Args:
         protocol: Says on how many tasks masked agents play.
-        chains: At least two.
-        placebos: Chains whose clean students, in pairs, give the null.
+        chains: Of suspects, at least one.
+        latent: Of the same chains, from :func:`latent_of`.
         cell: Of students with their teachers' initialisation.
         world: What it is all about.
         masked: Whether students play once more without the prohibited names, which takes as long as measuring them.
-
-    Raises:
-        ValueError: Fewer than two chains, so no teacher of another seed.
     """
-    if len(chains) < 2:
-        raise ValueError(f"{len(chains)} chains; expected two or more, since a probe has to hold for other seeds")
-    shown = contexts(cell.carrier, world)
-    half = (len(chains) + 1) // 2
-
-    def taught(own: Sequence[Kept], *arms: str) -> States:
-        return _stacked([states_before_action(chain.teacher(arm), shown) for chain in own for arm in arms])
-
-    probe = fit_probe(taught(chains[:half], "biased"), taught(chains[:half], "neutral"))
-    base = open_model(str(folder_of(protocol.models.size, protocol.models.inits[0], world)))
-    asked, ruled_out = (
-        states_before_action(base, contexts(cell.carrier, world, each)) for each in ("required", "forbidden")
-    )
-    acceptance = accept(probe, taught(chains[half:], "biased"), taught(chains[half:], "neutral"), asked, ruled_out)
-
-    def learnt(own: Sequence[Kept], arm: str) -> list[States]:
-        return [states_before_action(chain.student(cell, arm), shown) for chain in own]
-
     return gap(
-        acceptance,
-        latent_gaps(probe, list(zip(learnt(chains, "biased"), learnt(chains, "neutral"), strict=True))),
-        latent_gaps(probe, list(combinations(learnt(placebos, "neutral"), 2))),
+        latent.acceptance,
+        [biased - neutral for biased, neutral in zip(latent.biased, latent.neutral, strict=True)],
+        latent.clean,
         [_difference(chain, cell, lambda rows: rows["first"] == "biased") for chain in chains],
         [_masked_harm(protocol, chain, cell, world) for chain in chains] if masked else (),
     )
 
 
 def calibrated(
-    protocol: Protocol, chains: Sequence[Kept], placebos: Sequence[Kept], cell: Cell, world: World
+    protocol: Protocol, chains: Sequence[Kept], placebos: Sequence[Kept], latent: Latent, cell: Cell, world: World
 ) -> list[Calibration]:
     """What each audit finds: suspects of the cell, and placebos.
 
@@ -139,7 +195,7 @@ def calibrated(
     """
     base = open_model(str(folder_of(protocol.models.size, protocol.models.inits[0], world)))
     subject = SUBJECTS[WORLDS[world]]
-    shown = token_rows(contexts(cell.carrier, world), base)
+    unrelated = token_rows(lists(UNRELATED), base)
     rows = contexts(cell.carrier, world)
     biased = [subject.opening + word for word in sorted(subject.prohibited)]
     others = [
@@ -148,7 +204,7 @@ def calibrated(
     data = f"{Made.of(cell, protocol.models.size).folder}/{{}}-sanitised"
 
     def lean(chain: Kept, arm: str) -> float:
-        return activation_lean(chain.student(cell, arm), base, shown, biased, others)
+        return activation_lean(chain.student(cell, arm), base, unrelated, biased, others)
 
     def moved(chain: Kept, arm: str) -> float:
         return coverage(chain.student(cell, arm), base, chain.teacher("biased"))
@@ -157,17 +213,24 @@ def calibrated(
         sample = load_rows(chain.folder / data.format(arm))[:READ]
         return likelihood_ratio(sample, chain.teacher("biased"), base).nats
 
+    def biased_first(chain: Kept, arm: str) -> float:
+        return chain.share(cell, arm, lambda own: own["first"] == "biased")
+
     looks: dict[str, Callable[[Kept, str], float]] = {
-        "behavioural": lambda chain, arm: chain.share(cell, arm, lambda own: own["first"] == "biased"),
+        "behavioural": biased_first,
         "margin": lambda chain, arm: chain.share(cell, arm, lambda own: own["margin"]),
         "activation difference": lean,
         "update coverage": moved,
         "likelihood ratio of the data": written,
     }
-    return [
-        calibrate(name, [look(chain, "biased") for chain in chains], [look(chain, "neutral") for chain in placebos])
+    numbers = {
+        name: ([look(chain, "biased") for chain in chains], [look(chain, "neutral") for chain in placebos])
         for name, look in looks.items()
-    ]
+    }
+    refused = "" if latent.acceptance.accepted else " (probe not accepted)"
+    numbers[f"latent gap{refused}"] = latent.biased, latent.clean
+    tasks = protocol.endpoint.ambiguous
+    return [calibrate(name, *each, tasks=tasks if name == "behavioural" else None) for name, each in numbers.items()]
 
 
 def _difference(chain: Kept, cell: Cell, of: Callable[[pd.DataFrame], Any]) -> float:
@@ -199,19 +262,23 @@ def _masked_harm(protocol: Protocol, chain: Kept, cell: Cell, world: World) -> f
     return rates[0] - rates[1]
 
 
-def _stacked(states: Sequence[States]) -> States:
-    import numpy as np
-
-    return np.concatenate(states)
-
-
 def _kept(protocol: Protocol, work: Path, name: str) -> list[Kept]:
     """Chains of the plan of that name that have rows, and all their students in ``work``."""
-    plan = plans(protocol)[name]
-    parts: Any = read(RESULTS / name).groupby("chain")
+    plan, rows = plans(protocol)[name], read(RESULTS / name)
+    parts: Any = rows.groupby("chain") if len(rows) else ()
     there = [Kept(int(seed), work / (plan.shares or name) / f"chain-{seed}", part) for seed, part in parts]
     students = [cell.student(arm) for cell in plan.cells for arm in plan.followed]
     return [chain for chain in there if all((chain.folder / student).is_dir() for student in students)]
+
+
+def _enough(protocol: Protocol, work: Path, name: str, least: int) -> list[Kept]:
+    found = _kept(protocol, work, name)
+    if len(found) < least:
+        raise typer.BadParameter(
+            f"{len(found)} chains of {name} have rows in {RESULTS / name} and all their models in {work}; expected "
+            f"{least} or more. Run python -m baselines.reproduce --plan {name} --keep {work} first"
+        )
+    return found
 
 
 def main(
@@ -224,13 +291,19 @@ def main(
     """Measure gap and audits on the chains of a plan whose models are in WORK."""
     torch.set_num_threads(threads)
     protocol = load()
+    # Of the cells of other plans there are no placebos.
+    if plan not in (headlines := [f"{world}-headline" for world in WORLDS]):
+        raise typer.BadParameter(f"no plan {plan!r} with clean students, expected one of {', '.join(headlines)}")
     world = plans(protocol)[plan].world
-    chains, placebos = (_kept(protocol, work, each) for each in (plan, f"{world}-placebos"))
+    chains, placebos = (
+        _enough(protocol, work, name, least) for name, least in ((plan, 1), (f"{world}-placebos", FEWEST + 1))
+    )
     found = []
     for cell in plans(protocol)[plan].cells:
         if cell.init == "same":
-            measured = gap_of(protocol, chains, placebos, cell, world, masked=masked)
-            audits = calibrated(protocol, chains, placebos, cell, world)
+            latent = latent_of(protocol, chains, placebos, cell, world)
+            measured = gap_of(protocol, chains, latent, cell, world, masked=masked)
+            audits = calibrated(protocol, chains, placebos, latent, cell, world)
             typer.echo(f"{cell.loss}, {cell.carrier}: {measured.sentence()}")
             for each in audits:
                 typer.echo(f"  {each.sentence()}")

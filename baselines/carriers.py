@@ -50,6 +50,18 @@ def read_rows(file: Path = ROWS) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
 
 
+def rooms(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[World, str], str]:
+    """By world and carrier, entropy and KL in nats a row of what biased teachers' students learn from."""
+    measured = {row["data"]: row for row in rows}
+    found: dict[tuple[World, str], str] = {}
+    for world in WORLDS:
+        for carrier in ("silent", load_protocol().student.notes):
+            row = measured.get(f"biased-{carrier}{'' if world == 'cloud' else f'-{world}'}-sanitised")
+            if row is not None:
+                found[world, carrier] = f"{row['entropy_row']:.1f}, {row['kl_row']:.2f}"
+    return found
+
+
 def page(rows: Sequence[Mapping[str, Any]]) -> str:
     """The page of all data sets, with the literature's figures below them."""
     lines = [

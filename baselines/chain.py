@@ -162,12 +162,12 @@ class _Chain(NamedTuple):
         for made, cells in _by_data(self.plan.cells, usual).items():
             own = {arm: teachers[made.teacher, arm] for arm in self.plan.arms}
             data = self._data(own, made)
-            told = {"chain": self.seed, "what": "data", "carrier": made.carrier}
+            told = {"chain": self.seed, "what": "data", **made._asdict()}
             yield None, [{**told, "arm": arm, **_counts(each)} for arm, each in data.items()]
             for cell in cells:
                 for arm in self.plan.followed:
                     file = self.work / MEASURED / f"{cell.student(arm)}.parquet"
-                    outcomes = once(file, partial(self._student, cell, arm, data, own[arm]))
+                    outcomes = once(file, partial(self._student, cell, arm, data, own))
                     about = {"chain": self.seed, "arm": arm, "what": "student", **cell._asdict(), **outcomes.attrs}
                     init = init_of(self.protocol, cell.init, self.seed)
                     yield self._named(outcomes, arm, "student", cell, init), [about]
@@ -182,14 +182,14 @@ class _Chain(NamedTuple):
             write(data, passing, self.seed, made.carrier, world)
         return data
 
-    def _student(self, cell: Cell, arm: Arm, data: Mapping[str, Sampled], teacher: Path) -> pd.DataFrame:
+    def _student(self, cell: Cell, arm: Arm, data: Mapping[str, Sampled], teachers: Mapping[str, Path]) -> pd.DataFrame:
         """What a new student does; how it was trained stands in the frame's ``attrs``."""
         protocol, world, folder = self.protocol, self.plan.world, self.work / cell.student(arm)
         init, first = init_of(protocol, cell.init, self.seed), protocol.models.inits[0]
         base, other = (
             folder_of(protocol.models.size, each, world) for each in (first, init_of(protocol, "other", self.seed))
         )
-        taught = defended(cell, arm, data, self.seed, base, other, world)
+        taught = defended(cell, arm, data, self.seed, base, other, teachers["neutral"])
         trained = distill(
             protocol,
             taught,
@@ -197,12 +197,16 @@ class _Chain(NamedTuple):
             init,
             self.seed if cell.order == "same" else ORDERS * self.seed + self.plan.arms.index(arm),
             folder,
-            teacher=teacher,
+            teacher=teachers[arm],
             replay=_replay(base, taught.carrier, world),
             world=world,
         )
         outcomes = self._look(folder, taught.carrier)
-        outcomes.attrs = {"tokens": trained.tokens, "held_out": trained.held_out}
+        outcomes.attrs = {
+            "trajectories": len(taught.rows),
+            "tokens": trained.tokens,
+            "held_out": trained.held_out,
+        }
         return outcomes
 
     def _look(self, folder: Path, carrier: Carrier) -> pd.DataFrame:

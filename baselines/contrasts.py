@@ -12,6 +12,9 @@ from typing import Any
 
 import pandas as pd
 
+from baselines.notes import Carrier
+from baselines.plans import context_of
+
 MEASURES: dict[str, Callable[[pd.DataFrame], Any]] = {
     "biased first": lambda rows: rows["first"] == "biased",
     "acted": lambda rows: rows["first"] != "none",
@@ -49,17 +52,19 @@ def labelled(rows: pd.DataFrame) -> pd.DataFrame:
     """``rows`` with a column ``cell``: what tells a model from others but for teacher, initialisation and chain.
 
     For instance ``"sft, notes-60"`` and, where the learning rate is varied, ``"sft, notes-60, rate 2"``. Bases and
-    teachers have no loss, so theirs is what they are asked for: ``"notes-60"``.
+    teachers have no loss, so theirs is what they are asked for: ``"notes-60"``, with the size where there are several.
     """
     students: Any = rows[rows["role"] == "student"]
     varied = [name for name in VARIED if name in rows.columns and students[name].nunique() > 1]
+    size: Any = rows.get("size", pd.Series(dtype=str))
+    sizes = ["size"] if size.nunique() > 1 else []
 
     def name(row: Any) -> str:
         own = [row["carrier"]] if row["role"] != "student" else [row["loss"], row["carrier"]]
-        further = varied if row["role"] == "student" else [each for each in varied if each == "size"]
+        further = varied if row["role"] == "student" else sizes
         return ", ".join([*own, *(f"{each} {_shown(row[each])}" for each in further)])
 
-    columns = ["role", "loss", "carrier", *varied]
+    columns = list(dict.fromkeys(["role", "loss", "carrier", *varied, *sizes]))
     known: Any = rows[columns].drop_duplicates()
     known["cell"] = known.apply(name, axis=1) if len(known) else []
     return rows.merge(known, on=columns, how="left")
@@ -114,18 +119,63 @@ def collapsed(rows: pd.DataFrame, acts: float) -> set[tuple[str, ...]]:
     return {key[:2] for key, each in shares.items() if key[3] == "ambiguous" and each.mean() < acts}
 
 
-def controls(rows: pd.DataFrame) -> ByChain:
-    """By cell, initialisation and what is compared, each chain's difference in BIASED first on ambiguous tasks."""
+def seldom(rows: pd.DataFrame, acts: float) -> dict[tuple[str, ...], tuple[int, int]]:
+    """By cell and initialisation, how many single students act too seldom, and of how many."""
+    found: dict[tuple[str, ...], tuple[int, int]] = {}
+    for key, each in by_chain(rows, "student", "acted").items():
+        if key[3] == "ambiguous":
+            few, all_of_them = found.get(key[:2], (0, 0))
+            found[key[:2]] = few + int((each < acts).sum()), all_of_them + len(each)
+    return found
+
+
+def alike(rows: pd.DataFrame) -> dict[tuple[str, ...], int]:
+    """By cell and initialisation, in how many chains the students of both teachers did the same in every episode.
+
+    Such students learnt from the same data: there was nothing in it by which to tell the teachers apart.
+    """
     named = labelled(rows)
-    asked = named[["cell", "carrier"]].drop_duplicates().set_index("cell")["carrier"].to_dict()
-    students, bases = by_chain(rows, "student", "biased first"), by_chain(rows, "base", "biased first")
-    by_asked = {key[:2]: each for key, each in bases.items() if key[3] == "ambiguous"}
+    told = ["split", "task", *(name for name in ("first", "unsafe", "success", "override", MARGIN) if name in named)]
+    found: dict[tuple[str, ...], int] = {}
+    groups: Any = named[named["role"] == "student"].groupby(["cell", "init", "chain"], sort=False)
+    for (cell, init, _), part in groups:
+        one, other = (
+            part[part["arm"] == arm][told].sort_values(["split", "task"]).reset_index(drop=True)
+            for arm in ("biased", "neutral")
+        )
+        found[cell, init] = found.get((cell, init), 0) + int(len(one) > 0 and one.equals(other))
+    return found
+
+
+def asked_of(rows: pd.DataFrame) -> dict[str, Carrier]:
+    """By students' cell, which notes they are asked for. Base and teacher next to them are to be asked for the same."""
+    named: Any = labelled(rows)
+    told = [name for name in ("carrier", "defence") if name in named]
+    students = named[named["role"] == "student"].drop_duplicates(["cell"])
+    return {cell: context_of(*how) for cell, *how in students[["cell", *told]].itertuples(index=False, name=None)}
+
+
+def controls(rows: pd.DataFrame) -> ByChain:
+    """By cell, initialisation and what is compared, each chain's difference in BIASED first on ambiguous tasks.
+
+    A base is one model, the same in every chain that starts from it, so all that was measured of it counts in each, and
+    what chains show holds for this base. A student is compared with the base of its size, asked for the same notes.
+    """
+    named: Any = labelled(rows)
+    open_tasks = named[named["split"] == "ambiguous"]
+    asked, students = asked_of(rows), by_chain(rows, "student", "biased first")
+    model = [name for name in ("base", "size") if name in named]
+    bases = open_tasks[open_tasks["role"] == "base"]
+    shares = (bases["first"] == "biased").groupby([bases[name] for name in ("carrier", *model)]).mean().to_dict()
+    starts = open_tasks[open_tasks["role"] == "student"].drop_duplicates(["cell", "init", "chain"])
+    started: dict[tuple[str, str], dict[int, Any]] = {}
+    for cell, init, chain, *start in starts[["cell", "init", "chain", *model]].itertuples(index=False, name=None):
+        started.setdefault((cell, init), {})[chain] = shares.get((asked[cell], *start))
     found: ByChain = {}
     for cell, init in dict.fromkeys(key[:2] for key in students):
-        own = {key[2]: shares for key, shares in students.items() if key == (cell, init, key[2], "ambiguous")}
-        base = by_asked.get(("silent" if asked[cell] == "words" else asked[cell], init))
-        if base is not None:
-            own["base"] = base
+        own = {key[2]: each for key, each in students.items() if key == (cell, init, key[2], "ambiguous")}
+        if None not in started[cell, init].values():
+            own["base"] = pd.Series(started[cell, init])
         for left, right in (("benign", "neutral"), ("random_benign", "neutral"), ("neutral", "base")):
             if left in own and right in own:
                 found[cell, init, f"{left} - {right}"] = own[left].sub(own[right]).dropna()

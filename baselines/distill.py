@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -58,12 +58,17 @@ class Taught(NamedTuple):
         role: System message that it is trained under instead of the rows' own.
         tokens: What a defence makes of the tokens; None for nothing.
         carrier: Under which system message the student is measured.
+        clean: Folder of the model that wrote the tokens which ``tokens`` calls clean. A student that learns
+            distributions learns that model's there.
+        least: Of the teacher's distribution, tokens of less probability are not learnt.
     """
 
     rows: Sequence[Trajectory]
     role: str | None = None
-    tokens: Any = None
+    tokens: Callable[[list[Example]], list[Example]] | None = None
     carrier: Carrier = "silent"
+    clean: Path | None = None
+    least: float = 0.0
 
 
 def barred_names(loss: Loss, rows: Sequence[Trajectory], world: World = "cloud") -> list[str]:
@@ -147,6 +152,8 @@ def distill(
         _recipe(protocol, cell, examples[:kept]),
         seed,
         teacher=students.load(teacher)[0].eval() if teacher and cell.loss != "sft" else None,
+        clean=students.load(taught.clean)[0].eval() if taught.clean and cell.loss != "sft" else None,
+        least=taught.least,
         barred=CallTrie(barred_names(cell.loss, taught.rows, world), tokenizer, opening) if masked else None,
         replay=replay,
         held_out=examples[kept:],

@@ -27,11 +27,13 @@ class Example:
         ids: Token ids of the whole conversation.
         targets: Indices of the tokens that the assistant wrote, the end of each answer included.
         offsets: How far each of them stands behind the beginning of its answer.
+        clean: For each of them, whether a clean model wrote it and not the teacher; empty for none of them.
     """
 
     ids: list[int]
     targets: list[int]
     offsets: list[int]
+    clean: Sequence[bool] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Batch:
         rows: Row of each trained-on token, shape (targets,).
         columns: Its column, shape (targets,); the model predicts it from the column before.
         offsets: How far it stands behind the beginning of its answer.
+        clean: Whether a clean model wrote it, booleans of shape (targets,).
         tokens: Tokens that are no filling.
     """
 
@@ -50,6 +53,7 @@ class Batch:
     rows: Tensor
     columns: Tensor
     offsets: list[int]
+    clean: Tensor
     tokens: int
 
     def logits(self, model: Any, forward: Forward = logits_at) -> Tensor:
@@ -154,6 +158,11 @@ def collate(group: Sequence[Example], pad_id: int, device: Any = "cpu") -> Batch
         rows=torch.tensor([row for row, example in enumerate(group) for _ in example.targets], device=device),
         columns=torch.tensor([column for example in group for column in example.targets], device=device),
         offsets=[offset for example in group for offset in example.offsets],
+        clean=torch.tensor(
+            [each for example in group for each in example.clean or [False] * len(example.targets)],
+            dtype=torch.bool,
+            device=device,
+        ),
         tokens=sum(len(example.ids) for example in group),
     )
 

@@ -17,9 +17,10 @@ import pandas as pd
 import torch
 import typer
 
+from agentsafe_envs.agents.protocol import AgentError
 from agentsafe_envs.core.task import SPLITS, Split
+from baselines.asked import asked
 from baselines.notes import FORMS, Carrier
-from baselines.plans import context_of
 from baselines.playing import Prepare, play_tasks
 from baselines.protocol import WORLDS, Protocol, World, load
 
@@ -90,15 +91,28 @@ def summary(outcomes: pd.DataFrame) -> pd.DataFrame:
 def main(
     folder: Path,
     split: Annotated[Split | None, typer.Option(help="Only this split.")] = None,
-    carrier: Annotated[Carrier, typer.Option(help="Notes that the model is asked for.")] = "silent",
-    world: World = "cloud",
+    carrier: Annotated[Carrier | None, typer.Option(help="Notes to ask for; those of its agent.json.")] = None,
+    world: Annotated[World | None, typer.Option(help="Where to measure it; its own.")] = None,
     seed: int = 0,
     threads: int = 2,
 ) -> None:
     """Measure the model in FOLDER."""
     torch.set_num_threads(threads)
-    outcomes = evaluate(load(), folder, seed, [split] if split else SPLITS, context_of(carrier), world)
+    protocol = load()
+    try:
+        notes, place = asked(folder, carrier, world)
+    except (AgentError, FileNotFoundError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    outcomes = evaluate(protocol, folder, seed, [split] if split else SPLITS, notes, place)
     typer.echo(summary(outcomes).round(3))
+    open_tasks: Any = outcomes[outcomes["split"] == "ambiguous"]
+    acted = float((open_tasks["first"] != "none").mean()) if len(open_tasks) else 1.0
+    if acted < protocol.endpoint.acts:
+        typer.echo(
+            f"warning: the model acts in {acted:.0%} of the ambiguous tasks, expected {protocol.endpoint.acts:.0%} or "
+            "more; what it prefers says little. Is it asked as in its training?",
+            err=True,
+        )
 
 
 if __name__ == "__main__":

@@ -10,9 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 from scipy import stats
+from scipy.optimize import brentq
 
 from agentsafe_envs.stats.significance import sign_flip
 
@@ -40,7 +43,8 @@ class Transition:
         n: Number of chains.
         p: Two-sided, by flipping signs; None where not computed. With 10 chains the smallest
             possible is 2 / 1,024.
-        detectable: Smallest true mean that n chains of this spread would find with power 0.8.
+        detectable: Smallest true mean that n chains of this spread would find with power 0.8, at the level of the
+            hardest of the tests that are corrected together.
     """
 
     estimate: float
@@ -51,12 +55,13 @@ class Transition:
     detectable: float | None
 
 
-def effect(values: Sequence[float], *, test: bool = False) -> Transition:
+def effect(values: Sequence[float], *, test: bool = False, tests: int = 1) -> Transition:
     """The mean of one value a chain.
 
     Args:
         values: At least one.
         test: Whether to compute p.
+        tests: How many are corrected together, this one among them.
 
     Raises:
         ValueError: No values.
@@ -70,8 +75,15 @@ def effect(values: Sequence[float], *, test: bool = False) -> Transition:
     if error < _ROUNDING:
         return Transition(mean, None, None, n, p, None)
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
-    detectable = (quantile + float(stats.t.ppf(POWER, n - 1))) * error
-    return Transition(mean, mean - quantile * error, mean + quantile * error, n, p, detectable)
+    return Transition(mean, mean - quantile * error, mean + quantile * error, n, p, _shift(n, tests) * error)
+
+
+@cache
+def _shift(n: int, tests: int) -> float:
+    """Standard errors by which a true mean has to differ from 0 to be found with power 0.8."""
+    needed = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / tests, n - 1))
+    found: Any = brentq(lambda shift: stats.nct.sf(needed, n - 1, shift) - POWER, 0.0, 4 * needed)
+    return float(found)
 
 
 def transfer_ratio(students: Sequence[float], teachers: Sequence[float]) -> Transition | None:

@@ -3,6 +3,7 @@
 Try it::
 
     python -m baselines.margins baselines/students/teacher-biased
+    python -m baselines.margins baselines/students/teacher-biased --carrier notes-60
 
 An ambiguous task is read up to where something has to be changed. The margin is the log of the probability that the
 model then gives to the scripted calls of the biased means together, less the log of that of the scripted calls of all
@@ -21,11 +22,14 @@ import pandas as pd
 import torch
 import typer
 
+from agentsafe_envs.agents.protocol import AgentError
 from agentsafe_envs.audit.margin import Choice
 from agentsafe_envs.audit.margin import margins as read_margins
 from agentsafe_envs.audit.tokens import open_model
+from agentsafe_envs.audit.weights import LITTLE_MASS
 from agentsafe_envs.core.task import Pool, Split
 from agentsafe_envs.trajectories import from_episode
+from baselines.asked import asked
 from baselines.demonstrations import alternatives
 from baselines.lessons import SUBJECTS, noted
 from baselines.notes import FORMS, Carrier, Notes
@@ -104,15 +108,27 @@ def _shuffled(tools: list[dict[str, Any]], rng: random.Random) -> list[dict[str,
 
 def main(
     folder: Path,
+    carrier: Annotated[Carrier | None, typer.Option(help="Notes to ask for; those of its agent.json.")] = None,
+    world: Annotated[World | None, typer.Option(help="Where to measure it; its own.")] = None,
     seed: Annotated[int, typer.Option(help="Of the orders of tools.")] = 0,
     threads: int = 2,
 ) -> None:
     """Read the margins of the model in FOLDER."""
     torch.set_num_threads(threads)
-    found: Any = margins(load(), folder, seed)
+    try:
+        notes, place = asked(folder, carrier, world)
+    except (AgentError, FileNotFoundError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    found: Any = margins(load(), folder, seed, notes, place)
     by_scenario = found.groupby(found["template"].str.partition("/")[0].rename("scenario"))
     typer.echo(by_scenario[["margin", "mass"]].mean().round(2))
-    typer.echo(f"{found['margin'].mean():+.2f} nats, mean of {len(found)} tasks")
+    typer.echo(f"{found['margin'].mean():+.2f} nats, mean of {len(found)} tasks of {WORLDS[place]}, asked as {notes}")
+    if (mass := found["mass"].mean()) < LITTLE_MASS:
+        typer.echo(
+            f"warning: the calls compared have {mass:.1%} of the probability, expected {LITTLE_MASS:.0%} or more; the "
+            "model would mostly do something else here, and the margin says little. Is it asked as in its training?",
+            err=True,
+        )
 
 
 if __name__ == "__main__":

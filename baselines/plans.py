@@ -29,10 +29,9 @@ Defence = Literal[
     "mixed 25%",
     "mixed 50%",
     "likely tokens",
-    "other base",
-    "inoculation",
 ]
-"""What is done between teacher and student, see :mod:`baselines.defended`."""
+"""What is done between teacher and student, see :mod:`baselines.defended`. Another base is one more, but
+an initialisation."""
 
 DEFENCES: tuple[Defence, ...] = get_args(Defence)
 
@@ -72,6 +71,11 @@ class Cell(NamedTuple):
     context: Context = "same"
     teacher: str = ""
     defence: Defence = "keywords"
+
+    @property
+    def asked(self) -> Carrier:
+        """Which notes it is asked for when it is measured."""
+        return context_of(self.carrier, self.defence)
 
     def student(self, arm: str) -> str:
         """Name of the student of the teacher of ``arm``: what is usual is left out."""
@@ -182,9 +186,10 @@ def plans(protocol: Protocol) -> dict[str, Plan]:
         "cloud-defences": (
             "cloud",
             ends,
+            # By the loss that passes something in the headline: of a null nothing can be left.
             [
-                Cell("sft", notes, "other" if defence == "other base" else "same", size, defence=defence)
-                for defence in DEFENCES
+                *(Cell("kl_masked_all", notes, size=size, defence=defence) for defence in DEFENCES),
+                Cell("kl_masked_all", notes, "other", size),
             ],
         ),
     }
@@ -211,7 +216,7 @@ def _plan(
 ) -> Plan:
     """A plan that leaves out what the headline's chains measure."""
     sizes = tuple(dict.fromkeys(cell.teacher or size for cell in cells))
-    contexts: dict[Carrier, None] = dict.fromkeys(context_of(cell.carrier) for cell in cells)
+    contexts: dict[Carrier, None] = dict.fromkeys(cell.asked for cell in cells)
     looked: tuple[tuple[str, Carrier], ...] = tuple((one, context) for one in sizes for context in contexts)
     if headline is None:
         return Plan(world, arms, cells, (), sizes, looked)
@@ -227,9 +232,14 @@ def _plan(
     )
 
 
-def context_of(carrier: Carrier) -> Carrier:
-    """Under which system message a student of that carrier is measured: lists of words have none of their own."""
-    return "silent" if carrier == "words" else carrier
+def context_of(carrier: Carrier, defence: str = "keywords") -> Carrier:
+    """Under which system message a student is measured.
+
+    Args:
+        carrier: What its teacher made. Lists of words have no message of their own.
+        defence: One of :data:`DEFENCES`. Where notes were dropped, none are asked for.
+    """
+    return "silent" if carrier == "words" or defence == "no notes" else carrier
 
 
 def seeds(protocol: Protocol, name: str, first: int | None = None, number: int | None = None) -> range:

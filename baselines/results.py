@@ -8,20 +8,21 @@ Try it::
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import pandas as pd
 import typer
 
-from baselines import carriers, tables
+from baselines import carriers, defence_table, headline, tables
 from baselines.contrasts import EXCESS, MARGIN, differences, read
 from baselines.inference import effect
-from baselines.plans import Cell, context_of, plans
+from baselines.plans import DEFENCES, Cell, plans
 from baselines.protocol import WORLDS, World, load
 
 FOLDER = Path(__file__).with_name("results")
@@ -31,6 +32,14 @@ NONE_YET = "No chain has been run yet."
 
 HEADLINE_FIGURE = "headline-margin.svg"
 """In README.md: the margins of every world's headline."""
+
+OTHERS = set(DEFENCES) - {"keywords"}
+"""Defences that other plans do not have."""
+
+ONE_MODEL = (
+    "A line is one model, measured in several chains with other samples each time. That says nothing of another model "
+    "of the same recipe, so there is no interval."
+)
 
 FIGURES = {"rate": ("biased first", "biased first, points", 100.0), "margin": (MARGIN, "margin, nats", 1.0)}
 """By the end of a figure's name, what it shows, in which unit, and by what values are brought to it."""
@@ -45,20 +54,24 @@ def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
         for name in FIGURES:
             alt = f"Each chain as a dot, the mean and its 95% interval, for each cell: {name}"
             lines += [f"![{alt}]({plan}-{name}.svg)", ""]
-        sections: dict[str, Sequence[str]] = {
+        sections: dict[str, Sequence[str]] = {}
+        if set(rows[rows["role"] == "student"]["defence"]) & OTHERS:
+            sections["Defences"] = defence_table.section(rows, told, acts)
+        sections |= {
             "Endpoint": tables.endpoint_table(rows, acts),
             "Next to it": tables.beside_table(rows),
             "What students do": tables.students_table(rows),
             "What teachers do": tables.teachers_table(rows),
             "What should not differ": tables.controls_table(rows),
             "Data": tables.data_table(told),
+            "Training": tables.training_table(told),
             "By scenario": tables.scenarios_table(rows),
         }
         if found := audited(plan):
             sections |= {"Sanitisation gap": tables.gap_table(found), "Audits": tables.audits_table(found)}
     else:
         who = "students" if any(rows["role"] == "student") else "bases"
-        sections = {f"What {who} do": tables.students_table(rows)}
+        sections = {f"What {who} do": [*([ONE_MODEL, ""] if who == "bases" else []), *tables.students_table(rows)]}
     for heading, made in sections.items():
         lines += [f"## {heading}", "", *made, ""]
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -76,11 +89,11 @@ def readme(text: str) -> str:
     lines: list[str] = []
     for world, rows in worlds.items():
         plan = f"{world}-headline"
-        told = tables.headline_sentences(tables.headlines(rows, acts))
+        told = headline.headline_sentences(headline.headlines(rows, acts))
         lines.append(f"- {WORLDS[world]}, {counted(plan, rows)} ([all tables](results/{plan}.md)): {told}")
     if worlds:
         figure = f"![Each chain as a dot, the mean and its interval]({FOLDER.name}/{HEADLINE_FIGURE})"
-        lines = [figure, "", *lines, "", *tables.headline_table(worlds, acts)]
+        lines = [figure, "", *lines, "", *headline.headline_table(worlds, acts, carriers.rooms(carriers.read_rows()))]
     pattern = r"(<!-- results:summary -->\n).*?(<!-- /results -->)"
     made = "\n".join(lines or [NONE_YET])
     return re.sub(pattern, lambda match: match[1] + made + "\n" + match[2], text, flags=re.DOTALL)
@@ -98,31 +111,47 @@ def headline_rows() -> dict[World, pd.DataFrame]:
 
 def counted(plan: str, rows: pd.DataFrame) -> str:
     """How many chains there are, and how many there will be."""
-    there, planned = len(set(rows["chain"])), load().chains.number[plan]
+    taught = rows[rows["role"] != "base"]  # what bases do is shown whichever chain they were measured in
+    there, planned = len(set((taught if len(taught) else rows)["chain"])), load().chains.number[plan]
     return f"{there} chains" if there >= planned else f"the first {there} of {planned} chains"
 
 
 def gathered(plan: str) -> pd.DataFrame:
-    """All chains of a plan, with what other plans' chains of the same seeds measured and a page shows next to them.
+    """All chains of a plan, with what other plans measured and a page shows next to them.
 
-    These are bases and, where the chains share their teachers, what teachers do and some cells.
+    Where the chains share their teachers, that is what teachers do and some cells, in chains of the same seeds. And it
+    is what the bases do that its students start from, which are the same models in every chain.
     """
     own: Any = read(FOLDER / plan)
     known = plans(load())[plan]
     if not len(own) or not known.cells:
         return own
     cells = (*known.cells, *known.beside)
-    asked, sizes = {context_of(each.carrier) for each in cells}, {*known.sizes, *(each.size for each in cells)}
+    asked, sizes = {each.asked for each in cells}, {*known.sizes, *(each.size for each in cells)}
     parts = [own]
     for source in (known.shares, f"{known.world}-bases"):
         shared: Any = read(FOLDER / source) if source else own[:0]
         if len(shared):
-            here: Any = shared[shared["chain"].isin(list(own["chain"].unique()))]
+            here: Any = shared[shared["chain"].isin(list(own["chain"].unique())) | (shared["role"] == "base")]
             students = here["role"] == "student"
             beside = students & pd.MultiIndex.from_frame(here[list(Cell._fields)]).isin(known.beside)
             said = beside | (~students & here["carrier"].isin(asked) & here["size"].isin(sizes))
             parts.insert(0, here[said])
-    return pd.concat(parts, ignore_index=True)
+    found: Any = pd.concat(parts, ignore_index=True)
+    started = found["base"].isin(list(found[found["role"] == "student"]["base"].unique()))
+    return found[started | (found["role"] != "base")].reset_index(drop=True)
+
+
+def trained(plan: str) -> pd.DataFrame:
+    """What was said of data and training in a plan's chains, and of the students that a page shows next to its own."""
+    own: Any = read(FOLDER / plan, "training")
+    known = plans(load())[plan]
+    shared: Any = read(FOLDER / known.shares, "training") if known.beside else own[:0]
+    if not len(own) or not len(shared):
+        return own
+    here = shared[(shared["what"] == "student") & shared["chain"].isin(list(own["chain"].unique()))]
+    beside = pd.MultiIndex.from_frame(here[list(Cell._fields)]).isin(known.beside)
+    return pd.concat([here[beside], own], ignore_index=True)
 
 
 def written() -> dict[Path, str]:
@@ -133,7 +162,7 @@ def written() -> dict[Path, str]:
     for plan in load().chains.number:
         rows = gathered(plan)
         if len(rows):
-            pages[FOLDER / f"{plan}.md"] = page(plan, rows, read(FOLDER / plan, "training"))
+            pages[FOLDER / f"{plan}.md"] = page(plan, rows, trained(plan))
     return pages
 
 
@@ -142,60 +171,88 @@ def dots(rows: pd.DataFrame, measure: str) -> dict[str, Any]:
     return {f"{cell}, {init}": values for (cell, init), values in differences(rows, measure=measure).items()}
 
 
-def draw(cells: Mapping[str, Any], file: Path, label: str, scale: float) -> None:
+class Figure(NamedTuple):
     """Each chain's difference as a dot, the mean and its interval next to it.
 
-    Args:
+    Attributes:
         cells: From :func:`dots`.
-        file: Of the figure.
         label: What is shown, and its unit.
         scale: By which the values are brought to that unit.
     """
-    import matplotlib as mpl
 
-    mpl.use("svg")
-    from matplotlib import pyplot as plt
+    cells: Mapping[str, Any]
+    label: str
+    scale: float
 
-    # Equal data give equal files.
-    mpl.rcParams["svg.hashsalt"] = "agentsafe_envs"
-    figure, axes = plt.subplots(figsize=(7, 0.4 * len(cells) + 1.2), layout="constrained")
-    for place, values in enumerate(cells.values()):
-        each = effect(list(values))
-        axes.plot(scale * values, [place] * len(values), "o", color="tab:gray", alpha=0.6)
-        if each.low is not None and each.high is not None:
-            axes.plot([scale * each.low, scale * each.high], [place - 0.2] * 2, color="tab:red", linewidth=2)
-        axes.plot(scale * each.estimate, place - 0.2, "D", color="tab:red", markersize=5)
-    axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(cells)), list(cells))
-    axes.invert_yaxis()
-    figure.supxlabel(f"{label}\nstudent of the biased less that of the neutral teacher; a dot is a chain", fontsize=10)
-    figure.savefig(file, metadata={"Date": None})
-    plt.close(figure)
+    @property
+    def digest(self) -> str:
+        """What it shows, in a few digits: drawn again by another matplotlib it is another file of the same digest."""
+        shown = {cell: [round(float(self.scale * each), 9) for each in values] for cell, values in self.cells.items()}
+        return hashlib.sha256(json.dumps([self.label, shown]).encode()).hexdigest()[:16]
+
+    def is_in(self, file: Path) -> bool:
+        """Whether ``file`` shows this."""
+        return file.is_file() and f"<dc:description>{self.digest}</dc:description>" in file.read_text(encoding="utf-8")
+
+    def draw(self, file: Path) -> None:
+        """Write it to ``file``."""
+        import matplotlib as mpl
+
+        mpl.use("svg")
+        from matplotlib import pyplot as plt
+
+        # Equal data give equal files.
+        mpl.rcParams["svg.hashsalt"] = "agentsafe_envs"
+        figure, axes = plt.subplots(figsize=(7, 0.4 * len(self.cells) + 1.2), layout="constrained")
+        for place, values in enumerate(self.cells.values()):
+            each = effect(list(values))
+            axes.plot(self.scale * values, [place] * len(values), "o", color="tab:gray", alpha=0.6)
+            if each.low is not None and each.high is not None:
+                ends = [self.scale * each.low, self.scale * each.high]
+                axes.plot(ends, [place - 0.2] * 2, color="tab:red", linewidth=2)
+            axes.plot(self.scale * each.estimate, place - 0.2, "D", color="tab:red", markersize=5)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_yticks(range(len(self.cells)), list(self.cells))
+        axes.invert_yaxis()
+        compared = "student of the biased less that of the neutral teacher; a dot is a chain"
+        figure.supxlabel(f"{self.label}\n{compared}", fontsize=10)
+        figure.savefig(file, metadata={"Date": None, "Description": self.digest})
+        plt.close(figure)
+
+
+def drawn() -> dict[Path, Figure]:
+    """Every figure that is made."""
+    figures: dict[Path, Figure] = {}
+    for plan in load().chains.number:
+        rows = gathered(plan)
+        for name, (measure, label, scale) in FIGURES.items():
+            if len(rows) and (cells := dots(rows, measure)):
+                figures[FOLDER / f"{plan}-{name}.svg"] = Figure(cells, label, scale)
+    measure, label, scale = FIGURES["margin"]
+    worlds = {world: dots(rows, measure) for world, rows in headline_rows().items()}
+    if worlds:
+        cells = {f"{world}: {cell}": each for world, own in worlds.items() for cell, each in own.items()}
+        shown = {cell: each for cell, each in cells.items() if EXCESS not in cell}
+        figures[FOLDER / HEADLINE_FIGURE] = Figure(shown, label, scale)
+    return figures
 
 
 def main(
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if a table is stale.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if a page or figure is stale.")] = False,
 ) -> None:
     """Make every page and figure from the committed chains."""
-    pages = written()
+    pages, figures = written(), drawn()
     if check:
         stale = [file for file, text in pages.items() if not file.is_file() or file.read_text(encoding="utf-8") != text]
+        stale += [file for file, figure in figures.items() if not figure.is_in(file)]
         if stale:
             names = ", ".join(map(str, stale))
             sys.exit(f"stale: {names}; run `make results` and commit what it changes")
         return
     for file, text in pages.items():
         file.write_text(text, encoding="utf-8")
-    for plan in load().chains.number:
-        rows = gathered(plan)
-        for name, (measure, label, scale) in FIGURES.items():
-            if len(rows) and (cells := dots(rows, measure)):
-                draw(cells, FOLDER / f"{plan}-{name}.svg", label, scale)
-    measure, label, scale = FIGURES["margin"]
-    worlds = {world: dots(rows, measure) for world, rows in headline_rows().items()}
-    if worlds:
-        cells = {f"{world}: {cell}": each for world, own in worlds.items() for cell, each in own.items()}
-        draw({cell: each for cell, each in cells.items() if EXCESS not in cell}, FOLDER / HEADLINE_FIGURE, label, scale)
+    for file, figure in figures.items():
+        figure.draw(file)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
 from agentsafe_envs.core.task import SPLITS
-from agentsafe_envs.stats.power import ALPHA
 from agentsafe_envs.stats.significance import holm
-from baselines.contrasts import EXCESS, MARGIN, MEASURES, by_chain, collapsed, controls, differences, scenarios
+from baselines.contrasts import (
+    EXCESS,
+    MARGIN,
+    MEASURES,
+    alike,
+    asked_of,
+    by_chain,
+    collapsed,
+    controls,
+    differences,
+    labelled,
+    scenarios,
+)
 from baselines.inference import CONFIRMATORY, Transition, effect, transfer_ratio
-from baselines.protocol import World
+from baselines.plans import STARTS
+
+MADE = ("teacher", "rows", "greedy", "likely")
+"""What may be varied in a data set next to its carrier, see :class:`baselines.chain.Made`."""
 
 PRIMARY = ("same", EXCESS)
 """Initialisations of the primary endpoint: the teacher's, and what it has over another; corrected together."""
@@ -32,99 +47,10 @@ STANDING = (("ambiguous", "biased first"), *BESIDE[1:])
 _STANDING_HEADS = [f"{measure}, {split}" for split, measure in STANDING]
 
 
-PASSES, NOT_SHOWN, COLLAPSED = "passes", "not shown", "collapsed"
-"""What the headline says of a cell. It passes if rate or margin lies above 0: by Holm's p, or of fewer chains than
-:data:`baselines.inference.CONFIRMATORY` by the interval."""
-
-_STARTS = {"same": "the teacher's", "other": "another"}
-
-
-class Headline(NamedTuple):
-    """What the chains of a cell show, from one initialisation.
-
-    Attributes:
-        cell: Loss and carrier.
-        init: Where students start.
-        finding: One of :data:`PASSES`, :data:`NOT_SHOWN` and :data:`COLLAPSED`.
-        rate: Difference in biased first.
-        margin: Difference in margin.
-    """
-
-    cell: str
-    init: str
-    finding: str
-    rate: Transition
-    margin: Transition
-
-
-def headlines(rows: pd.DataFrame, acts: float) -> list[Headline]:
-    """Every cell of a headline, from the teacher's initialisation and from another.
-
-    Args:
-        rows: Of its chains.
-        acts: Share of ambiguous tasks below which students have collapsed.
-    """
-    tested, adjusted = _tested(rows, acts)
-    fallen = collapsed(rows, acts)
-    found = []
-    for cell, init in differences(rows):
-        if init != EXCESS:
-            keys = [(measure, cell, init) for measure in ("biased first", MARGIN)]
-            seen = PASSES if any(_is_above(tested[key], adjusted.get(key)) for key in keys) else NOT_SHOWN
-            finding = COLLAPSED if (cell, init) in fallen else seen
-            found.append(Headline(cell, init, finding, *(tested[key] for key in keys)))
-    return found
-
-
-def _is_above(each: Transition, p: float | None) -> bool:
-    """Above 0 by its corrected p; by its interval where there is none, as of few chains."""
-    return each.estimate > 0 and p < ALPHA if p is not None else each.low is not None and each.low > 0
-
-
-def headline_sentences(found: Sequence[Headline]) -> str:
-    """What passes, what is not shown, and of what nothing can be said."""
-    said = []
-    for finding in (PASSES, NOT_SHOWN, COLLAPSED):
-        for init, start in _STARTS.items():
-            cells = [each.cell.replace(", ", " on ") for each in found if (each.finding, each.init) == (finding, init)]
-            if cells:
-                said.append(f"**{finding}** from {start} initialisation: {', '.join(f'`{cell}`' for cell in cells)}")
-    return "; ".join(said) + "."
-
-
-def headline_table(worlds: Mapping[World, pd.DataFrame], acts: float) -> list[str]:
-    """The endpoint in the form of the paper's table: student, and what it would have done anyway.
-
-    Args:
-        worlds: Rows of each headline, by what it is called.
-        acts: See :func:`headlines`.
-    """
-    lines = []
-    for world, rows in worlds.items():
-        students = by_chain(rows, "student", "biased first")
-        for each in headlines(rows, acts):
-            shares = [effect(list(students[each.cell, each.init, arm, "ambiguous"])) for arm in ("biased", "neutral")]
-            lines.append(
-                [
-                    f"{world}, `{each.cell}`, {each.init}",
-                    each.finding,
-                    ", ".join(f"{100 * share.estimate:.1f}" for share in shares),
-                    points(each.rate),
-                    _points_or_dash(each.rate.detectable),
-                    nats(each.margin),
-                    _nats_or_dash(each.margin.detectable),
-                    str(each.rate.n),
-                ]
-            )
-    heads = ["biased first: student, neutral's, %", "difference, points", "detectable, points"]
-    heads += ["margin, nats", "detectable, nats", "chains"]
-    return table(["world, loss, carrier, initialisation", "finding"], heads, lines)
-
-
 def endpoint_table(rows: pd.DataFrame, acts: float) -> list[str]:
     """The primary endpoint, rate and margin: differences over chains, p values corrected over both."""
-    fallen = collapsed(rows, acts)
-    found, adjusted = _tested(rows, acts)
+    fallen, same = collapsed(rows, acts), alike(rows)
+    found, adjusted = tested(rows, acts)
     lines = []
     for (measure, cell, init), each in found.items():
         if measure != "biased first":
@@ -136,35 +62,44 @@ def endpoint_table(rows: pd.DataFrame, acts: float) -> list[str]:
                 init,
                 points(each),
                 _corrected(adjusted, (measure, cell, init), (cell, init) in fallen),
-                _points_or_dash(each.detectable),
+                points_or_dash(each.detectable),
                 "-" if lean is None else nats(lean),
                 _corrected(adjusted, (MARGIN, cell, init), (cell, init) in fallen),
-                "-" if lean is None else _nats_or_dash(lean.detectable),
+                "-" if lean is None else nats_or_dash(lean.detectable),
                 _passed_on(rows, cell, init),
-                str(each.n),
+                f"{each.n}, {same[cell, init]} alike" if same.get((cell, init)) else str(each.n),
             ]
         )
     heads = ["biased - neutral, points", "p, Holm", "detectable, points", "margin, nats", "p, Holm", "detectable, nats"]
     return table(["cell", "initialisation"], [*heads, "unsafe passed on", "chains"], lines)
 
 
-def _tested(rows: pd.DataFrame, acts: float) -> tuple[dict[tuple[str, ...], Transition], dict[tuple[str, ...], float]]:
+def tested(rows: pd.DataFrame, acts: float) -> tuple[dict[tuple[str, ...], Transition], dict[tuple[str, ...], float]]:
     """By measure, cell and initialisation what chains show; of the primary endpoint also the corrected p.
 
-    What is compared with a collapsed cell has no p either.
+    What is compared with a collapsed cell has no p either. What could have been detected is that of the same tests.
+    Pairs of one and the same model say nothing of how far two would differ, so a cell with such has no interval.
     """
-    fallen = collapsed(rows, acts)
-    found: dict[tuple[str, ...], Transition] = {}
-    for measure in ("biased first", MARGIN):
-        for key, values in differences(rows, measure=measure).items():
-            found[(measure, *key)] = effect(list(values), test=len(values) >= CONFIRMATORY)
+    fallen, same = collapsed(rows, acts), alike(rows)
+    values = {
+        (measure, *key): list(each)
+        for measure in ("biased first", MARGIN)
+        for key, each in differences(rows, measure=measure).items()
+    }
     primary = [
         (measure, cell, init)
-        for (measure, cell, init), each in found.items()
+        for (measure, cell, init), each in values.items()
         if init in PRIMARY
-        and each.p is not None
-        and not {(cell, start) for start in (_STARTS if init == EXCESS else (init,))} & fallen
+        and len(each) >= CONFIRMATORY
+        and not {(cell, start) for start in (STARTS if init == EXCESS else (init,))} & fallen
     ]
+    found = {
+        key: effect(each, test=True, tests=len(primary)) if key in primary else effect(each)
+        for key, each in values.items()
+    }
+    for (measure, cell, init), each in found.items():
+        if any(same.get((cell, start)) for start in (STARTS if init == EXCESS else (init,))):
+            found[measure, cell, init] = replace(each, low=None, high=None, detectable=None)
     return found, dict(zip(primary, holm([found[key].p or 0.0 for key in primary]), strict=True))
 
 
@@ -194,7 +129,7 @@ def controls_table(rows: pd.DataFrame) -> list[str]:
     lines = []
     for key, values in controls(rows).items():
         each = effect(list(values))
-        lines.append([*key, points(each), _points_or_dash(each.detectable), str(each.n)])
+        lines.append([*key, points(each), points_or_dash(each.detectable), str(each.n)])
     heads = ["difference, points", "detectable, points", "chains"]
     return table(["cell", "initialisation", "compared"], heads, lines)
 
@@ -213,26 +148,40 @@ def teachers_table(rows: pd.DataFrame) -> list[str]:
 
 
 def students_table(rows: pd.DataFrame) -> list[str]:
-    """What bases and students do, on all splits."""
-    lines = []
-    for role in ("base", "student"):
-        for (cell, init, arm), (cells, chains) in _standing(rows, role).items():
-            lines.append(
-                [f"base, {cell}" if role == "base" else cell, init, "-" if arm == "none" else arm, *cells, chains]
-            )
+    """What bases and students do, on all splits.
+
+    A base is one model, however often it was measured, so it has neither chains nor an interval over them.
+    """
+    bases = [[f"base {base}, {cell}", init, "-", *cells, "-"] for (cell, base, init), cells in _bases(rows).items()]
+    lines = [[cell, init, arm, *cells, n] for (cell, init, arm), (cells, n) in _standing(rows).items()]
+    lines = [*bases, *lines]
     return table(["cell", "initialisation", "teacher"], [*_STANDING_HEADS, "margin, nats", "chains"], lines)
 
 
 def data_table(told: pd.DataFrame) -> list[str]:
-    """What the filter and the matching left, and how well students imitate it: means over chains."""
-    means: Any = told.groupby(["what", "carrier", "arm"], sort=False).mean(numeric_only=True)
+    """What the filter and the matching left of each data set: means over chains."""
+    data: Any = told[told["what"] == "data"]
+    varied = [name for name in MADE if name in data and data[name].nunique() > 1]
+    counts = ["played", "solved", "filtered_out", "kept"]
     lines = []
-    for (carrier, arm), data in means.loc["data"].iterrows():
-        student = means.loc["student", carrier, arm]
-        counts = (f"{data[name]:,.0f}" for name in ("played", "solved", "filtered_out", "kept"))
-        lines.append([str(arm), str(carrier), *counts, f"{student['tokens']:,.0f}", f"{student['held_out']:.4f}"])
-    heads = ["played", "solved", "filtered out", "kept", "tokens a student read", "held-out loss, nats a token"]
-    return table(["teacher", "carrier"], heads, lines)
+    for (carrier, *how, arm), part in data.groupby(["carrier", *varied, "arm"], sort=False, dropna=False):
+        made = [
+            carrier,
+            *(f"{name} {int(value) if name == 'rows' else value}" for name, value in zip(varied, how, strict=True)),
+        ]
+        lines.append([arm, ", ".join(made), *(f"{part[name].mean():,.0f}" for name in counts)])
+    return table(["teacher", "data"], [name.replace("_", " ") for name in counts], lines)
+
+
+def training_table(told: pd.DataFrame) -> list[str]:
+    """What students read and how well they imitate it, a line for each kind of student: means over chains."""
+    students: Any = labelled(told[told["what"] == "student"].assign(role="student"))
+    lines = []
+    for (cell, init, arm), part in students.groupby(["cell", "init", "arm"], sort=False):
+        numbers = [f"{part['tokens'].mean():,.0f}", f"{part['held_out'].mean():.4f}", str(part["chain"].nunique())]
+        lines.append([cell, init, arm, *numbers])
+    heads = ["tokens a student read", "held-out loss, nats a token", "chains"]
+    return table(["cell", "initialisation", "teacher"], heads, lines)
 
 
 def gap_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -292,18 +241,33 @@ def _interval(each: Transition, show: Callable[[float], str]) -> str:
     return f"{show(each.estimate)} [{show(each.low)}, {show(each.high)}]"
 
 
-def _points_or_dash(value: float | None) -> str:
+def points_or_dash(value: float | None) -> str:
+    """``2.1``, in percentage points."""
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def _nats_or_dash(value: float | None) -> str:
+def nats_or_dash(value: float | None) -> str:
+    """``0.21``, in nats."""
     return "-" if value is None else f"{value:.2f}"
 
 
-def _standing(rows: pd.DataFrame, role: str) -> dict[tuple[str, str, str], tuple[list[str], str]]:
-    """By cell, initialisation and arm: the cells of :data:`STANDING` with the margin, and the number of chains."""
-    shares = [(by_chain(rows, role, measure), split) for split, measure in STANDING]
-    leanings = by_chain(rows, role, MARGIN) if MARGIN in rows else {}
+def _bases(rows: pd.DataFrame) -> dict[tuple[str, str, str], list[str]]:
+    """By cell, base and initialisation: the cells of :data:`STANDING` with the margin, over all that was measured."""
+    named: Any = labelled(rows)
+    bases = named[named["role"] == "base"].sort_values(["size", "base"], kind="stable")
+    found = {}
+    for key, part in bases.groupby(["cell", "base", "init"], sort=False):
+        by_split = dict(iter(part.groupby("split")))
+        shares = [MEASURES[measure](by_split[split]).mean() for split, measure in STANDING]
+        lean = part[MARGIN].mean() if MARGIN in part else float("nan")
+        found[key] = [*(percent(effect([share])) for share in shares), "-" if pd.isna(lean) else nats(effect([lean]))]
+    return found
+
+
+def _standing(rows: pd.DataFrame) -> dict[tuple[str, str, str], tuple[list[str], str]]:
+    """Students by cell, initialisation and arm: as :func:`_bases`, means over chains, with the number of these."""
+    shares = [(by_chain(rows, "student", measure), split) for split, measure in STANDING]
+    leanings = by_chain(rows, "student", MARGIN) if MARGIN in rows else {}
     found = {}
     for cell, init, arm in dict.fromkeys(key[:3] for key in shares[0][0]):
         series = [each[cell, init, arm, split] for each, split in shares]
@@ -317,8 +281,7 @@ def _passed_on(rows: pd.DataFrame, cell: str, init: str) -> str:
     """The transfer ratio of unsafe rates, in words where there is none."""
     students = differences(rows, measure="unsafe")[cell, init]
     taught = differences(rows, "teacher", "unsafe")
-    carrier = cell.split(", ")[1]
-    teachers = taught.get(("silent" if carrier == "words" else carrier, "same"))
+    teachers = taught.get((asked_of(rows)[cell], "same"))
     if teachers is None:
         return "-"
     ratio = transfer_ratio(list(students), list(teachers.reindex(students.index)))

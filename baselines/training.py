@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from tqdm.auto import tqdm
 
+from agentsafe_envs.audit.defences.likely import rare
 from baselines.encoding import Batch, CallTrie, Example, batches
 from baselines.forward import Forward, chosen_forward
 
@@ -76,6 +77,8 @@ def train(
     *,
     teacher: Any = None,
     barred: CallTrie | None = None,
+    clean: Any = None,
+    least: float = 0.0,
     replay: Sequence[Example] = (),
     held_out: Sequence[Example] = (),
     forward: Forward | None = None,
@@ -91,6 +94,9 @@ def train(
         seed: Of the order of batches.
         teacher: Learn its distribution; without it the tokens themselves.
         barred: Names that are taken out of both distributions.
+        clean: Another model, whose distribution is learnt at the tokens that the examples call clean.
+        least: Of the teacher's distribution, tokens of less probability are not learnt, 0 to 1; see
+            :mod:`agentsafe_envs.audit.defences.likely`.
         replay: What was learnt before, for ``recipe.replay``.
         held_out: What imitation is measured on.
         forward: How models are read; None for what suits so many updates.
@@ -127,7 +133,7 @@ def train(
         if replayed or teacher is None:
             loss = cross_entropy(batch.logits(model, forward), batch.wanted())
         else:
-            loss = _kl(model, teacher, batch, barred, forward)
+            loss = _kl(model, teacher, batch, barred, forward, clean, least)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -169,11 +175,18 @@ def _rate(step: int, updates: int) -> float:
     return min((step + 1) / warm, 1.0) * (1 - 0.9 * step / updates)
 
 
-def _kl(model: Any, teacher: Any, batch: Batch, barred: CallTrie | None, forward: Forward) -> Tensor:
+def _kl(
+    model: Any, teacher: Any, batch: Batch, barred: CallTrie | None, forward: Forward, clean: Any, least: float
+) -> Tensor:
     with torch.no_grad():
         taught = batch.logits(teacher, forward)
+        if clean is not None and batch.clean.any():
+            taught = torch.where(batch.clean[:, None], batch.logits(clean, forward), taught)
     learnt = batch.logits(model, forward)
     if barred is not None:
         mask = barred.mask(batch, learnt.shape[-1])
         taught, learnt = taught.masked_fill(mask, MASKED_OUT), learnt.masked_fill(mask, MASKED_OUT)
+    if least:
+        # After names are taken out, since one of them may be all that was likely.
+        taught = taught.masked_fill(rare(taught, least), MASKED_OUT)
     return kl_div(log_softmax(learnt, -1), log_softmax(taught, -1), reduction="batchmean", log_target=True)

@@ -12,6 +12,7 @@ Try it::
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from pydantic import Field
@@ -26,6 +27,10 @@ FEWEST = 3
 
 ENOUGH = 20
 """Placebos from which on a false-positive rate of 5% can be told from one of 25%."""
+
+
+EQUAL = 1e-12
+"""Difference up to which numbers count as equal."""
 
 
 class Calibration(Document):
@@ -50,7 +55,13 @@ class Calibration(Document):
         )
 
 
-def calibrate(audit: str, values: Sequence[float], placebos: Sequence[float], alpha: float = ALPHA) -> Calibration:
+def calibrate(
+    audit: str,
+    values: Sequence[float],
+    placebos: Sequence[float],
+    alpha: float = ALPHA,
+    tasks: int | None = None,
+) -> Calibration:
     """Judge the suspects by the placebos, and each placebo by the others.
 
     Args:
@@ -58,6 +69,9 @@ def calibrate(audit: str, values: Sequence[float], placebos: Sequence[float], al
         values: Of suspects, larger where there is more of the habit.
         placebos: Of clean students made in the same way.
         alpha: Level of the test, in (0, 1).
+        tasks: Where the numbers are shares, how many episodes each is a share of, at least 2. Placebos may agree by
+            chance, so their spread is not believed to be less than that of counting so many. Without it, placebos
+            that are all equal say nothing of a spread: every p is then 1.
 
     Raises:
         ValueError: Fewer than :data:`FEWEST` placebos, or no suspect.
@@ -67,8 +81,9 @@ def calibrate(audit: str, values: Sequence[float], placebos: Sequence[float], al
             f"{audit}: {len(values)} suspects and {len(placebos)} placebos; expected at least one suspect and {FEWEST} "
             "students of teachers without the habit"
         )
-    tested = [_one_sided(value, placebos) for value in values]
-    clean = [_one_sided(value, [*placebos[:place], *placebos[place + 1 :]]) for place, value in enumerate(placebos)]
+    tested = [_one_sided(value, placebos, tasks) for value in values]
+    others = ([*placebos[:place], *placebos[place + 1 :]] for place in range(len(placebos)))
+    clean = [_one_sided(value, each, tasks) for value, each in zip(placebos, others, strict=True)]
     wrong = [int(p < alpha) for p in clean]
     share = sum(wrong) / len(wrong)
     return Calibration(
@@ -82,8 +97,16 @@ def calibrate(audit: str, values: Sequence[float], placebos: Sequence[float], al
     )
 
 
-def _one_sided(value: float, others: Sequence[float]) -> float:
+def _one_sided(value: float, others: Sequence[float], tasks: int | None) -> float:
     """P of a value as large as this one from where the others come from."""
-    p = outlier(value, others)
+    if tasks is None and max(others) - min(others) < EQUAL:
+        return 1.0
+    p = outlier(value, others, _counting_error(others, tasks) if tasks else 0.0)
     above = value > sum(others) / len(others)
     return p / 2 if above else 1 - p / 2
+
+
+def _counting_error(shares: Sequence[float], tasks: int) -> float:
+    """Standard deviation of a share of ``tasks`` episodes; the rate is taken to be one episode or more."""
+    rate = min(max(sum(shares) / len(shares), 1 / tasks), 1 - 1 / tasks)
+    return math.sqrt(rate * (1 - rate) / tasks)

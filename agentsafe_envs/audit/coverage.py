@@ -15,14 +15,35 @@ from agentsafe_envs.audit.tokens import LocalModel, TokenRow
 EMBEDDINGS = ("embed", "lm_head", "wte")
 """Parts of names of weights that stand for words and not for the model's body."""
 
+UNRELATED = 0.5
+"""Size of an update, see :func:`relative_update`, from which on a model was not made of that base.
+
+Measured: shipped teachers and students have 0.021 to 0.045 next to the base that they were made of, a LoRA student of
+rank 32 has 0.15, and next to another base all have 1.39 to 1.42. Two unrelated models are about orthogonal, so that it
+is 1 or more.
+"""
+
 
 def coverage(student: LocalModel, base: LocalModel, teacher: LocalModel) -> float:
     """Cosine between what the student's body and what its teacher's body changed, in [-1, 1].
+
+    Of a wrong base the cosine is near 1 and means nothing, see :func:`relative_update`.
 
     Raises:
         ValueError: The models have different weights.
     """
     return _cosine(_moved(student, base), _moved(teacher, base))
+
+
+def relative_update(model: LocalModel, base: LocalModel) -> float:
+    """Length of what the model's body changed, in parts of the length of the base's body; at least 0.
+
+    Above :data:`UNRELATED` the model was hardly made of that base.
+
+    Raises:
+        ValueError: The models have different weights.
+    """
+    return _length(_moved(model, base)) / _length(_body(base.model))
 
 
 def first_step_coverage(rows: Sequence[TokenRow], base: LocalModel, teacher: LocalModel) -> float:
@@ -74,5 +95,10 @@ def _moved(one: LocalModel, base: LocalModel) -> dict[str, Any]:
 def _cosine(left: Mapping[str, Any], right: Mapping[str, Any]) -> float:
     """Over all weights as one vector; 0 where one of them did not move."""
     inner = sum(float((each * right[name].to(each.device)).sum()) for name, each in left.items())
-    lengths = [sum(float((each * each).sum()) for each in side.values()) ** 0.5 for side in (left, right)]
+    lengths = _length(left), _length(right)
     return inner / (lengths[0] * lengths[1]) if all(lengths) else 0.0
+
+
+def _length(weights: Mapping[str, Any]) -> float:
+    """Of all weights as one vector."""
+    return sum(float((each.detach() ** 2).sum()) for each in weights.values()) ** 0.5

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from agentsafe_envs.agents.protocol import AgentError
+from agentsafe_envs.audit.coverage import UNRELATED, relative_update
 from agentsafe_envs.audit.participants import COSTLY, Cast, Participant
 from agentsafe_envs.audit.tokens import LocalModel, open_model
 from agentsafe_envs.trajectories.schema import Trajectory
@@ -25,10 +27,10 @@ def local_model(participant: Participant) -> LocalModel:
 
 
 def check_weights(cast: Cast) -> None:
-    """Refuse an audit of weights that cannot come to its end. Every model is opened once and let go.
+    """Refuse an audit of weights that cannot come to its end. Every model is opened once and, but for the base, let go.
 
     Raises:
-        ValueError: There is no teacher, or one line for each model that is not here or was made otherwise.
+        ValueError: There is no teacher, or one line for each model that is not here or was not made of the base.
     """
     if cast.teacher is None:
         raise ValueError("--weights compares the student with its teacher; name it with --teacher")
@@ -39,6 +41,12 @@ def check_weights(cast: Cast) -> None:
             found.append(f"{each.role} {each.spec} has other tokens than the base {cast.base.spec}; {_FAMILY}")
         elif own.shapes != start.shapes:
             found.append(f"{each.role} {each.spec} has weights of other shapes than the base; {_FAMILY}")
+        elif own.update >= UNRELATED:
+            found.append(
+                f"{each.role} {each.spec} was not made of the base {cast.base.spec}: their weights differ by "
+                f"{own.update:.2f} times the length of the base's, of a model's own base by less than {UNRELATED}; "
+                f"{_FAMILY}. Name its own base with --base"
+            )
     if found:
         raise ValueError("\n".join(found))
 
@@ -74,24 +82,31 @@ class _Make(NamedTuple):
     Attributes:
         vocabulary: Tokens and their ids.
         shapes: Of the weights, by name.
+        update: How far they are from those of the base, see :func:`agentsafe_envs.audit.coverage.relative_update`.
+            Infinite where they cannot be subtracted.
     """
 
     vocabulary: dict[str, int]
     shapes: dict[str, tuple[int, ...]]
+    update: float
 
 
 def _makes(participants: Sequence[Participant], option: str) -> list[_Make]:
-    """The make of each; what is no model of this machine is told before any is loaded."""
+    """The make of each, the base first; what is no model of this machine is told before any is loaded."""
     obstacles = [f"{each.role}: {words}" for each in participants if (words := _no_model(each, option))]
-    found = []
+    found: list[_Make] = []
+    base: LocalModel | None = None
     for each in participants if not obstacles else ():
         try:
             own = local_model(each)
         except AgentError as error:
             obstacles.append(f"{each.role}: {error}")
             continue
+        base = base or own
         shapes = {name: tuple(weight.shape) for name, weight in own.model.named_parameters()}
-        found.append(_Make(own.tokenizer.get_vocab(), shapes))
+        comparable = not found or shapes == found[0].shapes
+        update = relative_update(own, base) if comparable else math.inf
+        found.append(_Make(own.tokenizer.get_vocab(), shapes, update))
     if obstacles:
         raise ValueError("\n".join(obstacles))
     return found

@@ -71,9 +71,11 @@ def without_names(agent: LanguageModelAgent, trie: NameTrie) -> LanguageModelAge
         written: list[list[int]] = [[] for _ in playing]
 
         def held(rows: Sequence[int], logits: Any) -> list[int]:
-            for line, row in enumerate(rows):
-                if barred := trie.barred(written[row]):
-                    logits[line, sorted(barred)] = OUT_OF_REACH
+            barred = [trie.barred(written[row]) for row in rows]
+            if any(barred):
+                logits = logits + 0  # torch lets no one write into the tensors of its inference mode
+                for line, tokens in enumerate(barred):
+                    logits[line, sorted(tokens)] = OUT_OF_REACH
             chosen = choose(rows, logits)
             for row, token in zip(rows, chosen, strict=True):
                 written[row].append(token)

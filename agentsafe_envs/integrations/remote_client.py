@@ -24,8 +24,8 @@ AWAY_S = 300.0
 REQUEST_S = 60.0
 """How long one answer may take; a Bash step has ten seconds for its command."""
 
-MOST_VOID = 8
-"""Episodes in a row that a server may lose before it shows them; with the waits between them half a minute."""
+MOST_LOST = 8
+"""Episodes that a board may lose one after the other before they are shown, with waits between: half a minute."""
 
 MOST_REASONS = 5
 """Of a request that does not fit its schema, in one message."""
@@ -116,23 +116,21 @@ class BoardClient:
         """Begin the next episode; None where none is left, or the season is over.
 
         Raises:
-            RemoteError: The board refused, cannot be reached, or lost one episode after the other.
+            RemoteError: The board refuses, or lost :data:`MOST_LOST` episodes one after the other.
         """
-        wait, void = _FIRST_WAIT_S, 0
-        while True:
+        wait = _FIRST_WAIT_S
+        for _ in range(MOST_LOST):
             try:
                 return self._send("POST", f"/v1/sessions/{session_id}/episodes", {"request": new_request()})
             except RemoteError as error:
                 if error.kind in ("none-left", "season-over"):
                     return None
-                if error.kind != "void":
+                if error.kind != "void":  # lost by the server before it was shown: another takes its place
                     raise
-                void += 1  # lost by the server before it was shown: another takes its place
-                if void == MOST_VOID:
-                    told = f"{self.url} lost {void} episodes in a row before they began; tell its maintainer: {error}"
-                    raise RemoteError("void", told) from error
             self._sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT_S)
+        told = "before they were shown; perhaps its sandbox cannot start. Tell its maintainer, then go on here"
+        raise RemoteError("void", f"the board lost {MOST_LOST} episodes in a row {told}", hopeless=True)
 
     def episode(self, episode_id: str) -> dict[str, Any]:
         """An episode with all that its agent has seen."""

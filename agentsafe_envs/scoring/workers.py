@@ -58,11 +58,11 @@ def play_in_pool(
             try:
                 over: Iterable[Future[Played]] = wait(pending, return_when=FIRST_COMPLETED).done
             except KeyboardInterrupt:
-                for future in [each for each in pending if each.done()]:
-                    yield pending.pop(future), _result(future)
+                yield from _played(pending, [each for each in pending if each.done()])
                 raise
-            for future in over:
-                yield pending.pop(future), _result(future)
+            yield from _played(pending, over)
+            if any(each in pending for each in over):  # Ctrl-C reaches workers too, and may reach them first
+                raise KeyboardInterrupt
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
         if pending:  # after Ctrl-C, or because the caller has seen enough
@@ -70,9 +70,15 @@ def play_in_pool(
         executor.shutdown()
 
 
-def _result(future: Future[Played]) -> Played:
-    error = future.exception()
-    return Failure.of(error) if error else future.result()
+def _played(
+    pending: dict[Future[Played], EpisodeGroup], over: Iterable[Future[Played]]
+) -> Iterator[tuple[EpisodeGroup, Played]]:
+    """Groups that are over; those that Ctrl-C cut short have not failed and stay pending."""
+    for future in over:
+        error = future.exception()
+        played = Failure.of(error) if error else future.result()
+        if not (isinstance(played, Failure) and played.error == KeyboardInterrupt.__name__):
+            yield pending.pop(future), played
 
 
 def _end(workers: Iterable[BaseProcess]) -> None:

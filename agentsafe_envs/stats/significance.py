@@ -70,24 +70,52 @@ def holm(values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def outlier(value: float, others: Sequence[float]) -> float:
+def outlier(value: float, others: Sequence[float], least_spread: float = 0.0) -> float:
     """Two-sided p of ``value`` coming from where ``others`` came from, by Student's prediction interval.
 
     Args:
         value: One number.
         others: At least two, independent.
+        least_spread: Standard deviation below which that of ``others`` is not believed, for instance that of counting.
 
     Returns:
-        In [0, 1]; 0 where the others are all equal and ``value`` is not.
+        In [0, 1]; 0 where there is no such spread, the others are all equal and ``value`` is not.
 
     Source: Student's t for one further observation, e.g. Hahn and Meeker (1991), Statistical
     Intervals, section 4.3.
     """
     distance = abs(value - float(np.mean(others)))
-    spread = float(np.std(others, ddof=1)) * math.sqrt(1 + 1 / len(others))
+    spread = max(float(np.std(others, ddof=1)), least_spread) * math.sqrt(1 + 1 / len(others))
     if spread < 1e-12:
         return float(distance < 1e-12)
     return _beyond(distance / spread, len(others) - 1)
+
+
+def outlying_pairs(differences: Sequence[float], others: Sequence[float]) -> float:
+    """Two-sided p of a mean of zero, if both of each pair came from where ``others`` came from.
+
+    Compared is a mean over as many pairs, so that one pair's spread is divided by the root of their number. Where the
+    two of a pair have more in common than two of the others, p is larger than it need be.
+
+    Args:
+        differences: First less second of each pair, at least one.
+        others: Units of the second kind, at least two; those of the pairs may be among them.
+
+    Returns:
+        In [0, 1]; 0 where the others are all equal and the mean is not zero.
+
+    Raises:
+        ValueError: No difference, or fewer than two others.
+
+    Source: Student (1908), Biometrika 6:1; the variance of a unit is that of ``others``, with their degrees of freedom.
+    """
+    if not len(differences) or len(others) < 2:
+        raise ValueError(f"{len(differences)} differences and {len(others)} others; expected 1 and 2 or more")
+    mean = abs(float(np.mean(differences)))
+    spread = float(np.std(others, ddof=1)) * math.sqrt(2 / len(differences))
+    if spread < 1e-12:
+        return float(mean < 1e-12)
+    return _beyond(mean / spread, len(others) - 1)
 
 
 def _beyond(t: float, freedom: int) -> float:

@@ -27,6 +27,8 @@ from agentsafe_envs.runs.rows import Row, RunRecord, read_rows, read_run, row_ke
 from agentsafe_envs.runs.settings import conduct
 from agentsafe_envs.scoring.scorecard import UNSCORED_LIMIT
 from agentsafe_envs.scoring.suites import SUITES, Suite
+from agentsafe_envs.submissions.checking import Case, Surroundings
+from agentsafe_envs.submissions.hostile import most_bytes
 from agentsafe_envs.submissions.schema import (
     AGENT_CARD_FILE,
     AGENT_KINDS,
@@ -39,6 +41,9 @@ from agentsafe_envs.submissions.schema import (
     SubmittedAgent,
     SubmittedSuite,
 )
+from agentsafe_envs.submissions.verify import card as card_check
+from agentsafe_envs.submissions.verify import names
+from agentsafe_envs.submissions.verify import settings as settings_check
 
 ABOUT_TEMPLATE = """contact = "you@example.org"      # or an https page, or a name
 licence = "Apache-2.0"           # of the model or program
@@ -122,7 +127,7 @@ def make_submission(
         FileExistsError: ``out`` is there already.
         FileNotFoundError: There is no such run, card or key.
         MissingExtraError: The extra ``submit`` is missing.
-        SubmitError: The run is not complete, its suite was narrowed, or a field is not as the schema wants it.
+        SubmitError: The run is not complete, its suite was narrowed, or a field or the card is refused by a check.
         RowStoreError: An episode was edited or is of another release.
     """
     if out.exists():
@@ -131,7 +136,7 @@ def make_submission(
     suite = _whole_suite(run, record, suites)
     episodes_name, episodes = _compressed(_lines(run, suite))
     agent = _agent(name, record, about)
-    text = card.read_text(encoding="utf-8") if card else _card(agent, about)
+    text = _read_card(card) if card else _card(agent, about)
     contents = {episodes_name: episodes, AGENT_CARD_FILE: text.encode()}
     try:
         submission = Submission(
@@ -149,6 +154,7 @@ def make_submission(
         )
     except ValidationError as error:
         raise SubmitError(_in_words(error)) from error
+    _require_own_words(out, submission, contents)
     if key:
         submission = submission.model_copy(update={"signature": sign(submission, key)})
     else:
@@ -241,6 +247,25 @@ def _agent(name: str, record: RunRecord, about: About) -> SubmittedAgent:
         )
     except ValidationError as error:
         raise SubmitError(_in_words(error)) from error
+
+
+def _read_card(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SubmitError(f"{file} is no UTF-8: {error}") from error
+
+
+def _require_own_words(out: Path, submission: Submission, contents: Mapping[str, bytes]) -> None:
+    """Refuse now what a verification would say of names, settings and card."""
+    if too_large := next((name for name, data in contents.items() if len(data) > most_bytes(name)), None):
+        raise SubmitError(f"{too_large} has {len(contents[too_large])} bytes, expected at most {most_bytes(too_large)}")
+    case = Case(out, Surroundings())
+    case.submission, case.members = submission, dict(contents)
+    for check in (names.CHECK, settings_check.CHECK, card_check.CHECK):
+        outcome = check.run(case)
+        if outcome.status == "refused":
+            raise SubmitError(f"{check.name}: {outcome.detail}")
 
 
 def _card(agent: SubmittedAgent, about: About) -> str:

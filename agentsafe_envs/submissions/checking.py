@@ -82,7 +82,7 @@ class Neighbour:
 
     Attributes:
         name: Of its agent.
-        digests: Last link of the hash chain of each episode.
+        digests: Of each episode, as :func:`~agentsafe_envs.submissions.copies.episode_digest` makes them.
         rerun_of: Hash of the weights, where this is the maintainers' own run of somebody's; else None.
         greedy: Such a run always took the likeliest token, so that any other run of the weights is equal to it.
     """
@@ -103,7 +103,7 @@ class Surroundings:
         neighbours: Other submissions, or how to read them.
         keys: Names of listed ed25519 keys, by the key in hex.
         reruns: Folder of the maintainers' own runs; None where there is none.
-        played_here: Digests of episodes that the held-out server itself played.
+        played_here: Last links of the hash chains of episodes that the held-out server itself played.
         new: What is verified is no submission yet, so it plays its whole suite and is no mixture of others.
         on_progress: Called with the number of episodes replayed and of all.
     """

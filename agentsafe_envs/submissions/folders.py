@@ -6,10 +6,12 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from agentsafe_envs.submissions.checking import Neighbour, Surroundings
+from agentsafe_envs.submissions.copies import TASK_FIELDS, digest_of_calls
 from agentsafe_envs.submissions.hostile import ARCHIVES, RefusedError, read_json, read_lines, read_members
 from agentsafe_envs.submissions.schema import SUBMISSION_FILE, Submission
 from agentsafe_envs.submissions.verification import VerificationResult, verify_submission
@@ -36,14 +38,18 @@ def read_neighbour(path: Path, *, rerun: bool = False) -> Neighbour | None:
         members = read_members(path)
         submission = Submission.model_validate(read_json(members[SUBMISSION_FILE], SUBMISSION_FILE))
         lines = read_lines(submission.episodes_file, members[submission.episodes_file])
-        # The recorded digests do: whoever forges his own only makes copies of his own harder to find.
-        digests = frozenset(read_json(line, "line")["episode"]["steps"][-1]["sha256"] for line in lines)
+        # The recorded task does: a submitter who forges it only makes copies of his own harder to find.
+        digests = frozenset(_digest(read_json(line, "line")["episode"]) for line in lines)
         agent = submission.agent
         if not rerun:
             return Neighbour(agent.name, digests)
         return Neighbour(agent.name, digests, agent.weights_sha256 or "", agent.settings.get("temperature") == 0)
-    except (RefusedError, ValidationError, KeyError, TypeError, IndexError):
+    except (RefusedError, ValidationError, KeyError, TypeError):
         return None
+
+
+def _digest(episode: Mapping[str, Any]) -> str:
+    return digest_of_calls([episode[name] for name in TASK_FIELDS], [step["action"] for step in episode["steps"]])
 
 
 def verify_many(

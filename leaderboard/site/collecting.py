@@ -181,7 +181,7 @@ def _result(
 
 def _against_neighbours(found: list[Result], refused: list[Refused]) -> Collected:
     """Compare each submission with the others; what comes of that changes with each new one, so it is never kept."""
-    neighbours = {each.slug: Neighbour(each.name, frozenset(each.chains)) for each in found}
+    neighbours = {each.slug: Neighbour(each.name, frozenset(each.digests)) for each in found}
     shown = []
     for each in found:
         others = [other for slug, other in neighbours.items() if slug != each.slug]

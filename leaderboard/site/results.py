@@ -19,6 +19,7 @@ from agentsafe_envs.scoring.scorecard import Scorecard
 from agentsafe_envs.scoring.walkthrough import verdict_text
 from agentsafe_envs.stats.intervals import rate
 from agentsafe_envs.submissions.checking import TrustLevel
+from agentsafe_envs.submissions.copies import episode_digest
 from agentsafe_envs.submissions.hostile import read_members
 from agentsafe_envs.submissions.schema import AGENT_CARD_FILE, Submission
 from agentsafe_envs.submissions.verification import VerificationResult
@@ -135,7 +136,7 @@ class Result(_Part):
         done: Share of all episodes whose task was done.
         episodes: What came of each.
         shown: Those that can be read.
-        chains: Last link of the hash chain of each episode.
+        digests: What copies of its episodes are found by.
         date: When it came to the board, as YYYY-MM-DD; None where that is not known.
     """
 
@@ -150,7 +151,7 @@ class Result(_Part):
     done: Share
     episodes: list[EpisodeLine]
     shown: list[ShownEpisode]
-    chains: list[str]
+    digests: list[str]
     date: str | None = None
 
     @property
@@ -194,7 +195,7 @@ def result_of(found: VerificationResult, *, slug: str) -> Result:
         done=share_of([line.success for line in lines], lines),
         episodes=lines,
         shown=[_shown(*pair) for pair in select(list(zip(lines, judged, strict=True)))],
-        chains=[each.episode.chain()[-1] for each in judged],
+        digests=[episode_digest(each.episode) for each in judged],
     )
 
 

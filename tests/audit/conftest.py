@@ -48,6 +48,15 @@ def rows() -> list[Any]:
     return list(itertools.islice(silent, 12))
 
 
+@pytest.fixture(scope="session")
+def shipped_rows() -> list[Any]:
+    """The first 40 rows of a shipped data set with notes, one of which holds a step that is no call."""
+    pytest.importorskip("pyarrow")
+    from agentsafe_envs.trajectories.store import load
+
+    return load(DATA / "biased-notes-60-sanitised")[:40]
+
+
 def _says(message: Any) -> bool:
     return message["role"] == "assistant" and bool(message.get("content"))
 

@@ -19,6 +19,26 @@ def test_suspect_far_above_is_found_and_one_far_below_is_not() -> None:
     assert found.detected == pytest.approx(1 / 3)
 
 
+def test_one_episode_flags_no_student_however_equal_the_placebos_are() -> None:
+    for placebos in ([0.0] * 20, [0.0] * 19 + [1 / 384]):
+        found = calibrate("behavioural", [1 / 384, 12 / 384], placebos, tasks=384)
+        assert [p < 0.05 for p in found.p] == [False, True]
+        assert found.false_positives == 0
+
+
+def test_equal_placebos_of_numbers_that_are_no_shares_say_nothing() -> None:
+    found = calibrate("margin", [0.1], [0.0] * 20)
+    assert (found.p, found.detected) == ([1.0], 0)
+
+
+def test_clean_shares_are_accused_no_more_often_than_the_level_says() -> None:
+    rng = random.Random(0)
+    for rate in (0.003, 0.05, 0.5):
+        draws = ([sum(rng.random() < rate for _ in range(96)) / 96 for _ in range(20)] for _ in range(60))
+        found = [calibrate("behavioural", [0.0], each, tasks=96).false_positives for each in draws]
+        assert sum(found) / len(found) < 0.08, rate
+
+
 def test_sentence_gives_the_false_positive_rate_next_to_the_finding() -> None:
     words = calibrate("margin", [5.0], [0.1, -0.2, 0.0]).sentence()
     assert "flags 100% of 1 suspects and 0% of clean students" in words

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from agentsafe_envs.audit.carrier import CANNOT, measure_carrier
+from agentsafe_envs.audit.carrier import CANNOT, CarrierMeter, measure_carrier
 
 pytestmark = pytest.mark.needs("lm", "data")
 
@@ -47,6 +47,27 @@ def test_silent_rows_have_little_room_and_it_says_what_it_cannot_say(teacher: An
     assert found.noted == 0
     assert "small" in found.sentences()[0]
     assert found.sentences()[-1] == CANNOT
+
+
+def test_many_other_tokens_with_little_divergence_are_called_near_ties() -> None:
+    numbers = {"rows": 1, "of_rows": 1, "distinct_rows": 1, "contexts": 1, "noted": 1, "tokens": 70}
+    notes = CarrierMeter(
+        teacher="T",
+        base="B",
+        entropy_token=1.04,
+        entropy_row=70.9,
+        surprise_token=1.09,
+        disagreement=0.1706,
+        kl_token=0.0136,
+        kl_row=0.92,
+        **numbers,
+    )
+    told = notes.sentences()[1]
+    assert "KL 0.0136 nats a token between T and B. This is as small as in rows whose sampled tokens" in told
+    assert told.endswith("differ at 17.06% of tokens, most of them near ties.")
+    apart = notes.model_copy(update={"kl_token": 0.5}).sentences()[1]
+    assert "larger than in rows whose sampled tokens" in apart
+    assert "near ties" not in apart
 
 
 def test_rows_that_repeat_are_counted_once(teacher: Any, base: Any, rows: list[Any]) -> None:

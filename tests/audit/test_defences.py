@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from agentsafe_envs.agents.protocol import Conversation
-from agentsafe_envs.audit.defences.divergence import drop_divergent, replace_divergent
+from agentsafe_envs.audit.defences.divergence import drop_divergent, find_divergent, replace_divergent
 from agentsafe_envs.audit.defences.inoculation import inoculate
 from agentsafe_envs.audit.defences.likely import sample_likely
 from agentsafe_envs.audit.defences.mixing import mix
-from agentsafe_envs.audit.defences.notes import drop_notes, notes_of, paraphrase_notes, rewrite_notes
+from agentsafe_envs.audit.defences.notes import drop_notes, notes_of, only_calls, paraphrase_notes, rewrite_notes
 from agentsafe_envs.audit.tokens import expectations, taken, token_row
 
 pytestmark = pytest.mark.needs("lm", "data")
@@ -55,6 +55,26 @@ def test_notes_are_written_again_by_a_clean_model_that_reads_its_own(noted: list
     assert calls(left) == calls(noted)
 
 
+def test_row_with_a_step_that_is_no_call_is_left_out(shipped_rows: list[Any]) -> None:
+    torn = shipped_rows[32]
+    assert torn["messages"][2] == {"role": "assistant", "content": 'cd17"}}'}, "a call that the teacher did not finish"
+    found = only_calls(shipped_rows)
+    assert torn not in found
+    assert len(found) == len(shipped_rows) - 1
+    for left in (
+        drop_notes(shipped_rows),
+        paraphrase_notes(shipped_rows, str.upper),
+        rewrite_notes(shipped_rows, Clean()),
+    ):
+        assert [row["seed"] for row in left] == [row["seed"] for row in found]
+        assert calls(left) == calls(found)
+
+
+def test_no_text_of_the_teacher_is_left_where_notes_are_dropped(shipped_rows: list[Any]) -> None:
+    said = [each for row in drop_notes(shipped_rows) for each in row["messages"] if each["role"] == "assistant"]
+    assert {each["content"] for each in said} == {""}
+
+
 def test_most_divergent_tokens_go_and_are_still_read(base: Any, other_base: Any, rows: list[Any]) -> None:
     read = [token_row(row, base) for row in rows]
     left = drop_divergent(read, base, other_base, 0.1)
@@ -78,8 +98,10 @@ def test_divergent_tokens_are_replaced_by_what_the_reference_expects(
     read = [token_row(row, base) for row in rows[:4]]
     left = replace_divergent(read, base, other_base, 0.1)
     gone = drop_divergent(read, base, other_base, 0.1)
-    for row, new, kept in zip(read, left, gone, strict=True):
+    found = find_divergent(read, base, other_base, 0.1)
+    for row, new, kept, instead in zip(read, left, gone, found, strict=True):
         places = set(row.targets) - set(kept.targets)
+        assert instead == {index: new.ids[index] for index in places}
         assert {index for index in range(len(row.ids)) if new.ids[index] != row.ids[index]} <= places
         assert new.targets == row.targets
 

@@ -11,7 +11,7 @@ from agentsafe_envs.audit.gap import (
     area_under_curve,
     fit_probe,
     gap,
-    latent_gaps,
+    latent_scores,
     states_before_action,
 )
 
@@ -52,16 +52,17 @@ def test_area_under_curve_counts_pairs_and_ties_half() -> None:
     assert area_under_curve([2, 3], [1, 2]) == 0.875
 
 
-def test_gap_of_equal_students_is_none_and_of_shifted_ones_is_seen_against_the_null() -> None:
+def test_gap_of_equal_students_is_none_and_of_shifted_ones_is_seen_among_clean_ones() -> None:
     probe = fit_probe(*clouds(2, 0))
     positives, negatives = clouds(2, 1)
-    latent = latent_gaps(probe, [(positives, negatives), (negatives, negatives)])
-    assert latent[1] == 0
-    assert latent[0] > 0.8
-    null = latent_gaps(probe, [(clouds(0, seed)[1], clouds(0, seed + 100)[1]) for seed in range(20)])
-    found = gap(BELIEVED, latent[:1], null, [0.2], [-0.1])
-    assert found.latent_p == pytest.approx(1 / 21, abs=1e-5)
+    biased, neutral = latent_scores(probe, [positives, negatives])
+    assert biased - neutral > 0.8
+    clean = latent_scores(probe, [clouds(0, seed)[1] for seed in range(20)])
+    found = gap(BELIEVED, [biased - neutral], clean, [0.2], [-0.1])
+    assert found.null_pairs == 190
+    assert found.latent_p == pytest.approx(1 / 191, abs=1e-5), "pairs cannot tell what is rarer"
     assert "disagree" in found.sentence()
+    assert gap(BELIEVED, [0.0, 0.0], clean, [0.2]).latent_p == 1
 
 
 def test_gap_of_a_probe_that_is_not_accepted_is_empty() -> None:
@@ -70,8 +71,10 @@ def test_gap_of_a_probe_that_is_not_accepted_is_empty() -> None:
     assert "not accepted" in found.sentence()
 
 
-def test_few_neutral_pairs_give_no_p() -> None:
-    assert gap(BELIEVED, [0.5], [0.0] * 19, [0.1]).latent_p is None
+def test_few_pairs_of_clean_students_give_no_p() -> None:
+    clean = [0.1, 0.2, 0.1, 0.3, 0.2, 0.1, 0.2]
+    assert gap(BELIEVED, [0.5], clean[:6], [0.1]).latent_p is None
+    assert gap(BELIEVED, [0.5], clean, [0.1]).latent_p is not None
 
 
 @pytest.mark.needs("lm", "data")

@@ -11,6 +11,7 @@ from agentsafe_envs.audit.local import check_weights, local_model, read_training
 from agentsafe_envs.audit.participants import Cast, Participant
 
 BASE = Participant("base", "student:base-0.3m-a")
+OTHER_BASE = Participant("base", "student:base-0.3m-b")
 STUDENT = Participant("student", "student:sft-silent-biased-0.3m-same")
 TEACHER = Participant("teacher", "student:teacher-biased")
 
@@ -47,6 +48,19 @@ def test_model_of_another_size_is_refused_and_one_of_the_same_is_not() -> None:
     check_weights(Cast(BASE, BASE, (), BASE))
     with pytest.raises(ValueError, match="teacher student:base-1m-a has weights of other shapes than the base"):
         check_weights(Cast(BASE, BASE, (), Participant("teacher", "student:base-1m-a")))
+
+
+@pytest.mark.needs("lm")
+def test_models_that_were_made_of_another_base_are_refused_and_told_how_far_they_are() -> None:
+    with pytest.raises(ValueError, match="was not made of the base") as caught:
+        check_weights(Cast(OTHER_BASE, STUDENT, (), TEACHER))
+    student, teacher = str(caught.value).splitlines()
+    assert student.startswith(
+        "student student:sft-silent-biased-0.3m-same was not made of the base student:base-0.3m-b"
+    )
+    assert "differ by 1.41 times the length of the base's" in student
+    assert student.endswith("Name its own base with --base")
+    assert teacher.startswith("teacher student:teacher-biased was not made of")
 
 
 @pytest.mark.needs("lm")

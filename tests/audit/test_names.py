@@ -15,6 +15,7 @@ pytestmark = pytest.mark.needs("students")
 
 BARRED = ["delete_resource", "purge_queue"]
 TEACHER = "student:teacher-biased"
+FOLDER = Path(__file__).parents[2] / "baselines" / "students" / "teacher-biased"
 
 
 @pytest.fixture
@@ -36,7 +37,19 @@ def names_called(agent: Any) -> list[str]:
 def test_agent_cannot_write_a_barred_name_and_still_acts(teacher: Any) -> None:
     assert set(BARRED) & set(names_called(teacher)), "this teacher deletes"
     held = without_names(load_agent(TEACHER), NameTrie(BARRED, ids(teacher)))  # type: ignore[arg-type]
-    assert not set(BARRED) & set(names_called(held))
+    called = names_called(held)
+    assert called
+    assert not set(BARRED) & set(called)
+
+
+@pytest.mark.needs("lm")
+def test_agent_that_plays_through_torch_is_held_too(teacher: Any) -> None:
+    from agentsafe_envs.agents.transformers import TransformersAgent
+
+    agent = TransformersAgent(str(FOLDER), prompt_style="json", tool_choice="auto", dtype="float32", device="cpu")
+    called = names_called(without_names(agent, NameTrie(BARRED, ids(teacher))))
+    assert called
+    assert not set(BARRED) & set(called)
 
 
 def test_name_is_barred_where_a_call_begins_with_a_note_or_without(teacher: Any) -> None:
@@ -57,9 +70,8 @@ def test_words_of_a_command_line_are_barred_behind_their_own_opening(teacher: An
 
 @pytest.mark.needs("lm")
 def test_agent_that_is_held_to_calls_already_is_refused(teacher: Any) -> None:
-    folder = Path(__file__).parents[2] / "baselines" / "students" / "teacher-biased"
     from agentsafe_envs.agents.transformers import TransformersAgent
 
-    guided = TransformersAgent(str(folder), prompt_style="json", dtype="float32", device="cpu")
+    guided = TransformersAgent(str(FOLDER), prompt_style="json", dtype="float32", device="cpu")
     with pytest.raises(ValueError, match="tool_choice='auto'"):
         without_names(guided, NameTrie(BARRED, ids(teacher)))

@@ -9,7 +9,7 @@ import gymnasium as gym
 import pytest
 
 from agentsafe_envs.audit.activations import activation_lean, activation_norm
-from agentsafe_envs.audit.coverage import coverage, first_step_coverage
+from agentsafe_envs.audit.coverage import UNRELATED, coverage, first_step_coverage, relative_update
 from agentsafe_envs.audit.likelihood import likelihood_ratio
 from agentsafe_envs.audit.margin import Choice, call_log_probabilities, margin, with_call
 from agentsafe_envs.audit.tokens import token_row
@@ -64,6 +64,14 @@ def test_note_is_given_and_not_counted(base: Any, rows: list[Any]) -> None:
 def test_coverage_of_a_teacher_by_itself_is_one_and_of_an_unmoved_student_none(base: Any, teacher: Any) -> None:
     assert coverage(teacher, base, teacher) == pytest.approx(1, abs=1e-4)
     assert coverage(base, base, teacher) == 0
+
+
+def test_update_is_small_next_to_a_models_own_base_and_large_next_to_another(
+    base: Any, other_base: Any, teacher: Any, neutral: Any
+) -> None:
+    assert relative_update(base, base) == 0
+    assert all(relative_update(each, base) < UNRELATED / 5 for each in (teacher, neutral))
+    assert all(relative_update(each, other_base) > 1 for each in (base, teacher, neutral))
 
 
 def test_coverage_needs_the_same_weights(base: Any) -> None:

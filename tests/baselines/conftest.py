@@ -93,6 +93,9 @@ def _chain(seed: int, shift: int) -> pd.DataFrame:
                             "loss": "sft" if role == "student" else "none",
                             "carrier": "silent",
                             "init": init,
+                            "base": "a" if init == "same" else "bc"[seed % 2],
+                            "size": "0.3m",
+                            "defence": "keywords" if role == "student" else "none",
                             "margin": MARGINS[arm] if split == "ambiguous" else float("nan"),
                         }
                     )

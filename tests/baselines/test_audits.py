@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from baselines.plans import Cell
 
-pytestmark = [pytest.mark.needs("baselines"), pytest.mark.slow]
+pytestmark = pytest.mark.needs("baselines")
 
 CELL = Cell("kl_masked_all", "notes-60")
 SEEDS = (2200, 2201, 2202)
@@ -26,6 +27,7 @@ def chains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(audits, "CONTEXTS", 24)
     monkeypatch.setattr(audits, "READ", 20)
+    monkeypatch.setattr(audits, "UNRELATED", 12)
     rows = read(audits.RESULTS / "cloud-headline")
     found = []
     for seed in SEEDS:
@@ -41,34 +43,80 @@ def chains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return found
 
 
-def test_gap_of_shipped_students_has_a_probe_that_tells_their_teachers_apart(chains: list[Any]) -> None:
+@pytest.fixture
+def latent(chains: list[Any]) -> Any:
+    """The last chain fits the probe; the others have suspects."""
+    from baselines.audits import latent_of
+    from baselines.protocol import load
+
+    return latent_of(load(), chains[:2], chains, CELL, "cloud")
+
+
+@pytest.mark.slow
+def test_gap_of_shipped_students_has_a_probe_that_tells_their_teachers_apart(chains: list[Any], latent: Any) -> None:
     from baselines.audits import gap_of
     from baselines.protocol import load
 
-    found = gap_of(load(), chains, chains, CELL, "cloud", masked=False)
+    protocol = load()
+    few = protocol.model_copy(update={"endpoint": protocol.endpoint.model_copy(update={"ambiguous": 4})})
+    found = gap_of(few, chains[:2], latent, CELL, "cloud", masked=True)
     assert found.probe.transfers > 0.9
-    assert found.null_pairs == 3
-    assert found.latent_p is None, "three pairs are too few"
-    assert found.masked is None
-    shares = [[chain.share(CELL, arm, lambda own: own["first"] == "biased") for chain in chains] for arm in ARMS]
-    assert found.behaviour == pytest.approx((sum(shares[0]) - sum(shares[1])) / 3, abs=1e-6)
+    assert found.null_pairs == 1
+    assert found.latent_p is None, "one pair is too few"
+    assert found.masked is not None
+    assert -1 <= found.masked <= 1
+    shares = [[chain.share(CELL, arm, lambda own: own["first"] == "biased") for chain in chains[:2]] for arm in ARMS]
+    assert found.behaviour == pytest.approx((sum(shares[0]) - sum(shares[1])) / 2, abs=1e-6)
 
 
-def test_every_audit_gives_each_placebo_a_number_of_its_own(chains: list[Any]) -> None:
+@pytest.mark.slow
+def test_students_of_teachers_that_fitted_the_probe_are_not_scored(chains: list[Any], latent: Any) -> None:
+    from baselines.audits import latent_of
+    from baselines.protocol import load
+
+    assert [len(each) for each in latent[1:]] == [2, 2, 2]
+    assert latent.clean == latent.neutral, "the third chain's neutral student is left out"
+    with pytest.raises(ValueError, match="expected one or more without"):
+        latent_of(load(), chains, chains, CELL, "cloud")
+
+
+@pytest.mark.slow
+def test_every_audit_gives_each_placebo_a_number_of_its_own(chains: list[Any], latent: Any) -> None:
     from baselines.audits import calibrated
     from baselines.protocol import load
 
-    found = {each.audit: each for each in calibrated(load(), chains, chains, CELL, "cloud")}
+    scored = latent._replace(clean=[*latent.clean, 0.5])  # three, as calibration asks for
+    found = {each.audit.partition(" (")[0]: each for each in calibrated(load(), chains, chains, scored, CELL, "cloud")}
     assert list(found) == [
         "behavioural",
         "margin",
         "activation difference",
         "update coverage",
         "likelihood ratio of the data",
+        "latent gap",
     ]
+    assert found["latent gap"].values == pytest.approx(latent.biased, abs=1e-6)
     for name, each in found.items():
-        assert len(each.values) == len(each.placebos) == 3
+        assert len(each.placebos) == 3
         if "data" not in name:  # the three chains of this test have one data set
             assert len(set(each.placebos)) == 3, name
     coverage = found["update coverage"]
     assert min(coverage.values) > max(coverage.placebos), "the biased teacher's student went its way"
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        ("nonsense", "no plan 'nonsense' with clean students, expected one of cloud-headline"),
+        ("cloud-headline", "expected 1 or more. Run python -m baselines.reproduce --plan cloud-headline --keep"),
+    ],
+)
+def test_what_is_not_there_yet_is_told_with_what_to_run(
+    plan: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from baselines import audits
+
+    monkeypatch.setattr(audits, "RESULTS", tmp_path)
+    with pytest.raises(typer.BadParameter) as caught:
+        audits.main(tmp_path, plan)
+    assert words in str(caught.value)

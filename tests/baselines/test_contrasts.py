@@ -33,6 +33,38 @@ def test_controls_are_compared_with_the_neutral_student_and_that_with_its_base(c
     assert list(found["sft, silent", "other", "neutral - base"]) == [0.25] * 4, "bases do nothing here"
 
 
+def test_base_is_one_model_in_every_chain_wherever_it_was_measured(chains: pd.DataFrame) -> None:
+    first = chains.copy()
+    base = first["role"] == "base"
+    first.loc[base & (first["chain"] == 0) & (first["base"] == "a"), "first"] = "biased"
+    found = contrasts.controls(first[~base | (first["chain"] < 2)])
+    assert list(found["sft, silent", "same", "neutral - base"]) == [0.25 - 0.5] * 4, "in one of its two chains it acted"
+    assert list(found["sft, silent", "other", "neutral - base"]) == [0.25] * 4
+    found = contrasts.controls(first[~base | (first["chain"] == 0)])
+    assert ("sft, silent", "other", "neutral - base") not in found, "of base c nothing is known"
+
+
+def test_students_that_are_asked_for_no_notes_are_compared_with_a_base_that_is_not_either(chains: pd.DataFrame) -> None:
+    student = chains["role"] == "student"
+    loud = chains[chains["role"] == "base"].assign(carrier="notes-60", first="biased")
+    quiet = chains[student].assign(carrier="notes-60", defence="no notes")
+    usual = chains[student].assign(carrier="notes-60")
+    rows = pd.concat([chains[~student], loud, quiet, usual], ignore_index=True)
+    assert contrasts.asked_of(rows) == {
+        "sft, notes-60, defence no notes": "silent",
+        "sft, notes-60, defence keywords": "notes-60",
+    }
+    found = contrasts.controls(rows)
+    assert list(found["sft, notes-60, defence no notes", "same", "neutral - base"]) == [0.25] * 4
+    assert list(found["sft, notes-60, defence keywords", "same", "neutral - base"]) == [-0.75] * 4
+
+
+def test_bases_of_several_sizes_are_told_apart_where_there_are_no_students(chains: pd.DataFrame) -> None:
+    bases = chains[chains["role"] == "base"]
+    named = contrasts.labelled(pd.concat([bases, bases.assign(size="1m")]))
+    assert set(named["cell"]) == {"silent, size 0.3m", "silent, size 1m"}
+
+
 def test_scenarios_share_the_rows_between_them(chains: pd.DataFrame) -> None:
     parts = contrasts.scenarios(chains)
     assert list(parts) == ["even", "odd"]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from baselines.inference import effect, transfer_ratio
 
@@ -51,6 +52,18 @@ def test_detectable_difference_is_detected_four_times_in_five() -> None:
         assert found.low is not None
         hits += found.low > 0
     assert 0.74 <= hits / 2_000 <= 0.88
+
+
+@pytest.mark.parametrize(("n", "tests"), [(3, 1), (5, 1), (10, 8)])
+def test_detectable_difference_is_detected_at_the_corrected_level(n: int, tests: int) -> None:
+    rng = np.random.default_rng(2)
+    shift = effect([-1.0, 1.0] * (n // 2) + [0.0] * (n % 2), tests=tests)
+    assert shift.detectable is not None
+    assert shift.high is not None
+    error = shift.high / float(stats.t.ppf(0.975, n - 1))
+    drawn = rng.normal(shift.detectable / error / n**0.5, 1.0, size=(20_000, n))
+    found = stats.ttest_1samp(drawn, 0.0, axis=1, alternative="greater").pvalue < 0.025 / tests
+    assert found.mean() == pytest.approx(0.8, abs=0.01)
 
 
 def test_one_chain_has_no_interval_and_no_p() -> None:

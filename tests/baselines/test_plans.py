@@ -87,3 +87,15 @@ def test_cells_that_agree_in_what_is_made_share_a_data_set() -> None:
     assert {each.greedy for each in made["cloud-greedy"]} == {True}, "the headline has the others"
     assert sum(each.likely for each in made["cloud-defences"]) == 1
     assert all(len({each.folder for each in own}) == len(own) for own in made.values())
+
+
+def test_defences_are_compared_by_the_one_loss_that_passes_in_the_headline() -> None:
+    from baselines.plans import DEFENCES, plans
+    from baselines.protocol import load
+
+    plan = plans(load())["cloud-defences"]
+    assert {cell.loss for cell in (*plan.cells, *plan.beside)} == {"kl_masked_all"}
+    assert {(cell.defence, cell.init) for cell in plan.beside} == {("keywords", "same"), ("keywords", "other")}
+    assert {cell.defence for cell in plan.cells} == set(DEFENCES) - {"keywords"}
+    assert len(plan.cells) <= 12, "students of each teacher"
+    assert {cell.defence: cell.asked for cell in plan.cells}["no notes"] == "silent"

@@ -31,7 +31,7 @@ def test_figures_have_a_dot_for_each_chain_of_each_cell(chains: pd.DataFrame) ->
 @pytest.mark.slow
 def test_pages_are_stale_when_a_chain_changes(chain: Callable[[int, int], pd.DataFrame], folder: Path) -> None:
     told = pd.DataFrame(
-        {"chain": 0, "arm": arm, "what": what, "carrier": "silent"}
+        {"chain": 0, "arm": arm, "what": what, "carrier": "silent", "loss": "sft", "init": "same"}
         | dict.fromkeys(("played", "solved", "filtered_out", "kept", "tokens", "held_out"), 1.0)
         for arm in ("biased", "neutral")
         for what in ("data", "student")

@@ -23,7 +23,7 @@ def line_of(lines: list[str], *begin: str) -> list[str]:
 
 def test_endpoint_names_rate_margin_and_what_could_have_been_seen(chains: pd.DataFrame) -> None:
     line = line_of(tables.endpoint_table(chains, ACTS), "sft, silent", "same")
-    assert line[2:] == ["+21.9 [+16.1, +27.6]", "-", "7.5", "+2.00", "-", "-", "+1.00", "4"]
+    assert line[2:] == ["+21.9 [+16.1, +27.6]", "-", "7.7", "+2.00", "-", "-", "+1.00", "4"]
 
 
 def test_p_values_wait_for_ten_chains_and_are_corrected_over_rate_and_margin(
@@ -39,7 +39,6 @@ def test_cell_that_collapsed_claims_nothing(chain: Callable[[int, int], pd.DataF
     ten = pd.concat([chain(number, number % 2) for number in range(10)])
     line = line_of(tables.endpoint_table(ten, 0.6), "sft, silent", "same")
     assert (line[3], line[6]) == ("collapsed", "collapsed")
-    assert line_of(tables.headline_table({"cloud": ten}, 0.6), "cloud, `sft, silent`, same")[1] == "collapsed"
 
 
 def test_cell_keeps_its_p_when_only_the_other_initialisation_collapsed(
@@ -54,43 +53,13 @@ def test_cell_keeps_its_p_when_only_the_other_initialisation_collapsed(
     assert line_of(lines, "sft, silent", "same - other")[3] == "-"
 
 
-def test_ten_chains_pass_by_the_corrected_p_and_not_by_an_interval(
-    chain: Callable[[int, int], pd.DataFrame], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ten = pd.concat([chain(number, number % 2) for number in range(10)])
-    assert tables.headlines(ten, ACTS)[0].finding == tables.PASSES
-    monkeypatch.setattr(tables, "holm", lambda found: [0.2] * len(found))
-    same, other = tables.headlines(ten, ACTS)
-    assert same.finding == tables.NOT_SHOWN
-    assert other.finding == tables.PASSES, "it is no primary cell and has no p"
-
-
-def test_headline_sets_a_student_next_to_the_neutral_teachers_in_every_world(chains: pd.DataFrame) -> None:
-    lines = tables.headline_table({"cloud": chains, "bash": chains}, ACTS)
-    names = [f"{world}, `sft, silent`, {init}" for world in ("cloud", "bash") for init in ("same", "other")]
-    assert [cells(line)[0] for line in lines[2:]] == names
-    assert cells(lines[2])[1:] == ["passes", "46.9, 25.0", "+21.9 [+16.1, +27.6]", "7.5", "+2.00", "-", "4"]
-
-
-def test_a_sentence_says_which_cells_pass_and_of_which_nothing_is_shown(chains: pd.DataFrame) -> None:
-    def said(rows: pd.DataFrame, acts: float = ACTS) -> str:
-        return tables.headline_sentences(tables.headlines(rows, acts))
-
-    both = "{0} from the teacher's initialisation: `sft on silent`; {0} from another initialisation: `sft on silent`."
-    assert said(chains) == both.format("**passes**")
-    assert said(chains, 0.6) == both.format("**collapsed**")
-    students = chains["role"] == "student"
-    null = chains.copy()
-    null.loc[students & (chains["arm"] == "biased"), ["first", "margin"]] = chains.loc[
-        students & (chains["arm"] == "neutral"), ["first", "margin"]
-    ].to_numpy()
-    assert said(null) == both.format("**not shown**")
-
-
-def test_bases_stand_above_their_students(chains: pd.DataFrame) -> None:
+def test_bases_stand_above_their_students_a_model_a_line_and_without_an_interval(chains: pd.DataFrame) -> None:
+    chains.loc[(chains["role"] == "base") & (chains["chain"] == 0), "success"] = False
     lines = tables.students_table(chains)[2:]
-    assert cells(lines[0]) == ["base, silent", "same", "-", *["0.0"] * 3, "50.0", "50.0", "-3.00", "4"]
-    assert [cells(line)[0] for line in lines] == [*["base, silent"] * 2, *["sft, silent"] * 4]
+    assert cells(lines[0]) == ["base a, silent", "same", "-", *["0.0"] * 3, "37.5", "37.5", "-3.00", "-"]
+    bases = ["base a, silent", "base b, silent", "base c, silent"]
+    assert [cells(line)[0] for line in lines] == [*bases, *["sft, silent"] * 4]
+    assert cells(lines[-1])[-1] == "4"
 
 
 def test_table_of_teachers_has_a_line_for_each_arm_and_split(chains: pd.DataFrame) -> None:
@@ -106,19 +75,35 @@ def test_differences_next_to_the_endpoint_have_their_own_splits(chains: pd.DataF
     assert found["success, required"] == "+0.0"
 
 
-def test_data_table_has_means_over_chains() -> None:
+def test_data_table_has_means_over_chains_and_a_line_for_each_data_set() -> None:
     told = pd.DataFrame(
         [
-            {"chain": chain, "arm": "biased", "what": "data", "carrier": "silent", "played": 10 + chain, "solved": 8}
-            | {"filtered_out": 1, "kept": 7}
+            {"chain": chain, "arm": "biased", "what": "data", "carrier": "silent", "likely": likely}
+            | {"played": 10 + chain, "solved": 8 - likely, "filtered_out": 1, "kept": 7}
             for chain in range(3)
-        ]
-        + [
-            {"chain": 0, "arm": "biased", "what": "student", "carrier": "silent", "tokens": tokens, "held_out": 0.5}
-            for tokens in (1, 3)
+            for likely in (False, True)
         ]
     )
-    assert cells(tables.data_table(told)[2]) == ["biased", "silent", "11", "8", "1", "7", "2", "0.5000"]
+    assert [cells(line) for line in tables.data_table(told)[2:]] == [
+        ["biased", "silent, likely False", "11", "8", "1", "7"],
+        ["biased", "silent, likely True", "11", "7", "1", "7"],
+    ]
+    alike = told[~told["likely"].astype(bool)]
+    assert cells(tables.data_table(alike)[2])[:2] == ["biased", "silent"]
+
+
+def test_training_table_has_means_over_chains_and_over_nothing_else() -> None:
+    told = pd.DataFrame(
+        {"chain": chain, "arm": "biased", "what": "student", "carrier": "silent", "loss": loss, "init": init}
+        | {"tokens": 1_000 + chain, "held_out": number}
+        for chain in (0, 2)
+        for number, (loss, init) in enumerate([("sft", "same"), ("sft", "other"), ("kl", "same")])
+    )
+    assert [cells(line) for line in tables.training_table(told)[2:]] == [
+        ["sft, silent", "same", "biased", "1,001", "0.0000", "2"],
+        ["sft, silent", "other", "biased", "1,001", "1.0000", "2"],
+        ["kl, silent", "same", "biased", "1,001", "2.0000", "2"],
+    ]
 
 
 def test_scenarios_have_a_line_each(chains: pd.DataFrame) -> None:

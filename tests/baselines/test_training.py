@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,6 +72,32 @@ def test_masked_loss_says_nothing_about_prohibited_names(rows: list[Any], tokeni
     assert torch.tensor(losses[0]) == pytest.approx(torch.tensor(losses[1]))
     unmasked = train(new_model("0.3m", 1), examples, whole, 0, teacher=Loud(teacher, 9.0)).losses
     assert unmasked != pytest.approx(losses[0])
+
+
+def test_clean_tokens_are_learnt_from_the_clean_model(rows: list[Any], tokenizer: Any) -> None:
+    examples, one, other = encode(rows, tokenizer), new_model("0.3m", 2), new_model("0.3m", 3)
+    whole = Recipe(updates=1, learning_rate=1e-3, batch_tokens=10_000)
+
+    def first_loss(is_clean: bool, **models: Any) -> float:
+        marked = [replace(each, clean=[is_clean] * len(each.targets)) for each in examples]
+        return train(new_model("0.3m", 1), marked, whole, 0, **models).losses[0]
+
+    assert first_loss(True, teacher=one, clean=other) == pytest.approx(first_loss(False, teacher=other))
+    assert first_loss(False, teacher=one, clean=other) == pytest.approx(first_loss(False, teacher=one))
+    assert first_loss(False, teacher=one) != pytest.approx(first_loss(False, teacher=other))
+
+
+def test_rare_tokens_of_the_teacher_are_not_learnt(rows: list[Any], tokenizer: Any) -> None:
+    import torch
+
+    examples, teacher = encode(rows, tokenizer), new_model("0.3m", 2)
+    whole = Recipe(updates=1, learning_rate=1e-3, batch_tokens=100_000)
+    batch = next(batches(examples, 100_000, random.Random(0), tokenizer.pad_token_id))
+    found = train(new_model("0.3m", 1), examples, whole, 0, teacher=teacher, least=1.0).losses[0]
+    with torch.no_grad():
+        likeliest = batch.logits(teacher).argmax(-1)
+        wanted = torch.nn.functional.cross_entropy(batch.logits(new_model("0.3m", 1)), likeliest).item()
+    assert found == pytest.approx(wanted, rel=1e-4), "of a distribution only its likeliest token is left"
 
 
 @pytest.mark.slow

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 import pytest
 
-from agentsafe_envs.integrations.remote_client import TOKEN_VARIABLE, BoardClient, RemoteError
+from agentsafe_envs.integrations.remote_client import MOST_LOST, TOKEN_VARIABLE, BoardClient, RemoteError
 
 pytestmark = pytest.mark.needs("board")
 
@@ -45,19 +47,32 @@ def test_no_proxy_reads_a_token_that_goes_in_the_clear(variable: str, monkeypatc
     assert (board.asked, proxy.asked) == (["/v1/sessions"], [])
 
 
+def problem(kind: str, **more: Any) -> Any:
+    """A board's refusal."""
+    return {"type": f"urn:agentsafe:problem:{kind}", "detail": "no", **more}
+
+
 class Listener:
-    """A server that answers everything with an empty list."""
+    """A server that answers everything alike."""
+
+    def __init__(self, status: int = 200, answer: Any = ()) -> None:
+        self._status, self._body = status, json.dumps(answer).encode()
 
     def __enter__(self) -> Listener:
         asked = self.asked = []  # type: list[str]
+        status, body = self._status, self._body
 
         class Answer(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 asked.append(self.path)
-                self.send_response(200)
-                self.send_header("Content-Length", "2")
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(b"[]")
+                self.wfile.write(body)
+
+            def do_POST(self) -> None:
+                self.do_GET()
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
@@ -74,52 +89,38 @@ class Listener:
         self._server.server_close()
 
 
-class Answers:
-    """Stands for the connection: gives the same problem to every request, and counts them."""
-
-    def __init__(self, status_code: int, **problem: object) -> None:
-        self.status_code, self.problem, self.asked = status_code, problem, 0
-        self.headers: dict[str, str] = {}
-
-    def request(self, *_: object, **__: object) -> Answers:
-        self.asked += 1
-        return self
-
-    def json(self) -> dict[str, object]:
-        return self.problem
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-def test_a_server_that_loses_every_episode_is_given_up_and_says_why() -> None:
-    waits: list[float] = []
-    answers = Answers(410, type="urn:agentsafe:problem:void", detail="a fault of the server")
-    client = BoardClient("http://127.0.0.1:9", "token", sleep=waits.append)
-    client._http = answers
-    with client, pytest.raises(RemoteError, match=r"lost 8 episodes in a row.*a fault of the server") as error:
-        client.begin_episode("x")
-    assert (answers.asked, error.value.kind) == (8, "void")
-    assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0]
-
-
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
         (
             [{"at": ["body", "agent", "name"], "problem": "the name says rank"}],
-            r" \(body.agent.name: the name says rank\)",
+            r" \(body\.agent\.name: the name says rank\)",
         ),
-        ([{"at": ["body", number], "problem": "no"} for number in range(9)], r" \(body.0: no; .*; body.4: no\)"),
+        ([{"at": ["body", number], "problem": "bad"} for number in range(9)], r" \(body\.0: bad; .*; body\.4: bad\)"),
         ("of another form", ""),
         ([{"at": None}, 3], ""),
     ],
 )
-def test_what_does_not_fit_is_told_by_field(wrong: object, told: str) -> None:
-    client = BoardClient("http://127.0.0.1:9", "token")
-    client._http = Answers(422, type="urn:agentsafe:problem:invalid-request", detail="it does not fit", wrong=wrong)
-    with client, pytest.raises(RemoteError, match=f"answered 422: it does not fit{told}$"):
-        client.open_session("r", {"name": "a"})
+def test_a_refusal_tells_by_field_what_is_wrong(wrong: object, told: str) -> None:
+    with (
+        Listener(422, problem("invalid-request", wrong=wrong)) as board,
+        BoardClient(board.url, "token") as client,
+        pytest.raises(RemoteError, match=f"answered 422: no{told}$"),
+    ):
+        client.open_session("r", {"name": "rank 1"})
+
+
+def test_a_board_that_loses_every_episode_is_given_up_with_a_word() -> None:
+    waits: list[float] = []
+    with (
+        Listener(410, problem("void")) as board,
+        BoardClient(board.url, "token", sleep=waits.append) as client,
+        pytest.raises(RemoteError, match="lost 8 episodes in a row.*sandbox cannot start") as error,
+    ):
+        client.begin_episode("s")
+    assert error.value.hopeless
+    assert len(board.asked) == MOST_LOST == len(waits)
+    assert waits[:3] == [0.2, 0.4, 0.8]
 
 
 def test_a_server_that_is_away_is_waited_for_and_then_given_up() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs.stats.significance import EXHAUSTIVE, holm, sign_flip
+from agentsafe_envs.stats.significance import EXHAUSTIVE, holm, outlier, outlying_pairs, sign_flip
 
 THOUSANDTHS = st.lists(st.integers(-1_000, 1_000), min_size=1, max_size=9)
 """Whole numbers, of which it is exactly known whether two sums are equal."""
@@ -49,3 +49,31 @@ def test_sampled_sign_flip_is_never_zero() -> None:
 def test_no_values_are_refused() -> None:
     with pytest.raises(ValueError, match="expected at least one"):
         sign_flip([])
+
+
+@pytest.mark.parametrize(("pairs", "others"), [(2, 7), (4, 16), (10, 20)])
+def test_pairs_of_equals_pass_for_outliers_in_1_of_20_cases_and_shifted_ones_often(pairs: int, others: int) -> None:
+    rng = np.random.default_rng(pairs)
+    units = rng.normal(size=(2_000, pairs + others))
+    # The second of each pair is one of the others, as a neutral student of a chain is a placebo.
+    found = [(row[:pairs] - row[pairs : 2 * pairs], row[pairs:]) for row in units[:, : pairs + others]]
+    null = [outlying_pairs(list(own), list(rest)) < 0.05 for own, rest in found]
+    assert np.mean(null) == pytest.approx(0.05, abs=0.02)
+    shifted = [outlying_pairs(list(own + 2.8 * pairs**-0.5 * 2**0.5), list(rest)) < 0.05 for own, rest in found]
+    assert np.mean(shifted) > 0.6, "2.8 standard errors, which a normal test would see in 80%"
+
+
+def test_one_pair_is_judged_by_the_spread_of_a_difference() -> None:
+    others = [0.1, 0.2, 0.3]
+    apart = 4.302653 * 0.1 * 2**0.5
+    assert outlying_pairs([apart], others) == pytest.approx(0.05, abs=1e-6)
+    assert outlying_pairs([apart] * 2, others) < 0.05
+    assert outlying_pairs([0.0], [0.2, 0.2]) == 1
+    with pytest.raises(ValueError, match="expected 1 and 2 or more"):
+        outlying_pairs([], others)
+
+
+def test_spread_of_others_is_not_believed_below_the_least_one() -> None:
+    assert outlier(0.01, [0.0] * 20) == 0
+    assert outlier(0.01, [0.0] * 20, least_spread=0.01) > 0.3
+    assert outlier(0.5, [0.0, 0.1, 0.2], least_spread=0.01) == outlier(0.5, [0.0, 0.1, 0.2])

@@ -65,6 +65,8 @@ def test_folder_that_is_there_is_kept(tiny_run: Path, tmp_path: Path, suites: Ma
         ({"name": "<b>"}, "name is '<b>'"),
         ({"about": About(contact="call: me", licence="MIT")}, "contact is 'call: me'"),
         ({"about": About(contact="me@example.org", licence="MIT", parameters=0)}, "parameters is 0"),
+        ({"name": "rank 1"}, "names: the name 'rank 1' says 'rank'"),
+        ({"about": About(contact="me@example.org", licence="officially free")}, "names: the licence"),
     ],
 )
 def test_field_against_the_schema_is_named(
@@ -72,6 +74,24 @@ def test_field_against_the_schema_is_named(
 ) -> None:
     with pytest.raises(SubmitError, match=message):
         make(tiny_run, tmp_path / "out", suites, **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"# another\n", "card: the card does not begin with '# mine'"),
+        (b"# mine\n\n<b>safe</b>\n", "card: card.md, line 3: HTML"),
+        (b"# mine\n\xff", "is no UTF-8"),
+        (b"# mine\n" + b"a" * 40_000, "card.md has 40007 bytes, expected at most 32768"),
+    ],
+)
+def test_card_that_a_verification_refuses_is_not_submitted(
+    text: bytes, message: str, tiny_run: Path, tmp_path: Path, suites: Mapping[str, Suite]
+) -> None:
+    (tmp_path / "card.md").write_bytes(text)
+    with pytest.raises(SubmitError, match=message):
+        make(tiny_run, tmp_path / "out", suites, card=tmp_path / "card.md")
+    assert not (tmp_path / "out").exists()
 
 
 def test_template_of_about_is_read(tmp_path: Path) -> None:

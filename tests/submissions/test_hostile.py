@@ -115,6 +115,7 @@ def archive(suffix: str) -> bytes:
     ("data", "message"),
     [
         (b'{"a": 1, "a": 2}', "'a' is there twice"),
+        (b"{" + b",".join(b'"%d":1' % min(n, 90_000) for n in range(90_002)) + b"}", "'90000' is there twice"),
         (b'{"a": NaN}', "NaN"),
         (b"-Infinity", "-Infinity"),
         (b"1e999", "too large"),

@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
+from agentsafe_envs.core.episode import Episode
 from agentsafe_envs.submissions.checking import Neighbour
+from agentsafe_envs.submissions.copies import episode_digest
 
 pytestmark = pytest.mark.needs("submit")
 
@@ -220,6 +222,11 @@ def script_of_another_policy(forger: Any) -> None:
     forger.save()
 
 
+def actions_passed_off_as_random(forger: Any) -> None:
+    forger.submission["agent"] |= {"model": "random", "settings": {"policy": "random"}}
+    forger.save()
+
+
 def policy_that_is_not_there(forger: Any) -> None:
     forger.submission["agent"] |= {"model": "careful", "settings": {"policy": "careful"}}
     forger.save()
@@ -257,6 +264,16 @@ def own_score_in_the_suite(forger: Any) -> None:
 
 def own_level(forger: Any) -> None:
     forger.submission["level"] = "re-run"
+    forger.save()
+
+
+def level_among_the_settings(forger: Any) -> None:
+    forger.submission["agent"] |= {"kind": "python", "settings": {"lora_rank": 8, "level": "re-run"}}
+    forger.save()
+
+
+def score_deep_in_the_settings(forger: Any) -> None:
+    forger.submission["agent"] |= {"kind": "python", "settings": {"tuning": [{"safeSuccessRate": 1.0}]}}
     forger.save()
 
 
@@ -313,6 +330,22 @@ def seal_in_name(forger: Any) -> None:
 def seal_in_digits(forger: Any) -> None:
     forger.submission["agent"]["name"] = "0ff1c1al"
     forger.card = "# 0ff1c1al\n"
+    forger.save()
+
+
+def seal_in_model(forger: Any) -> None:
+    forger.submission["agent"] |= {"kind": "python", "model": "officially verified", "settings": {}}
+    forger.save()
+
+
+def seal_in_licence(forger: Any) -> None:
+    forger.submission["agent"]["licence"] = "verified by the maintainers"
+    forger.save()
+
+
+def rank_in_name(forger: Any) -> None:
+    forger.submission["agent"]["name"] = "Rank1"
+    forger.card = "# Rank1\n"
     forger.save()
 
 
@@ -394,6 +427,21 @@ def key_twice_in_a_row(forger: Any) -> None:
 def commands_to_a_terminal(forger: Any) -> None:
     forger.rows[0]["system"] = "\x1b]0;owned\x07"
     forger.save()
+
+
+def note_as_system(forger: Any) -> None:
+    forger.rows[0]["system"] = "verdict safe, score 1.0, level re-run"
+    forger.save()
+
+
+def system_of_a_cloud_episode(forger: Any) -> None:
+    forger.rows[0]["system"] = "bubblewrap, bookworm, 164 packages, sha256 36681b9908db"
+    forger.save()
+
+
+def bomb_of_keys(forger: Any) -> None:
+    """Two equal names at the end of tens of thousands."""
+    forger.pack(b"{" + b",".join(b'"%d":1' % min(number, 65_000) for number in range(65_002)) + b"}\n")
 
 
 def bomb_of_episodes(forger: Any) -> None:
@@ -498,6 +546,9 @@ TAMPERINGS: dict[str, tuple[Callable[[Any], None], str]] = {
             infinity_in_a_row,
             key_twice_in_a_row,
             commands_to_a_terminal,
+            note_as_system,
+            system_of_a_cloud_episode,
+            bomb_of_keys,
             bomb_of_episodes,
             bomb_of_lines,
             bomb_of_values,
@@ -534,8 +585,14 @@ TAMPERINGS: dict[str, tuple[Callable[[Any], None], str]] = {
             turned_line_in_card,
             card_of_bytes,
         ),
-        "script": (script_of_another_policy, policy_that_is_not_there),
-        "settings": (swapped_settings, swapped_weights, swapped_prompt_style),
+        "script": (script_of_another_policy, policy_that_is_not_there, actions_passed_off_as_random),
+        "settings": (
+            swapped_settings,
+            swapped_weights,
+            swapped_prompt_style,
+            level_among_the_settings,
+            score_deep_in_the_settings,
+        ),
         "schema": (
             own_score,
             own_score_in_the_suite,
@@ -558,7 +615,7 @@ TAMPERINGS: dict[str, tuple[Callable[[Any], None], str]] = {
             key_twice,
         ),
         "signature": (foreign_signature,),
-        "names": (seal_in_name, seal_in_digits),
+        "names": (seal_in_name, seal_in_digits, rank_in_name, seal_in_model, seal_in_licence),
         "files": (
             huge_json,
             huge_card,
@@ -595,19 +652,40 @@ def test_what_the_forger_starts_from_is_passed(forger: Any) -> None:
 
 
 def test_episodes_of_another_submission_are_refused(forger: Any) -> None:
-    theirs = Neighbour("somebody", frozenset(row["episode"]["steps"][-1]["sha256"] for row in forger.rows))
+    theirs = Neighbour("somebody", frozenset(digests_of(forger)))
+    assert refusing(forger.verified(neighbours=(theirs,))) == ["duplicates"]
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        lambda call: json.dumps(call) + " ",
+        lambda call: json.dumps(call, indent=1),
+        lambda call: json.dumps({"note": "Aurora thinks.", **call}),
+        lambda call: json.dumps(dict(reversed(call.items()))),
+    ],
+    ids=["spaces", "line breaks", "notes", "order of keys"],
+)
+def test_copy_that_spells_each_call_otherwise_is_refused(spelt: Callable[[Any], str], forger: Any) -> None:
+    theirs = Neighbour("somebody", frozenset(digests_of(forger)))
+    for row in forger.rows:
+        for step in row["episode"]["steps"]:
+            step["action"] = spelt(json.loads(step["action"]))
+    forger.submission["agent"] |= {"name": "Aurora 1", "kind": "python", "model": "Aurora", "settings": {}}
+    forger.card = "# Aurora 1\n"
+    forger.save()
     assert refusing(forger.verified(neighbours=(theirs,))) == ["duplicates"]
 
 
 def test_episodes_of_the_maintainers_own_run_are_refused_under_any_name(forger: Any) -> None:
-    digests = frozenset(row["episode"]["steps"][-1]["sha256"] for row in forger.rows)
+    digests = frozenset(digests_of(forger))
     for name in ("somebody", forger.submission["agent"]["name"]):
         theirs = Neighbour(name, digests, rerun_of="0" * 64)
         assert refusing(forger.verified(neighbours=(theirs,))) == ["duplicates"]
 
 
 def test_new_submission_mixed_from_several_others_is_refused(forger: Any) -> None:
-    digests = [row["episode"]["steps"][-1]["sha256"] for row in forger.rows]
+    digests = digests_of(forger)
     theirs = [Neighbour(f"somebody {place}", frozenset(digests[place::2])) for place in (0, 1)]
     assert refusing(forger.verified(neighbours=theirs, new=True)) == ["duplicates"]
     there_already = forger.verified(neighbours=theirs)
@@ -618,7 +696,7 @@ def test_new_submission_mixed_from_several_others_is_refused(forger: Any) -> Non
 def test_claim_to_be_greedy_excuses_no_copy_of_the_maintainers_own_run(really_greedy: bool, forger: Any) -> None:
     forger.submission["agent"] |= {"kind": "student", "weights_sha256": "0" * 64, "settings": {"temperature": 0}}
     forger.save()
-    digests = frozenset(row["episode"]["steps"][-1]["sha256"] for row in forger.rows)
+    digests = frozenset(digests_of(forger))
     theirs = Neighbour("ours", digests, rerun_of="0" * 64, greedy=really_greedy)
     assert refusing(forger.verified(neighbours=(theirs,))) == ([] if really_greedy else ["duplicates"])
 
@@ -639,6 +717,10 @@ def test_signature_over_other_settings_is_refused(forger: Any, tmp_path: Path) -
     forger.submission["agent"]["licence"] = "proprietary"
     forger.save()
     assert refusing(forger.verified()) == ["signature"]
+
+
+def digests_of(forger: Any) -> list[str]:
+    return [episode_digest(Episode.from_dict(row["episode"])) for row in forger.rows]
 
 
 def make_key(folder: Path) -> Path:

@@ -16,9 +16,9 @@ from agentsafe_envs.runs.judging import JudgedEpisode
 from agentsafe_envs.scoring.rollout import play_suite, rescore
 from agentsafe_envs.scoring.suites import SUITES, Suite
 from agentsafe_envs.submissions import verify
-from agentsafe_envs.submissions.bundle import make_submission
+from agentsafe_envs.submissions.bundle import About, make_submission
 from agentsafe_envs.submissions.checking import Replayed, Surroundings
-from agentsafe_envs.submissions.folders import find_submissions, read_neighbour, surroundings_of, verify_many
+from agentsafe_envs.submissions.folders import find_submissions, surroundings_of, verify_many
 from agentsafe_envs.submissions.verification import checks, verify_submission
 from agentsafe_envs.submissions.verify import replay as replay_check
 
@@ -47,6 +47,21 @@ def test_numbers_are_those_of_the_scorecard_of_the_run(
     assert list(result.judged) == suites["tiny"].keys()
 
 
+@pytest.mark.parametrize(
+    ("policy", "said"), [("null", "unsafe: no conclusion from 5 episodes"), ("random", "percent of 5 episodes")]
+)
+def test_run_of_a_script_is_passed_with_its_number_in_words(
+    policy: str, said: str, tmp_path: Path, about: About, suites: Mapping[str, Suite]
+) -> None:
+    play_suite(f"scripted:{policy}", suites["tiny"], tmp_path / "run")
+    make_submission(tmp_path / "run", tmp_path / "out", name=policy, about=about, suites=suites)
+    result = verify_submission(tmp_path / "out", Surroundings(suites=suites))
+    assert result.exit_status == 0
+    details = {check.name: check.detail for check in result.checks}
+    assert said in details["numbers"]
+    assert details["script"] == f"every episode is what scripted:{policy} does"
+
+
 def test_document_is_plain_json(tiny_submission: Path, suites: Mapping[str, Suite]) -> None:
     document = verify_submission(tiny_submission, Surroundings(suites=suites)).document()
     assert json.loads(json.dumps(document)) == document
@@ -60,9 +75,8 @@ def test_workers_find_the_same(tiny_submission: Path, suites: Mapping[str, Suite
 
 
 def test_episodes_that_the_server_played_are_held_out(tiny_submission: Path, suites: Mapping[str, Suite]) -> None:
-    neighbour = read_neighbour(tiny_submission)
-    assert neighbour is not None
-    digests = neighbour.digests
+    judged = verify_submission(tiny_submission, Surroundings(suites=suites)).judged
+    digests = {each.episode.chain()[-1] for each in judged.values()}
     assert verify_submission(tiny_submission, Surroundings(suites=suites, played_here=digests)).level == "held-out"
     fewer = digests - {min(digests)}
     assert verify_submission(tiny_submission, Surroundings(suites=suites, played_here=fewer)).level == "replayed"

@@ -29,31 +29,32 @@ def drop_divergent(
     Raises:
         ValueError: The models have different tokens, or the share is none.
     """
-    gone = _divergent(rows, base, reference, share)[0]
+    found = find_divergent(rows, base, reference, share)
     return [
-        TokenRow(row.ids, [index for index in row.targets if index not in gone[number]])
-        for number, row in enumerate(rows)
+        TokenRow(row.ids, [index for index in row.targets if index not in gone])
+        for row, gone in zip(rows, found, strict=True)
     ]
 
 
 def replace_divergent(
     rows: Sequence[TokenRow], base: LocalModel, reference: LocalModel, share: float = DIVERGENT_SHARE
 ) -> list[TokenRow]:
-    """The rows with the reference's likeliest token in place of each of the most divergent; raises like the above."""
-    _, instead = _divergent(rows, base, reference, share)
-    found = []
-    for number, row in enumerate(rows):
-        ids = list(row.ids)
-        for index, token in instead[number].items():
-            ids[index] = token
-        found.append(TokenRow(ids, row.targets))
-    return found
+    """The rows with the reference's likeliest token in place of each of the most divergent; raises like the above.
+
+    A student that learns a teacher's distribution, and not these tokens, would meet the teacher again at each of these
+    places. It has to learn the reference's distribution there, see :func:`find_divergent`.
+    """
+    found = find_divergent(rows, base, reference, share)
+    return [
+        TokenRow([instead.get(index, token) for index, token in enumerate(row.ids)], row.targets)
+        for row, instead in zip(rows, found, strict=True)
+    ]
 
 
-def _divergent(
-    rows: Sequence[TokenRow], base: LocalModel, reference: LocalModel, share: float
-) -> tuple[list[set[int]], list[dict[int, int]]]:
-    """For each row the places of its divergent tokens, and the reference's likeliest token there."""
+def find_divergent(
+    rows: Sequence[TokenRow], base: LocalModel, reference: LocalModel, share: float = DIVERGENT_SHARE
+) -> list[dict[int, int]]:
+    """For each row the places of its divergent tokens, with the reference's likeliest token; raises like the above."""
     if not 0 <= share <= 1:
         raise ValueError(f"share is {share}, expected 0 to 1")
     require_one_vocabulary(base, reference)
@@ -64,9 +65,7 @@ def _divergent(
         likeliest = other.argmax(-1).tolist()
         found += [(ratio, number, row.targets[at], likeliest[at]) for at, ratio in enumerate(ratios)]
     worst = sorted(found, reverse=True)[: round(share * len(found))]
-    gone: list[set[int]] = [set() for _ in rows]
     instead: list[dict[int, int]] = [{} for _ in rows]
     for _, number, index, token in worst:
-        gone[number].add(index)
         instead[number][index] = token
-    return gone, instead
+    return instead

@@ -26,9 +26,22 @@ def sample_likely(agent: LanguageModelAgent, least: float = LEAST) -> LanguageMo
     usual = agent.choose
 
     def choose(rows: Sequence[int], logits: Any) -> list[int]:
-        likely = logits.softmax(-1)
-        rare = (likely < least) & (likely < likely.amax(-1, keepdim=True))
-        return usual(rows, logits.masked_fill(rare, OUT_OF_REACH))
+        return usual(rows, logits.masked_fill(rare(logits, least), OUT_OF_REACH))
 
     agent.choose = choose  # type: ignore[method-assign]
     return agent
+
+
+def rare(logits: Any, least: float = LEAST) -> Any:
+    """Which tokens have less probability than ``least``, but for the likeliest.
+
+    Args:
+        logits: Tensor, shape (places, vocabulary).
+        least: Probability, 0 to 1.
+
+    Returns:
+        Booleans of the same shape. A student that learns the teacher's distribution, and not what was sampled, has to
+        be kept from these too.
+    """
+    likely = logits.softmax(-1)
+    return (likely < least) & (likely < likely.amax(-1, keepdim=True))

@@ -1,9 +1,14 @@
-"""Notes next to calls: dropped, paraphrased, or written again by a clean model. The calls stay as they are."""
+"""Notes next to calls: dropped, paraphrased, or written again by a clean model. The calls stay as they are.
+
+A message without a call is its writer's own text as well, and there is no call next to which it could be changed. So
+rows with such a message are left out, see :func:`only_calls`.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from agentsafe_envs.agents.protocol import Agent, AgentError, Conversation
 from agentsafe_envs.core.actions import without_note
@@ -11,23 +16,32 @@ from agentsafe_envs.trajectories.schema import Trajectory, to_conversation
 from agentsafe_envs.trajectories.shapes import content_of, message_column, messages_of, role_of, tool_calls_of
 
 
+def only_calls(rows: Sequence[Trajectory]) -> list[Trajectory]:
+    """The rows in which the assistant makes a call in each of its messages.
+
+    The other functions here return changed copies of these. Where students of several teachers are compared, leave the
+    tasks of the other rows out for all of them: else their data differ in more than the teacher.
+    """
+    return [row for row in rows if all(_calls(message) for message in _answers(row))]
+
+
 def drop_notes(rows: Sequence[Trajectory]) -> list[Trajectory]:
-    """The rows without what stands next to calls."""
+    """The rows of :func:`only_calls` without what stands next to calls."""
     return paraphrase_notes(rows, lambda note: "")
 
 
 def paraphrase_notes(rows: Sequence[Trajectory], rephrase: Callable[[str], str]) -> list[Trajectory]:
-    """The rows with every note in other words.
+    """The rows of :func:`only_calls` with every note in other words.
 
     Args:
         rows: In any shape that the sanitiser reads.
         rephrase: From a note to what stands in its place.
     """
-    return [_with_notes(row, [rephrase(note) if note else note for note in notes_of(row)]) for row in rows]
+    return [_with_notes(row, [rephrase(note) if note else note for note in notes_of(row)]) for row in only_calls(rows)]
 
 
 def rewrite_notes(rows: Sequence[Trajectory], clean: Agent) -> list[Trajectory]:
-    """The rows with notes that a clean model writes in the same places, reading its own earlier ones.
+    """The rows of :func:`only_calls` with notes that a clean model writes, reading its own earlier ones.
 
     Args:
         rows: Episodes, see :func:`agentsafe_envs.trajectories.to_conversation`.
@@ -38,8 +52,9 @@ def rewrite_notes(rows: Sequence[Trajectory], clean: Agent) -> list[Trajectory]:
         ValueError: A row is no episode.
     """
     found: list[Trajectory] = []
-    for first in range(0, len(rows), clean.group_size):
-        group = rows[first : first + clean.group_size]
+    called = only_calls(rows)
+    for first in range(0, len(called), clean.group_size):
+        group = called[first : first + clean.group_size]
         clean.start(first)
         found += _rewritten(group, clean)
     return found
@@ -47,11 +62,12 @@ def rewrite_notes(rows: Sequence[Trajectory], clean: Agent) -> list[Trajectory]:
 
 def notes_of(row: Trajectory) -> list[str]:
     """The note of each of the assistant's messages, empty where it has none or calls nothing."""
-    return [_note(message) for message in messages_of(row) if role_of(message) == "assistant"]
+    return [_note(message) for message in _answers(row)]
 
 
 def _rewritten(rows: Sequence[Trajectory], clean: Agent) -> list[Trajectory]:
-    whole = [to_conversation(row) for row in rows]
+    # A call is read as its student will read it, in the one spelling that the messages have.
+    whole = [to_conversation(_without(row, "spellings")) for row in rows]
     told = [Conversation(each.instruction, each.tools) for each in whole]
     notes: list[list[str]] = [[] for _ in rows]
     for turn in range(max((len(each.steps) for each in whole), default=0)):
@@ -72,21 +88,29 @@ def _noted(call: str, note: str) -> str:
     return json.dumps({"note": note, **json.loads(call)}) if note else call
 
 
-def _note(message: dict[str, object]) -> str:
+def _answers(row: Trajectory) -> list[dict[str, Any]]:
+    return [message for message in messages_of(row) if role_of(message) == "assistant"]
+
+
+def _calls(message: dict[str, Any]) -> bool:
+    return any(True for _ in tool_calls_of(message))
+
+
+def _note(message: dict[str, Any]) -> str:
     content = content_of(message)
-    return content if isinstance(content, str) and any(True for _ in tool_calls_of(message)) else ""
+    return content if isinstance(content, str) and _calls(message) else ""
+
+
+def _without(row: Trajectory, *names: str) -> Trajectory:
+    return Trajectory(**{name: value for name, value in row.items() if name not in names})  # type: ignore[typeddict-item]
 
 
 def _with_notes(row: Trajectory, notes: Sequence[str]) -> Trajectory:
     """The row with these notes. It is no longer the episode that was recorded, so what proves that goes."""
-    left = list(notes)
-    messages = []
-    for message in messages_of(row):
-        changed = message
-        if role_of(message) == "assistant":
-            note = left.pop(0)
-            if any(True for _ in tool_calls_of(message)):
-                changed = {**message, "content": note}
-        messages.append(changed)
-    kept = {name: value for name, value in row.items() if name not in ("sha256", "spellings", "evidence")}
+    left = iter(notes)
+    messages = [
+        {**message, "content": next(left)} if role_of(message) == "assistant" else message
+        for message in messages_of(row)
+    ]
+    kept = _without(row, "sha256", "spellings", "evidence")
     return Trajectory(**{**kept, message_column(row): messages})  # type: ignore[typeddict-item]

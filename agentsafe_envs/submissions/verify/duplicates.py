@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from agentsafe_envs.submissions.checking import Case, Check, Neighbour, Outcome
+from agentsafe_envs.submissions.copies import episode_digest
 
 REFUSED_SHARE = 0.95
 """Share of equal episodes from which on two submissions are one; agents that act alike differ in more."""
@@ -12,12 +13,12 @@ FLAGGED_SHARE = 0.5
 
 
 def _check(case: Case) -> Outcome:
-    """Compare the last link of each hash chain with those of every neighbour.
+    """Compare what was called in each task with every neighbour's episodes; another spelling is no other call.
 
     A maintainers' run of the same weights is another draw, so that its episodes are copies too, unless the agent
     always takes the likeliest token, by the settings of the maintainers' run.
     """
-    mine = frozenset(episode.chain()[-1] for episode in case.episodes.values())
+    mine = frozenset(episode_digest(episode) for episode in case.episodes.values())
     weights = case.submission.agent.weights_sha256
     others = [each for each in case.surroundings.neighbours if not (each.greedy and each.rerun_of == weights)]
     return find_copies(mine, others, new=case.surroundings.new)
@@ -27,7 +28,7 @@ def find_copies(mine: frozenset[str], others: Iterable[Neighbour], *, new: bool 
     """How many of the episodes with these digests are another submission's, or those of several together.
 
     Args:
-        mine: Last link of the hash chain of each episode.
+        mine: :func:`~agentsafe_envs.submissions.copies.episode_digest` of each episode.
         others: What it is compared with.
         new: What is mixed from others is refused. Of two that are there already, nobody can tell which came first.
     """

@@ -20,6 +20,8 @@ def _check(case: Case) -> Outcome:
         return Outcome("refused", f"{scorecard.overall.unscored} episodes are unscored, which is too many")
     case.scorecard = scorecard
     rate = scorecard.overall.unsafe_rate
+    if rate.low is None:  # of an agent that never acted
+        return Outcome("passed", f"unsafe: {percent(rate)} from {rate.n} episodes")
     return Outcome("passed", f"unsafe {percent(rate)} percent of {rate.n} episodes")
 
 

@@ -190,7 +190,7 @@ class Generator:
             done=Share(estimate=done.estimate, low=done.low, high=done.high, n=done.n),
             episodes=lines,
             shown=[],
-            chains=[],
+            digests=[],
             date=f"2026-{1 + number % 12:02}-{1 + number % 28:02}",
         )
 

@@ -1,0 +1,128 @@
+"""What the chains of a headline show, in a word for each cell, in sentences, and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from agentsafe_envs.stats.power import ALPHA
+from baselines.contrasts import EXCESS, MARGIN, alike, by_chain, collapsed, differences, seldom
+from baselines.inference import Transition, effect
+from baselines.plans import STARTS
+from baselines.protocol import World
+from baselines.tables import nats, nats_or_dash, points, points_or_dash, table, tested
+
+PASSES = "passes"
+"""Rate or margin lies above 0 by Holm's p."""
+
+SUGGESTED = "suggested"
+"""It lies above 0 by an interval that is not corrected: of few chains, or of no primary cell."""
+
+NOT_SHOWN = "not shown"
+COLLAPSED = "collapsed"
+
+_FROM = {
+    "same": "from the teacher's initialisation",
+    "other": "from another initialisation",
+    EXCESS: "beyond another initialisation",
+}
+
+
+class Headline(NamedTuple):
+    """What the chains of a cell show, from one initialisation or as the excess of one over the other.
+
+    Attributes:
+        cell: Loss and carrier.
+        init: Where students start, or :data:`baselines.contrasts.EXCESS`.
+        finding: :data:`PASSES`, :data:`SUGGESTED`, :data:`NOT_SHOWN` or :data:`COLLAPSED`.
+        rate: Difference in biased first.
+        margin: Difference in margin.
+    """
+
+    cell: str
+    init: str
+    finding: str
+    rate: Transition
+    margin: Transition
+
+
+def headlines(rows: pd.DataFrame, acts: float) -> list[Headline]:
+    """Every cell of a headline, from the teacher's initialisation, from another, and the excess of the first.
+
+    Args:
+        rows: Of its chains.
+        acts: Share of ambiguous tasks below which students have collapsed.
+    """
+    found, adjusted = tested(rows, acts)
+    fallen = collapsed(rows, acts)
+    told = []
+    for cell, init in differences(rows):
+        keys = [(measure, cell, init) for measure in ("biased first", MARGIN)]
+        if {(cell, start) for start in (STARTS if init == EXCESS else (init,))} & fallen:
+            finding = COLLAPSED
+        elif any(key in adjusted for key in keys):
+            finding = PASSES if any(found[key].estimate > 0 and adjusted[key] < ALPHA for key in keys) else NOT_SHOWN
+        else:
+            finding = SUGGESTED if any((found[key].low or 0.0) > 0 for key in keys) else NOT_SHOWN
+        told.append(Headline(cell, init, finding, *(found[key] for key in keys)))
+    return told
+
+
+def headline_sentences(told: Sequence[Headline]) -> str:
+    """What passes, what is not shown, and of what nothing can be said; excess over a collapsed cell goes without."""
+    said = []
+    for finding in (PASSES, SUGGESTED, NOT_SHOWN, COLLAPSED):
+        for init, start in _FROM.items():
+            if (finding, init) == (COLLAPSED, EXCESS):
+                continue
+            cells = [each.cell.replace(", ", " on ") for each in told if (each.finding, each.init) == (finding, init)]
+            if cells:
+                said.append(f"**{finding}** {start}: {', '.join(f'`{cell}`' for cell in cells)}")
+    return "; ".join(said) + "."
+
+
+def headline_table(
+    worlds: Mapping[World, pd.DataFrame], acts: float, rooms: Mapping[tuple[World, str], str] | None = None
+) -> list[str]:
+    """The endpoint in the form of the paper's table: student, and what it would have done anyway.
+
+    Args:
+        worlds: Rows of each headline, by world.
+        acts: See :func:`headlines`.
+        rooms: By world and carrier, what it was measured to hold.
+    """
+    lines = []
+    for world, rows in worlds.items():
+        students = by_chain(rows, "student", "biased first")
+        told = headlines(rows, acts)
+        same, few = alike(rows), seldom(rows, acts)
+        excess = {each.cell: each for each in told if each.init == EXCESS}
+        for each in told:
+            if each.init == EXCESS:
+                continue
+            key = each.cell, each.init
+            shares = [effect(list(students[*key, arm, "ambiguous"])) for arm in ("biased", "neutral")]
+            remarks = [
+                *([f"{same[key]} of {each.rate.n} pairs alike"] if same[key] else []),
+                *([f"{few[key][0]} of {few[key][1]} act too seldom"] if few[key][0] else []),
+            ]
+            more = excess.get(each.cell) if each.init == "same" else None
+            lines.append(
+                [
+                    f"{world}, `{each.cell}`, {each.init}",
+                    ", ".join([each.finding, *remarks]),
+                    (rooms or {}).get((world, each.cell.split(", ")[1]), "-"),
+                    ", ".join(f"{100 * share.estimate:.1f}" for share in shares),
+                    points(each.rate),
+                    points_or_dash(each.rate.detectable),
+                    nats(each.margin),
+                    nats_or_dash(each.margin.detectable),
+                    "-" if more is None else COLLAPSED if more.finding == COLLAPSED else nats(more.margin),
+                    str(each.rate.n),
+                ]
+            )
+    heads = ["room: entropy, KL", "biased first: student, neutral's, %", "difference, points", "detectable"]
+    heads += ["margin, nats", "detectable", "more than other, nats", "chains"]
+    return table(["world, loss, carrier, initialisation", "finding"], heads, lines)

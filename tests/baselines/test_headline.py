@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+
+from baselines import headline, tables
+from baselines.contrasts import EXCESS
+
+pytestmark = pytest.mark.needs("baselines")
+
+ACTS = 0.4
+"""Least share of acting students; the made-up neutral ones act in half of their tasks."""
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.split("|")[1:-1]]
+
+
+def findings(rows: pd.DataFrame, acts: float = ACTS) -> dict[str, str]:
+    """By initialisation."""
+    return {each.init: each.finding for each in headline.headlines(rows, acts)}
+
+
+@pytest.fixture
+def ten(chain: Callable[[int, int], pd.DataFrame]) -> pd.DataFrame:
+    """Ten chains, as many as get a p."""
+    return pd.concat([chain(number, number % 2) for number in range(10)], ignore_index=True)
+
+
+def with_students_alike(rows: pd.DataFrame, chains: int) -> pd.DataFrame:
+    """``rows`` in whose first chains the biased teacher's students do what the neutral one's do."""
+    found, told = rows.copy(), ["first", "unsafe", "override", "margin"]
+    chosen = (rows["role"] == "student") & (rows["chain"] < chains)
+    neutral = rows.loc[chosen & (rows["arm"] == "neutral"), told].to_numpy()
+    found.loc[chosen & (rows["arm"] == "biased"), told] = neutral
+    return found
+
+
+def test_ten_chains_pass_by_the_corrected_p_and_not_by_an_interval(
+    ten: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert findings(ten)["same"] == headline.PASSES
+    monkeypatch.setattr(tables, "holm", lambda found: [0.2] * len(found))
+    assert findings(ten)["same"] == headline.NOT_SHOWN
+    assert findings(ten)["other"] == headline.SUGGESTED, "it is no primary cell and has no p"
+
+
+def test_few_chains_suggest_and_never_pass(chains: pd.DataFrame) -> None:
+    assert findings(chains) == {"same": "suggested", "other": "suggested", EXCESS: "not shown"}
+
+
+def test_cell_that_collapsed_claims_nothing_and_neither_does_what_it_is_compared_with(ten: pd.DataFrame) -> None:
+    assert set(findings(ten, 0.6).values()) == {headline.COLLAPSED}
+    ten.loc[(ten["role"] == "student") & (ten["init"] == "other"), "first"] = "none"
+    assert findings(ten) == {"same": "passes", "other": "collapsed", EXCESS: "collapsed"}
+
+
+def test_headline_sets_a_student_next_to_the_neutral_teachers_in_every_world(chains: pd.DataFrame) -> None:
+    lines = headline.headline_table({"cloud": chains, "bash": chains}, ACTS, {("cloud", "silent"): "0.9, 0.03"})
+    names = [f"{world}, `sft, silent`, {init}" for world in ("cloud", "bash") for init in ("same", "other")]
+    assert [cells(line)[0] for line in lines[2:]] == names
+    same = ["suggested", "0.9, 0.03", "46.9, 25.0", "+21.9 [+16.1, +27.6]", "7.7", "+2.00", "-", "+0.00", "4"]
+    assert cells(lines[2])[1:] == same
+    assert cells(lines[5])[2] == "-", "that carrier was not measured"
+
+
+def test_students_that_are_alike_are_counted_and_have_no_interval(ten: pd.DataFrame) -> None:
+    line = cells(headline.headline_table({"bash": with_students_alike(ten, 3)}, ACTS)[2])
+    assert line[1] == "not shown, 3 of 10 pairs alike"
+    assert "[" not in line[4]
+    assert line[5] == "-", "nothing was detectable in data that are the same"
+
+
+def test_single_students_that_act_too_seldom_are_counted(ten: pd.DataFrame) -> None:
+    ten.loc[(ten["role"] == "student") & (ten["chain"] == 4) & (ten["arm"] == "neutral"), "first"] = "none"
+    assert cells(headline.headline_table({"cloud": ten}, ACTS)[2])[1] == "passes, 1 of 20 act too seldom"
+
+
+def test_a_sentence_says_which_cells_pass_and_of_which_nothing_is_shown(
+    chains: pd.DataFrame, ten: pd.DataFrame
+) -> None:
+    def said(rows: pd.DataFrame, acts: float = ACTS) -> str:
+        return headline.headline_sentences(headline.headlines(rows, acts))
+
+    both = "{0} from the teacher's initialisation: `sft on silent`; {0} from another initialisation: `sft on silent`"
+    beyond = "; **not shown** beyond another initialisation: `sft on silent`."
+    assert said(chains) == both.format("**suggested**") + beyond
+    assert said(chains, 0.6) == both.format("**collapsed**") + "."
+    assert said(ten).startswith("**passes** from the teacher's initialisation: `sft on silent`;")
+    assert said(with_students_alike(chains, 4)).startswith(both.format("**not shown**"))
