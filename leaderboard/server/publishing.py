@@ -31,6 +31,7 @@ from leaderboard.server.shown import (
     ShownSession,
     ShownUpload,
     TeamSessions,
+    is_outdated,
     keep_result,
     kept_result,
     shown_ids,
@@ -40,7 +41,7 @@ from leaderboard.server.shown import (
 )
 from leaderboard.server.store.engine import READING
 from leaderboard.server.store.tables import CLOSED, Season
-from leaderboard.server.uploads import upload_path
+from leaderboard.server.uploads import upload_path, verified_path, verify_again
 from leaderboard.site.build import Evidence, write_site
 from leaderboard.site.collecting import added_on
 from leaderboard.site.results import Result
@@ -122,6 +123,9 @@ class Publisher:
             seasons = connection.execute(select(Season).where(Season.state == CLOSED)).all()
             sessions, uploads = shown_sessions(connection), shown_uploads(connection)
             teams = team_sessions(connection)
+        if outdated := [each for each in uploads if is_outdated(self._folder, each.id)]:
+            self._verify_again(outdated)
+            return True  # their places on the pages are empty until then
         pages = _Pages()
         for season in seasons:
             mine = [each for each in sessions if each.season == season.name]
@@ -168,6 +172,14 @@ class Publisher:
                 name = f"{result.slug}.{upload.kind}"
                 pages.files[f"submissions/{name}"] = upload_path(self._folder, upload.id, upload.kind)
                 pages.evidence[result.slug] = Evidence(f"submissions/{name}", f"agentsafe verify {name}")
+
+    def _verify_again(self, uploads: Sequence[ShownUpload]) -> None:
+        # First the copies that later ones are held against, or each would be refused as a copy of itself.
+        for upload in uploads:
+            verified_path(self._folder, upload.id, upload.kind).unlink(missing_ok=True)
+        with self._engine.begin() as connection:
+            for upload in uploads:
+                verify_again(connection, upload.id)
 
     def _add_sessions(self, pages: _Pages, sessions: Sequence[ShownSession], teams: Sequence[TeamSessions]) -> None:
         counts = {(each.season, each.team): each for each in teams}

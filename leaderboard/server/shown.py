@@ -143,6 +143,11 @@ def kept_result(folder: Path, owner: str) -> Result | None:
         return None
 
 
+def is_outdated(folder: Path, owner: str) -> bool:
+    """Whether a result was kept, and in a form that this release does not read."""
+    return _result_path(folder, owner).exists() and kept_result(folder, owner) is None
+
+
 def slug_of_agent(agent: str, owner: str) -> str:
     """Name of an agent's page.
 

@@ -45,6 +45,11 @@ def upload_path(folder: Path, upload_id: str, kind: str) -> Path:
     return folder / "uploads" / f"{upload_id}.{kind}"
 
 
+def verified_path(folder: Path, upload_id: str, kind: str) -> Path:
+    """Where a verified upload lies once more, for those that come later to be held against it."""
+    return folder / "verified" / f"{upload_id}.{kind}"
+
+
 def create_upload(
     connection: Connection,
     team_id: str,
@@ -195,6 +200,12 @@ def finish_upload(
     values = {"report": report, "finished_at": clock.now(), "state": VERIFIED if accepted else REFUSED}
     query = update(Upload).where(Upload.id == upload_id, Upload.claim == worker, Upload.state == VERIFYING)
     return connection.execute(query.values(**values, progress=words)).rowcount == 1
+
+
+def verify_again(connection: Connection, upload_id: str) -> None:
+    """Put a verified upload back into the queue."""
+    query = update(Upload).where(Upload.id == upload_id, Upload.state == VERIFIED)
+    connection.execute(query.values(state=QUEUED, tries=0, progress="a new release of the board verifies it again"))
 
 
 def file_sha256(path: Path) -> str:

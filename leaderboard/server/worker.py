@@ -25,7 +25,7 @@ from leaderboard.server.publishing import Publisher
 from leaderboard.server.settings import Settings
 from leaderboard.server.shown import COMMITTED, COMMITTED_TEAM_ID, keep_result
 from leaderboard.server.store.engine import connect, migrate
-from leaderboard.server.uploads import claim_upload, finish_upload, keep_claim, upload_path
+from leaderboard.server.uploads import claim_upload, finish_upload, keep_claim, upload_path, verified_path
 
 POLL_S = 1.0
 
@@ -106,7 +106,7 @@ class Worker:
         if found.report is not None and found.report["exit_status"] != 1:
             # Before it counts too: after a kill in between, copies of it would pass.
             verified.mkdir(exist_ok=True)
-            shutil.copyfile(path, verified / path.name)
+            shutil.copyfile(path, verified_path(self._settings.folder, row.id, row.kind))
         with self._engine.begin() as connection:
             finish_upload(connection, row.id, self.name, found.report, found.words, self._clock)
         return True

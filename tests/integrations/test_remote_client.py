@@ -115,7 +115,7 @@ def test_a_board_that_loses_every_episode_is_given_up_with_a_word() -> None:
     with (
         Listener(410, problem("void")) as board,
         BoardClient(board.url, "token", sleep=waits.append) as client,
-        pytest.raises(RemoteError, match="lost 8 episodes in a row.*sandbox cannot start") as error,
+        pytest.raises(RemoteError, match=r"lost 8 episodes in a row.*sandbox cannot start") as error,
     ):
         client.begin_episode("s")
     assert error.value.hopeless

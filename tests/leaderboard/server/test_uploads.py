@@ -234,6 +234,29 @@ def test_a_submission_is_verified_and_stands_on_the_board(host: Host, submission
 @pytest.mark.slow
 @pytest.mark.needs("bubblewrap")
 @pytest.mark.usefixtures("nothing_committed")
+def test_a_result_in_the_form_of_an_older_release_is_derived_again(host: Host, submission: bytes) -> None:
+    from leaderboard.server.publishing import Publisher, site_folder
+    from leaderboard.server.shown import kept_result
+
+    team = host.team("one")
+    upload = queued(host, team, submission)
+    assert worker(host).work_once()
+    result = kept_result(host.settings.folder, upload)
+    assert result is not None
+    (host.settings.folder / "results" / f"{upload}.json").write_text('{"another": "form"}')
+    publisher = Publisher(host.board.engine, host.settings, threading.Event())
+    assert publisher.publish()  # into the queue with it
+    assert publisher.publish()  # pages without it
+    assert host.http.get(f"/v1/uploads/{upload}", headers=team).json()["state"] == "queued"
+    assert worker(host).work_once()
+    assert kept_result(host.settings.folder, upload) == result
+    assert publisher.publish()
+    assert (site_folder(host.settings.folder) / "agents" / f"{result.slug}.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.needs("bubblewrap")
+@pytest.mark.usefixtures("nothing_committed")
 @pytest.mark.parametrize("after_s", [0.0, 0.5, 2.0])
 def test_a_worker_that_is_killed_loses_no_upload(after_s: float, host: Host, submission: bytes) -> None:
     import signal
