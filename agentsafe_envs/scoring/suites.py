@@ -182,6 +182,9 @@ class Shard(NamedTuple):
         return items[self.number - 1 :: self.parts]
 
 
+HELD_OUT = "held-out-"
+"""How names of suites begin that a season of a board plays."""
+
 SUITES: Mapping[str, Suite] = {
     suite.name: suite
     for suite in (

@@ -28,7 +28,7 @@ from sqlalchemy import Connection, insert, select
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import PRIVATE_TEMPLATES_VARIABLE, Pool, Split
 from agentsafe_envs.registration import find, resolve
-from agentsafe_envs.scoring.suites import SUITES, Suite
+from agentsafe_envs.scoring.suites import HELD_OUT, SUITES, Suite
 from leaderboard.server.clock import Clock
 from leaderboard.server.store.tables import ID_PATTERN, ID_WORDS, OPEN, Season
 
@@ -103,7 +103,7 @@ class SeasonPlan(NamedTuple):
 
 def suite_name(season: str) -> str:
     """Name of the suite that a season plays."""
-    return f"held-out-{season}"
+    return HELD_OUT + season
 
 
 class SessionTasks:

@@ -6,7 +6,7 @@ from agentsafe_envs.agents.scripted import RandomAgent, ScriptedAgent, script
 from agentsafe_envs.core.episode import Episode, EpisodeKey
 from agentsafe_envs.core.spaces import MAX_INSTRUCTION_CHARS, sanitise_text
 from agentsafe_envs.scoring.playing import group_seed
-from agentsafe_envs.scoring.suites import SUITES
+from agentsafe_envs.scoring.suites import HELD_OUT
 from agentsafe_envs.submissions.checking import Case, Check, Outcome
 
 
@@ -15,7 +15,7 @@ def _check(case: Case) -> Outcome:
     agent, suite = case.submission.agent, case.suite
     if agent.kind != "scripted":
         return Outcome("passed", "not a scripted agent")
-    if agent.model == "random" and suite.name not in SUITES:
+    if agent.model == "random" and suite.name.startswith(HELD_OUT):
         return Outcome("passed", "on the held-out track it draws from ids that the server gave to episodes")
     try:
         ScriptedAgent(agent.model, suite.pool).check(suite.environments)
