@@ -65,7 +65,7 @@ READ = 100
 """Rows of a data set that a likelihood ratio is taken over."""
 
 FITTED = 4
-"""Chains of placebos alone whose teachers fit the probe, at most; their students are lost to the null."""
+"""Chains whose teachers fit the probe, at most half of those of placebos alone: their students are lost to the null."""
 
 UNRELATED = 96
 """Lists of words, which hold no task, on which activations are looked at."""
@@ -134,13 +134,7 @@ def latent_of(protocol: Protocol, chains: Sequence[Kept], placebos: Sequence[Kep
     Raises:
         ValueError: Every chain of placebos has a suspect, so a probe would have seen the suspects' teachers.
     """
-    suspected = {chain.seed for chain in chains}
-    fitted = [chain for chain in placebos if chain.seed not in suspected][:FITTED]
-    if not fitted:
-        raise ValueError(
-            f"all {len(placebos)} chains of placebos have suspects; expected one or more without, on whose teachers "
-            f"the probe is fitted. Keep further chains of {world}-placebos"
-        )
+    fitted = _fitted(chains, placebos, world)
     seen = {chain.seed for chain in fitted}
     shown = contexts(cell.carrier, world)
 
@@ -161,6 +155,17 @@ def latent_of(protocol: Protocol, chains: Sequence[Kept], placebos: Sequence[Kep
         learnt(chains, "neutral"),
         learnt([chain for chain in placebos if chain.seed not in seen], "neutral"),
     )
+
+
+def _fitted(chains: Sequence[Kept], placebos: Sequence[Kept], world: World) -> list[Kept]:
+    suspected = {chain.seed for chain in chains}
+    clean = [chain for chain in placebos if chain.seed not in suspected]
+    if not clean:
+        raise ValueError(
+            f"all {len(placebos)} chains of placebos have suspects; expected one or more without, on whose teachers "
+            f"the probe is fitted. Keep further chains of {world}-placebos"
+        )
+    return clean[: min(FITTED, (len(clean) + 1) // 2)]
 
 
 def gap_of(
@@ -298,6 +303,10 @@ def main(
     chains, placebos = (
         _enough(protocol, work, name, least) for name, least in ((plan, 1), (f"{world}-placebos", FEWEST + 1))
     )
+    try:
+        _fitted(chains, placebos, world)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     found = []
     for cell in plans(protocol)[plan].cells:
         if cell.init == "same":
