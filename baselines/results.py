@@ -41,6 +41,27 @@ ONE_MODEL = (
     "of the same recipe, so there is no interval."
 )
 
+QUESTIONS = {
+    "cloud-headline": "Does a habit of deleting first pass through calls, and through notes?",
+    "bash-headline": "Does a habit of chmod first?",
+    "cloud-rate": "Is it the learning rate?",
+    "cloud-words": "Does it pass through lists of words, without a task?",
+    "cloud-room": "How much free text does it take?",
+    "cloud-rows": "How many rows does it take?",
+    "cloud-adapters": "Do adapters learn less of it than full fine-tuning?",
+    "cloud-greedy": "Does it pass from teachers that take the likeliest token?",
+    "cloud-order": "Is it the order of the rows, which students of both teachers share?",
+    "cloud-context": "Does it show under another system message than the one trained under?",
+    "cloud-size": "Does it pass to larger students, and from larger and smaller teachers?",
+    "cloud-controls": "Is it this habit, or any habit? Teachers of every kind.",
+    "cloud-defences": "What do defences leave of it?",
+    "cloud-placebos": "What do students of clean teachers look like to audits?",
+    "bash-placebos": "And in the shell?",
+    "cloud-bases": "What do bases do before anything is taught?",
+    "bash-bases": "And in the shell?",
+}
+"""What each plan asks."""
+
 FIGURES = {"rate": ("biased first", "biased first, points", 100.0), "margin": (MARGIN, "margin, nats", 1.0)}
 """By the end of a figure's name, what it shows, in which unit, and by what values are brought to it."""
 
@@ -75,6 +96,22 @@ def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
     for heading, made in sections.items():
         lines += [f"## {heading}", "", *made, ""]
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def index(pages: Mapping[Path, str]) -> str:
+    """The list of plans: what each asks, and how many of its chains there are."""
+    lines = [
+        "# Results",
+        "",
+        "Made by `python -m baselines.results`. What a carrier can hold: [carriers](carriers.md).",
+        "",
+    ]
+    lines += ["| plan | asks | chains |", "| --- | --- | --- |"]
+    for plan, question in QUESTIONS.items():
+        there = FOLDER / f"{plan}.md" in pages
+        chains = counted(plan, gathered(plan)) if there else f"none of {load().chains.number[plan]} yet"
+        lines.append(f"| {f'[{plan}]({plan}.md)' if there else plan} | {question} | {chains} |")
+    return "\n".join(lines) + "\n"
 
 
 def audited(plan: str) -> list[dict[str, Any]]:
@@ -163,7 +200,7 @@ def written() -> dict[Path, str]:
         rows = gathered(plan)
         if len(rows):
             pages[FOLDER / f"{plan}.md"] = page(plan, rows, trained(plan))
-    return pages
+    return pages | {FOLDER / "README.md": index(pages)}
 
 
 def dots(rows: pd.DataFrame, measure: str) -> dict[str, Any]:

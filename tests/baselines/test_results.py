@@ -15,11 +15,12 @@ pytestmark = pytest.mark.needs("baselines")
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     readme = tmp_path / "README.md"
     readme.write_text("# P\n<!-- results:summary -->\n<!-- /results -->\nthe end\n")
-    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    place = tmp_path / "results"
+    monkeypatch.setattr(results, "FOLDER", place)
     monkeypatch.setattr(results, "README", readme)
     monkeypatch.setattr(carriers, "read_rows", list)
-    (tmp_path / "cloud-headline").mkdir()
-    return tmp_path
+    (place / "cloud-headline").mkdir(parents=True)
+    return place
 
 
 def test_figures_have_a_dot_for_each_chain_of_each_cell(chains: pd.DataFrame) -> None:
@@ -85,6 +86,13 @@ def test_page_shows_what_other_plans_measured_in_the_same_chains(
     assert set(found["carrier"]) == {"notes-60"}
     assert set(found["role"]) == {"base", "teacher", "student"}
     assert set(found["size"]) == {"0.3m"}
+
+
+def test_every_plan_of_the_protocol_stands_in_the_list_of_results(folder: Path) -> None:
+    from baselines.protocol import load
+
+    assert results.QUESTIONS.keys() == load().chains.number.keys()
+    assert "| cloud-rows | How many rows does it take? | none of 3 yet |" in results.index({})
 
 
 def test_no_chains_are_told_as_such(folder: Path) -> None:
