@@ -31,6 +31,7 @@ from leaderboard.server.shown import (
     ShownSession,
     ShownUpload,
     TeamSessions,
+    drop_outdated,
     is_outdated,
     keep_result,
     kept_result,
@@ -180,6 +181,8 @@ class Publisher:
         with self._engine.begin() as connection:
             for upload in uploads:
                 verify_again(connection, upload.id)
+        for upload in uploads:
+            drop_outdated(self._folder, upload.id)
 
     def _add_sessions(self, pages: _Pages, sessions: Sequence[ShownSession], teams: Sequence[TeamSessions]) -> None:
         counts = {(each.season, each.team): each for each in teams}

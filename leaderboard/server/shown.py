@@ -148,6 +148,12 @@ def is_outdated(folder: Path, owner: str) -> bool:
     return _result_path(folder, owner).exists() and kept_result(folder, owner) is None
 
 
+def drop_outdated(folder: Path, owner: str) -> None:
+    """Drop a result that this release does not read: nothing better may come of its episodes on this machine."""
+    if is_outdated(folder, owner):
+        _result_path(folder, owner).unlink()
+
+
 def slug_of_agent(agent: str, owner: str) -> str:
     """Name of an agent's page.
 
