@@ -23,6 +23,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from agentsafe_envs.agents.language_model import weights_sha256
 from leaderboard.check_pr import folder_name
 
 HERE = Path(__file__).parent
@@ -67,7 +68,10 @@ def shipped() -> list[Shipped]:
     """Every submission of the repository."""
     contact = f'contact = "{CONTACT}"\nlicence = "Apache-2.0"\n'
     found = [Shipped(f"scripted:{policy}", f"scripted:{policy}", contact) for policy in SCRIPTS]
-    students = sorted(folder.name for folder in STUDENTS.iterdir())
+    # Two students of the same weights that see the same are one agent, and the board takes no copies.
+    folders = sorted(STUDENTS.iterdir(), reverse=True)  # of several the first name stays
+    agents = {(weights_sha256(each), (each / "agent.json").read_bytes()): each.name for each in folders}
+    students = sorted(agents.values())
     found += [Shipped(name, f"student:{name}", contact + _about_student(STUDENTS / name)) for name in students]
     found += [
         Shipped(
