@@ -118,13 +118,14 @@ def _about_student(folder: Path) -> str:
     assert cells, f"{folder / 'README.md'} has no table of roles"
     role, teacher, loss, carrier, size, _start, init, chain = cells[1].split(" | ")
     of_chain = f" of chain {chain}" if folder.name.endswith(f"-chain-{chain}") else ""
-    base = f"base-{size}-{init}{'-bash' if '-bash' in folder.name else ''}"
+    world = "-bash" if "-bash" in folder.name else ""
+    base = f"base-{size}-{init}{world}"
     about = f"parameters = {_parameters(folder / 'model.safetensors')}\n"
     if role != "base":
         about += f'base_model = "{base}"\n'
     if role == "student":
         about += (
-            f'[distillation]\nbase = "{base}"\nteacher = "teacher-{teacher}{of_chain}"\nloss = "{loss}"\n'
+            f'[distillation]\nbase = "{base}"\nteacher = "teacher-{teacher}{world}{of_chain}"\nloss = "{loss}"\n'
             f'data = "sanitised harmless trajectories with {carrier}, see baselines/protocol.toml"\n'
         )
     return about
