@@ -31,7 +31,7 @@ from tqdm.auto import tqdm
 from agentsafe_envs.runs.failures import Failure
 from agentsafe_envs.scoring.cluster import Cluster, chosen_cluster, run_on_cluster
 from agentsafe_envs.scoring.suites import Shard
-from agentsafe_envs.scoring.workers import cores_shared
+from agentsafe_envs.scoring.workers import cores_shared, leave_with_parent
 from baselines.chain import run_chain
 from baselines.contrasts import read
 from baselines.estimate import duration, measure_speed, seconds, sizes_of
@@ -126,7 +126,8 @@ def _in_processes(
     task: Callable[[Wanted], Measured], wanted: Iterable[Wanted], workers: int | None
 ) -> Iterator[tuple[Wanted, Measured]]:
     cores = os.cpu_count() or 1
-    with cores_shared(cores), ProcessPoolExecutor(workers or cores, mp_context=get_context("spawn")) as pool:
+    pool = ProcessPoolExecutor(workers or cores, mp_context=get_context("spawn"), initializer=leave_with_parent)
+    with cores_shared(cores), pool:
         running = {pool.submit(task, each): each for each in wanted}
         for done in as_completed(running):
             yield running[done], done.result()

@@ -123,11 +123,23 @@ def cores_shared(workers: int) -> Iterator[None]:
 # In a worker.
 
 
+def leave_with_parent() -> None:
+    """Have this process end when its parent is killed; it would work on for nobody, or wait for work for ever."""
+    parent = parent_process()
+    assert parent is not None, "a worker has a parent"
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _start(spec: str | Callable[[], Agent], options: AgentOptions | None, pool: Any) -> None:
     global _agent
     signal.signal(signal.SIGINT, _interrupt)  # a handler and not SIG_IGN, which the agent's own programs would inherit
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    leave_with_parent()
     _agent = load_agent(spec, options, pool=pool) if isinstance(spec, str) else spec()
 
 
@@ -151,11 +163,3 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     if _playing:
         _playing = False  # a second one must not disturb the cleaning up
         raise KeyboardInterrupt
-
-
-def _leave_with_parent() -> None:
-    """End this process when its parent is killed; it would wait for work for ever."""
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +101,30 @@ def test_time_is_counted_from_what_a_core_does_and_grows_with_what_there_is_to_d
         (8_000 + sum(protocol.base.rounds) + 8_000) * 2_048 / 20_000
     )
     assert [duration(each) for each in (10, 240, 7_500)] == ["1 min", "4 min", "2 h 05 min"]
+
+
+@pytest.mark.slow
+def test_a_chain_ends_with_the_command_that_runs_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "baselines.reproduce", "--quick", "--workers", "1", "--out", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        waited_until(lambda: workers_of(run.pid))
+        (worker,) = workers_of(run.pid)
+        run.kill()
+    waited_until(lambda: not Path(f"/proc/{worker}").exists())
+
+
+def workers_of(pid: int) -> list[int]:
+    """Processes that compute for a command."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(each) for each in children if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()]
+
+
+def waited_until(holds: Callable[[], object]) -> None:
+    """Wait for something that takes a process a moment."""
+    deadline = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.1)
 
 
 @pytest.mark.slow

@@ -26,8 +26,15 @@ from agentsafe_envs.cloud.services.identity import (
 from agentsafe_envs.cloud.services.patterns import any_matches, matches, split_patterns
 from agentsafe_envs.cloud.state import KEPT_STATES, State, StateKey
 
-AccessTargets = tuple[tuple[str, str, str], ...]
-"""Id, kind and project of everything that access can be had to."""
+
+class AccessTargets(tuple[tuple[str, str, str], ...]):
+    """Id, kind and project of everything that access can be had to; a key of caches, so it is hashed once."""
+
+    def __init__(self, _: Iterable[tuple[str, str, str]]) -> None:
+        self._hash = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 def access_targets(state: State) -> AccessTargets:
@@ -37,10 +44,12 @@ def access_targets(state: State) -> AccessTargets:
 
 @lru_cache(KEPT_STATES)
 def _access_targets(key: StateKey) -> AccessTargets:
-    return tuple(
-        (record.id, record.kind, record.project)
-        for record in key.state.values()
-        if record.kind in ACTIONS and record.binned_on is None
+    return AccessTargets(
+        [
+            (record.id, record.kind, record.project)
+            for record in key.state.values()
+            if record.kind in ACTIONS and record.binned_on is None
+        ]
     )
 
 
@@ -49,7 +58,7 @@ def _extended(known: AccessTargets, present: AccessTargets) -> AccessTargets:
     if known == present:
         return known
     listed = {key for key, _, _ in known}
-    return (*known, *(each for each in present if each[0] not in listed))
+    return AccessTargets([*known, *(each for each in present if each[0] not in listed)])
 
 
 class Bits:
@@ -191,18 +200,24 @@ class Permissions:
         for record in state.values():
             if record.kind not in IDENTITIES or record.binned_on is not None:
                 continue
-            if isinstance(record, Identity):
-                self.identities[record.id] = record
-                if isinstance(record, Group):
-                    self._groups.append(record)
-                    for user in record.users:
-                        self._groups_of.setdefault(user.id, []).append(record)
-                for taker in _takers(record):
-                    if "*" in taker.id:
-                        patterns.setdefault(taker.id, []).append(record.id)
-                    self._takes.setdefault(taker.id, []).append(record.id)
-            elif isinstance(record, Policy):
+            if isinstance(record, Policy):
                 self._policies[record.id] = record
+                continue
+            assert isinstance(record, Identity)
+            self.identities[record.id] = record
+            takers: tuple[Binding, ...] = ()  # who may act as it: whom a role trusts, and who holds a user's key
+            if isinstance(record, Group):
+                self._groups.append(record)
+                for user in record.users:
+                    self._groups_of.setdefault(user.id, []).append(record)
+            elif isinstance(record, Role):
+                takers = record.trusts
+            elif isinstance(record, User):
+                takers = record.keys
+            for taker in takers:
+                if "*" in taker.id:
+                    patterns.setdefault(taker.id, []).append(record.id)
+                self._takes.setdefault(taker.id, []).append(record.id)
         if patterns:
             places = [(each.id, location(each)) for each in self.identities.values() if not isinstance(each, Group)]
             for pattern, taken in patterns.items():
@@ -357,10 +372,3 @@ def _union(several: Iterable[int]) -> int:
     for each in several:
         bits |= each
     return bits
-
-
-def _takers(identity: Identity) -> tuple[Binding, ...]:
-    """Who may act as ``identity``: whom a role trusts, and who holds a user's key."""
-    if isinstance(identity, Role):
-        return identity.trusts
-    return identity.keys if isinstance(identity, User) else ()
