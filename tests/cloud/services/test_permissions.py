@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsafe_envs.cloud.services.identity import ACTIONS, Binding, Group, Identity, Policy, Role, Statement, User
-from agentsafe_envs.cloud.services.permissions import Permissions
+from agentsafe_envs.cloud.services.permissions import AccessTargets, Permissions
 from agentsafe_envs.cloud.services.storage import Bucket
 from agentsafe_envs.cloud.state import Project, State
 
@@ -158,7 +158,7 @@ def test_what_came_later_has_no_bits(state: State) -> None:
     later = {**state, "bkt-50": Bucket(id="bkt-50", name="new", project="home")}
     before, after = (
         Permissions.of(state),
-        Permissions.of(later, tuple((r.id, r.kind, r.project) for r in _counted(state))),
+        Permissions.of(later, AccessTargets((r.id, r.kind, r.project) for r in _counted(state))),
     )
     assert after.bits.bit.keys() == known.bit.keys()
     assert after.reachable("usr-9") == before.reachable("usr-9")
