@@ -18,7 +18,7 @@ from agentsafe_envs.cloud.services.identity import (
     Statement,
     User,
 )
-from agentsafe_envs.cloud.services.permissions import Permissions
+from agentsafe_envs.cloud.services.permissions import AccessTargets, Permissions
 from agentsafe_envs.cloud.services.statements import end_of, read_statement, require_takers
 from agentsafe_envs.cloud.state import Cloud, CloudError, Resource, live
 
@@ -321,7 +321,7 @@ def list_access(cloud: Cloud, resource_id: str, page_number: int = 1) -> Any:
     record = cloud.find(resource_id, Resource)
     if record.kind not in ACTIONS:
         raise CloudError("invalid_argument", f"access is given to {', '.join(ACTIONS)}, not to a {record.kind}")
-    permissions = Permissions.of(cloud.state, ((record.id, record.kind, record.project),))
+    permissions = Permissions.of(cloud.state, AccessTargets([(record.id, record.kind, record.project)]))
     holders = [
         Holder(each.id, [name.partition(" on ")[0] for name in permissions.bits.names(held)])
         for each in permissions.identities.values()
