@@ -158,10 +158,11 @@ class StateKey:
         return id(self.state)
 
 
-KEPT_STATES = 16
-"""States of which a cache keeps what was worked out: those of an episode or two.
+KEPT_STATES = 12
+"""States of which a cache keeps what was worked out: those of an episode.
 
-With 64 an episode takes a fifth longer: what lives that long, the garbage collector looks through again and again.
+With 16 an episode takes a twentieth longer, with 64 a quarter: what lives that long, the garbage collector looks
+through again and again.
 """
 
 R = TypeVar("R", bound=Resource)
