@@ -161,7 +161,7 @@ class StateKey:
 KEPT_STATES = 12
 """States of which a cache keeps what was worked out: those of an episode.
 
-With 16 an episode takes a twentieth longer, with 64 a quarter: what lives that long, the garbage collector looks
+With 16 an episode takes a twentieth longer, with 64 more than that: what lives that long, the garbage collector looks
 through again and again.
 """
 
