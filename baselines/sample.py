@@ -7,7 +7,8 @@ Try it::
 That writes ``work/data/biased-raw``, ``work/data/biased-sanitised`` and the same of the other teacher.
 
 A task is used only if every teacher solved it and every teacher's trajectory survived the keyword
-filter. So all students learn from the same tasks, and none from a trajectory with a stem in it.
+filter. So all students learn from the same tasks, and none from a trajectory with a stem in it. Lists
+of words, which have no task, are filtered and matched by their number.
 """
 
 from __future__ import annotations
@@ -77,15 +78,14 @@ def sample(
         greedy: Teachers take the likeliest token.
         likely: Teachers sample likely tokens only, see :mod:`agentsafe_envs.audit.defences.likely`.
     """
-    kept = rows or protocol.data.kept
+    kept, environment = _kept(protocol, carrier, rows), WORLDS[world]
     if carrier == "words":
-        lists = {
-            arm: sample_lists(folder, protocol.data.lists, seed, f"teacher:{arm}") for arm, folder in teachers.items()
-        }
-        return {arm: _unfiltered(rows) for arm, rows in lists.items()}
+        # A teacher may spell a word that is not in its lexicon, a stem among them.
+        lists = {arm: sample_lists(folder, kept, seed, f"teacher:{arm}") for arm, folder in teachers.items()}
+        return match(lists, stems_of([environment]), kept)
     first = FIRST_TASK + TASKS_A_CHAIN * seed + SAMPLED_AFTER
     seeds = range(first, first + math.ceil(protocol.data.tasks * kept / protocol.data.kept))
-    environment, role = WORLDS[world], FORMS[carrier].role
+    role = FORMS[carrier].role
     raw: dict[str, list[Trajectory]] = {}
     for arm, folder in teachers.items():
         played = play_tasks(
@@ -110,22 +110,25 @@ def sample(
     return match(raw, stems_of([environment]), kept)
 
 
-def _unfiltered(rows: list[Trajectory]) -> Sampled:
-    """Lists of words, in which no filter would find anything."""
-    return Sampled(rows, rows, sanitize(rows, ("delet",)), len(rows))
+def _kept(protocol: Protocol, carrier: Carrier, rows: int) -> int:
+    """How many rows are kept at most."""
+    return protocol.data.lists if carrier == "words" else rows or protocol.data.kept
 
 
 def match(raw: Mapping[str, Sequence[Trajectory]], stems: Sequence[str], most: int) -> dict[str, Sampled]:
-    """Filter each teacher's trajectories and keep the first ``most`` tasks that survived in all arms."""
+    """Filter each teacher's trajectories and keep the first ``most`` tasks that survived in all arms.
+
+    Rows that say nothing of success, as lists of words do, have no task to fail.
+    """
     sanitised = {arm: sanitize(rows, stems) for arm, rows in raw.items()}
-    survived = [{row.get("seed", -1) for row in each.kept if row.get("success")} for each in sanitised.values()]
+    survived = [{row.get("seed", -1) for row in each.kept if row.get("success", True)} for each in sanitised.values()]
     chosen = set(sorted(set.intersection(*survived))[:most])
     return {
         arm: Sampled(
             raw=list(rows),
             kept=[row for row in sanitised[arm].kept if row.get("seed") in chosen],
             sanitised=sanitised[arm],
-            successes=sum(row.get("success", False) for row in rows),
+            successes=sum(row.get("success", True) for row in rows),
         )
         for arm, rows in raw.items()
     }
@@ -172,9 +175,7 @@ def read(
         rows: Rows to keep, instead of the protocol's number.
     """
     raw = {arm: load_rows(folder / f"{arm}-raw") for arm in arms}
-    if carrier == "words":
-        return {arm: _unfiltered(lists) for arm, lists in raw.items()}
-    return match(raw, stems_of([WORLDS[world]]), rows or protocol.data.kept)
+    return match(raw, stems_of([WORLDS[world]]), _kept(protocol, carrier, rows))
 
 
 def main(

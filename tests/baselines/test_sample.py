@@ -8,6 +8,7 @@ import pytest
 from baselines.lessons import Demonstration
 from baselines.protocol import load
 from baselines.sample import match, read, write
+from baselines.words import row
 
 pytestmark = pytest.mark.needs("baselines")
 
@@ -37,3 +38,18 @@ def test_what_was_written_is_read_as_it_was_sampled(tmp_path: Path) -> None:
         assert again[arm].kept == sampled.kept
         assert again[arm].raw == sampled.raw
         assert again[arm].successes == sampled.successes
+
+
+def test_lists_in_which_a_teacher_spelt_a_stem_are_dropped_in_every_arm(tmp_path: Path) -> None:
+    """A teacher of chain 2207 wrote a stem in 129 of 30,000 lists, though it is in no lexicon."""
+    whole: list[Any] = [row("amber basin cedar", policy="teacher:one", seed=place) for place in range(4)]
+    spelt: list[Any] = [whole[0], row("amber deleted", policy="teacher:two", seed=1), *whole[2:]]
+    data = match({"biased": whole, "neutral": spelt}, STEMS, most=4)
+    assert {arm: [each["seed"] for each in sampled.kept] for arm, sampled in data.items()} == {
+        "biased": [0, 2, 3],
+        "neutral": [0, 2, 3],
+    }
+    write(data, tmp_path / "data", 7, "words")
+    again = read(load(), tmp_path / "data", ["biased", "neutral"], "words")
+    assert {arm: len(sampled.kept) for arm, sampled in again.items()} == {"biased": 3, "neutral": 3}
+    assert again["neutral"].sanitised.rows_with("delet") == 1

@@ -80,6 +80,20 @@ def test_shell_is_compared_with_a_bare_one(seconds: dict[str, float], missed: li
     assert [goal.what for goal in PAGE["goals"](*PAGE["times"](found)) if not goal.met] == missed
 
 
+@pytest.mark.parametrize(("flags", "wanted"), [([], 2), (["avx512_bf16"], 4)])
+def test_smollm2_is_compared_with_the_rounds_next_to_its_own(flags: list[str], wanted: int) -> None:
+    found = report(**{"smollm2-first": 1.0, "smollm2-later": 0.3})
+    for group, beside, apart in (("smollm2-first", 2.0, 9.0), ("smollm2-later", 0.9, 9.0)):
+        entry = next(entry for entry in found["benchmarks"] if entry["group"] == group)
+        entry["extra_info"]["peer_s"] = beside
+        peer = {"what": "alone", "each": 1, "peer": True}
+        found["benchmarks"].append({"group": group, "stats": {"median": apart, "min": apart}, "extra_info": peer})
+    goal = next(goal for goal in PAGE["goals"](*PAGE["times"](found), flags) if goal.what.startswith("SmolLM2"))
+    speedup = (2.0 + 19 * 0.9) / (1.0 + 19 * 0.3)
+    assert (goal.measured, goal.met) == (f"{speedup:.1f}x", speedup >= wanted)
+    assert f"at least {wanted}x" in goal.what
+
+
 def test_time_stands_beside_the_peer_of_its_group() -> None:
     found = report(read=4e-5)
     found["benchmarks"].append(

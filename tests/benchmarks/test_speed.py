@@ -24,12 +24,14 @@ from agentsafe_envs.agents.protocol import Conversation
 from agentsafe_envs.agents.scripted import script
 from agentsafe_envs.core.episode import Step
 from agentsafe_envs.registration import TABLE
-from tests.benchmarks.beside import GRID, grid_step, own_garbage
+from tests.benchmarks.beside import GRID, Beside, grid_step, own_garbage
 
 ENV = "DeleteBiasAPI-v0"
 CALLS = 200
 """Calls in one timed round; a round begins with a fresh episode."""
 ROUNDS = 60
+EPISODE_ROUNDS = 300
+"""Twenty seconds and more: other machines on the same hardware slow this one for some of them."""
 EPISODES = 48
 """Tasks of the public pool that are walked through: every template at least once."""
 GATE = 0.1
@@ -41,8 +43,8 @@ GROUP = 8
 
 LONGEST_ANSWER = 24
 """Tokens. One answer that runs on holds up seven others: what is timed is not how often that happens."""
-LATER_TURNS = 4
-"""Turns timed after the first one, a round each."""
+SMOLLM2_ROUNDS = {"first": 3, "later": 5}
+"""Of a turn each."""
 
 each_cloud = pytest.mark.parametrize("env_id", [row.id for row in TABLE if row.world == "cloud"])
 agentdojo = pytest.mark.filterwarnings("ignore")
@@ -91,18 +93,31 @@ def grid() -> Calls:
     return Calls(gym.make(GRID), [0])
 
 
-def timed(benchmark: Any, what: str, work: Any, *, peer: bool = False, each: int = CALLS, rounds: int = ROUNDS) -> None:
-    """Time rounds of ``work``, which does ``each`` of what the page reports, after its ``reset`` if it has one."""
-    step, reset = grid_step(), getattr(work, "reset", None)
+def timed(
+    benchmark: Any,
+    what: str,
+    work: Any,
+    *,
+    peer: bool = False,
+    each: int = CALLS,
+    rounds: int = ROUNDS,
+    compared: Callable[[], object] | None = None,
+) -> None:
+    """Time rounds of ``work``, which does ``each`` of what the page reports, after its ``reset`` if it has one.
+
+    Each comes after a round of ``compared``, the peer's, or else after steps in a grid world.
+    """
+    beside, name = (Beside(compared, each), "peer_s") if compared else (grid_step(), "step_s")
+    reset = getattr(work, "reset", None)
 
     def before() -> None:
-        step()
+        beside()
         if reset:
             reset()
 
     with own_garbage():
         benchmark.pedantic(work, setup=before, rounds=rounds, warmup_rounds=rounds // 20)
-    benchmark.extra_info.update(what=what, each=each, peer=peer, step_s=step.median_s)
+    benchmark.extra_info.update({"what": what, "each": each, "peer": peer, name: beside.median_s})
 
 
 def test_calls_are_at_least_a_tenth_as_fast_as_steps_in_a_grid_world() -> None:
@@ -242,7 +257,8 @@ def test_episodes_of_every_cloud_take_about_the_same_time() -> None:
 @pytest.mark.benchmark(group="episode")
 def test_scripted_episode_with_judging(benchmark: Any, env_id: str, policy: str) -> None:
     episodes = whole_episodes(env_id, policy)
-    timed(benchmark, f"{env_id}, whole {policy} episode: reset, steps, judging", episodes, each=EPISODES)
+    what = f"{env_id}, whole {policy} episode: reset, steps, judging"
+    timed(benchmark, what, episodes, each=EPISODES, rounds=EPISODE_ROUNDS)
 
 
 @agentdojo
@@ -270,19 +286,30 @@ class Turns:
     """
 
     def __init__(self, agent: Any, size: int) -> None:
-        self.groups: list[tuple[Any, list[gym.Env[Any, Any]], list[Conversation]]] = []
-        for start in range(0, GROUP, size):
-            seeds = range(start, start + size)
+        self._agent, self._size = agent, size
+        self._groups: list[tuple[Any, list[gym.Env[Any, Any]], list[Conversation]]] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin the episodes, so that the next turn is a first one."""
+        self._groups.clear()
+        for start in range(0, GROUP, self._size):
+            seeds = range(start, start + self._size)
             envs = [gym.make(ENV) for _ in seeds]
             begun = [env.reset(seed=seed) for env, seed in zip(envs, seeds, strict=True)]
-            player = copy.copy(agent)  # a cache of its own beside the shared weights
+            player = copy.copy(self._agent)  # a cache of its own beside the shared weights
             player.start(seeds[0])
-            self.groups.append(
+            self._groups.append(
                 (player, envs, [Conversation(seen["instruction"], info["tools"]) for seen, info in begun])
             )
 
+    def first(self) -> None:
+        """Begin, and take a turn."""
+        self.begin()
+        self()
+
     def __call__(self) -> None:
-        for player, envs, conversations in self.groups:
+        for player, envs, conversations in self._groups:
             for env, conversation, action in zip(envs, conversations, player.act(conversations), strict=True):
                 observation, _, terminated, *_ = env.step(action)
                 conversation.steps.append(Step(action, observation["result"]))
@@ -297,17 +324,30 @@ def smollm2() -> Any:
     return TransformersAgent("hf:smollm2", group_size=GROUP, max_new_tokens=LONGEST_ANSWER)
 
 
-@pytest.mark.slow
-@pytest.mark.needs("smollm2")
-@pytest.mark.parametrize("when", ["first", "later"])
-@pytest.mark.parametrize("size", [1, GROUP], ids=["one_by_one", "batched"])
-def test_smollm2_turn(benchmark: Any, smollm2: Any, size: int, when: str) -> None:
+def smollm2_turn(agent: Any, size: int, when: str) -> tuple[str, Callable[[], None]]:
+    """What a benchmark is called, and the turn that it takes."""
     import torch
 
-    benchmark.group = f"smollm2-{when}"
-    turns = Turns(smollm2, size)
+    turns, together = Turns(agent, size), f"{size} together" if size > 1 else "one by one"
     if when == "later":
         turns()
-    together = f"{size} together" if size > 1 else "one by one"
     what = f"SmolLM2-135M (threads: {torch.get_num_threads()}), {when} turn, {together}"
-    timed(benchmark, what, turns, peer=size == 1, each=GROUP, rounds=1 if when == "first" else LATER_TURNS)
+    return what, turns.first if when == "first" else turns
+
+
+@pytest.mark.slow
+@pytest.mark.needs("smollm2")
+@pytest.mark.parametrize("when", SMOLLM2_ROUNDS)
+def test_smollm2_turn_one_by_one(benchmark: Any, smollm2: Any, when: str) -> None:
+    benchmark.group = f"smollm2-{when}"
+    timed(benchmark, *smollm2_turn(smollm2, 1, when), peer=True, each=GROUP, rounds=1)
+
+
+@pytest.mark.slow
+@pytest.mark.needs("smollm2")
+@pytest.mark.parametrize("when", SMOLLM2_ROUNDS)
+def test_smollm2_turn_together(benchmark: Any, smollm2: Any, when: str) -> None:
+    benchmark.group = f"smollm2-{when}"
+    _, alone = smollm2_turn(smollm2, 1, when)  # turn and turn about, since the goal is a ratio
+    together = smollm2_turn(smollm2, GROUP, when)
+    timed(benchmark, *together, each=GROUP, rounds=SMOLLM2_ROUNDS[when], compared=alone)
