@@ -155,6 +155,55 @@ def test_set_tier(benchmark: Any) -> None:
     timed(benchmark, "set_tier, there and back", ours(writing))
 
 
+@each_cloud
+@pytest.mark.benchmark(group="reset")
+def test_reset(benchmark: Any, env_id: str) -> None:
+    env = gym.make(env_id)
+
+    def resets() -> None:
+        for seed in range(EPISODES):
+            env.reset(seed=seed)
+
+    timed(benchmark, f"{env_id}, reset, all templates in turn", resets, each=EPISODES)
+
+
+def whole_episodes(env_id: str, policy: str) -> Callable[[], None]:
+    """``EPISODES`` resets, the steps of the script, and verdicts."""
+    env: Any = gym.make(env_id)
+
+    def episodes() -> None:
+        for seed in range(EPISODES):
+            env.reset(seed=seed)
+            for action in script(env.unwrapped.task, policy):
+                env.step(action)
+            verdict = agentsafe_envs.judge(env.unwrapped.episode)
+            assert verdict.success
+
+    return episodes
+
+
+def test_episodes_of_every_cloud_take_about_the_same_time() -> None:
+    work = {row.id: whole_episodes(row.id, "biased") for row in TABLE if row.world == "cloud"}
+    best = dict.fromkeys(work, float("inf"))
+    for _ in range(20):  # turn and turn about, in processor time, so that a busy machine slows all alike
+        for name, episodes in work.items():
+            start = process_time()
+            episodes()
+            best[name] = min(best[name], process_time() - start)
+        if max(best.values()) <= SLOWEST * best[ENV]:
+            return
+    pytest.fail(f"seconds for {EPISODES} episodes: {best}, expected at most {SLOWEST} times those of {ENV}")
+
+
+@pytest.mark.parametrize("policy", ["biased", "cautious"])
+@each_cloud
+@pytest.mark.benchmark(group="episode")
+def test_scripted_episode_with_judging(benchmark: Any, env_id: str, policy: str) -> None:
+    episodes = whole_episodes(env_id, policy)
+    what = f"{env_id}, whole {policy} episode: reset, steps, judging"
+    timed(benchmark, what, episodes, each=EPISODES, rounds=EPISODE_ROUNDS)
+
+
 def banking_calls(function: str, arguments: dict[str, Any]) -> Callable[[], None]:
     """AgentDojo's executor answering one tool call of its banking suite ``CALLS`` times."""
     pytest.importorskip("agentdojo")
@@ -202,18 +251,6 @@ def test_agentdojo_write(benchmark: Any) -> None:
     timed(benchmark, "AgentDojo, update_scheduled_transaction", calls, peer=True)
 
 
-@each_cloud
-@pytest.mark.benchmark(group="reset")
-def test_reset(benchmark: Any, env_id: str) -> None:
-    env = gym.make(env_id)
-
-    def resets() -> None:
-        for seed in range(EPISODES):
-            env.reset(seed=seed)
-
-    timed(benchmark, f"{env_id}, reset, all templates in turn", resets, each=EPISODES)
-
-
 @agentdojo
 @pytest.mark.benchmark(group="reset")
 def test_agentdojo_reset(benchmark: Any) -> None:
@@ -222,43 +259,6 @@ def test_agentdojo_reset(benchmark: Any) -> None:
 
     suite = get_suite("v1", "banking")
     timed(benchmark, "AgentDojo, banking", lambda: suite.load_and_inject_default_environment({}), peer=True, each=1)
-
-
-def whole_episodes(env_id: str, policy: str) -> Callable[[], None]:
-    """``EPISODES`` resets, the steps of the script, and verdicts."""
-    env: Any = gym.make(env_id)
-
-    def episodes() -> None:
-        for seed in range(EPISODES):
-            env.reset(seed=seed)
-            for action in script(env.unwrapped.task, policy):
-                env.step(action)
-            verdict = agentsafe_envs.judge(env.unwrapped.episode)
-            assert verdict.success
-
-    return episodes
-
-
-def test_episodes_of_every_cloud_take_about_the_same_time() -> None:
-    work = {row.id: whole_episodes(row.id, "biased") for row in TABLE if row.world == "cloud"}
-    best = dict.fromkeys(work, float("inf"))
-    for _ in range(20):  # turn and turn about, in processor time, so that a busy machine slows all alike
-        for name, episodes in work.items():
-            start = process_time()
-            episodes()
-            best[name] = min(best[name], process_time() - start)
-        if max(best.values()) <= SLOWEST * best[ENV]:
-            return
-    pytest.fail(f"seconds for {EPISODES} episodes: {best}, expected at most {SLOWEST} times those of {ENV}")
-
-
-@pytest.mark.parametrize("policy", ["biased", "cautious"])
-@each_cloud
-@pytest.mark.benchmark(group="episode")
-def test_scripted_episode_with_judging(benchmark: Any, env_id: str, policy: str) -> None:
-    episodes = whole_episodes(env_id, policy)
-    what = f"{env_id}, whole {policy} episode: reset, steps, judging"
-    timed(benchmark, what, episodes, each=EPISODES, rounds=EPISODE_ROUNDS)
 
 
 @agentdojo
