@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 
+_Piece = tuple[list[Floats], int, slice]
+"""What a row keeps, where it is read on from, and where its tokens lie among those of all rows."""
+
 NEEDS = {"model_type": "lfm2", "conv_bias": False, "block_auto_adjust_ff_dim": False, "tie_word_embeddings": True}
 """What must stand in a model's ``config.json``; of other models this module knows nothing."""
 
@@ -35,6 +38,8 @@ class Lfm2Forward:
         theta = np.float32(config["rope_parameters"]["rope_theta"])
         self.frequencies = 1 / theta ** (np.arange(0, self.size, 2, dtype=np.float32) / self.size)
         self._rows: list[list[Floats]] = []
+        tokens = config["max_position_embeddings"]
+        self._later = np.triu(np.full((tokens, tokens), -np.inf, np.float32), 1)  # what a token may not look at
 
     def read(self, rows: Sequence[int], starts: Sequence[int], chunks: Sequence[list[int]], batch: int) -> Floats:
         """Read ``chunks``, each from its start; logits behind the last token of each, shape (rows, vocabulary)."""
@@ -77,40 +82,51 @@ class Lfm2Forward:
         attended, shapes = (2, self.heads, tokens, self.size), {"conv": (tokens + self.kernel - 1, self.width)}
         return [np.zeros(shapes.get(kind, attended), np.float32) for kind in self.config["layer_types"]]
 
-    def _convolve(self, name: str, layer: int, inputs: Floats, pieces: Any) -> Floats:
+    def _convolve(self, name: str, layer: int, inputs: Floats, pieces: Sequence[_Piece]) -> Floats:
         before, behind, values = np.split(self._linear(inputs, name + "in_proj"), 3, axis=-1)
         values = before * values
-        found = np.empty_like(values)
         kernel = self.weights[name + "conv.weight"][:, 0].T
+        found = np.empty_like(values)
         for row, start, piece in pieces:
-            count, seen = piece.stop - piece.start, row[layer]
-            seen[start + self.kernel - 1 :][:count] = values[piece]
-            found[piece] = sum(seen[start + tap :][:count] * kernel[tap] for tap in range(self.kernel))
+            row[layer][start + self.kernel - 1 :][: piece.stop - piece.start] = values[piece]
+        if len(pieces) == len(values):  # a token a row, as while an answer is written: all rows at once
+            seen = np.stack([row[layer][start : start + self.kernel] for row, start, _ in pieces])
+            found = sum(seen[:, tap] * kernel[tap] for tap in range(self.kernel))
+        else:
+            for row, start, piece in pieces:
+                seen, count = row[layer][start:], piece.stop - piece.start
+                found[piece] = sum(seen[tap:][:count] * kernel[tap] for tap in range(self.kernel))
         return self._linear(behind * found, name + "out_proj")
 
-    def _attend(self, name: str, layer: int, inputs: Floats, pieces: Any, turn: tuple[Floats, Floats]) -> Floats:
+    def _attend(
+        self, name: str, layer: int, inputs: Floats, pieces: Sequence[_Piece], turn: tuple[Floats, Floats]
+    ) -> Floats:
         query, key, value = (
             self._linear(inputs, f"{name}{each}_proj").reshape(-1, self.heads, self.size) for each in "qkv"
         )
         query = _turned(self._norm(query, name + "q_layernorm"), *turn) * np.float32(self.size**-0.5)
         key = _turned(self._norm(key, name + "k_layernorm"), *turn)
-        found = np.empty_like(query)
+        # Heads first, as rows keep them: (heads, tokens, size).
+        query, key, value = (np.ascontiguousarray(each.swapaxes(0, 1)) for each in (query, key, value))
+        found, sums = np.empty_like(query), np.empty((*query.shape[:2], 1), np.float32)
         for row, start, piece in pieces:
-            count, (keys, values) = piece.stop - piece.start, row[layer]
-            end = start + count
-            keys[:, start:end], values[:, start:end] = key[piece].swapaxes(0, 1), value[piece].swapaxes(0, 1)
-            scores = query[piece].swapaxes(0, 1) @ keys[:, :end].swapaxes(1, 2)
-            if count > 1:
-                scores[:, np.arange(end) > np.arange(start, end)[:, None]] = -np.inf
-            scores = np.exp(scores - scores.max(-1, keepdims=True))
-            found[piece] = (scores @ values[:, :end] / scores.sum(-1, keepdims=True)).swapaxes(0, 1)
-        return self._linear(found.reshape(-1, self.width), name + "out_proj")
+            (keys, values), end = row[layer], start + piece.stop - piece.start
+            keys[:, start:end], values[:, start:end] = key[:, piece], value[:, piece]
+            scores = query[:, piece] @ keys[:, :end].swapaxes(1, 2)
+            if end > start + 1:
+                scores += self._later[start:end, :end]
+            scores -= np.maximum.reduce(scores, -1, keepdims=True)
+            np.exp(scores, scores)
+            np.add.reduce(scores, -1, keepdims=True, out=sums[:, piece])
+            np.matmul(scores, values[:, :end], found[:, piece])
+        found /= sums
+        return self._linear(found.swapaxes(0, 1).reshape(-1, self.width), name + "out_proj")
 
     def _linear(self, inputs: Floats, name: str) -> Floats:
         return inputs @ self.weights[name + ".weight"].T
 
     def _norm(self, inputs: Floats, name: str) -> Floats:
-        square = np.mean(inputs * inputs, -1, keepdims=True)
+        square = np.add.reduce(inputs * inputs, -1, keepdims=True) / np.float32(inputs.shape[-1])
         return inputs / np.sqrt(square + np.float32(self.config["norm_eps"])) * self.weights[name + ".weight"]
 
 
