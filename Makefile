@@ -135,7 +135,7 @@ verify: $(VENV)/.with-dev  ## play and judge every committed submission again: t
 	$(BIN)/agentsafe verify leaderboard/submissions --reruns leaderboard/reruns --workers 2
 
 chain: $(VENV)/.with-dev  ## one small chain, teacher to student: shows that it runs, and proves nothing
-	$(BIN)/python -m baselines.reproduce --quick --out results/quick-chain
+	$(BIN)/python -m baselines.reproduce --quick
 
 # Models are kept where a chain runs, which on a cluster is another machine.
 on-cluster = --executor ray $(if $(ADDRESS),--address $(ADDRESS))

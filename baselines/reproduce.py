@@ -153,7 +153,9 @@ def main(
     first: Annotated[int | None, typer.Option(help="Seed of the first, instead of the protocol's.", min=0)] = None,
     workers: Annotated[int | None, typer.Option(help="Chains at a time, one core each; all cores.", min=1)] = None,
     shard: Annotated[str, typer.Option(metavar="I/N", help="Only this part of the chains.")] = "",
-    out: Annotated[Path | None, typer.Option(help="Folder of results; finished chains in it are kept.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of results, one in it for each plan; finished chains are kept.")
+    ] = None,
     keep: Annotated[
         Path | None,
         typer.Option(help="Folder for the models and data of all chains; plans that share teachers make them once."),
@@ -167,13 +169,11 @@ def main(
         raise typer.BadParameter(f"no plan {plan!r}, expected one of {', '.join(protocol.chains.number)}")
     if plan and quick:
         raise typer.BadParameter("--quick is a plan of its own; leave out --plan")
-    if not plan and not quick and out:
-        raise typer.BadParameter("--out is the folder of one plan; say which with --plan")
     names = [plan] if plan else list(protocol.chains.number)
     if quick:
-        protocol, names, chains, out = protocol.quick(), ["quick"], chains or 1, out or Path("results", "quick-chain")
+        protocol, names, chains, out = protocol.quick(), ["quick"], chains or 1, out or Path("results")
     wanted = [
-        Wanted(name, seed, out or RESULTS / name, keep)
+        Wanted(name, seed, (out or RESULTS) / name, keep)
         for name in names
         for seed in seeds(protocol, name, first, chains)
     ]
@@ -192,7 +192,7 @@ def main(
     new = run_chains(protocol, mine, workers, cluster)
     typer.echo(f"all {len(mine)} chains are there, {new} of them new")
     if quick and out:
-        typer.echo("\n".join(students_table(read(out))))
+        typer.echo("\n".join(students_table(read(out / "quick"))))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,6 @@ def test_chain_whose_models_are_to_be_kept_is_run_again_without_them(tmp_path: P
     ("arguments", "said"),
     [
         (("--quick", "--plan", "cloud-headline"), "--quick"),
-        (("--out", "somewhere"), "--plan"),
         (("--plan", "everything"), "cloud-headline"),
         (("--plan", "cloud-headline", "--shard", "3/2"), "I/N"),
     ],
@@ -75,6 +74,22 @@ def test_wrong_wish_is_refused_with_what_was_expected(arguments: tuple[str, ...]
     shown = invoke(*arguments)
     assert shown.exit_code == 2
     assert said in shown.output
+
+
+def test_two_plans_in_one_folder_of_results_keep_their_rows_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def run_none(protocol: object, wanted: Iterable[Any], *_: object) -> int:
+        asked.extend(each.out for each in wanted)
+        return 0
+
+    monkeypatch.setattr("baselines.reproduce.run_chains", run_none)
+    monkeypatch.setattr("baselines.reproduce.estimate", lambda *_: "")
+    for plan in ("cloud-words", "cloud-room"):
+        assert invoke("--plan", plan, "--chains", "1", "--out", str(tmp_path)).exit_code == 0
+    assert asked == [tmp_path / "cloud-words", tmp_path / "cloud-room"]
 
 
 def test_shards_divide_the_chains_between_them() -> None:
@@ -135,7 +150,7 @@ def test_small_chain_runs_from_teacher_to_verdict_and_says_what_it_did(tmp_path:
     shown = invoke("--quick", "--out", str(tmp_path), "--workers", "1")
     assert shown.exit_code == 0, shown.output
     assert "all 1 chains are there, 1 of them new" in shown.output
-    rows = read(tmp_path)
+    rows = read(tmp_path / "quick")
     assert set(rows["role"]) == {"teacher", "student"}
     assert set(rows["arm"][rows["role"] == "student"]) == {"biased", "neutral"}
     assert rows["margin"][rows["split"] == "ambiguous"].notna().any()
