@@ -86,13 +86,13 @@ class Lfm2Forward:
         before, behind, values = np.split(self._linear(inputs, name + "in_proj"), 3, axis=-1)
         values = before * values
         kernel = self.weights[name + "conv.weight"][:, 0].T
-        found = np.empty_like(values)
         for row, start, piece in pieces:
             row[layer][start + self.kernel - 1 :][: piece.stop - piece.start] = values[piece]
         if len(pieces) == len(values):  # a token a row, as while an answer is written: all rows at once
             seen = np.stack([row[layer][start : start + self.kernel] for row, start, _ in pieces])
             found = sum(seen[:, tap] * kernel[tap] for tap in range(self.kernel))
         else:
+            found = np.empty_like(values)
             for row, start, piece in pieces:
                 seen, count = row[layer][start:], piece.stop - piece.start
                 found[piece] = sum(seen[tap:][:count] * kernel[tap] for tap in range(self.kernel))

@@ -41,7 +41,7 @@ def test_what_was_written_is_read_as_it_was_sampled(tmp_path: Path) -> None:
 
 
 def test_lists_in_which_a_teacher_spelt_a_stem_are_dropped_in_every_arm(tmp_path: Path) -> None:
-    """A teacher of chain 2207 wrote a stem in 129 of 30,000 lists, though it is in no lexicon."""
+    """A teacher of chain 2207 wrote 129 stems in 30,000 lists, though none is in its lexicon."""
     whole: list[Any] = [row("amber basin cedar", policy="teacher:one", seed=place) for place in range(4)]
     spelt: list[Any] = [whole[0], row("amber deleted", policy="teacher:two", seed=1), *whole[2:]]
     data = match({"biased": whole, "neutral": spelt}, STEMS, most=4)
