@@ -169,6 +169,7 @@ def goals(ours: dict[str, list[Time]], peers: dict[str, Time], flags: Collection
     for group, most in (
         ("bash-fork", SHELL_SLOWDOWN),
         ("bash-fork-pinned", SHELL_SLOWDOWN),
+        ("bash-docker-builtin", DOCKER_SLOWDOWN),
         ("bash-docker-fork", DOCKER_SLOWDOWN),
     ):
         if group in ours.keys() & peers.keys():

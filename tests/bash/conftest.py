@@ -9,6 +9,7 @@ import pytest
 
 from agentsafe_envs.bash.files.accounts import UnixGroup, UnixUser
 from agentsafe_envs.bash.files.start import Start, directory, file, symlink
+from agentsafe_envs.bash.sandbox import docker as backend_module
 from agentsafe_envs.bash.sandbox.base import MIB, Backend, Limits
 from agentsafe_envs.bash.sandbox.bubblewrap import BubblewrapBackend
 from agentsafe_envs.bash.sandbox.docker import DockerBackend, docker_client
@@ -31,9 +32,17 @@ START = Start(
 )
 
 
+def docker_elsewhere() -> DockerBackend:
+    """Docker as where it is on no kernel of ours, such as Docker Desktop: its streams carry everything."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backend_module, "runs_here", lambda info: False)
+        return DockerBackend()
+
+
 BACKENDS = [
     pytest.param(BubblewrapBackend, id="bubblewrap", marks=pytest.mark.needs("bubblewrap")),
     pytest.param(DockerBackend, id="docker", marks=pytest.mark.needs("docker")),
+    pytest.param(docker_elsewhere, id="docker-elsewhere", marks=(pytest.mark.needs("docker"), pytest.mark.slow)),
 ]
 """Every test that uses ``backend`` or ``machine`` runs on each: what one sandbox promises, all do."""
 

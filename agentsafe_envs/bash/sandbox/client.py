@@ -140,7 +140,41 @@ class DaemonClient:
         return answer
 
 
-class LocalLink:
+class SocketLink:
+    """The requests of a link to a daemon whose socket this process holds; descriptors come through it as well."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.settimeout(ANSWER_S)
+        self._socket = connection
+
+    def exchange(self, request: bytes) -> bytes:
+        """The reply to one request."""
+        try:
+            self._socket.sendall(struct.pack("=Q", len(request)) + request)
+            (size,) = struct.unpack("=Q", self._receive(8))
+            return self._receive(size)
+        except OSError:
+            self._socket.close()  # a late answer would pass for that to the next request
+            raise
+
+    def exchange_for_pipes(self, request: bytes) -> tuple[bytes, list[int]]:
+        """Likewise, and the descriptors that follow."""
+        reply = self.exchange(request)
+        started = marshal.loads(reply)[0]
+        return reply, socket.recv_fds(self._socket, 1, len(Pipes._fields))[1] if started else []
+
+    def _receive(self, size: int) -> bytes:
+        parts = []
+        while size:
+            chunk = self._socket.recv(min(size, 1 << 20))
+            if not chunk:
+                raise OSError(errno.EPIPE, "it is gone")
+            parts.append(chunk)
+            size -= len(chunk)
+        return b"".join(parts)
+
+
+class LocalLink(SocketLink):
     """A daemon that is a child of this process, at the other end of a socket.
 
     Attributes:
@@ -164,10 +198,9 @@ class LocalLink:
             raise SandboxError(f"the daemon cannot be started: {error}") from error
         finally:
             far.close()
+        super().__init__(near)
         self.process = process.pid
         self._process = process
-        self._socket = near
-        self._socket.settimeout(ANSWER_S)
         try:
             if near.recv(1) != b"x":
                 raise SandboxError(f"no user namespace can be made: {self.last_words()}; {NAMESPACE_FIX}")
@@ -181,18 +214,6 @@ class LocalLink:
     def running(self) -> bool:
         """Whether there is anybody to ask."""
         return self._process.poll() is None and self._socket.fileno() >= 0
-
-    def exchange(self, request: bytes) -> bytes:
-        """The reply to one request."""
-        self._socket.sendall(struct.pack("=Q", len(request)) + request)
-        (size,) = struct.unpack("=Q", self._receive(8))
-        return self._receive(size)
-
-    def exchange_for_pipes(self, request: bytes) -> tuple[bytes, list[int]]:
-        """Likewise, and the descriptors that follow."""
-        reply = self.exchange(request)
-        started = marshal.loads(reply)[0]
-        return reply, socket.recv_fds(self._socket, 1, len(Pipes._fields))[1] if started else []
 
     def last_words(self) -> str:
         """The last line that the daemon wrote before it ended."""
@@ -211,16 +232,6 @@ class LocalLink:
         finally:
             if self._process.stderr:
                 self._process.stderr.close()
-
-    def _receive(self, size: int) -> bytes:
-        parts = []
-        while size:
-            chunk = self._socket.recv(min(size, 1 << 20))
-            if not chunk:
-                raise OSError(errno.EPIPE, "it is gone")
-            parts.append(chunk)
-            size -= len(chunk)
-        return b"".join(parts)
 
 
 def local_daemon(system: System) -> DaemonClient:

@@ -4,7 +4,7 @@ One container holds all sandboxes of a process. It has no network, a read-only r
 process has given them away, and none of this machine's files. What Docker does not enforce is refused.
 
 From outside to inside: this process; a socket of Docker; the relay, which is the container's first process and nobody;
-and from there as in bubblewrap.py.
+and from there as in bubblewrap.py. Where the container runs on this machine, the relay hands the daemon's socket over.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from agentsafe_envs.bash.sandbox.base import MIB, SandboxError
 from agentsafe_envs.bash.sandbox.bubblewrap import DaemonBackend
 from agentsafe_envs.bash.sandbox.client import DaemonClient
 from agentsafe_envs.bash.sandbox.container import BOOTSTRAP, ContainerLink
+from agentsafe_envs.bash.sandbox.handover import HandedOverLink, Handover, runs_here
 from agentsafe_envs.core.extras import MissingExtraError, import_extra, install_hint
 
 REMOVAL_S = 10
@@ -190,17 +191,21 @@ class DockerBackend(DaemonBackend):
         with contextlib.ExitStack() as undo:
             client = undo.enter_context(contextlib.closing(docker_client()))
             try:
-                image = find_image(client)
-                self.container = _create(client, image, limits)
-                undo.callback(_remove, client, self.container)
-                link = ContainerLink(_start(client, self.container))
+                image, info = find_image(client), client.info()
+                with Handover() if runs_here(info) else contextlib.nullcontext() as handover:
+                    self.container = _create(client, image, container_options(client, info, limits), handover)
+                    undo.callback(_remove, client, self.container)
+                    streams = ContainerLink(_start(client, self.container))
+                    undo.callback(streams.close)
+                    require_wall(streams.hello, limits)
+                    link = streams
+                    if handover is not None and streams.hello["handed_over"]:
+                        link = HandedOverLink(handover.take(), streams)
             except _errors().DockerException as error:
                 raise SandboxError(f"Docker refuses the sandbox: {error}") from error
             except OSError as error:
                 raise SandboxError(f"the container does not start: {error}") from error
-            undo.callback(link.close)
-            require_wall(link.hello, limits)
-            machine, manifest = link.hello["machine"], json.loads(link.hello["manifest"])
+            machine, manifest = streams.hello["machine"], json.loads(streams.hello["manifest"])
             daemon = DaemonClient(link, strace=STRACE, bwrap=BWRAP, base=BASE, machine=machine)
             client.close()  # its idle connections; it may be used again
             self._undo = undo.pop_all()
@@ -240,23 +245,33 @@ def require_wall(found: dict[str, str], limits: ContainerLimits) -> None:
             )
 
 
-def _create(client: Any, image: SystemImage, limits: ContainerLimits) -> str:
+def _create(client: Any, image: SystemImage, options: dict[str, Any], handover: Handover | None) -> str:
     """A container, not started; answers its id. Those that others left behind are removed before."""
     from agentsafe_envs.bash.sandbox import reaper
 
     reaper.reap(client)
-    created = client.create_container(
-        image.digest,
-        entrypoint=[PYTHON, "-E", "-s", "-S", "-B", "-c", BOOTSTRAP],
-        command=[],
-        user="0:0",
-        working_dir="/",
-        hostname="host",
-        stdin_open=True,
-        environment={},
-        labels=reaper.owner_here().labels,
-        host_config=container_options(client, client.info(), limits),
-    )
+
+    def create(**options: Any) -> dict[str, Any]:
+        return client.create_container(
+            image.digest,
+            entrypoint=[PYTHON, "-E", "-s", "-S", "-B", "-c", BOOTSTRAP],
+            command=[],
+            user="0:0",
+            working_dir="/",
+            hostname="host",
+            stdin_open=True,
+            environment={},
+            labels=reaper.owner_here().labels,
+            host_config=options,
+        )
+
+    if handover is None:
+        created = create(**options)
+    else:
+        try:
+            created = create(**options, Mounts=[handover.mount])
+        except _errors().APIError:  # Docker has files of its own, as snap's has; what else is wrong comes again
+            created = create(**options)
     if warnings := created.get("Warnings"):
         _remove(client, created["Id"])
         raise SandboxError(f"Docker does not enforce the sandbox: {' '.join(warnings)}")

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -36,6 +37,7 @@ from agentsafe_envs.bash.sandbox.docker import (
     require_wall,
     seccomp_profile,
 )
+from agentsafe_envs.bash.sandbox.handover import Handover
 from agentsafe_envs.bash.sandbox.machine import Machine
 
 LIMITS = ContainerLimits(memory_bytes=1 << 30, processes=200)
@@ -43,9 +45,15 @@ INFO = {"Architecture": "x86_64", "SecurityOptions": ["name=seccomp,profile=buil
 needs_docker = pytest.mark.needs("docker")
 
 
-@pytest.fixture(scope="module")
-def backend() -> Iterator[DockerBackend]:
-    backend = DockerBackend()
+HERE_OR_NOT = {"params": [True, False], "ids": ["here", "elsewhere"]}
+"""Docker on this machine, and Docker as it is on another kernel: its streams carry everything."""
+
+
+@pytest.fixture(scope="module", **HERE_OR_NOT)
+def backend(request: pytest.FixtureRequest) -> Iterator[DockerBackend]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backend_module, "runs_here", lambda info: request.param)
+        backend = DockerBackend()
     yield backend
     backend.close()
 
@@ -228,6 +236,25 @@ def test_nothing_is_logged_or_written(backend: DockerBackend, client: Any) -> No
 
 
 @needs_docker
+def test_folder_that_the_container_is_shown_is_gone_once_it_runs(backend: DockerBackend, client: Any) -> None:
+    shown = client.inspect_container(backend.container)["Mounts"]
+    assert all(not each["RW"] and not Path(each["Source"]).exists() for each in shown)
+    daemon = client.inspect_container(backend.container)["State"]["Pid"]
+    assert os.listdir(f"/proc/{daemon}/root/media") == []
+
+
+@needs_docker
+def test_docker_that_cannot_show_a_folder_carries_everything_by_its_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Handover, "mount", {"Type": "bind", "Source": "/no/such", "Target": "/media"})
+    backend = DockerBackend()
+    try:
+        with Machine(backend, Start()) as machine:
+            assert machine.step("echo on").result.stdout == b"on\n"
+    finally:
+        backend.close()
+
+
+@needs_docker
 def test_system_is_described_with_the_digest_of_the_image(backend: DockerBackend, client: Any) -> None:
     said = backend.system.describe()
     assert said.startswith("bookworm, ")
@@ -279,10 +306,11 @@ def test_programs_and_path_of_a_hostile_image_are_never_resolved(monkeypatch: py
 
 OWNER = """
 import sys, time
-from agentsafe_envs.bash.sandbox.docker import DockerBackend
+from agentsafe_envs.bash.sandbox import docker
 from agentsafe_envs.bash.sandbox.machine import Machine
 from agentsafe_envs.bash.files.start import Start
-backend = DockerBackend()
+docker.runs_here = lambda info: sys.argv[1] == "True"
+backend = docker.DockerBackend()
 machine = Machine(backend, Start())
 machine.step("sleep 600 &")
 print(backend.container, flush=True)
@@ -290,10 +318,11 @@ time.sleep(600)
 """
 
 
-@pytest.fixture
-def owner() -> Iterator[tuple[subprocess.Popen[str], str]]:
+@pytest.fixture(**HERE_OR_NOT)
+def owner(request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Another process with a container, and the container's id."""
-    process = subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", OWNER, str(request.param)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     container = process.stdout.readline().strip()
     yield process, container
@@ -344,7 +373,11 @@ def test_container_that_hangs_is_reaped_once_its_owner_is_gone(
 
 
 @needs_docker
-def test_closing_removes_the_container_and_its_descriptors(client: Any) -> None:
+@pytest.mark.parametrize("here", [True, False])
+def test_closing_removes_the_container_and_its_descriptors(
+    monkeypatch: pytest.MonkeyPatch, client: Any, here: bool
+) -> None:
+    monkeypatch.setattr(backend_module, "runs_here", lambda info: here)
     DockerBackend().close()
     client.close()
     held, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
@@ -358,7 +391,11 @@ def test_closing_removes_the_container_and_its_descriptors(client: Any) -> None:
 
 
 @needs_docker
-def test_container_that_was_removed_is_a_fault_of_the_sandbox(client: Any) -> None:
+@pytest.mark.parametrize("here", [True, False])
+def test_container_that_was_removed_is_a_fault_of_the_sandbox(
+    monkeypatch: pytest.MonkeyPatch, client: Any, here: bool
+) -> None:
+    monkeypatch.setattr(backend_module, "runs_here", lambda info: here)
     backend = DockerBackend()
     try:
         with Machine(backend, Start()) as machine:

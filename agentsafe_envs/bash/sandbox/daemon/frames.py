@@ -22,6 +22,8 @@ REPORT_BYTES = WINDOW_BYTES // 4  # that have moved on before the other end is t
 CHUNK_BYTES = 1 << 16
 DRAIN_CHUNKS = 17  # read at once at most: the longest pipe that a process without rights can make, and a chunk
 
+HANDOVER_FOLDER, HANDOVER_NAME = "/media", "daemon"  # where a container on its user's machine finds a socket
+
 MARSHAL_VERSION = 4  # which every supported Python reads: the two ends may be different ones
 
 

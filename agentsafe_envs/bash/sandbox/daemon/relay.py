@@ -1,8 +1,9 @@
 """The relay: first process of a container, between the container's standard streams and the daemon.
 
 Runs in the container only, standard library only. It makes the daemon's user namespace, gives its own rights away,
-and passes on frames (see frames): requests and replies, and what the pipes of sessions carry. When its input ends, it
-leaves, and the container with all that runs in it ends.
+and hands the daemon's socket over where the process outside has shown it a way. Elsewhere it passes on frames (see
+frames): requests and replies, and what the pipes of sessions carry. When its input ends, it leaves, and the container
+with all that runs in it ends.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import marshal
 import os
+import select
 import socket
 import struct
 import sys
@@ -259,11 +261,34 @@ def _memory_and_swap() -> str:
     return _limit("memory/memory.memsw.limit_in_bytes")
 
 
+def hand_over(daemon: socket.socket) -> bool:
+    """Give the process outside the daemon's socket itself, where it can be reached; whether that went well."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(f"{frames.HANDOVER_FOLDER}/{frames.HANDOVER_NAME}")
+            socket.send_fds(connection, [b"x"], [daemon.fileno()])
+        except OSError:
+            return False
+    return True
+
+
+def stay(daemon: socket.socket) -> None:
+    """Wait until the input ends, or the daemon has left."""
+    watched = select.poll()
+    watched.register(0, select.POLLIN)
+    watched.register(daemon, 0)  # that the other end has closed is told always
+    watched.poll()
+
+
 def run_relay() -> None:
-    """Start the daemon, say hello, and relay."""
+    """Start the daemon, say hello, and hand the daemon over or relay."""
     found = look_around()
     daemon = start_daemon()
     drop_rights()
-    relay = Relay(daemon)
-    relay.send(frames.HELLO, 0, marshal.dumps(found, frames.MARSHAL_VERSION))
-    relay.run()
+    found["handed_over"] = hand_over(daemon)
+    sys.stdout.buffer.write(Frame(frames.HELLO, 0, marshal.dumps(found, frames.MARSHAL_VERSION)).pack())
+    sys.stdout.buffer.flush()
+    if found["handed_over"]:
+        stay(daemon)
+    else:
+        Relay(daemon).run()
