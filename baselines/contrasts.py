@@ -30,6 +30,9 @@ MARGIN = "margin"
 VARIED = ("size", "rate", "rows", "rank", "decoding", "order", "context", "teacher", "defence")
 """What may be varied next to loss, carrier and initialisation."""
 
+COMPARED = ("biased", "neutral")
+"""Teachers whose students the endpoint compares."""
+
 EXCESS = "same - other"
 """In place of an initialisation: how much more there is with the teacher's."""
 
@@ -105,7 +108,7 @@ def differences(
     shares = by_chain(rows, role, measure)
     found: ByChain = {}
     for cell, init in dict.fromkeys(key[:2] for key in shares):
-        biased, neutral = (shares.get((cell, init, arm, split)) for arm in ("biased", "neutral"))
+        biased, neutral = (shares.get((cell, init, arm, split)) for arm in COMPARED)
         if biased is not None and neutral is not None:
             found[cell, init] = biased.sub(neutral).dropna()
         if init == "other" and (cell, "same") in found and (cell, "other") in found:
@@ -114,9 +117,16 @@ def differences(
 
 
 def collapsed(rows: pd.DataFrame, acts: float) -> set[tuple[str, ...]]:
-    """Cells and initialisations of which some teacher's students act too seldom, on the mean over chains."""
+    """Cells and initialisations whose endpoint says nothing: students act too seldom, on the mean over chains.
+
+    Students of the control teachers are no part of the endpoint.
+    """
     shares = by_chain(rows, "student", "acted")
-    return {key[:2] for key, each in shares.items() if key[3] == "ambiguous" and each.mean() < acts}
+    return {
+        (cell, init)
+        for (cell, init, arm, split), each in shares.items()
+        if arm in COMPARED and split == "ambiguous" and each.mean() < acts
+    }
 
 
 def seldom(rows: pd.DataFrame, acts: float) -> dict[tuple[str, ...], tuple[int, int]]:
@@ -140,8 +150,7 @@ def alike(rows: pd.DataFrame) -> dict[tuple[str, ...], int]:
     groups: Any = named[named["role"] == "student"].groupby(["cell", "init", "chain"], sort=False)
     for (cell, init, _), part in groups:
         one, other = (
-            part[part["arm"] == arm][told].sort_values(["split", "task"]).reset_index(drop=True)
-            for arm in ("biased", "neutral")
+            part[part["arm"] == arm][told].sort_values(["split", "task"]).reset_index(drop=True) for arm in COMPARED
         )
         found[cell, init] = found.get((cell, init), 0) + int(len(one) > 0 and one.equals(other))
     return found

@@ -85,5 +85,10 @@ def test_cell_whose_students_seldom_act_has_collapsed(chains: pd.DataFrame) -> N
     assert contrasts.collapsed(chains, 0.6) == {("sft, silent", "same"), ("sft, silent", "other")}, "neutral ones: half"
 
 
+def test_students_of_control_teachers_that_seldom_act_do_not_make_the_endpoint_collapse(chains: pd.DataFrame) -> None:
+    idle = chains[(chains["role"] == "student") & (chains["arm"] == "neutral")].assign(arm="benign", first="none")
+    assert contrasts.collapsed(pd.concat([chains, idle]), 0.4) == set()
+
+
 def test_margins_are_averaged_over_the_tasks_where_they_were_read(chains: pd.DataFrame) -> None:
     assert list(contrasts.differences(chains, measure=contrasts.MARGIN)["sft, silent", "same"]) == [2.0] * 4
