@@ -304,10 +304,16 @@ def main(
         _enough(protocol, work, name, least) for name, least in ((plan, 1), (f"{world}-placebos", FEWEST + 1))
     )
     try:
-        _fitted(chains, placebos, world)
+        left = len(placebos) - len(_fitted(chains, placebos, world))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    found = []
+    if left < FEWEST:
+        raise typer.BadParameter(
+            f"{len(placebos)} chains of placebos are kept, and {len(placebos) - left} of them fit the probe; expected "
+            f"{FEWEST} others or more. Keep further chains of {world}-placebos"
+        )
+    file = out or RESULTS / f"{plan}-audits.jsonl"
+    lines = ""
     for cell in plans(protocol)[plan].cells:
         if cell.init == "same":
             latent = latent_of(protocol, chains, placebos, cell, world)
@@ -317,9 +323,9 @@ def main(
             for each in audits:
                 typer.echo(f"  {each.sentence()}")
             named = {"plan": plan, "loss": cell.loss, "carrier": cell.carrier, "chains": len(chains)}
-            found.append(named | {"gap": measured.model_dump(), "audits": [each.model_dump() for each in audits]})
-    file = out or RESULTS / f"{plan}-audits.jsonl"
-    file.write_text("".join(json.dumps(each, sort_keys=True) + "\n" for each in found), encoding="utf-8")
+            found = named | {"gap": measured.model_dump(), "audits": [each.model_dump() for each in audits]}
+            lines += json.dumps(found, sort_keys=True) + "\n"
+            file.write_text(lines, encoding="utf-8")
 
 
 if __name__ == "__main__":

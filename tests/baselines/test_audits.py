@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import typer
 
@@ -120,3 +121,15 @@ def test_what_is_not_there_yet_is_told_with_what_to_run(
     with pytest.raises(typer.BadParameter) as caught:
         audits.main(tmp_path, plan)
     assert words in str(caught.value)
+
+
+def test_placebos_that_all_fit_the_probe_are_too_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from baselines import audits
+
+    def enough(protocol: Any, work: Path, name: str, least: int) -> list[Any]:
+        seeds = range(1) if name == "cloud-headline" else range(4)
+        return [audits.Kept(seed, tmp_path, pd.DataFrame()) for seed in seeds]
+
+    monkeypatch.setattr(audits, "_enough", enough)
+    with pytest.raises(typer.BadParameter, match="4 chains of placebos are kept, and 2 of them fit the probe"):
+        audits.main(tmp_path)
