@@ -67,6 +67,7 @@ class Handover:
         with connection:
             connection.settimeout(ANSWER_S)
             _, (descriptor,), *_ = socket.recv_fds(connection, 1, 1)
+        os.set_inheritable(descriptor, False)
         return socket.socket(fileno=descriptor)
 
     def __exit__(self, *_: object) -> None:
