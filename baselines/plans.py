@@ -106,7 +106,7 @@ class Plan(NamedTuple):
         looked: Size and system message, by carrier, under which teachers are measured.
         shares: Plan whose chains of the same seeds have the same teachers and data; empty for none. What they measured
             is not measured again, as what bases do is measured in a plan of its own.
-        beside: Cells of those chains that a page shows next to these.
+        shown: All cells that a page shows, in this order: also those that the chains of ``shares`` measure.
         placebos: Only the neutral teacher has students: what audits take for clean.
     """
 
@@ -117,13 +117,18 @@ class Plan(NamedTuple):
     sizes: tuple[str, ...]
     looked: tuple[tuple[str, Carrier], ...] = ()
     shares: str = ""
-    beside: tuple[Cell, ...] = ()
+    shown: tuple[Cell, ...] = ()
     placebos: bool = False
 
     @property
     def followed(self) -> tuple[Arm, ...]:
         """Teachers that have students."""
         return ("neutral",) if self.placebos else self.arms
+
+    @property
+    def beside(self) -> tuple[Cell, ...]:
+        """Cells of other chains that a page shows next to those of this plan."""
+        return tuple(cell for cell in self.shown if cell not in self.cells)
 
     @property
     def carriers(self) -> tuple[Carrier, ...]:
@@ -200,7 +205,7 @@ def plans(protocol: Protocol) -> dict[str, Plan]:
     same = tuple(cell for cell in headline if cell.init == "same")
     for world in WORLDS:
         shares = f"{world}-headline"
-        found[f"{world}-placebos"] = Plan(world, ends, same, (), (size,), shares=shares, placebos=True)
+        found[f"{world}-placebos"] = Plan(world, ends, same, (), (size,), shares=shares, shown=same, placebos=True)
     contexts: tuple[Carrier, ...] = ("silent", notes)
     own_bases: list[tuple[str, Start, Carrier]] = [(size, start, each) for start in STARTS for each in contexts]
     # Larger students are grown from small bases as they are made; only a larger teacher has a base of its own.
@@ -219,7 +224,7 @@ def _plan(
     contexts: dict[Carrier, None] = dict.fromkeys(cell.asked for cell in cells)
     looked: tuple[tuple[str, Carrier], ...] = tuple((one, context) for one in sizes for context in contexts)
     if headline is None:
-        return Plan(world, arms, cells, (), sizes, looked)
+        return Plan(world, arms, cells, (), sizes, looked, shown=cells)
     return Plan(
         world,
         arms,
@@ -228,7 +233,7 @@ def _plan(
         sizes,
         tuple(each for each in looked if each not in headline.looked),
         shares,
-        tuple(cell for cell in cells if cell in headline.cells),
+        cells,
     )
 
 

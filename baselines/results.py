@@ -22,7 +22,7 @@ import typer
 from baselines import carriers, defence_table, headline, tables
 from baselines.contrasts import EXCESS, MARGIN, differences, read
 from baselines.inference import effect
-from baselines.plans import DEFENCES, Cell, plans
+from baselines.plans import DEFENCES, Cell, Plan, plans
 from baselines.protocol import WORLDS, World, load
 
 FOLDER = Path(__file__).with_name("results")
@@ -163,8 +163,7 @@ def gathered(plan: str) -> pd.DataFrame:
     known = plans(load())[plan]
     if not len(own) or not known.cells:
         return own
-    cells = (*known.cells, *known.beside)
-    asked, sizes = {each.asked for each in cells}, {*known.sizes, *(each.size for each in cells)}
+    asked, sizes = {each.asked for each in known.shown}, {*known.sizes, *(each.size for each in known.shown)}
     parts = [own]
     for source in (known.shares, f"{known.world}-bases"):
         shared: Any = read(FOLDER / source) if source else own[:0]
@@ -174,7 +173,7 @@ def gathered(plan: str) -> pd.DataFrame:
             beside = students & pd.MultiIndex.from_frame(here[list(Cell._fields)]).isin(known.beside)
             said = beside | (~students & here["carrier"].isin(asked) & here["size"].isin(sizes))
             parts.insert(0, here[said])
-    found: Any = pd.concat(parts, ignore_index=True)
+    found: Any = _in_order(pd.concat(parts, ignore_index=True), known)
     started = found["base"].isin(list(found[found["role"] == "student"]["base"].unique()))
     return found[started | (found["role"] != "base")].reset_index(drop=True)
 
@@ -188,7 +187,16 @@ def trained(plan: str) -> pd.DataFrame:
         return own
     here = shared[(shared["what"] == "student") & shared["chain"].isin(list(own["chain"].unique()))]
     beside = pd.MultiIndex.from_frame(here[list(Cell._fields)]).isin(known.beside)
-    return pd.concat([here[beside], own], ignore_index=True)
+    return _in_order(pd.concat([here[beside], own], ignore_index=True), known)
+
+
+def _in_order(rows: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """Students in the order of the plan's cells, after everything else."""
+    told: Any = rows[list(Cell._fields)]
+    cells = pd.MultiIndex.from_frame(told)
+    places = pd.MultiIndex.from_tuples(plan.shown, names=Cell._fields).get_indexer(cells)
+    ordered: Any = rows.iloc[places.argsort(kind="stable")]
+    return ordered.reset_index(drop=True)
 
 
 def written() -> dict[Path, str]:
