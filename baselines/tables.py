@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from agentsafe_envs.core.task import SPLITS
+from agentsafe_envs.stats.intervals import wilson
 from agentsafe_envs.stats.significance import holm
 from baselines.contrasts import (
     EXCESS,
@@ -189,13 +190,16 @@ def gap_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
     for each in found:
         seen = each["gap"]
-        numbers = [seen["latent"], seen["behaviour"], seen["masked"]]
-        shown = ["-" if number is None else f"{number:+.3f}" for number in numbers]
+        shown = [signed(effect(seen[part])) if seen[part] else "-" for part in ("latent", "behaviour", "masked")]
         p = "-" if seen["latent_p"] is None else f"{seen['latent_p']:.3f}"
         probe = f"{seen['probe']['transfers']:.2f}, {seen['probe']['tells_requests']:.2f}"
         lines.append([f"{each['loss']}, {each['carrier']}", shown[0], p, *shown[1:], probe, str(each["chains"])])
     heads = ["latent", "p", "behavioural", "masked", "probe: other seeds, requests", "chains"]
     return table(["cell"], heads, lines)
+
+
+AUDITED = (("detected", "values"), ("false_positives", "placebos"))
+"""Rates of an audit, and the numbers of which they are a share."""
 
 
 def audits_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -204,8 +208,7 @@ def audits_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
         [
             f"{each['loss']}, {each['carrier']}",
             audit["audit"],
-            f"{100 * audit['detected']:.0f}",
-            f"{100 * audit['false_positives']:.0f}, up to {100 * audit['false_positives_high']:.0f}",
+            *(_counted(audit[rate], len(audit[of])) for rate, of in AUDITED),
             f"{len(audit['values'])}, {len(audit['placebos'])}",
         ]
         for each in found
@@ -230,9 +233,20 @@ def points(each: Transition) -> str:
     return _interval(each, lambda value: f"{100 * value:+.1f}")
 
 
+def signed(each: Transition) -> str:
+    """``+0.213 [-0.031, +0.450]``, of shares and probabilities."""
+    return _interval(each, lambda value: f"{value:+.3f}")
+
+
 def nats(each: Transition) -> str:
     """``+0.21 [-0.03, +0.45]``, in nats."""
     return _interval(each, lambda value: f"{value:+.2f}")
+
+
+def _counted(share: float, n: int) -> str:
+    """``33 [6, 79]``, in percent."""
+    low, high = wilson(share, n)
+    return f"{100 * share:.0f} [{100 * low:.0f}, {100 * high:.0f}]"
 
 
 def _interval(each: Transition, show: Callable[[float], str]) -> str:

@@ -59,15 +59,18 @@ def test_gap_of_equal_students_is_none_and_of_shifted_ones_is_seen_among_clean_o
     assert biased - neutral > 0.8
     clean = latent_scores(probe, [clouds(0, seed)[1] for seed in range(20)])
     found = gap(BELIEVED, [biased - neutral], clean, [0.2], [-0.1])
-    assert found.null_pairs == 190
+    assert len(found.clean) == 20
     assert found.latent_p == pytest.approx(1 / 191, abs=1e-5), "pairs cannot tell what is rarer"
-    assert "disagree" in found.sentence()
+    assert "p = 0.00524, from 20 clean students" in found.sentence()
+    assert found.sentence().endswith("They disagree: only latent and behavioural above 0.")
+    assert "disagree" not in gap(BELIEVED, [0.1], clean, [0.2], [0.3]).sentence()
+    assert "disagree" not in gap(BELIEVED, [0.0], clean, [-0.2], [0.0]).sentence()
     assert gap(BELIEVED, [0.0, 0.0], clean, [0.2]).latent_p == 1
 
 
 def test_gap_of_a_probe_that_is_not_accepted_is_empty() -> None:
     found = gap(Acceptance(transfers=0.6, tells_requests=0.9), [0.5], [0.0] * 20, [0.1])
-    assert (found.latent, found.latent_p, found.masked) == (None, None, None)
+    assert (found.latent, found.latent_p, found.masked) == ([], None, [])
     assert "not accepted" in found.sentence()
 
 

@@ -118,6 +118,16 @@ def test_time_is_counted_from_what_a_core_does_and_grows_with_what_there_is_to_d
     assert [duration(each) for each in (10, 240, 7_500)] == ["1 min", "4 min", "2 h 05 min"]
 
 
+@pytest.mark.needs("lm")
+def test_time_of_sandboxes_counts_and_time_of_other_work_in_the_cloud_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    from baselines import estimate
+    from baselines.protocol import load
+
+    monkeypatch.setattr(estimate, "play_tasks", lambda *_, **__: time.sleep(0.2) or ())
+    speed = estimate._measured(load(), [], ["cloud", "bash"])
+    assert speed.episodes["bash"] <= estimate.TIMED_EPISODES / 0.2 < speed.episodes["cloud"]
+
+
 @pytest.mark.slow
 def test_a_chain_ends_with_the_command_that_runs_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "baselines.reproduce", "--quick", "--workers", "1", "--out", str(tmp_path)]
