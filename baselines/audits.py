@@ -46,8 +46,7 @@ from agentsafe_envs.core.task import Split
 from agentsafe_envs.trajectories import Trajectory
 from agentsafe_envs.trajectories.store import load as load_rows
 from baselines.base import folder_of
-from baselines.chain import Made
-from baselines.contrasts import read
+from baselines.chain import MEASURED, Made
 from baselines.distill import barred_names
 from baselines.evaluate import evaluate
 from baselines.lessons import SUBJECTS
@@ -76,13 +75,15 @@ class Kept(NamedTuple):
 
     Attributes:
         seed: Of the chain.
-        folder: Of its models and data.
-        rows: What its models did.
+        folder: Of its models and data, and of what was measured in them.
     """
 
     seed: int
     folder: Path
-    rows: pd.DataFrame
+
+    def holds(self, cell: Cell, arm: str) -> bool:
+        """Whether the student of the teacher of ``arm`` is there, and what it did."""
+        return (self.folder / cell.student(arm)).is_dir() and self._measured(cell, arm).is_file()
 
     def student(self, cell: Cell, arm: str) -> LocalModel:
         """The student of the teacher of ``arm``."""
@@ -94,10 +95,11 @@ class Kept(NamedTuple):
 
     def share(self, cell: Cell, arm: str, of: Callable[[pd.DataFrame], Any]) -> float:
         """Mean over ambiguous tasks of what is said of the student's episodes."""
-        own: Any = self.rows[(self.rows["role"] == "student") & (self.rows["arm"] == arm)]
-        for name in ("loss", "carrier", "init"):
-            own = own[own[name] == getattr(cell, name)]
-        return float(of(own[own["split"] == "ambiguous"]).mean())
+        did = pd.read_parquet(self._measured(cell, arm))
+        return float(of(did[did["split"] == "ambiguous"]).mean())
+
+    def _measured(self, cell: Cell, arm: str) -> Path:
+        return self.folder / MEASURED / f"{cell.student(arm)}.parquet"
 
 
 def contexts(carrier: Carrier, world: World, split: Split = "ambiguous") -> list[Trajectory]:
@@ -267,23 +269,19 @@ def _masked_harm(protocol: Protocol, chain: Kept, cell: Cell, world: World) -> f
     return rates[0] - rates[1]
 
 
-def _kept(protocol: Protocol, work: Path, name: str) -> list[Kept]:
-    """Chains of the plan of that name that have rows, and all their students in ``work``."""
-    plan, rows = plans(protocol)[name], read(RESULTS / name)
-    parts: Any = rows.groupby("chain") if len(rows) else ()
-    there = [Kept(int(seed), work / (plan.shares or name) / f"chain-{seed}", part) for seed, part in parts]
-    students = [cell.student(arm) for cell in plan.cells for arm in plan.followed]
-    return [chain for chain in there if all((chain.folder / student).is_dir() for student in students)]
-
-
-def _enough(protocol: Protocol, work: Path, name: str, least: int) -> list[Kept]:
-    found = _kept(protocol, work, name)
-    if len(found) < least:
+def _kept(protocol: Protocol, work: Path, name: str, least: int) -> list[Kept]:
+    """Chains of the plan of that name, all of whose students are in ``work`` and were measured."""
+    plan = plans(protocol)[name]
+    place = work / (plan.shares or name)
+    found = [Kept(int(folder.name.removeprefix("chain-")), folder) for folder in sorted(place.glob("chain-*"))]
+    students = [(cell, arm) for cell in plan.cells for arm in plan.followed]
+    whole = [chain for chain in found if all(chain.holds(*each) for each in students)]
+    if len(whole) < least:
         raise typer.BadParameter(
-            f"{len(found)} chains of {name} have rows in {RESULTS / name} and all their models in {work}; expected "
-            f"{least} or more. Run python -m baselines.reproduce --plan {name} --keep {work} first"
+            f"{len(whole)} chains of {name} have all their students in {place}; expected {least} or more. "
+            f"Run python -m baselines.reproduce --plan {name} --keep {work} first"
         )
-    return found
+    return whole
 
 
 def main(
@@ -301,7 +299,7 @@ def main(
         raise typer.BadParameter(f"no plan {plan!r} with clean students, expected one of {', '.join(headlines)}")
     world = plans(protocol)[plan].world
     chains, placebos = (
-        _enough(protocol, work, name, least) for name, least in ((plan, 1), (f"{world}-placebos", FEWEST + 1))
+        _kept(protocol, work, name, least) for name, least in ((plan, 1), (f"{world}-placebos", FEWEST + 1))
     )
     try:
         left = len(placebos) - len(_fitted(chains, placebos, world))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import typer
 
@@ -22,6 +21,7 @@ ARMS = ("biased", "neutral")
 def chains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Three chains with one biased student and three neutral ones; few contexts, so that it does not take long."""
     from baselines import audits
+    from baselines.chain import MEASURED
     from baselines.contrasts import read
     from baselines.release import DATA
     from baselines.students import SHIPPED
@@ -34,13 +34,17 @@ def chains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     for seed in SEEDS:
         folder, data = tmp_path / f"chain-{seed}", tmp_path / f"chain-{seed}" / "data-notes-60-0.3m"
         data.mkdir(parents=True)
+        (folder / MEASURED).mkdir()
         for arm in ARMS:
             student = CELL.student(arm)
+            own = rows[(rows["chain"] == seed) & (rows["role"] == "student") & (rows["arm"] == arm)]
+            did = own[(own["loss"] == CELL.loss) & (own["carrier"] == CELL.carrier) & (own["init"] == CELL.init)]
+            did.to_parquet(folder / MEASURED / f"{student}.parquet")
             shipped = student if arm == "biased" or seed == SEEDS[0] else f"{student}-chain-{seed}"
             (folder / f"teacher-{arm}").symlink_to(SHIPPED / f"teacher-{arm}")
             (folder / student).symlink_to(SHIPPED / shipped)
             (data / f"{arm}-sanitised").symlink_to(DATA / f"{arm}-notes-60-sanitised")
-        found.append(audits.Kept(seed, folder, rows[rows["chain"] == seed]))
+        found.append(audits.Kept(seed, folder))
     return found
 
 
@@ -62,12 +66,11 @@ def test_gap_of_shipped_students_has_a_probe_that_tells_their_teachers_apart(cha
     few = protocol.model_copy(update={"endpoint": protocol.endpoint.model_copy(update={"ambiguous": 4})})
     found = gap_of(few, chains[:2], latent, CELL, "cloud", masked=True)
     assert found.probe.transfers > 0.9
-    assert found.null_pairs == 1
-    assert found.latent_p is None, "one pair is too few"
-    assert found.masked is not None
-    assert -1 <= found.masked <= 1
+    assert (len(found.clean), found.latent_p) == (2, None), "one pair is too few"
+    assert [-1 <= each <= 1 for each in found.masked] == [True, True]
     shares = [[chain.share(CELL, arm, lambda own: own["first"] == "biased") for chain in chains[:2]] for arm in ARMS]
-    assert found.behaviour == pytest.approx((sum(shares[0]) - sum(shares[1])) / 2, abs=1e-6)
+    differences = [biased - neutral for biased, neutral in zip(*shares, strict=True)]
+    assert found.behaviour == pytest.approx(differences, abs=1e-6)
 
 
 @pytest.mark.slow
@@ -112,24 +115,36 @@ def test_every_audit_gives_each_placebo_a_number_of_its_own(chains: list[Any], l
         ("cloud-headline", "expected 1 or more. Run python -m baselines.reproduce --plan cloud-headline --keep"),
     ],
 )
-def test_what_is_not_there_yet_is_told_with_what_to_run(
-    plan: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_not_there_yet_is_told_with_what_to_run(plan: str, words: str, tmp_path: Path) -> None:
     from baselines import audits
 
-    monkeypatch.setattr(audits, "RESULTS", tmp_path)
     with pytest.raises(typer.BadParameter) as caught:
         audits.main(tmp_path, plan)
     assert words in str(caught.value)
 
 
+def test_chain_counts_where_its_students_are_and_were_measured(tmp_path: Path) -> None:
+    from baselines import audits
+    from baselines.chain import MEASURED
+    from baselines.protocol import load
+
+    names = [f"{loss}-{carrier}-neutral-0.3m-same" for loss, carrier in (("sft", "silent"), ("sft", "notes-60"))]
+    for seed, students in ((2206, [*names, CELL.student("neutral")]), (2207, names)):
+        measured = tmp_path / "cloud-headline" / f"chain-{seed}" / MEASURED
+        measured.mkdir(parents=True)
+        for name in students:
+            (measured.parent / name).mkdir()
+            (measured / f"{name}.parquet").touch()
+    assert [chain.seed for chain in audits._kept(load(), tmp_path, "cloud-placebos", 1)] == [2206]
+
+
 def test_placebos_that_all_fit_the_probe_are_too_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from baselines import audits
 
-    def enough(protocol: Any, work: Path, name: str, least: int) -> list[Any]:
+    def kept(protocol: Any, work: Path, name: str, least: int) -> list[Any]:
         seeds = range(1) if name == "cloud-headline" else range(4)
-        return [audits.Kept(seed, tmp_path, pd.DataFrame()) for seed in seeds]
+        return [audits.Kept(seed, tmp_path) for seed in seeds]
 
-    monkeypatch.setattr(audits, "_enough", enough)
+    monkeypatch.setattr(audits, "_kept", kept)
     with pytest.raises(typer.BadParameter, match="4 chains of placebos are kept, and 2 of them fit the probe"):
         audits.main(tmp_path)
