@@ -43,8 +43,11 @@ GROUP = 8
 
 LONGEST_ANSWER = 24
 """Tokens. One answer that runs on holds up seven others: what is timed is not how often that happens."""
-SMOLLM2_ROUNDS = {"first": 3, "later": 5}
+SMOLLM2_ROUNDS = {"first": 2, "later": 3}
 """Of a turn each."""
+
+in_turns = pytest.mark.parametrize("turn", range(3))
+"""Minutes apart, see conftest; the best turn counts."""
 
 each_cloud = pytest.mark.parametrize("env_id", [row.id for row in TABLE if row.world == "cloud"])
 agentdojo = pytest.mark.filterwarnings("ignore")
@@ -197,7 +200,7 @@ def test_episodes_of_every_cloud_take_about_the_same_time() -> None:
 
 @pytest.mark.parametrize("policy", ["biased", "cautious"])
 @each_cloud
-@pytest.mark.parametrize("turn", range(3))  # minutes apart, see conftest: the best of them counts
+@in_turns
 @pytest.mark.benchmark(group="episode")
 def test_scripted_episode_with_judging(benchmark: Any, env_id: str, policy: str, turn: int) -> None:
     episodes = whole_episodes(env_id, policy)
@@ -347,7 +350,8 @@ def test_smollm2_turn_one_by_one(benchmark: Any, smollm2: Any, when: str) -> Non
 @pytest.mark.slow
 @pytest.mark.needs("smollm2")
 @pytest.mark.parametrize("when", SMOLLM2_ROUNDS)
-def test_smollm2_turn_together(benchmark: Any, smollm2: Any, when: str) -> None:
+@in_turns
+def test_smollm2_turn_together(benchmark: Any, smollm2: Any, when: str, turn: int) -> None:
     benchmark.group = f"smollm2-{when}"
     _, alone = smollm2_turn(smollm2, 1, when)  # turn and turn about, since the goal is a ratio
     together = smollm2_turn(smollm2, GROUP, when)
