@@ -95,7 +95,7 @@ class Kept(NamedTuple):
 
     def share(self, cell: Cell, arm: str, of: Callable[[pd.DataFrame], Any]) -> float:
         """Mean over ambiguous tasks of what is said of the student's episodes."""
-        did = pd.read_parquet(self._measured(cell, arm))
+        did: Any = pd.read_parquet(self._measured(cell, arm))
         return float(of(did[did["split"] == "ambiguous"]).mean())
 
     def _measured(self, cell: Cell, arm: str) -> Path:
