@@ -55,11 +55,11 @@ INTRODUCTION = """\
 round. "Speed-up" is the peer's median divided by ours, both from this one run. Times differ on another machine or a
 busy one. The ratios should hold anywhere. A goal in units of time is for the machine that it was set on. A step of
 CliffWalking-v1 takes 3.67 µs there. On a slower machine the goal is longer in the same ratio. Such a step is timed next
-to each round, or the peer where the goal is a ratio, since neighbours on the hardware slow both sides. They do so for
-minutes, and what needs much memory suffers more than such a step. So whole episodes of the cloud and the language model
-are timed in three turns, minutes apart, and the turn with the least median counts. The board's goals hold on every
-machine, in the best of three rounds. A language model's goal is 4x where the processor multiplies
-bfloat16 itself, else 2x: there the product of eight rows takes three times as long as that of one. "Pinned" has
+to each round, or the peer where the goal is a ratio. Neighbours on the hardware slow both sides, for minutes at a time,
+and what needs much memory suffers more than such a step. So whole episodes of the cloud and the language model are
+timed in three turns, minutes apart. The turn with the least median counts. The board's goals hold on every machine, in
+the best of three rounds. A language model's goal is 4x where the processor multiplies bfloat16 itself, else 2x: there
+the product of eight rows takes three times as long as that of one. "Pinned" has
 everything on one core, where no process waits for another to wake.
 
 The two sides do not do quite the same work. Ours is a step through `gym.make`: it parses the call from text, passes
