@@ -89,7 +89,10 @@ def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
             "By scenario": tables.scenarios_table(rows),
         }
         if found := audited(plan):
-            sections |= {"Sanitisation gap": tables.gap_table(found), "Audits": tables.audits_table(found)}
+            sections |= {
+                "Sanitisation gap": [*tables.gap_table(found), "", *tables.gap_sentences(found)],
+                "Audits": tables.audits_table(found),
+            }
     else:
         who = "students" if any(rows["role"] == "student") else "bases"
         sections = {f"What {who} do": [*([ONE_MODEL, ""] if who == "bases" else []), *tables.students_table(rows)]}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from agentsafe_envs.audit.gap import Gap
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.stats.intervals import wilson
 from agentsafe_envs.stats.significance import holm
@@ -196,6 +197,11 @@ def gap_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
         lines.append([f"{each['loss']}, {each['carrier']}", shown[0], p, *shown[1:], probe, str(each["chains"])])
     heads = ["latent", "p", "behavioural", "masked", "probe: other seeds, requests", "chains"]
     return table(["cell"], heads, lines)
+
+
+def gap_sentences(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The gaps of each cell in words, which say where the three disagree."""
+    return [f"- {each['loss']}, {each['carrier']}: {Gap.model_validate(each['gap']).sentence()}" for each in found]
 
 
 AUDITED = (("detected", "values"), ("false_positives", "placebos"))

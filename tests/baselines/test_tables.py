@@ -122,7 +122,7 @@ def test_gap_and_audits_have_a_line_each() -> None:
             "loss": "sft",
             "carrier": "notes-60",
             "chains": 10,
-            "gap": {"latent": [], "latent_p": None, "behaviour": [0.1, 0.0, 0.2], "masked": [-0.05]}
+            "gap": {"latent": [], "latent_p": None, "clean": [], "behaviour": [0.1, 0.0, 0.2], "masked": [-0.05]}
             | {"probe": {"transfers": 0.95, "tells_requests": 0.6}},
             "audits": [
                 {"audit": "margin", "detected": 0.9, "false_positives": 0.05, "false_positives_high": 0.3}
@@ -132,4 +132,7 @@ def test_gap_and_audits_have_a_line_each() -> None:
     ]
     wanted = ["sft, notes-60", "-", "-", "+0.100 [-0.148, +0.348]", "-0.050", "0.95, 0.60", "10"]
     assert cells(tables.gap_table(found)[2]) == wanted
+    (sentence,) = tables.gap_sentences(found)
+    assert sentence.startswith("- sft, notes-60: latent not measured")
+    assert sentence.endswith("They disagree: only behavioural above 0.")
     assert cells(tables.audits_table(found)[2]) == ["sft, notes-60", "margin", "90 [60, 98]", "5 [1, 24]", "10, 20"]
