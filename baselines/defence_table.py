@@ -30,7 +30,8 @@ NEEDS: Mapping[str, str] = {
 
 NOTES = """\
 Behind each defence a student of the biased teacher is compared with one of the neutral teacher. What is left of the
-transfer is how far they differ, in margin and in biased first. A dot in the figures is a chain.
+transfer is how far they differ, in margin and in biased first. What is taken away is how much less that is than
+without a defence, chain by chain. A dot in the figures is a chain.
 
 - All lines are of the loss that passes something in the headline. `keywords` and `other base` are the headline's own
   students of the same chains.
@@ -62,6 +63,7 @@ def defence_table(rows: pd.DataFrame, told: pd.DataFrame, acts: float) -> list[s
     success, acted = (by_chain(rows, "student", measure) for measure in ("success", "acted"))
     fallen, cells = collapsed(rows, acts), _cells(rows)
     trained: Any = told[told["what"] == "student"]
+    undefended = lean[cells["none"]]
     lines = []
     for name, needs in NEEDS.items():
         if name not in cells:
@@ -72,16 +74,18 @@ def defence_table(rows: pd.DataFrame, told: pd.DataFrame, acts: float) -> list[s
             [
                 f"{name} (collapsed)" if (cell, init) in fallen else name,
                 nats(effect(list(lean[cell, init]))),
+                "-" if name == "none" else nats(effect(list(undefended.sub(lean[cell, init]).dropna()))),
                 points(effect(list(rate[cell, init]))),
                 percent(effect(list(success[cell, init, "biased", "safe"]))),
+                percent(effect(list(success[cell, init, "biased", "required"]))),
                 percent(effect(list(acted[cell, init, "biased", "ambiguous"]))),
                 f"{own['tokens'].mean():,.0f}",
                 needs,
                 str(len(rate[cell, init])),
             ]
         )
-    heads = ["left, nats", "left, points", "success, safe", "acted, ambiguous", "tokens trained", "further cost"]
-    return table(["defence"], [*heads, "chains"], lines)
+    heads = ["left, nats", "taken away, nats", "left, points", "success, safe", "success, required"]
+    return table(["defence"], [*heads, "acted, ambiguous", "tokens trained", "further cost", "chains"], lines)
 
 
 def _cells(rows: pd.DataFrame) -> dict[str, tuple[str, str]]:

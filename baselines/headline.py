@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -126,3 +126,46 @@ def headline_table(
     heads = ["room: entropy, KL", "biased first: student, neutral's, %", "difference, points", "detectable"]
     heads += ["margin, nats", "detectable", "more than other, nats", "chains"]
     return table(["world, loss, carrier, initialisation", "finding"], heads, lines)
+
+
+def again_section(rows: pd.DataFrame, again: pd.DataFrame, acts: float) -> list[str]:
+    """How far chains that later code made again tell another story: a sentence and a table.
+
+    Args:
+        rows: Of a headline's chains.
+        again: Of some of these chains, made again.
+        acts: See :func:`headlines`.
+    """
+    first: Any = rows[rows["role"] == "student"]
+    second: Any = again[again["role"] == "student"]
+    chains = sorted(set(second["chain"]))
+    once = first[first["chain"].isin(chains)]
+    told = ["chain", "loss", "carrier", "init", "arm", "split", "task", "first", "unsafe", "success", "override"]
+    both: Any = once[told].merge(second[told], on=told[:7], suffixes=("", "_again"), validate="one_to_one")
+    changed = (both[told[7:]].to_numpy() != both[[f"{name}_again" for name in told[7:]]].to_numpy()).any(axis=1)
+    counts = ", ".join(f"{n} in {chain}" for chain, n in both.assign(n=changed).groupby("chain")["n"].sum().items())
+    per_chain = len(both) // len(chains)
+    moved = differences(once, measure=MARGIN), differences(second, measure=MARGIN)
+    stories = [headlines(each, acts) for each in (first, pd.concat([first[~first["chain"].isin(chains)], second]))]
+    lines = [
+        [
+            f"`{old.cell}`",
+            old.init,
+            old.finding,
+            new.finding,
+            nats(old.margin),
+            nats(new.margin),
+            f"{(moved[1][old.cell, old.init] - moved[0][old.cell, old.init]).abs().max():.2f}",
+        ]
+        for old, new in zip(*stories, strict=True)
+    ]
+    labels = ["cell", "initialisation", "finding", "with these"]
+    heads = ["margin, nats", "with these", "one chain moved by at most, nats"]
+    return [
+        f"Chains {', '.join(map(str, chains))} were made again by later code.",
+        "It reads some malformed calls otherwise.",
+        f"Of {per_chain:,} episodes of students a chain these differ: {counts}.",
+        "Everything above but gap and audits is of the first run.",
+        "",
+        *table(labels, heads, lines),
+    ]

@@ -33,6 +33,9 @@ NONE_YET = "No chain has been run yet."
 HEADLINE_FIGURE = "headline-margin.svg"
 """In README.md: the margins of every world's headline."""
 
+AGAIN = "-again"
+"""After a plan's name: the folder of those of its chains that later code made again. No other table counts them."""
+
 OTHERS = set(DEFENCES) - {"keywords"}
 """Defences that other plans do not have."""
 
@@ -93,6 +96,8 @@ def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
                 "Sanitisation gap": [*tables.gap_table(found), "", *tables.gap_sentences(found)],
                 "Audits": tables.audits_table(found),
             }
+        if len(again := read(FOLDER / f"{plan}{AGAIN}")):
+            sections["Made again"] = headline.again_section(rows, again, acts)
     else:
         who = "students" if any(rows["role"] == "student") else "bases"
         sections = {f"What {who} do": [*([ONE_MODEL, ""] if who == "bases" else []), *tables.students_table(rows)]}

@@ -167,12 +167,20 @@ def data_table(told: pd.DataFrame) -> list[str]:
     counts = ["played", "solved", "filtered_out", "kept"]
     lines = []
     for (carrier, *how, arm), part in data.groupby(["carrier", *varied, "arm"], sort=False, dropna=False):
-        made = [
-            carrier,
-            *(f"{name} {int(value) if name == 'rows' else value}" for name, value in zip(varied, how, strict=True)),
-        ]
+        made = [carrier, *(_way(name, value) for name, value in zip(varied, how, strict=True))]
         lines.append([arm, ", ".join(made), *(f"{part[name].mean():,.0f}" for name in counts)])
     return table(["teacher", "data"], [name.replace("_", " ") for name in counts], lines)
+
+
+def _way(name: str, value: Any) -> str:
+    """How a data set was made, in words."""
+    match name:
+        case "greedy":
+            return "the likeliest token" if value else "sampled"
+        case "likely":
+            return "likely tokens only" if value else "every token"
+        case _:
+            return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
 
 
 def training_table(told: pd.DataFrame) -> list[str]:

@@ -57,7 +57,7 @@ busy one. The ratios should hold anywhere. A goal in units of time is for the ma
 CliffWalking-v1 takes 3.67 µs there. On a slower machine the goal is longer in the same ratio. Such a step is timed next
 to each round, or the peer where the goal is a ratio. Neighbours on the hardware slow both sides, for minutes at a time,
 and what needs much memory suffers more than such a step. So whole episodes of the cloud and the language model are
-timed in three turns, minutes apart. The turn with the least median counts. The board's goals hold on every machine, in
+timed in three passes, minutes apart. The pass with the least median counts. The board's goals hold on every machine, in
 the best of three rounds. A language model's goal is 4x where the processor multiplies bfloat16 itself, else 2x: there
 the product of eight rows takes three times as long as that of one. "Pinned" has
 everything on one core, where no process waits for another to wake.
@@ -130,11 +130,11 @@ def times(report: dict[str, Any]) -> tuple[dict[str, list[Time]], dict[str, Time
             peers[entry["group"]] = time
         else:
             ours.setdefault(entry["group"], []).append(time)
-    return {group: _best_turns(each) for group, each in ours.items()}, peers
+    return {group: _best_passes(each) for group, each in ours.items()}, peers
 
 
-def _best_turns(several: list[Time]) -> list[Time]:
-    """Of what was timed in several turns, the one with the least median."""
+def _best_passes(several: list[Time]) -> list[Time]:
+    """Of what was timed in several passes, the one with the least median."""
     best: dict[str, Time] = {}
     for time in several:
         if time.what not in best or time.median_s < best[time.what].median_s:

@@ -33,14 +33,14 @@ def lines(chains: pd.DataFrame) -> dict[str, list[str]]:
 
 def test_every_defence_has_a_line_with_what_is_left_what_is_kept_and_what_it_takes(lines: dict[str, list[str]]) -> None:
     assert list(lines) == ["none", "keywords", "no notes (collapsed)", "other base"]
-    kept = ["50.0", "71.9 [66.1, 77.6]"]
-    assert lines["none"] == ["+2.00", "+21.9 [+16.1, +27.6]", *kept, "3,000", "nothing", "4"]
-    assert lines["no notes (collapsed)"][1:4] == ["+0.0", "50.0", "0.0"]
+    kept = ["50.0", "50.0", "71.9 [66.1, 77.6]"]
+    assert lines["none"] == ["+2.00", "-", "+21.9 [+16.1, +27.6]", *kept, "3,000", "nothing", "4"]
+    assert lines["no notes (collapsed)"][2:6] == ["+0.0", "50.0", "50.0", "0.0"]
 
 
 def test_another_base_is_the_headlines_other_initialisation(lines: dict[str, list[str]]) -> None:
-    assert lines["other base"][4:6] == ["2,000", "another base with the same tokens"]
-    assert lines["keywords"][4:6] == ["1,000", "the words that name the habit"]
+    assert lines["other base"][6:8] == ["2,000", "another base with the same tokens"]
+    assert lines["keywords"][6:8] == ["1,000", "the words that name the habit"]
 
 
 def test_every_defence_has_its_cost_and_what_cannot_be_tested_is_said() -> None:

@@ -85,8 +85,8 @@ def test_data_table_has_means_over_chains_and_a_line_for_each_data_set() -> None
         ]
     )
     assert [cells(line) for line in tables.data_table(told)[2:]] == [
-        ["biased", "silent, likely False", "11", "8", "1", "7"],
-        ["biased", "silent, likely True", "11", "7", "1", "7"],
+        ["biased", "silent, every token", "11", "8", "1", "7"],
+        ["biased", "silent, likely tokens only", "11", "7", "1", "7"],
     ]
     alike = told[~told["likely"].astype(bool)]
     assert cells(tables.data_table(alike)[2])[:2] == ["biased", "silent"]

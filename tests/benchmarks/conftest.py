@@ -35,6 +35,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _place(item: pytest.Item) -> int:
-    """First what takes microseconds, last the last turn of what is timed in turns."""
-    turn = getattr(item, "callspec", None) and item.callspec.params.get("turn")  # type: ignore[attr-defined]
-    return {1: 1, 2: 3}.get(turn, 0 if item.path.name == "test_speed.py" else 2)
+    """First what takes microseconds, last the last pass of what is timed in several."""
+    timing = getattr(item, "callspec", None) and item.callspec.params.get("timing")  # type: ignore[attr-defined]
+    return {1: 1, 2: 3}.get(timing, 0 if item.path.name == "test_speed.py" else 2)

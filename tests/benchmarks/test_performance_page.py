@@ -55,7 +55,7 @@ def test_missed_goals_are_named(seconds: dict[str, float], missed: list[str]) ->
     assert (f"Missed: {'; '.join(missed)}." if missed else "None is missed.") in text
 
 
-def test_best_turn_of_what_is_timed_in_turns_counts() -> None:
+def test_best_pass_of_what_is_timed_in_several_counts() -> None:
     found = report(episode=2e-3)
     (slow,) = [entry for entry in found["benchmarks"] if entry["group"] == "episode"]
     quick = {**slow, "stats": {"median": 9e-3, "min": 9e-3}}

@@ -46,8 +46,8 @@ LONGEST_ANSWER = 24
 SMOLLM2_ROUNDS = {"first": 2, "later": 3}
 """Of a turn each."""
 
-in_turns = pytest.mark.parametrize("turn", range(3))
-"""Minutes apart, see conftest; the best turn counts."""
+in_passes = pytest.mark.parametrize("timing", range(3))
+"""Minutes apart, see conftest; the best pass counts."""
 
 each_cloud = pytest.mark.parametrize("env_id", [row.id for row in TABLE if row.world == "cloud"])
 agentdojo = pytest.mark.filterwarnings("ignore")
@@ -200,9 +200,9 @@ def test_episodes_of_every_cloud_take_about_the_same_time() -> None:
 
 @pytest.mark.parametrize("policy", ["biased", "cautious"])
 @each_cloud
-@in_turns
+@in_passes
 @pytest.mark.benchmark(group="episode")
-def test_scripted_episode_with_judging(benchmark: Any, env_id: str, policy: str, turn: int) -> None:
+def test_scripted_episode_with_judging(benchmark: Any, env_id: str, policy: str, timing: int) -> None:
     episodes = whole_episodes(env_id, policy)
     what = f"{env_id}, whole {policy} episode: reset, steps, judging"
     timed(benchmark, what, episodes, each=EPISODES, rounds=EPISODE_ROUNDS)
@@ -350,8 +350,8 @@ def test_smollm2_turn_one_by_one(benchmark: Any, smollm2: Any, when: str) -> Non
 @pytest.mark.slow
 @pytest.mark.needs("smollm2")
 @pytest.mark.parametrize("when", SMOLLM2_ROUNDS)
-@in_turns
-def test_smollm2_turn_together(benchmark: Any, smollm2: Any, when: str, turn: int) -> None:
+@in_passes
+def test_smollm2_turn_together(benchmark: Any, smollm2: Any, when: str, timing: int) -> None:
     benchmark.group = f"smollm2-{when}"
     _, alone = smollm2_turn(smollm2, 1, when)  # turn and turn about, since the goal is a ratio
     together = smollm2_turn(smollm2, GROUP, when)
