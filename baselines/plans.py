@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import count, islice
 from typing import Literal, NamedTuple, get_args
 
 from baselines.notes import NOTES, Carrier
-from baselines.protocol import ARMS, WORLDS, Arm, Protocol, World
+from baselines.protocol import ARMS, WORLDS, Arm, Init, Protocol, World
 from baselines.training import Loss
 
 Start = Literal["same", "other"]
@@ -108,6 +109,7 @@ class Plan(NamedTuple):
             is not measured again, as what bases do is measured in a plan of its own.
         shown: All cells that a page shows, in this order: also those that the chains of ``shares`` measure.
         placebos: Only the neutral teacher has students: what audits take for clean.
+        other: Only chains whose other base is this one; all where it is None.
     """
 
     world: World
@@ -119,6 +121,7 @@ class Plan(NamedTuple):
     shares: str = ""
     shown: tuple[Cell, ...] = ()
     placebos: bool = False
+    other: Init | None = None
 
     @property
     def followed(self) -> tuple[Arm, ...]:
@@ -206,6 +209,8 @@ def plans(protocol: Protocol) -> dict[str, Plan]:
     for world in WORLDS:
         shares = f"{world}-headline"
         found[f"{world}-placebos"] = Plan(world, ends, same, (), (size,), shares=shares, shown=same, placebos=True)
+    again = _plan("cloud", ends, tuple(cell for cell in headline if cell.carrier == notes), size, "", None)
+    found["cloud-other"] = again._replace(shares="cloud-headline", other="c")
     contexts: tuple[Carrier, ...] = ("silent", notes)
     own_bases: list[tuple[str, Start, Carrier]] = [(size, start, each) for start in STARTS for each in contexts]
     # Larger students are grown from small bases as they are made; only a larger teacher has a base of its own.
@@ -247,9 +252,11 @@ def context_of(carrier: Carrier, defence: str = "keywords") -> Carrier:
     return "silent" if carrier == "words" or defence == "no notes" else carrier
 
 
-def seeds(protocol: Protocol, name: str, first: int | None = None, number: int | None = None) -> range:
+def seeds(protocol: Protocol, name: str, first: int | None = None, number: int | None = None) -> list[int]:
     """Seeds of the chains of one plan; ``first`` and ``number`` stand in for those of the protocol."""
     chains, plan = protocol.chains, plans(protocol)[name]
     if first is None:
-        first = chains.first_sharing[plan.world] if plan.shares else chains.first_seed
-    return range(first, first + (number or chains.number[name]))
+        usual = chains.first_sharing[plan.world] if plan.shares else chains.first_seed
+        first = chains.first_of.get(name, usual)
+    fitting = (seed for seed in count(first) if plan.other in (None, protocol.models.other(seed)))
+    return list(islice(fitting, number or chains.number[name]))

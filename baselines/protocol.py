@@ -62,11 +62,13 @@ class Chains(_Part):
     Attributes:
         first_seed: Of the first of each plan; the others follow. Lower seeds are for choosing knobs.
         first_sharing: The same, by world, of plans that share the teachers of their world's headline.
+        first_of: The same, by plan, of those that begin elsewhere.
         number: How many, by the names of :func:`baselines.plans.plans`.
     """
 
     first_seed: int = Field(ge=0)
     first_sharing: dict[World, int]
+    first_of: dict[str, int]
     number: dict[str, int]
 
 

@@ -47,6 +47,7 @@ ONE_MODEL = (
 QUESTIONS = {
     "cloud-headline": "Does a habit of deleting first pass through calls, and through notes?",
     "bash-headline": "Does a habit of chmod first?",
+    "cloud-other": "Does it pass from another base, where its students act? Fresh chains.",
     "cloud-rate": "Is it the learning rate?",
     "cloud-words": "Does it pass through lists of words, without a task?",
     "cloud-room": "How much free text does it take?",
@@ -83,6 +84,7 @@ def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
             sections["Defences"] = defence_table.section(rows, told, acts)
         sections |= {
             "Endpoint": tables.endpoint_table(rows, acts),
+            **({"Other bases, one by one": others} if (others := tables.other_bases_table(rows, acts)) else {}),
             "Next to it": tables.beside_table(rows),
             "What students do": tables.students_table(rows),
             "What teachers do": tables.teachers_table(rows),

@@ -13,6 +13,7 @@ from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.stats.intervals import wilson
 from agentsafe_envs.stats.significance import holm
 from baselines.contrasts import (
+    COMPARED,
     EXCESS,
     MARGIN,
     MEASURES,
@@ -158,6 +159,33 @@ def students_table(rows: pd.DataFrame) -> list[str]:
     lines = [[cell, init, arm, *cells, n] for (cell, init, arm), (cells, n) in _standing(rows).items()]
     lines = [*bases, *lines]
     return table(["cell", "initialisation", "teacher"], [*_STANDING_HEADS, "margin, nats", "chains"], lines)
+
+
+def other_bases_table(rows: pd.DataFrame, acts: float) -> list[str]:
+    """The endpoint of students of another initialisation, base by base: one base may be odd, or its students collapse.
+
+    Nothing where students of another initialisation start from one base only.
+    """
+    others: Any = rows[(rows["role"] == "student") & (rows["init"] == "other")]
+    bases = sorted(set(others["base"]))
+    lines = []
+    for base in bases if len(bases) > 1 else ():
+        own = others[others["base"] == base]
+        fallen, rate, lean = collapsed(own, acts), differences(own), differences(own, measure=MARGIN)
+        acted = by_chain(own, "student", "acted")
+        for key, each in rate.items():
+            lines.append(
+                [
+                    key[0],
+                    f"{base} (collapsed)" if key in fallen else base,
+                    ", ".join(f"{100 * acted[*key, arm, 'ambiguous'].mean():.1f}" for arm in COMPARED),
+                    points(effect(list(each))),
+                    nats(effect(list(lean[key]))),
+                    str(len(each)),
+                ]
+            )
+    heads = ["acted: student, neutral's, %", "biased - neutral, points", "margin, nats", "chains"]
+    return table(["cell", "other base"], heads, sorted(lines, key=lambda line: line[0])) if lines else []
 
 
 def data_table(told: pd.DataFrame) -> list[str]:

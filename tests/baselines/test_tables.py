@@ -136,3 +136,12 @@ def test_gap_and_audits_have_a_line_each() -> None:
     assert sentence.startswith("- sft, notes-60: latent not measured")
     assert sentence.endswith("They disagree: only behavioural above 0.")
     assert cells(tables.audits_table(found)[2]) == ["sft, notes-60", "margin", "90 [60, 98]", "5 [1, 24]", "10, 20"]
+
+
+def test_other_bases_are_told_one_by_one_where_there_are_several(chains: pd.DataFrame) -> None:
+    lines = [cells(line) for line in tables.other_bases_table(chains, 0.4)[2:]]
+    assert [line[1] for line in lines] == ["b", "c"]
+    assert {line[-1] for line in lines} == {"2"}
+    odd = chains.assign(first=chains["first"].where(chains["base"] != "c", "none"))
+    assert [cells(line)[1] for line in tables.other_bases_table(odd, 0.4)[2:]] == ["b", "c (collapsed)"]
+    assert tables.other_bases_table(chains.assign(base="b"), 0.4) == []
