@@ -20,7 +20,7 @@ import pandas as pd
 import typer
 
 from baselines import carriers, defence_table, headline, tables
-from baselines.contrasts import EXCESS, MARGIN, differences, read
+from baselines.contrasts import EXCESS, MARGIN, by_chain, differences, read
 from baselines.inference import effect
 from baselines.plans import DEFENCES, Cell, Plan, plans
 from baselines.protocol import WORLDS, World, load
@@ -66,8 +66,13 @@ QUESTIONS = {
 }
 """What each plan asks."""
 
-FIGURES = {"rate": ("biased first", "biased first, points", 100.0), "margin": (MARGIN, "margin, nats", 1.0)}
-"""By the end of a figure's name, what it shows, in which unit, and by what values are brought to it."""
+FIGURES = {"rate": ("biased first", 100.0), "margin": (MARGIN, 1.0)}
+"""By the end of a figure's name, what it shows, and by what values are brought to the unit of its label."""
+
+UNITS = {"rate": ("biased first, points", "biased first, %"), "margin": ("margin, nats", "margin, nats")}
+"""Label of differences, and of the values themselves."""
+
+COMPARED = "student of the biased less that of the neutral teacher; a dot is a chain"
 
 
 def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
@@ -75,10 +80,10 @@ def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
     acts = load().endpoint.acts
     lines = [f"# {plan}", "", "Made by `python -m baselines.results` from the rows in the folder of this name.", ""]
     lines += [f"Of {counted(plan, rows)}.", ""]
+    for name, figure in figures_of(rows).items():
+        shown = ", the mean and its 95% interval" if figure.interval else " and the mean"
+        lines += [f"![Each chain as a dot{shown}, for each cell: {name}]({plan}-{name}.svg)", ""]
     if differences(rows):
-        for name in FIGURES:
-            alt = f"Each chain as a dot, the mean and its 95% interval, for each cell: {name}"
-            lines += [f"![{alt}]({plan}-{name}.svg)", ""]
         sections: dict[str, Sequence[str]] = {}
         if set(rows[rows["role"] == "student"]["defence"]) & OTHERS:
             sections["Defences"] = defence_table.section(rows, told, acts)
@@ -226,24 +231,55 @@ def dots(rows: pd.DataFrame, measure: str) -> dict[str, Any]:
     return {f"{cell}, {init}": values for (cell, init), values in differences(rows, measure=measure).items()}
 
 
+def single_dots(rows: pd.DataFrame, measure: str) -> dict[str, Any]:
+    """What a figure shows where no students are compared: by cell, each chain's value; of bases, base by base."""
+    shown = {key: each for key, each in by_chain(rows, "student", measure).items() if key[3] == "ambiguous"}
+    if shown:
+        return {f"{cell}, student of the {arm} teacher": each for (cell, _, arm, _), each in shown.items()}
+    return {
+        f"base {base}, {cell}": each
+        for base, own in rows.groupby("base")
+        for (cell, _, _, split), each in by_chain(own, "base", measure).items()
+        if split == "ambiguous"
+    }
+
+
+def figures_of(rows: pd.DataFrame) -> dict[str, Figure]:
+    """A plan's figures, by the ends of their names."""
+    found: dict[str, Figure] = {}
+    pairs, students = differences(rows), bool((rows["role"] == "student").any())
+    for name, (measure, scale) in FIGURES.items():
+        of_pairs, of_one = UNITS[name]
+        if pairs:
+            found[name] = Figure(dots(rows, measure), of_pairs, scale)
+        elif cells := single_dots(rows, measure):
+            found[name] = Figure(cells, of_one, scale, "a dot is a chain's tasks", interval=students)
+    return found
+
+
 class Figure(NamedTuple):
     """Each chain's difference as a dot, the mean and its interval next to it.
 
     Attributes:
-        cells: From :func:`dots`.
+        cells: From :func:`dots` or :func:`single_dots`.
         label: What is shown, and its unit.
         scale: By which the values are brought to that unit.
+        dot: What a dot is.
+        interval: Whether dots are of independent models, so that there is an interval.
     """
 
     cells: Mapping[str, Any]
     label: str
     scale: float
+    dot: str = COMPARED
+    interval: bool = True
 
     @property
     def digest(self) -> str:
         """What it shows, in a few digits: drawn again by another matplotlib it is another file of the same digest."""
         shown = {cell: [round(float(self.scale * each), 9) for each in values] for cell, values in self.cells.items()}
-        return hashlib.sha256(json.dumps([self.label, shown]).encode()).hexdigest()[:16]
+        told = [self.label, shown, *([] if self.dot == COMPARED else [self.dot])]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
     def is_in(self, file: Path) -> bool:
         """Whether ``file`` shows this."""
@@ -262,15 +298,15 @@ class Figure(NamedTuple):
         for place, values in enumerate(self.cells.values()):
             each = effect(list(values))
             axes.plot(self.scale * values, [place] * len(values), "o", color="tab:gray", alpha=0.6)
-            if each.low is not None and each.high is not None:
+            if self.interval and each.low is not None and each.high is not None:
                 ends = [self.scale * each.low, self.scale * each.high]
                 axes.plot(ends, [place - 0.2] * 2, color="tab:red", linewidth=2)
             axes.plot(self.scale * each.estimate, place - 0.2, "D", color="tab:red", markersize=5)
-        axes.axvline(0, color="black", linewidth=0.8)
+        if self.dot == COMPARED:
+            axes.axvline(0, color="black", linewidth=0.8)
         axes.set_yticks(range(len(self.cells)), list(self.cells))
         axes.invert_yaxis()
-        compared = "student of the biased less that of the neutral teacher; a dot is a chain"
-        figure.supxlabel(f"{self.label}\n{compared}", fontsize=10)
+        figure.supxlabel(f"{self.label}\n{self.dot}", fontsize=10)
         figure.savefig(file, metadata={"Date": None, "Description": self.digest})
         plt.close(figure)
 
@@ -280,15 +316,14 @@ def drawn() -> dict[Path, Figure]:
     figures: dict[Path, Figure] = {}
     for plan in load().chains.number:
         rows = gathered(plan)
-        for name, (measure, label, scale) in FIGURES.items():
-            if len(rows) and (cells := dots(rows, measure)):
-                figures[FOLDER / f"{plan}-{name}.svg"] = Figure(cells, label, scale)
-    measure, label, scale = FIGURES["margin"]
+        if len(rows):
+            figures |= {FOLDER / f"{plan}-{name}.svg": each for name, each in figures_of(rows).items()}
+    measure, scale = FIGURES["margin"]
     worlds = {world: dots(rows, measure) for world, rows in headline_rows().items()}
     if worlds:
         cells = {f"{world}: {cell}": each for world, own in worlds.items() for cell, each in own.items()}
         shown = {cell: each for cell, each in cells.items() if EXCESS not in cell}
-        figures[FOLDER / HEADLINE_FIGURE] = Figure(shown, label, scale)
+        figures[FOLDER / HEADLINE_FIGURE] = Figure(shown, UNITS["margin"][0], scale)
     return figures
 
 

@@ -29,16 +29,29 @@ def test_figures_have_a_dot_for_each_chain_of_each_cell(chains: pd.DataFrame) ->
     assert list(found["sft, silent, same"]) == [0.25, 0.1875, 0.25, 0.1875]
 
 
+def test_pages_without_pairs_of_students_have_figures_too(chains: pd.DataFrame) -> None:
+    neutral = results.figures_of(chains[(chains["role"] == "student") & (chains["arm"] == "neutral")])
+    assert neutral["rate"].label == "biased first, %"
+    assert neutral["rate"].interval
+    assert list(neutral["rate"].cells["sft, silent, student of the neutral teacher"]) == [0.25] * 4
+    bases = results.figures_of(chains[chains["role"] == "base"])
+    assert [name.split(",")[0] for name in bases["margin"].cells] == ["base a", "base b", "base c"]
+    assert not bases["margin"].interval, "the same model in every chain"
+
+
 @pytest.mark.slow
 def test_pages_are_stale_when_a_chain_changes(chain: Callable[[int, int], pd.DataFrame], folder: Path) -> None:
+    from baselines.plans import Cell
+
     told = pd.DataFrame(
-        {"chain": 0, "arm": arm, "what": what, "carrier": "silent", "loss": "sft", "init": "same"}
+        {"chain": 0, "arm": arm, "what": what, **Cell("sft")._asdict()}
         | dict.fromkeys(("played", "solved", "filtered_out", "kept", "tokens", "held_out"), 1.0)
         for arm in ("biased", "neutral")
         for what in ("data", "student")
     )
     told.to_parquet(folder / "cloud-headline/training-0.parquet")
-    chain(0, 0).to_parquet(folder / "cloud-headline/chain-0.parquet")
+    unvaried = {name: value for name, value in Cell("sft")._asdict().items() if name not in ("loss", "init")}
+    chain(0, 0).assign(**unvaried).to_parquet(folder / "cloud-headline/chain-0.parquet")
     results.main(check=False)
     page = (folder / "cloud-headline.md").read_text()
     assert page.index("cloud-headline-rate.svg") < page.index("+25.0"), "the figure first"
@@ -47,7 +60,7 @@ def test_pages_are_stale_when_a_chain_changes(chain: Callable[[int, int], pd.Dat
     assert (folder / "cloud-headline-margin.svg").stat().st_size > 1_000
     assert not (folder / "cloud-words.md").exists(), "no chains, no page"
     results.main(check=True)
-    chain(1, 1).to_parquet(folder / "cloud-headline/chain-1.parquet")
+    chain(1, 1).assign(**unvaried).to_parquet(folder / "cloud-headline/chain-1.parquet")
     with pytest.raises(SystemExit, match="make results"):
         results.main(check=True)
 
