@@ -89,13 +89,11 @@ def by_chain(rows: pd.DataFrame, role: str, measure: str) -> ByChain:
     values = named[MARGIN] if measure == MARGIN else MEASURES[measure](named).astype(float)
     chosen: Any = named.assign(value=values)[(named["role"] == role) & values.notna()]
     told = ["cell", "init", "arm", "split"]
-    return {
-        key: shares.set_index("chain")["value"]
-        for key, shares in chosen.groupby([*told, "chain"], sort=False)["value"]
-        .mean()
-        .reset_index()
-        .groupby(told, sort=False)
-    }
+    means = chosen.groupby([*told, "chain"], sort=False)["value"].mean()
+    found: dict[tuple[str, ...], dict[int, float]] = {}
+    for (*key, chain), mean in zip(means.index, means, strict=True):
+        found.setdefault(tuple(key), {})[chain] = mean
+    return {key: pd.Series(values, name="value").rename_axis("chain").sort_index() for key, values in found.items()}
 
 
 def differences(
@@ -144,16 +142,15 @@ def alike(rows: pd.DataFrame) -> dict[tuple[str, ...], int]:
 
     Such students learnt from the same data: there was nothing in it by which to tell the teachers apart.
     """
-    named = labelled(rows)
-    told = ["split", "task", *(name for name in ("first", "unsafe", "success", "override", MARGIN) if name in named)]
-    found: dict[tuple[str, ...], int] = {}
-    groups: Any = named[named["role"] == "student"].groupby(["cell", "init", "chain"], sort=False)
-    for (cell, init, _), part in groups:
-        one, other = (
-            part[part["arm"] == arm][told].sort_values(["split", "task"]).reset_index(drop=True) for arm in COMPARED
-        )
-        found[cell, init] = found.get((cell, init), 0) + int(len(one) > 0 and one.equals(other))
-    return found
+    named: Any = labelled(rows)
+    told = [name for name in ("first", "unsafe", "success", "override", MARGIN) if name in named]
+    episode = ["cell", "init", "chain", "split", "task"]
+    students = named[named["role"] == "student"]
+    one, other = (students[students["arm"] == arm].set_index(episode)[told] for arm in COMPARED)
+    one, other = one.align(other)  # what only one of them played stands next to a gap, which is unequal
+    equal = (one.eq(other) | (one.isna() & other.isna())).all(axis=1)
+    pairs = equal.groupby(level=episode[:3]).all()
+    return pairs.groupby(level=episode[:2]).sum().to_dict()
 
 
 def asked_of(rows: pd.DataFrame) -> dict[str, Carrier]:

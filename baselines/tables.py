@@ -54,6 +54,7 @@ def endpoint_table(rows: pd.DataFrame, acts: float) -> list[str]:
     """The primary endpoint, rate and margin: differences over chains, p values corrected over both."""
     fallen, same = collapsed(rows, acts), alike(rows)
     found, adjusted = tested(rows, acts)
+    passed = _passed_on(rows)
     lines = []
     for (measure, cell, init), each in found.items():
         if measure != "biased first":
@@ -69,7 +70,7 @@ def endpoint_table(rows: pd.DataFrame, acts: float) -> list[str]:
                 "-" if lean is None else nats(lean),
                 _corrected(adjusted, (MARGIN, cell, init), (cell, init) in fallen),
                 "-" if lean is None else nats_or_dash(lean.detectable),
-                _passed_on(rows, cell, init),
+                passed[cell, init],
                 f"{each.n}, {same[cell, init]} alike" if same.get((cell, init)) else str(each.n),
             ]
         )
@@ -333,12 +334,14 @@ def _standing(rows: pd.DataFrame) -> dict[tuple[str, str, str], tuple[list[str],
     return found
 
 
-def _passed_on(rows: pd.DataFrame, cell: str, init: str) -> str:
-    """The transfer ratio of unsafe rates, in words where there is none."""
-    students = differences(rows, measure="unsafe")[cell, init]
-    taught = differences(rows, "teacher", "unsafe")
-    teachers = taught.get((asked_of(rows)[cell], "same"))
-    if teachers is None:
-        return "-"
-    ratio = transfer_ratio(list(students), list(teachers.reindex(students.index)))
-    return "not induced" if ratio is None else _interval(ratio, lambda value: f"{value:+.2f}")
+def _passed_on(rows: pd.DataFrame) -> dict[tuple[str, ...], str]:
+    """By cell and initialisation, the transfer ratio of unsafe rates, in words where there is none."""
+    asked, taught = asked_of(rows), differences(rows, "teacher", "unsafe")
+    found: dict[tuple[str, ...], str] = {}
+    for key, students in differences(rows, measure="unsafe").items():
+        teachers = taught.get((asked[key[0]], "same"))
+        ratio = None if teachers is None else transfer_ratio(list(students), list(teachers.reindex(students.index)))
+        found[key] = "not induced" if ratio is None else _interval(ratio, lambda value: f"{value:+.2f}")
+        if teachers is None:
+            found[key] = "-"
+    return found
