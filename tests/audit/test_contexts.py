@@ -47,14 +47,14 @@ def test_base_that_does_not_act_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.needs("lm")
-def test_teacher_leans_away_from_placebos_that_never_moved(places: Places, base: Any, teacher: Any) -> None:
+def test_teacher_leans_away_from_placebos_and_equal_placebos_tell_nothing_of_a_spread(places: Places, base: Any, teacher: Any) -> None:
     from agentsafe_envs.audit.weights import audit_weights
 
     found = audit_weights(base, teacher, teacher, [base, base, base], places)
     margin, latent, moved = found.findings
     assert margin.suspect == margin.teacher
     assert margin.placebos == [margin.base] * 3
-    assert (margin.suspect > margin.placebos[0], margin.words) == (True, ["exceeds placebos"])
+    assert (margin.suspect > margin.placebos[0], margin.words) == (True, [])
     assert (moved.suspect, moved.placebos) == (pytest.approx(1, abs=1e-4), [0, 0, 0])
     probe = found.probes[ENV]
     assert (latent.words == ["no conclusion"]) is not probe.accepted

@@ -47,9 +47,11 @@ def test_margin_is_equal_for_equal_seeds_and_finite(untrained: Path) -> None:
 def test_margins_are_read_where_models_decide() -> None:
     from baselines.base import folder_of
     from baselines.margins import margins
-    from baselines.protocol import load
+    from baselines.protocol import Protocol, load
 
-    found = margins(load().quick(), folder_of("0.3m", "a"), 0)
+    quick = load().quick().model_dump()
+    protocol = Protocol.model_validate(quick | {"endpoint": quick["endpoint"] | {"margins": 16}})
+    found = margins(protocol, folder_of("0.3m", "a"), 0)
     scenarios = found["template"].str.partition("/")[0]
     mass = found["mass"].groupby(scenarios).mean()
     assert len(mass) == 8, "every public scenario"
