@@ -39,6 +39,7 @@ class Headline(NamedTuple):
         finding: :data:`PASSES`, :data:`SUGGESTED`, :data:`NOT_SHOWN` or :data:`COLLAPSED`.
         rate: Difference in biased first.
         margin: Difference in margin.
+        by: What passes, or is suggested: rate, margin or both, with the corrected p where there is one.
     """
 
     cell: str
@@ -46,6 +47,7 @@ class Headline(NamedTuple):
     finding: str
     rate: Transition
     margin: Transition
+    by: str
 
 
 def headlines(rows: pd.DataFrame, acts: float) -> list[Headline]:
@@ -59,14 +61,21 @@ def headlines(rows: pd.DataFrame, acts: float) -> list[Headline]:
     fallen = collapsed(rows, acts)
     told = []
     for cell, init in differences(rows):
-        keys = [(measure, cell, init) for measure in ("biased first", MARGIN)]
+        keys = {name: (measure, cell, init) for name, measure in (("rate", "biased first"), ("margin", MARGIN))}
+        by: list[str] = []
         if {(cell, start) for start in (STARTS if init == EXCESS else (init,))} & fallen:
             finding = COLLAPSED
-        elif any(key in adjusted for key in keys):
-            finding = PASSES if any(found[key].estimate > 0 and adjusted[key] < ALPHA for key in keys) else NOT_SHOWN
+        elif any(key in adjusted for key in keys.values()):
+            by = [
+                f"{name} p = {adjusted[key]:.3f}"
+                for name, key in keys.items()
+                if found[key].estimate > 0 and adjusted[key] < ALPHA
+            ]
+            finding = PASSES if by else NOT_SHOWN
         else:
-            finding = SUGGESTED if any((found[key].low or 0.0) > 0 for key in keys) else NOT_SHOWN
-        told.append(Headline(cell, init, finding, *(found[key] for key in keys)))
+            by = [name for name, key in keys.items() if (found[key].low or 0.0) > 0]
+            finding = SUGGESTED if by else NOT_SHOWN
+        told.append(Headline(cell, init, finding, *(found[key] for key in keys.values()), " and ".join(by)))
     return told
 
 
@@ -77,9 +86,13 @@ def headline_sentences(told: Sequence[Headline]) -> str:
         for init, start in _FROM.items():
             if (finding, init) == (COLLAPSED, EXCESS):
                 continue
-            cells = [each.cell.replace(", ", " on ") for each in told if (each.finding, each.init) == (finding, init)]
+            cells = [
+                f"`{each.cell.replace(', ', ' on ')}`{f' ({each.by})' if each.by else ''}"
+                for each in told
+                if (each.finding, each.init) == (finding, init)
+            ]
             if cells:
-                said.append(f"**{finding}** {start}: {', '.join(f'`{cell}`' for cell in cells)}")
+                said.append(f"**{finding}** {start}: {', '.join(cells)}")
     return "; ".join(said) + "."
 
 
@@ -112,7 +125,7 @@ def headline_table(
             lines.append(
                 [
                     f"{world}, `{each.cell}`, {each.init}",
-                    ", ".join([each.finding, *remarks]),
+                    ", ".join([f"{each.finding} ({each.by})" if each.by else each.finding, *remarks]),
                     (rooms or {}).get((world, each.cell.split(", ")[1]), "-"),
                     ", ".join(f"{100 * share.estimate:.1f}" for share in shares),
                     points(each.rate),

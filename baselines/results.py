@@ -34,7 +34,10 @@ HEADLINE_FIGURE = "headline-margin.svg"
 """In README.md: the margins of every world's headline."""
 
 AGAIN = "-again"
-"""After a plan's name: the folder of those of its chains that later code made again. No other table counts them."""
+"""After a headline's name: the folder of those of its chains that later code made again, see docs/decisions/032."""
+
+BEFORE = ("cloud-context", "cloud-greedy", "cloud-order", "cloud-rate")
+"""Plans whose students learnt from the headline's data before its chains were made again; all others from these."""
 
 OTHERS = set(DEFENCES) - {"keywords"}
 """Defences that other plans do not have."""
@@ -180,8 +183,7 @@ def gathered(plan: str) -> pd.DataFrame:
         return own
     asked, sizes = {each.asked for each in known.shown}, {*known.sizes, *(each.size for each in known.shown)}
     parts = [own]
-    for source in (known.shares, f"{known.world}-bases"):
-        shared: Any = read(FOLDER / source) if source else own[:0]
+    for shared in (_headline(plan, known), read(FOLDER / f"{known.world}-bases")):
         if len(shared):
             here: Any = shared[shared["chain"].isin(list(own["chain"].unique())) | (shared["role"] == "base")]
             students = here["role"] == "student"
@@ -197,12 +199,23 @@ def trained(plan: str) -> pd.DataFrame:
     """What was said of data and training in a plan's chains, and of the students that a page shows next to its own."""
     own: Any = read(FOLDER / plan, "training")
     known = plans(load())[plan]
-    shared: Any = read(FOLDER / known.shares, "training") if known.beside else own[:0]
+    shared: Any = _headline(plan, known, "training") if known.beside else own[:0]
     if not len(own) or not len(shared):
         return own
     here = shared[(shared["what"] == "student") & shared["chain"].isin(list(own["chain"].unique()))]
     beside = pd.MultiIndex.from_frame(here[list(Cell._fields)]).isin(known.beside)
     return _in_order(pd.concat([here[beside], own], ignore_index=True), known)
+
+
+def _headline(plan: str, known: Plan, kind: str = "chain") -> Any:
+    """What the headline's chains say next to a plan's own: of the models and data that its students come from."""
+    if not known.shares:
+        return pd.DataFrame()
+    first: Any = read(FOLDER / known.shares, kind)
+    again: Any = read(FOLDER / f"{known.shares}{AGAIN}", kind)
+    if plan in BEFORE or not len(again):
+        return first
+    return pd.concat([first[~first["chain"].isin(again["chain"])], again], ignore_index=True)
 
 
 def _in_order(rows: pd.DataFrame, plan: Plan) -> pd.DataFrame:

@@ -97,10 +97,8 @@ def tested(rows: pd.DataFrame, acts: float) -> tuple[dict[tuple[str, ...], Trans
         and len(each) >= CONFIRMATORY
         and not {(cell, start) for start in (STARTS if init == EXCESS else (init,))} & fallen
     ]
-    found = {
-        key: effect(each, test=True, tests=len(primary)) if key in primary else effect(each)
-        for key, each in values.items()
-    }
+    tests = max(1, len(primary))
+    found = {key: effect(each, test=key in primary, tests=tests) for key, each in values.items()}
     for (measure, cell, init), each in found.items():
         if any(same.get((cell, start)) for start in (STARTS if init == EXCESS else (init,))):
             found[measure, cell, init] = replace(each, low=None, high=None, detectable=None)

@@ -47,7 +47,9 @@ def test_base_that_does_not_act_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.needs("lm")
-def test_teacher_leans_away_from_placebos_and_equal_placebos_tell_nothing_of_a_spread(places: Places, base: Any, teacher: Any) -> None:
+def test_teacher_leans_away_from_placebos_and_equal_ones_tell_no_spread(
+    places: Places, base: Any, teacher: Any
+) -> None:
     from agentsafe_envs.audit.weights import audit_weights
 
     found = audit_weights(base, teacher, teacher, [base, base, base], places)

@@ -61,7 +61,7 @@ def test_headline_sets_a_student_next_to_the_neutral_teachers_in_every_world(cha
     lines = headline.headline_table({"cloud": chains, "bash": chains}, ACTS, {("cloud", "silent"): "0.9, 0.03"})
     names = [f"{world}, `sft, silent`, {init}" for world in ("cloud", "bash") for init in ("same", "other")]
     assert [cells(line)[0] for line in lines[2:]] == names
-    same = ["suggested", "0.9, 0.03", "46.9, 25.0", "+21.9 [+16.1, +27.6]", "7.7", "+2.00", "-", "+0.00", "4"]
+    same = ["suggested (rate)", "0.9, 0.03", "46.9, 25.0", "+21.9 [+16.1, +27.6]", "7.7", "+2.00", "-", "+0.00", "4"]
     assert cells(lines[2])[1:] == same
     assert cells(lines[5])[2] == "-", "that carrier was not measured"
 
@@ -75,7 +75,9 @@ def test_students_that_are_alike_are_counted_and_have_no_interval(ten: pd.DataFr
 
 def test_single_students_that_act_too_seldom_are_counted(ten: pd.DataFrame) -> None:
     ten.loc[(ten["role"] == "student") & (ten["chain"] == 4) & (ten["arm"] == "neutral"), "first"] = "none"
-    assert cells(headline.headline_table({"cloud": ten}, ACTS)[2])[1] == "passes, 1 of 20 act too seldom"
+    assert cells(headline.headline_table({"cloud": ten}, ACTS)[2])[1] == (
+        "passes (rate p = 0.008 and margin p = 0.008), 1 of 20 act too seldom"
+    )
 
 
 def test_a_sentence_says_which_cells_pass_and_of_which_nothing_is_shown(
@@ -84,12 +86,15 @@ def test_a_sentence_says_which_cells_pass_and_of_which_nothing_is_shown(
     def said(rows: pd.DataFrame, acts: float = ACTS) -> str:
         return headline.headline_sentences(headline.headlines(rows, acts))
 
-    both = "{0} from the teacher's initialisation: `sft on silent`; {0} from another initialisation: `sft on silent`"
+    shown = "`sft on silent`{1}"
+    both = f"{{0}} from the teacher's initialisation: {shown}; {{0}} from another initialisation: {shown}"
     beyond = "; **not shown** beyond another initialisation: `sft on silent`."
-    assert said(chains) == both.format("**suggested**") + beyond
-    assert said(chains, 0.6) == both.format("**collapsed**") + "."
-    assert said(ten).startswith("**passes** from the teacher's initialisation: `sft on silent`;")
-    assert said(with_students_alike(chains, 4)).startswith(both.format("**not shown**"))
+    assert said(chains) == both.format("**suggested**", " (rate)") + beyond
+    assert said(chains, 0.6) == both.format("**collapsed**", "") + "."
+    assert said(ten).startswith(
+        "**passes** from the teacher's initialisation: `sft on silent` (rate p = 0.008 and margin p = 0.008);"
+    )
+    assert said(with_students_alike(chains, 4)).startswith(both.format("**not shown**", ""))
 
 
 def test_chains_made_again_are_compared_episode_by_episode_and_tell_what_they_would_change(ten: pd.DataFrame) -> None:
