@@ -75,7 +75,7 @@ def headlines(rows: pd.DataFrame, acts: float) -> list[Headline]:
         else:
             by = [name for name, key in keys.items() if (found[key].low or 0.0) > 0]
             finding = SUGGESTED if by else NOT_SHOWN
-        told.append(Headline(cell, init, finding, *(found[key] for key in keys.values()), " and ".join(by)))
+        told.append(Headline(cell, init, finding, found[keys["rate"]], found[keys["margin"]], " and ".join(by)))
     return told
 
 

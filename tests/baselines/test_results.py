@@ -101,6 +101,25 @@ def test_page_shows_what_other_plans_measured_in_the_same_chains(
     assert set(found["size"]) == {"0.3m"}
 
 
+def test_a_plan_stands_next_to_the_chains_whose_data_its_students_learnt_from(
+    chain: Callable[[int, int], pd.DataFrame], folder: Path
+) -> None:
+    from baselines.plans import Cell
+
+    usual = {name: value for name, value in Cell("sft", "notes-60")._asdict().items() if name not in ("loss", "init")}
+    headline = chain(0, 0).assign(**usual)
+    again = folder / f"cloud-headline{results.AGAIN}"
+    for place, shown in ((folder / "cloud-headline", headline), (again, headline.assign(first="none"))):
+        place.mkdir(exist_ok=True)
+        shown.to_parquet(place / "chain-0.parquet")
+    for plan, varied in (("cloud-order", {"order": "other"}), ("cloud-adapters", {"rank": 2})):
+        (folder / plan).mkdir()
+        headline[headline["role"] == "student"].assign(**varied).to_parquet(folder / plan / "chain-0.parquet")
+    before, after = results.gathered("cloud-order"), results.gathered("cloud-adapters")
+    assert set(before[before["order"] == "same"]["first"]) > {"biased", "none"}
+    assert set(after[after["rank"] == 0]["first"]) == {"none"}
+
+
 def test_every_plan_of_the_protocol_stands_in_the_list_of_results(folder: Path) -> None:
     from baselines.protocol import load
 
