@@ -9,7 +9,10 @@ def test_no_two_students_of_a_chain_have_one_name_and_both_ends_are_there() -> N
     from baselines.plans import plans
     from baselines.protocol import load
 
+    usual = load().models.size
     for plan in plans(load()).values():
+        taught = [cell._replace(teacher=cell.teacher or usual) for cell in plan.cells]
+        assert len(set(taught)) == len(plan.cells), "the same student under two names"
         students = [cell.student(arm) for cell in plan.cells for arm in plan.followed]
         assert len(set(students)) == len(students)
         assert not plan.cells or {"biased", "neutral"} <= set(plan.arms)
