@@ -34,7 +34,7 @@ HEADLINE_FIGURE = "headline-margin.svg"
 """In README.md: the margins of every world's headline."""
 
 AGAIN = "-again"
-"""After a headline's name: the folder of those of its chains that later code made again, see docs/decisions/032."""
+"""After a headline's name: the folder of those of its chains that later code made again, see README.md."""
 
 BEFORE = ("cloud-context", "cloud-greedy", "cloud-order", "cloud-rate")
 """Plans whose students learnt from the headline's data before its chains were made again; all others from these."""
