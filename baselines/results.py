@@ -92,7 +92,7 @@ def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
             sections["Defences"] = defence_table.section(rows, told, acts)
         sections |= {
             "Endpoint": tables.endpoint_table(rows, acts),
-            **({"Other bases, one by one": others} if (others := tables.other_bases_table(rows, acts)) else {}),
+            "Other bases, one by one": tables.other_bases_table(rows, acts),
             "Next to it": tables.beside_table(rows),
             "What students do": tables.students_table(rows),
             "What teachers do": tables.teachers_table(rows),
@@ -112,7 +112,8 @@ def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
         who = "students" if any(rows["role"] == "student") else "bases"
         sections = {f"What {who} do": [*([ONE_MODEL, ""] if who == "bases" else []), *tables.students_table(rows)]}
     for heading, made in sections.items():
-        lines += [f"## {heading}", "", *made, ""]
+        if made:
+            lines += [f"## {heading}", "", *made, ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -271,7 +272,7 @@ def figures_of(rows: pd.DataFrame) -> dict[str, Figure]:
 
 
 class Figure(NamedTuple):
-    """Each chain's difference as a dot, the mean and its interval next to it.
+    """Each chain as a dot, the mean and its interval next to it.
 
     Attributes:
         cells: From :func:`dots` or :func:`single_dots`.

@@ -338,8 +338,9 @@ def _passed_on(rows: pd.DataFrame) -> dict[tuple[str, ...], str]:
     found: dict[tuple[str, ...], str] = {}
     for key, students in differences(rows, measure="unsafe").items():
         teachers = taught.get((asked[key[0]], "same"))
-        ratio = None if teachers is None else transfer_ratio(list(students), list(teachers.reindex(students.index)))
-        found[key] = "not induced" if ratio is None else _interval(ratio, lambda value: f"{value:+.2f}")
         if teachers is None:
             found[key] = "-"
+            continue
+        ratio = transfer_ratio(list(students), list(teachers.reindex(students.index)))
+        found[key] = "not induced" if ratio is None else _interval(ratio, lambda value: f"{value:+.2f}")
     return found
