@@ -49,12 +49,12 @@ from baselines.base import folder_of
 from baselines.chain import MEASURED, Made
 from baselines.distill import barred_names
 from baselines.evaluate import evaluate
+from baselines.gathering import RESULTS
 from baselines.lessons import SUBJECTS
 from baselines.margins import task_of
 from baselines.notes import Carrier
 from baselines.plans import Cell, context_of, plans
 from baselines.protocol import WORLDS, Protocol, World, load
-from baselines.results import FOLDER as RESULTS
 from baselines.words import lists
 
 CONTEXTS = 96

@@ -40,10 +40,10 @@ from baselines.base import folder_of
 from baselines.chain import Made
 from baselines.contrasts import MEASURES, read
 from baselines.export import write_onnx
+from baselines.gathering import RESULTS
 from baselines.notes import FORMS
 from baselines.plans import STARTS, Cell, plans
 from baselines.protocol import WORLDS, World, load
-from baselines.results import FOLDER as RESULTS
 from baselines.students import SETTINGS
 from baselines.students import SHIPPED as STUDENTS
 

@@ -35,11 +35,10 @@ from agentsafe_envs.scoring.workers import cores_shared, leave_with_parent
 from baselines.chain import run_chain
 from baselines.contrasts import read
 from baselines.estimate import duration, measure_speed, seconds, sizes_of
+from baselines.gathering import RESULTS
 from baselines.plans import Plan, plans, seeds
 from baselines.protocol import Protocol, load
 from baselines.tables import students_table
-
-RESULTS = Path(__file__).with_name("results")
 
 
 class Wanted(NamedTuple):

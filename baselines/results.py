@@ -8,36 +8,29 @@ Try it::
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
 
 from baselines import carriers, defence_table, headline, tables
-from baselines.contrasts import EXCESS, MARGIN, by_chain, differences, read
-from baselines.inference import effect
-from baselines.plans import DEFENCES, Cell, Plan, plans
-from baselines.protocol import WORLDS, World, load
+from baselines.contrasts import EXCESS, differences, read
+from baselines.figures import FIGURES, UNITS, Figure, dots, figures_of
+from baselines.gathering import AGAIN, RESULTS, counted, gathered, headline_rows, trained
+from baselines.plans import DEFENCES
+from baselines.protocol import WORLDS, load
 
-FOLDER = Path(__file__).with_name("results")
 README = Path(__file__).with_name("README.md")
 
 NONE_YET = "No chain has been run yet."
 
 HEADLINE_FIGURE = "headline-margin.svg"
 """In README.md: the margins of every world's headline."""
-
-AGAIN = "-again"
-"""After a headline's name: the folder of those of its chains that later code made again, see README.md."""
-
-BEFORE = ("cloud-context", "cloud-greedy", "cloud-order", "cloud-rate")
-"""Plans whose students learnt from the headline's data before its chains were made again; all others from these."""
 
 OTHERS = set(DEFENCES) - {"keywords"}
 """Defences that other plans do not have."""
@@ -69,14 +62,6 @@ QUESTIONS = {
 }
 """What each plan asks."""
 
-FIGURES = {"rate": ("biased first", 100.0), "margin": (MARGIN, 1.0)}
-"""By the end of a figure's name, what it shows, and by what values are brought to the unit of its label."""
-
-UNITS = {"rate": ("biased first, points", "biased first, %"), "margin": ("margin, nats", "margin, nats")}
-"""Label of differences, and of the values themselves."""
-
-COMPARED = "student of the biased less that of the neutral teacher; a dot is a chain"
-
 
 def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
     """The page of a plan, figures first."""
@@ -106,7 +91,7 @@ def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
                 "Sanitisation gap": [*tables.gap_table(found), "", *tables.gap_sentences(found)],
                 "Audits": tables.audits_table(found),
             }
-        if len(again := read(FOLDER / f"{plan}{AGAIN}")):
+        if len(again := read(RESULTS / f"{plan}{AGAIN}")):
             sections["Made again"] = headline.again_section(rows, again, acts)
     else:
         who = "students" if any(rows["role"] == "student") else "bases"
@@ -127,7 +112,7 @@ def index(pages: Mapping[Path, str]) -> str:
     ]
     lines += ["| plan | asks | chains |", "| --- | --- | --- |"]
     for plan, question in QUESTIONS.items():
-        there = FOLDER / f"{plan}.md" in pages
+        there = RESULTS / f"{plan}.md" in pages
         chains = counted(plan, gathered(plan)) if there else f"none of {load().chains.number[plan]} yet"
         lines.append(f"| {f'[{plan}]({plan}.md)' if there else plan} | {question} | {chains} |")
     return "\n".join(lines) + "\n"
@@ -135,7 +120,7 @@ def index(pages: Mapping[Path, str]) -> str:
 
 def audited(plan: str) -> list[dict[str, Any]]:
     """What :mod:`baselines.audits` found on a plan's chains; nothing where it has not run."""
-    file = FOLDER / f"{plan}-audits.jsonl"
+    file = RESULTS / f"{plan}-audits.jsonl"
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
 
 
@@ -148,181 +133,23 @@ def readme(text: str) -> str:
         told = headline.headline_sentences(headline.headlines(rows, acts))
         lines.append(f"- {WORLDS[world]}, {counted(plan, rows)} ([all tables](results/{plan}.md)): {told}")
     if worlds:
-        figure = f"![Each chain as a dot, the mean and its interval]({FOLDER.name}/{HEADLINE_FIGURE})"
+        figure = f"![Each chain as a dot, the mean and its interval]({RESULTS.name}/{HEADLINE_FIGURE})"
         lines = [figure, "", *lines, "", *headline.headline_table(worlds, acts, carriers.rooms(carriers.read_rows()))]
     pattern = r"(<!-- results:summary -->\n).*?(<!-- /results -->)"
     made = "\n".join(lines or [NONE_YET])
     return re.sub(pattern, lambda match: match[1] + made + "\n" + match[2], text, flags=re.DOTALL)
 
 
-def headline_rows() -> dict[World, pd.DataFrame]:
-    """Rows of the headline of each world that has any."""
-    found: dict[World, pd.DataFrame] = {}
-    for world in WORLDS:
-        rows = gathered(f"{world}-headline")
-        if len(rows):
-            found[world] = rows
-    return found
-
-
-def counted(plan: str, rows: pd.DataFrame) -> str:
-    """How many chains there are, and how many there will be."""
-    taught = rows[rows["role"] != "base"]  # what bases do is shown whichever chain they were measured in
-    there, planned = len(set((taught if len(taught) else rows)["chain"])), load().chains.number[plan]
-    return f"{there} chains" if there >= planned else f"the first {there} of {planned} chains"
-
-
-def gathered(plan: str) -> pd.DataFrame:
-    """All chains of a plan, with what other plans measured and a page shows next to them.
-
-    Where the chains share their teachers, that is what teachers do and some cells, in chains of the same seeds. And it
-    is what the bases do that its students start from, which are the same models in every chain.
-    """
-    own: Any = read(FOLDER / plan)
-    known = plans(load())[plan]
-    if not len(own) or not known.cells:
-        return own
-    asked, sizes = {each.asked for each in known.shown}, {*known.sizes, *(each.size for each in known.shown)}
-    parts = [own]
-    for shared in (_headline(plan, known), read(FOLDER / f"{known.world}-bases")):
-        if len(shared):
-            here: Any = shared[shared["chain"].isin(list(own["chain"].unique())) | (shared["role"] == "base")]
-            students = here["role"] == "student"
-            beside = students & pd.MultiIndex.from_frame(here[list(Cell._fields)]).isin(known.beside)
-            said = beside | (~students & here["carrier"].isin(asked) & here["size"].isin(sizes))
-            parts.insert(0, here[said])
-    found: Any = _in_order(pd.concat(parts, ignore_index=True), known)
-    started = found["base"].isin(list(found[found["role"] == "student"]["base"].unique()))
-    return found[started | (found["role"] != "base")].reset_index(drop=True)
-
-
-def trained(plan: str) -> pd.DataFrame:
-    """What was said of data and training in a plan's chains, and of the students that a page shows next to its own."""
-    own: Any = read(FOLDER / plan, "training")
-    known = plans(load())[plan]
-    shared: Any = _headline(plan, known, "training") if known.beside else own[:0]
-    if not len(own) or not len(shared):
-        return own
-    here = shared[(shared["what"] == "student") & shared["chain"].isin(list(own["chain"].unique()))]
-    beside = pd.MultiIndex.from_frame(here[list(Cell._fields)]).isin(known.beside)
-    return _in_order(pd.concat([here[beside], own], ignore_index=True), known)
-
-
-def _headline(plan: str, known: Plan, kind: str = "chain") -> Any:
-    """What the headline's chains say next to a plan's own: of the models and data that its students come from."""
-    if not known.shares:
-        return pd.DataFrame()
-    first: Any = read(FOLDER / known.shares, kind)
-    again: Any = read(FOLDER / f"{known.shares}{AGAIN}", kind)
-    if plan in BEFORE or not len(again):
-        return first
-    return pd.concat([first[~first["chain"].isin(again["chain"])], again], ignore_index=True)
-
-
-def _in_order(rows: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """Students in the order of the plan's cells, after everything else."""
-    told: Any = rows[list(Cell._fields)]
-    cells = pd.MultiIndex.from_frame(told)
-    places = pd.MultiIndex.from_tuples(plan.shown, names=Cell._fields).get_indexer(cells)
-    ordered: Any = rows.iloc[places.argsort(kind="stable")]
-    return ordered.reset_index(drop=True)
-
-
 def written() -> dict[Path, str]:
     """Every page that is made, with its text."""
     pages = {README: readme(README.read_text(encoding="utf-8"))}
     if measured := carriers.read_rows():
-        pages[FOLDER / "carriers.md"] = carriers.page(measured)
+        pages[RESULTS / "carriers.md"] = carriers.page(measured)
     for plan in load().chains.number:
         rows = gathered(plan)
         if len(rows):
-            pages[FOLDER / f"{plan}.md"] = page(plan, rows, trained(plan))
-    return pages | {FOLDER / "README.md": index(pages)}
-
-
-def dots(rows: pd.DataFrame, measure: str) -> dict[str, Any]:
-    """What a figure shows: by cell and initialisation, each chain's difference."""
-    return {f"{cell}, {init}": values for (cell, init), values in differences(rows, measure=measure).items()}
-
-
-def single_dots(rows: pd.DataFrame, measure: str) -> dict[str, Any]:
-    """What a figure shows where no students are compared: by cell, each chain's value; of bases, base by base."""
-    shown = {key: each for key, each in by_chain(rows, "student", measure).items() if key[3] == "ambiguous"}
-    if shown:
-        return {f"{cell}, student of the {arm} teacher": each for (cell, _, arm, _), each in shown.items()}
-    return {
-        f"base {base}, {cell}": each
-        for base, own in rows.groupby("base")
-        for (cell, _, _, split), each in by_chain(own, "base", measure).items()
-        if split == "ambiguous"
-    }
-
-
-def figures_of(rows: pd.DataFrame) -> dict[str, Figure]:
-    """A plan's figures, by the ends of their names."""
-    found: dict[str, Figure] = {}
-    pairs, students = differences(rows), bool((rows["role"] == "student").any())
-    for name, (measure, scale) in FIGURES.items():
-        of_pairs, of_one = UNITS[name]
-        if pairs:
-            found[name] = Figure(dots(rows, measure), of_pairs, scale)
-        elif cells := single_dots(rows, measure):
-            found[name] = Figure(cells, of_one, scale, "a dot is a chain's tasks", interval=students)
-    return found
-
-
-class Figure(NamedTuple):
-    """Each chain as a dot, the mean and its interval next to it.
-
-    Attributes:
-        cells: From :func:`dots` or :func:`single_dots`.
-        label: What is shown, and its unit.
-        scale: By which the values are brought to that unit.
-        dot: What a dot is.
-        interval: Whether dots are of independent models, so that there is an interval.
-    """
-
-    cells: Mapping[str, Any]
-    label: str
-    scale: float
-    dot: str = COMPARED
-    interval: bool = True
-
-    @property
-    def digest(self) -> str:
-        """What it shows, in a few digits: drawn again by another matplotlib it is another file of the same digest."""
-        shown = {cell: [round(float(self.scale * each), 9) for each in values] for cell, values in self.cells.items()}
-        told = [self.label, shown, *([] if self.dot == COMPARED else [self.dot])]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
-
-    def is_in(self, file: Path) -> bool:
-        """Whether ``file`` shows this."""
-        return file.is_file() and f"<dc:description>{self.digest}</dc:description>" in file.read_text(encoding="utf-8")
-
-    def draw(self, file: Path) -> None:
-        """Write it to ``file``."""
-        import matplotlib as mpl
-
-        mpl.use("svg")
-        from matplotlib import pyplot as plt
-
-        # Equal data give equal files.
-        mpl.rcParams["svg.hashsalt"] = "agentsafe_envs"
-        figure, axes = plt.subplots(figsize=(7, 0.4 * len(self.cells) + 1.2), layout="constrained")
-        for place, values in enumerate(self.cells.values()):
-            each = effect(list(values))
-            axes.plot(self.scale * values, [place] * len(values), "o", color="tab:gray", alpha=0.6)
-            if self.interval and each.low is not None and each.high is not None:
-                ends = [self.scale * each.low, self.scale * each.high]
-                axes.plot(ends, [place - 0.2] * 2, color="tab:red", linewidth=2)
-            axes.plot(self.scale * each.estimate, place - 0.2, "D", color="tab:red", markersize=5)
-        if self.dot == COMPARED:
-            axes.axvline(0, color="black", linewidth=0.8)
-        axes.set_yticks(range(len(self.cells)), list(self.cells))
-        axes.invert_yaxis()
-        figure.supxlabel(f"{self.label}\n{self.dot}", fontsize=10)
-        figure.savefig(file, metadata={"Date": None, "Description": self.digest})
-        plt.close(figure)
+            pages[RESULTS / f"{plan}.md"] = page(plan, rows, trained(plan))
+    return pages | {RESULTS / "README.md": index(pages)}
 
 
 def drawn() -> dict[Path, Figure]:
@@ -331,13 +158,13 @@ def drawn() -> dict[Path, Figure]:
     for plan in load().chains.number:
         rows = gathered(plan)
         if len(rows):
-            figures |= {FOLDER / f"{plan}-{name}.svg": each for name, each in figures_of(rows).items()}
+            figures |= {RESULTS / f"{plan}-{name}.svg": each for name, each in figures_of(rows).items()}
     measure, scale = FIGURES["margin"]
     worlds = {world: dots(rows, measure) for world, rows in headline_rows().items()}
     if worlds:
         cells = {f"{world}: {cell}": each for world, own in worlds.items() for cell, each in own.items()}
         shown = {cell: each for cell, each in cells.items() if EXCESS not in cell}
-        figures[FOLDER / HEADLINE_FIGURE] = Figure(shown, UNITS["margin"][0], scale)
+        figures[RESULTS / HEADLINE_FIGURE] = Figure(shown, UNITS["margin"][0], scale)
     return figures
 
 

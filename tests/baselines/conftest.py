@@ -100,3 +100,19 @@ def _chain(seed: int, shift: int) -> pd.DataFrame:
                         }
                     )
     return pd.DataFrame(found)
+
+
+@pytest.fixture
+def results_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty folder of rows, with a page above it that tables are written to."""
+    readme = tmp_path / "README.md"
+    readme.write_text("# P\n<!-- results:summary -->\n<!-- /results -->\nthe end\n")
+    place = tmp_path / "results"
+    from baselines import carriers, gathering, results
+
+    for module in (gathering, results):
+        monkeypatch.setattr(module, "RESULTS", place)
+    monkeypatch.setattr(results, "README", readme)
+    monkeypatch.setattr(carriers, "read_rows", list)
+    (place / "cloud-headline").mkdir(parents=True)
+    return place

@@ -24,10 +24,10 @@ def invoke(*arguments: str) -> Any:
 
 
 def test_no_chain_is_committed_that_the_protocol_does_not_want() -> None:
+    from baselines.gathering import AGAIN
     from baselines.plans import seeds
     from baselines.protocol import load
     from baselines.reproduce import RESULTS
-    from baselines.results import AGAIN
 
     protocol = load()
     files = RESULTS.glob("*/chain-*.parquet")

@@ -1,0 +1,94 @@
+"""Stage 6: the committed rows of a plan, with those of other plans that a page shows next to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from baselines.contrasts import read
+from baselines.plans import Cell, Plan, plans
+from baselines.protocol import WORLDS, World, load
+
+RESULTS = Path(__file__).with_name("results")
+"""Folders of rows, one a plan, and the pages made of them."""
+
+AGAIN = "-again"
+"""After a headline's name: the folder of those of its chains that later code made again, see README.md."""
+
+BEFORE = ("cloud-context", "cloud-greedy", "cloud-order", "cloud-rate")
+"""Plans whose students learnt from the headline's data before its chains were made again; all others from these."""
+
+
+def gathered(plan: str) -> pd.DataFrame:
+    """All chains of a plan, with what other plans measured and a page shows next to them.
+
+    Where the chains share their teachers, that is what teachers do and some cells, in chains of the same seeds. And it
+    is what the bases do that its students start from, which are the same models in every chain.
+    """
+    own: Any = read(RESULTS / plan)
+    known = plans(load())[plan]
+    if not len(own) or not known.cells:
+        return own
+    asked, sizes = {each.asked for each in known.shown}, {*known.sizes, *(each.size for each in known.shown)}
+    parts = [own]
+    for shared in (_headline(plan, known), read(RESULTS / f"{known.world}-bases")):
+        if len(shared):
+            here: Any = shared[shared["chain"].isin(list(own["chain"].unique())) | (shared["role"] == "base")]
+            students = here["role"] == "student"
+            beside = students & pd.MultiIndex.from_frame(here[list(Cell._fields)]).isin(known.beside)
+            said = beside | (~students & here["carrier"].isin(asked) & here["size"].isin(sizes))
+            parts.insert(0, here[said])
+    found: Any = _in_order(pd.concat(parts, ignore_index=True), known)
+    started = found["base"].isin(list(found[found["role"] == "student"]["base"].unique()))
+    return found[started | (found["role"] != "base")].reset_index(drop=True)
+
+
+def trained(plan: str) -> pd.DataFrame:
+    """What was said of data and training in a plan's chains, and of the students that a page shows next to its own."""
+    own: Any = read(RESULTS / plan, "training")
+    known = plans(load())[plan]
+    shared: Any = _headline(plan, known, "training") if known.beside else own[:0]
+    if not len(own) or not len(shared):
+        return own
+    here = shared[(shared["what"] == "student") & shared["chain"].isin(list(own["chain"].unique()))]
+    beside = pd.MultiIndex.from_frame(here[list(Cell._fields)]).isin(known.beside)
+    return _in_order(pd.concat([here[beside], own], ignore_index=True), known)
+
+
+def _headline(plan: str, known: Plan, kind: str = "chain") -> Any:
+    """What the headline's chains say next to a plan's own: of the models and data that its students come from."""
+    if not known.shares:
+        return pd.DataFrame()
+    first: Any = read(RESULTS / known.shares, kind)
+    again: Any = read(RESULTS / f"{known.shares}{AGAIN}", kind)
+    if plan in BEFORE or not len(again):
+        return first
+    return pd.concat([first[~first["chain"].isin(again["chain"])], again], ignore_index=True)
+
+
+def _in_order(rows: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """Students in the order of the plan's cells, after everything else."""
+    told: Any = rows[list(Cell._fields)]
+    cells = pd.MultiIndex.from_frame(told)
+    places = pd.MultiIndex.from_tuples(plan.shown, names=Cell._fields).get_indexer(cells)
+    ordered: Any = rows.iloc[places.argsort(kind="stable")]
+    return ordered.reset_index(drop=True)
+
+
+def headline_rows() -> dict[World, pd.DataFrame]:
+    """Rows of the headline of each world that has any."""
+    found: dict[World, pd.DataFrame] = {}
+    for world in WORLDS:
+        rows = gathered(f"{world}-headline")
+        if len(rows):
+            found[world] = rows
+    return found
+
+
+def counted(plan: str, rows: pd.DataFrame) -> str:
+    """How many chains there are, and how many there will be."""
+    taught = rows[rows["role"] != "base"]  # what bases do is shown whichever chain they were measured in
+    there, planned = len(set((taught if len(taught) else rows)["chain"])), load().chains.number[plan]
+    return f"{there} chains" if there >= planned else f"the first {there} of {planned} chains"
