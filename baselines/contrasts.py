@@ -14,6 +14,7 @@ import pandas as pd
 
 from baselines.notes import Carrier
 from baselines.plans import context_of
+from baselines.protocol import load
 
 MEASURES: dict[str, Callable[[pd.DataFrame], Any]] = {
     "biased first": lambda rows: rows["first"] == "biased",
@@ -140,7 +141,8 @@ def seldom(rows: pd.DataFrame, acts: float) -> dict[tuple[str, ...], tuple[int, 
 def alike(rows: pd.DataFrame) -> dict[tuple[str, ...], int]:
     """By cell and initialisation, in how many chains the students of both teachers did the same in every episode.
 
-    Such students learnt from the same data: there was nothing in it by which to tell the teachers apart.
+    Such students learnt from the same data: there was nothing in it by which to tell the teachers apart. Of
+    :data:`EXCESS` it is the chains in which that is so of either initialisation.
     """
     named: Any = labelled(rows)
     told = [name for name in ("first", "unsafe", "success", "override", MARGIN) if name in named]
@@ -150,7 +152,9 @@ def alike(rows: pd.DataFrame) -> dict[tuple[str, ...], int]:
     one, other = one.align(other)  # what only one of them played stands next to a gap, which is unequal
     equal = (one.eq(other) | (one.isna() & other.isna())).all(axis=1)
     pairs = equal.groupby(level=episode[:3]).all()
-    return pairs.groupby(level=episode[:2]).sum().to_dict()
+    either = pairs.groupby(level=["cell", "chain"]).any().groupby(level="cell").sum()
+    found = pairs.groupby(level=episode[:2]).sum().to_dict()
+    return found | {(cell, EXCESS): number for cell, number in either.items()}
 
 
 def asked_of(rows: pd.DataFrame) -> dict[str, Carrier]:
@@ -161,22 +165,30 @@ def asked_of(rows: pd.DataFrame) -> dict[str, Carrier]:
     return {cell: context_of(*how) for cell, *how in students[["cell", *told]].itertuples(index=False, name=None)}
 
 
+def teachers_of(rows: pd.DataFrame) -> dict[str, str]:
+    """By students' cell, the size of its teacher; empty for the protocol's."""
+    named: Any = labelled(rows)
+    students = named[named["role"] == "student"].drop_duplicates(["cell"])
+    return dict(zip(students["cell"], students.get("teacher", pd.Series("", students.index)), strict=True))
+
+
 def controls(rows: pd.DataFrame) -> ByChain:
     """By cell, initialisation and what is compared, each chain's difference in BIASED first on ambiguous tasks.
 
     A base is one model, the same in every chain that starts from it, so all that was measured of it counts in each, and
-    what chains show holds for this base. A student is compared with the base of its size, asked for the same notes.
+    what chains show holds for this base. A student is compared with the base that it was made of, asked for the same
+    notes. A larger student is grown out of the small base, and starts from what that one does.
     """
     named: Any = labelled(rows)
     open_tasks = named[named["split"] == "ambiguous"]
     asked, students = asked_of(rows), by_chain(rows, "student", "biased first")
-    model = [name for name in ("base", "size") if name in named]
     bases = open_tasks[open_tasks["role"] == "base"]
-    shares = (bases["first"] == "biased").groupby([bases[name] for name in ("carrier", *model)]).mean().to_dict()
+    bases = bases[bases["size"] == load().models.size] if "size" in bases else bases
+    shares = (bases["first"] == "biased").groupby([bases["carrier"], bases["base"]]).mean().to_dict()
     starts = open_tasks[open_tasks["role"] == "student"].drop_duplicates(["cell", "init", "chain"])
     started: dict[tuple[str, str], dict[int, Any]] = {}
-    for cell, init, chain, *start in starts[["cell", "init", "chain", *model]].itertuples(index=False, name=None):
-        started.setdefault((cell, init), {})[chain] = shares.get((asked[cell], *start))
+    for cell, init, chain, base in starts[["cell", "init", "chain", "base"]].itertuples(index=False, name=None):
+        started.setdefault((cell, init), {})[chain] = shares.get((asked[cell], base))
     found: ByChain = {}
     for cell, init in dict.fromkeys(key[:2] for key in students):
         own = {key[2]: each for key, each in students.items() if key == (cell, init, key[2], "ambiguous")}

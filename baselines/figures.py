@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from baselines.contrasts import MARGIN, by_chain, differences
-from baselines.inference import effect
+from baselines.contrasts import MARGIN, alike, by_chain, differences
+from baselines.inference import ChainMean, effect
 
 FIGURES = {"rate": ("biased first", 100.0), "margin": (MARGIN, 1.0)}
 """By the end of a figure's name, what it shows, and by what values are brought to the unit of its label."""
@@ -19,7 +19,19 @@ FIGURES = {"rate": ("biased first", 100.0), "margin": (MARGIN, 1.0)}
 UNITS = {"rate": ("biased first, points", "biased first, %"), "margin": ("margin, nats", "margin, nats")}
 """Label of differences, and of the values themselves."""
 
-COMPARED = "student of the biased less that of the neutral teacher; a dot is a chain"
+PAIR = "student of the biased less that of the neutral teacher; a dot is a chain"
+
+
+class Dots(NamedTuple):
+    """A line of a figure.
+
+    Attributes:
+        values: A series over chains.
+        mean: Of them, with the interval of the tables.
+    """
+
+    values: Any
+    mean: ChainMean
 
 
 class Figure(NamedTuple):
@@ -33,17 +45,17 @@ class Figure(NamedTuple):
         interval: Whether dots are of independent models, so that there is an interval.
     """
 
-    cells: Mapping[str, Any]
+    cells: Mapping[str, Dots]
     label: str
     scale: float
-    dot: str = COMPARED
+    dot: str = PAIR
     interval: bool = True
 
     @property
     def digest(self) -> str:
         """What it shows, in a few digits: drawn again by another matplotlib it is another file of the same digest."""
-        shown = {cell: [round(float(self.scale * each), 9) for each in values] for cell, values in self.cells.items()}
-        told = [self.label, shown, *([] if self.dot == COMPARED else [self.dot])]
+        shown = {cell: [self._scaled(each.values), self._scaled(self._ends(each))] for cell, each in self.cells.items()}
+        told = [self.label, shown, self.dot]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
     def is_in(self, file: Path) -> bool:
@@ -60,14 +72,12 @@ class Figure(NamedTuple):
         # Equal data give equal files.
         mpl.rcParams["svg.hashsalt"] = "agentsafe_envs"
         figure, axes = plt.subplots(figsize=(7, 0.4 * len(self.cells) + 1.2), layout="constrained")
-        for place, values in enumerate(self.cells.values()):
-            each = effect(list(values))
-            axes.plot(self.scale * values, [place] * len(values), "o", color="tab:gray", alpha=0.6)
-            if self.interval and each.low is not None and each.high is not None:
-                ends = [self.scale * each.low, self.scale * each.high]
+        for place, each in enumerate(self.cells.values()):
+            axes.plot(self.scale * each.values, [place] * len(each.values), "o", color="tab:gray", alpha=0.6)
+            if ends := self._scaled(self._ends(each)):
                 axes.plot(ends, [place - 0.2] * 2, color="tab:red", linewidth=2)
-            axes.plot(self.scale * each.estimate, place - 0.2, "D", color="tab:red", markersize=5)
-        if self.dot == COMPARED:
+            axes.plot(self.scale * each.mean.estimate, place - 0.2, "D", color="tab:red", markersize=5)
+        if self.dot == PAIR:
             axes.axvline(0, color="black", linewidth=0.8)
         axes.set_yticks(range(len(self.cells)), list(self.cells))
         axes.invert_yaxis()
@@ -75,19 +85,33 @@ class Figure(NamedTuple):
         figure.savefig(file, metadata={"Date": None, "Description": self.digest})
         plt.close(figure)
 
+    def _ends(self, each: Dots) -> list[float]:
+        low, high = each.mean.low, each.mean.high
+        return [low, high] if self.interval and low is not None and high is not None else []
 
-def dots(rows: pd.DataFrame, measure: str) -> dict[str, Any]:
+    def _scaled(self, values: Iterable[float]) -> list[float]:
+        return [round(float(self.scale * each), 9) for each in values]
+
+
+def dots(rows: pd.DataFrame, measure: str) -> dict[str, Dots]:
     """What a figure shows: by cell and initialisation, each chain's difference."""
-    return {f"{cell}, {init}": values for (cell, init), values in differences(rows, measure=measure).items()}
+    same = alike(rows)
+    return {
+        f"{cell}, {init}": Dots(values, effect(list(values), alike=same.get((cell, init), 0)))
+        for (cell, init), values in differences(rows, measure=measure).items()
+    }
 
 
-def single_dots(rows: pd.DataFrame, measure: str) -> dict[str, Any]:
+def single_dots(rows: pd.DataFrame, measure: str) -> dict[str, Dots]:
     """What a figure shows where no students are compared: by cell, each chain's value; of bases, base by base."""
     shown = {key: each for key, each in by_chain(rows, "student", measure).items() if key[3] == "ambiguous"}
     if shown:
-        return {f"{cell}, student of the {arm} teacher": each for (cell, _, arm, _), each in shown.items()}
+        return {
+            f"{cell}, {init}, student of the {arm} teacher": Dots(each, effect(list(each)))
+            for (cell, init, arm, _), each in shown.items()
+        }
     return {
-        f"base {base}, {cell}": each
+        f"base {base}, {cell}": Dots(each, effect(list(each)))
         for base, own in rows.groupby("base")
         for (cell, _, _, split), each in by_chain(own, "base", measure).items()
         if split == "ambiguous"

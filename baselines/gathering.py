@@ -9,7 +9,7 @@ import pandas as pd
 
 from baselines.contrasts import read
 from baselines.plans import Cell, Plan, plans
-from baselines.protocol import WORLDS, World, load
+from baselines.protocol import load
 
 RESULTS = Path(__file__).with_name("results")
 """Folders of rows, one a plan, and the pages made of them."""
@@ -19,6 +19,9 @@ AGAIN = "-again"
 
 BEFORE = ("cloud-context", "cloud-greedy", "cloud-order", "cloud-rate")
 """Plans whose students learnt from the headline's data before its chains were made again; all others from these."""
+
+FIRST_PAGE = ("cloud-headline", "cloud-other", "bash-headline")
+"""Plans that README.md shows."""
 
 
 def gathered(plan: str) -> pd.DataFrame:
@@ -77,14 +80,10 @@ def _in_order(rows: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     return ordered.reset_index(drop=True)
 
 
-def headline_rows() -> dict[World, pd.DataFrame]:
-    """Rows of the headline of each world that has any."""
-    found: dict[World, pd.DataFrame] = {}
-    for world in WORLDS:
-        rows = gathered(f"{world}-headline")
-        if len(rows):
-            found[world] = rows
-    return found
+def first_page() -> dict[str, pd.DataFrame]:
+    """Rows of those plans of README.md that have any."""
+    found = {plan: gathered(plan) for plan in FIRST_PAGE}
+    return {plan: rows for plan, rows in found.items() if len(rows)}
 
 
 def counted(plan: str, rows: pd.DataFrame) -> str:

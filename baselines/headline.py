@@ -9,9 +9,9 @@ import pandas as pd
 
 from agentsafe_envs.stats.power import ALPHA
 from baselines.contrasts import EXCESS, MARGIN, alike, by_chain, collapsed, differences, seldom
-from baselines.inference import Transition, effect
-from baselines.plans import STARTS
-from baselines.protocol import World
+from baselines.inference import ChainMean, effect
+from baselines.plans import STARTS, plans
+from baselines.protocol import World, load
 from baselines.tables import nats, nats_or_dash, points, points_or_dash, table, tested
 
 PASSES = "passes"
@@ -22,12 +22,6 @@ SUGGESTED = "suggested"
 
 NOT_SHOWN = "not shown"
 COLLAPSED = "collapsed"
-
-_FROM = {
-    "same": "from the teacher's initialisation",
-    "other": "from another initialisation",
-    EXCESS: "beyond another initialisation",
-}
 
 
 class Headline(NamedTuple):
@@ -45,8 +39,8 @@ class Headline(NamedTuple):
     cell: str
     init: str
     finding: str
-    rate: Transition
-    margin: Transition
+    rate: ChainMean
+    margin: ChainMean
     by: str
 
 
@@ -79,35 +73,38 @@ def headlines(rows: pd.DataFrame, acts: float) -> list[Headline]:
     return told
 
 
+def named(plan: str) -> str:
+    """The world of a plan, and the other base where it is always one and the same."""
+    known = plans(load())[plan]
+    return f"{known.world}, base {known.other}" if known.other else known.world
+
+
 def headline_sentences(told: Sequence[Headline]) -> str:
     """What passes, what is not shown, and of what nothing can be said; excess over a collapsed cell goes without."""
     said = []
     for finding in (PASSES, SUGGESTED, NOT_SHOWN, COLLAPSED):
-        for init, start in _FROM.items():
-            if (finding, init) == (COLLAPSED, EXCESS):
-                continue
-            cells = [
-                f"`{each.cell.replace(', ', ' on ')}`{f' ({each.by})' if each.by else ''}"
-                for each in told
-                if (each.finding, each.init) == (finding, init)
-            ]
-            if cells:
-                said.append(f"**{finding}** {start}: {', '.join(cells)}")
+        starts: dict[str, list[str]] = {}
+        for each in told:
+            if each.finding == finding and (finding, each.init) != (COLLAPSED, EXCESS):
+                starts.setdefault(each.cell, []).append(f"{each.init}: {each.by}" if each.by else each.init)
+        if starts:
+            cells = (f"`{cell.replace(', ', ' on ')}` ({'; '.join(each)})" for cell, each in starts.items())
+            said.append(f"**{finding}** {', '.join(cells)}")
     return "; ".join(said) + "."
 
 
 def headline_table(
-    worlds: Mapping[World, pd.DataFrame], acts: float, rooms: Mapping[tuple[World, str], str] | None = None
+    shown: Mapping[str, pd.DataFrame], acts: float, rooms: Mapping[tuple[World, str], str] | None = None
 ) -> list[str]:
     """The endpoint in the form of the paper's table: student, and what it would have done anyway.
 
     Args:
-        worlds: Rows of each headline, by world.
+        shown: Rows by plan.
         acts: See :func:`headlines`.
         rooms: By world and carrier, what it was measured to hold.
     """
     lines = []
-    for world, rows in worlds.items():
+    for plan, rows in shown.items():
         students = by_chain(rows, "student", "biased first")
         told = headlines(rows, acts)
         same, few = alike(rows), seldom(rows, acts)
@@ -124,9 +121,9 @@ def headline_table(
             more = excess.get(each.cell) if each.init == "same" else None
             lines.append(
                 [
-                    f"{world}, `{each.cell}`, {each.init}",
+                    f"{named(plan)}, `{each.cell}`, {each.init}",
                     ", ".join([f"{each.finding} ({each.by})" if each.by else each.finding, *remarks]),
-                    (rooms or {}).get((world, each.cell.split(", ")[1]), "-"),
+                    (rooms or {}).get((plans(load())[plan].world, each.cell.split(", ")[1]), "-"),
                     ", ".join(f"{100 * share.estimate:.1f}" for share in shares),
                     points(each.rate),
                     points_or_dash(each.rate.detectable),

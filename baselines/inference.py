@@ -32,7 +32,7 @@ _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class Transition:
+class ChainMean:
     """A mean over chains.
 
     Attributes:
@@ -55,13 +55,15 @@ class Transition:
     detectable: float | None
 
 
-def effect(values: Sequence[float], *, test: bool = False, tests: int = 1) -> Transition:
+def effect(values: Sequence[float], *, test: bool = False, tests: int = 1, alike: int = 0) -> ChainMean:
     """The mean of one value a chain.
 
     Args:
         values: At least one.
         test: Whether to compute p.
         tests: How many are corrected together, this one among them.
+        alike: Of how many chains both models are one and the same, see :func:`baselines.contrasts.alike`. Such a pair
+            says nothing of how far two models would differ, so with one there is no interval.
 
     Raises:
         ValueError: No values.
@@ -72,10 +74,10 @@ def effect(values: Sequence[float], *, test: bool = False, tests: int = 1) -> Tr
     mean = float(np.mean(values))
     p = sign_flip(values) if test and n > 1 else None
     error = float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else 0.0
-    if error < _ROUNDING:
-        return Transition(mean, None, None, n, p, None)
+    if error < _ROUNDING or alike:
+        return ChainMean(mean, None, None, n, p, None)
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
-    return Transition(mean, mean - quantile * error, mean + quantile * error, n, p, _shift(n, tests) * error)
+    return ChainMean(mean, mean - quantile * error, mean + quantile * error, n, p, _shift(n, tests) * error)
 
 
 @cache
@@ -86,13 +88,14 @@ def _shift(n: int, tests: int) -> float:
     return float(found)
 
 
-def transfer_ratio(students: Sequence[float], teachers: Sequence[float]) -> Transition | None:
+def transfer_ratio(students: Sequence[float], teachers: Sequence[float], *, alike: int = 0) -> ChainMean | None:
     """Share of the teachers' difference that the students show.
 
     Args:
         students: For each chain the unsafe rate of the biased teacher's student less that of the
             neutral teacher's.
         teachers: For each chain the same difference between the teachers themselves.
+        alike: As in :func:`effect`.
 
     Returns:
         The mean over chains; None if the habit was not induced in the teachers.
@@ -100,4 +103,4 @@ def transfer_ratio(students: Sequence[float], teachers: Sequence[float]) -> Tran
     induced = effect(teachers)
     if (induced.estimate if induced.low is None else induced.low) < INDUCED:
         return None
-    return effect([student / teacher for student, teacher in zip(students, teachers, strict=True)])
+    return effect([student / teacher for student, teacher in zip(students, teachers, strict=True)], alike=alike)

@@ -21,8 +21,8 @@ import typer
 from baselines import carriers, defence_table, headline, tables
 from baselines.contrasts import EXCESS, differences, read
 from baselines.figures import FIGURES, UNITS, Figure, dots, figures_of
-from baselines.gathering import AGAIN, RESULTS, counted, gathered, headline_rows, trained
-from baselines.plans import DEFENCES
+from baselines.gathering import AGAIN, RESULTS, counted, first_page, gathered, trained
+from baselines.plans import DEFENCES, plans
 from baselines.protocol import WORLDS, load
 
 README = Path(__file__).with_name("README.md")
@@ -30,7 +30,7 @@ README = Path(__file__).with_name("README.md")
 NONE_YET = "No chain has been run yet."
 
 HEADLINE_FIGURE = "headline-margin.svg"
-"""In README.md: the margins of every world's headline."""
+"""In README.md: the margins of all its plans."""
 
 OTHERS = set(DEFENCES) - {"keywords"}
 """Defences that other plans do not have."""
@@ -126,15 +126,17 @@ def audited(plan: str) -> list[dict[str, Any]]:
 
 def readme(text: str) -> str:
     """``text`` with its ``<!-- results:summary -->`` block made anew: a figure, what it shows, a table."""
-    worlds, acts = headline_rows(), load().endpoint.acts
+    shown, acts = first_page(), load().endpoint.acts
     lines: list[str] = []
-    for world, rows in worlds.items():
-        plan = f"{world}-headline"
+    for plan, rows in shown.items():
         told = headline.headline_sentences(headline.headlines(rows, acts))
-        lines.append(f"- {WORLDS[world]}, {counted(plan, rows)} ([all tables](results/{plan}.md)): {told}")
-    if worlds:
+        environment = WORLDS[plans(load())[plan].world]
+        lines.append(
+            f"- {environment} ({headline.named(plan)}), {counted(plan, rows)} ([all tables](results/{plan}.md)): {told}"
+        )
+    if shown:
         figure = f"![Each chain as a dot, the mean and its interval]({RESULTS.name}/{HEADLINE_FIGURE})"
-        lines = [figure, "", *lines, "", *headline.headline_table(worlds, acts, carriers.rooms(carriers.read_rows()))]
+        lines = [figure, "", *lines, "", *headline.headline_table(shown, acts, carriers.rooms(carriers.read_rows()))]
     pattern = r"(<!-- results:summary -->\n).*?(<!-- /results -->)"
     made = "\n".join(lines or [NONE_YET])
     return re.sub(pattern, lambda match: match[1] + made + "\n" + match[2], text, flags=re.DOTALL)
@@ -160,11 +162,14 @@ def drawn() -> dict[Path, Figure]:
         if len(rows):
             figures |= {RESULTS / f"{plan}-{name}.svg": each for name, each in figures_of(rows).items()}
     measure, scale = FIGURES["margin"]
-    worlds = {world: dots(rows, measure) for world, rows in headline_rows().items()}
-    if worlds:
-        cells = {f"{world}: {cell}": each for world, own in worlds.items() for cell, each in own.items()}
-        shown = {cell: each for cell, each in cells.items() if EXCESS not in cell}
-        figures[RESULTS / HEADLINE_FIGURE] = Figure(shown, UNITS["margin"][0], scale)
+    cells = {
+        f"{headline.named(plan)}: {cell}": each
+        for plan, rows in first_page().items()
+        for cell, each in dots(rows, measure).items()
+        if EXCESS not in cell
+    }
+    if cells:
+        figures[RESULTS / HEADLINE_FIGURE] = Figure(cells, UNITS["margin"][0], scale)
     return figures
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -25,9 +24,11 @@ from baselines.contrasts import (
     differences,
     labelled,
     scenarios,
+    teachers_of,
 )
-from baselines.inference import CONFIRMATORY, Transition, effect, transfer_ratio
+from baselines.inference import CONFIRMATORY, ChainMean, effect, transfer_ratio
 from baselines.plans import STARTS
+from baselines.protocol import load
 
 MADE = ("teacher", "rows", "greedy", "likely")
 """What may be varied in a data set next to its carrier, see :class:`baselines.chain.Made`."""
@@ -78,11 +79,12 @@ def endpoint_table(rows: pd.DataFrame, acts: float) -> list[str]:
     return table(["cell", "initialisation"], [*heads, "unsafe passed on", "chains"], lines)
 
 
-def tested(rows: pd.DataFrame, acts: float) -> tuple[dict[tuple[str, ...], Transition], dict[tuple[str, ...], float]]:
+def tested(rows: pd.DataFrame, acts: float) -> tuple[dict[tuple[str, ...], ChainMean], dict[tuple[str, ...], float]]:
     """By measure, cell and initialisation what chains show; of the primary endpoint also the corrected p.
 
-    What is compared with a collapsed cell has no p either. What could have been detected is that of the same tests.
-    Pairs of one and the same model say nothing of how far two would differ, so a cell with such has no interval.
+    A collapsed cell claims nothing, and neither does what is compared with it. Both stay in the family that Holm
+    corrects over, as tests that found nothing: how many tests there are must not hang on how they end. What could have
+    been detected is that of the hardest of these tests, in all lines.
     """
     fallen, same = collapsed(rows, acts), alike(rows)
     values = {
@@ -90,19 +92,22 @@ def tested(rows: pd.DataFrame, acts: float) -> tuple[dict[tuple[str, ...], Trans
         for measure in ("biased first", MARGIN)
         for key, each in differences(rows, measure=measure).items()
     }
-    primary = [
-        (measure, cell, init)
-        for (measure, cell, init), each in values.items()
-        if init in PRIMARY
-        and len(each) >= CONFIRMATORY
-        and not {(cell, start) for start in (STARTS if init == EXCESS else (init,))} & fallen
-    ]
+    primary = [key for key, each in values.items() if key[2] in PRIMARY and len(each) >= CONFIRMATORY]
+    void = {key for key in primary if {(key[1], start) for start in (STARTS if key[2] == EXCESS else key[2:])} & fallen}
     tests = max(1, len(primary))
-    found = {key: effect(each, test=key in primary, tests=tests) for key, each in values.items()}
-    for (measure, cell, init), each in found.items():
-        if any(same.get((cell, start)) for start in (STARTS if init == EXCESS else (init,))):
-            found[measure, cell, init] = replace(each, low=None, high=None, detectable=None)
-    return found, dict(zip(primary, holm([found[key].p or 0.0 for key in primary]), strict=True))
+    found = {
+        key: effect(each, test=key in primary and key not in void, tests=tests, alike=same.get(key[1:], 0))
+        for key, each in values.items()
+    }
+    adjusted = dict(zip(primary, holm([_p(found[key], key in void) for key in primary]), strict=True))
+    return found, {key: p for key, p in adjusted.items() if key not in void}
+
+
+def _p(each: ChainMean, void: bool) -> float:
+    if void:
+        return 1.0
+    assert each.p is not None
+    return each.p
 
 
 def _corrected(adjusted: Mapping[tuple[str, ...], float], key: tuple[str, ...], fallen: bool) -> str:
@@ -111,18 +116,21 @@ def _corrected(adjusted: Mapping[tuple[str, ...], float], key: tuple[str, ...], 
 
 def scenarios_table(rows: pd.DataFrame) -> list[str]:
     """The endpoint scenario by scenario."""
-    cells = [cell for cell in differences(rows) if cell[1] != EXCESS]
+    cells, same = [cell for cell in differences(rows) if cell[1] != EXCESS], alike(rows)
     lines = []
     for name, part in scenarios(rows).items():
         found = differences(part)
-        lines.append([name, *(points(effect(list(found[cell]))) for cell in cells)])
+        lines.append([name, *(points(effect(list(found[cell]), alike=same.get(cell, 0))) for cell in cells)])
     return table(["scenario"], [f"{cell}, {init}, points" for cell, init in cells], lines)
 
 
 def beside_table(rows: pd.DataFrame) -> list[str]:
     """Differences next to the endpoint, in percentage points: what else the teacher's habit changed."""
     found = [differences(rows, measure=measure, split=split) for split, measure in BESIDE]
-    lines = [[*cell, *(points(effect(list(each[cell]))) for each in found)] for cell in found[0]]
+    same = alike(rows)
+    lines = [
+        [*cell, *(points(effect(list(each[cell]), alike=same.get(cell, 0))) for each in found)] for cell in found[0]
+    ]
     return table(["cell", "initialisation"], [f"{measure}, {split}" for split, measure in BESIDE], lines)
 
 
@@ -171,15 +179,15 @@ def other_bases_table(rows: pd.DataFrame, acts: float) -> list[str]:
     for base in bases if len(bases) > 1 else ():
         own = others[others["base"] == base]
         fallen, rate, lean = collapsed(own, acts), differences(own), differences(own, measure=MARGIN)
-        acted = by_chain(own, "student", "acted")
+        acted, same = by_chain(own, "student", "acted"), alike(own)
         for key, each in rate.items():
             lines.append(
                 [
                     key[0],
                     f"{base} (collapsed)" if key in fallen else base,
                     ", ".join(f"{100 * acted[*key, arm, 'ambiguous'].mean():.1f}" for arm in COMPARED),
-                    points(effect(list(each))),
-                    nats(effect(list(lean[key]))),
+                    points(effect(list(each), alike=same.get(key, 0))),
+                    nats(effect(list(lean[key]), alike=same.get(key, 0))),
                     str(len(each)),
                 ]
             )
@@ -264,22 +272,22 @@ def table(labels: Sequence[str], heads: Sequence[str], lines: Iterable[Sequence[
     return [f"| {' | '.join(line)} |" for line in ([*labels, *heads], marks, *lines)]
 
 
-def percent(each: Transition) -> str:
+def percent(each: ChainMean) -> str:
     """``12.3 [10.1, 14.5]``, in percent."""
     return _interval(each, lambda value: f"{100 * min(max(value, 0), 1):.1f}")
 
 
-def points(each: Transition) -> str:
+def points(each: ChainMean) -> str:
     """``+2.1 [-0.3, +4.5]``, in percentage points."""
     return _interval(each, lambda value: f"{100 * value:+.1f}")
 
 
-def signed(each: Transition) -> str:
+def signed(each: ChainMean) -> str:
     """``+0.213 [-0.031, +0.450]``, of shares and probabilities."""
     return _interval(each, lambda value: f"{value:+.3f}")
 
 
-def nats(each: Transition) -> str:
+def nats(each: ChainMean) -> str:
     """``+0.21 [-0.03, +0.45]``, in nats."""
     return _interval(each, lambda value: f"{value:+.2f}")
 
@@ -290,7 +298,7 @@ def _counted(share: float, n: int) -> str:
     return f"{100 * share:.0f} [{100 * low:.0f}, {100 * high:.0f}]"
 
 
-def _interval(each: Transition, show: Callable[[float], str]) -> str:
+def _interval(each: ChainMean, show: Callable[[float], str]) -> str:
     if each.low is None or each.high is None:
         return show(each.estimate)
     return f"{show(each.estimate)} [{show(each.low)}, {show(each.high)}]"
@@ -334,13 +342,20 @@ def _standing(rows: pd.DataFrame) -> dict[tuple[str, str, str], tuple[list[str],
 
 def _passed_on(rows: pd.DataFrame) -> dict[tuple[str, ...], str]:
     """By cell and initialisation, the transfer ratio of unsafe rates, in words where there is none."""
-    asked, taught = asked_of(rows), differences(rows, "teacher", "unsafe")
+    usual, same = load().models.size, alike(rows)
+    taught = {
+        (asked, size): each
+        for (asked, size), part in rows[rows["role"] == "teacher"].groupby(["carrier", "size"])
+        for each in differences(part, "teacher", "unsafe").values()
+    }
+    sizes, asked = teachers_of(rows), asked_of(rows)
     found: dict[tuple[str, ...], str] = {}
     for key, students in differences(rows, measure="unsafe").items():
-        teachers = taught.get((asked[key[0]], "same"))
+        teachers = taught.get((asked[key[0]], sizes[key[0]] or usual))
         if teachers is None:
             found[key] = "-"
             continue
-        ratio = transfer_ratio(list(students), list(teachers.reindex(students.index)))
+        teaching = list(teachers.reindex(students.index))
+        ratio = transfer_ratio(list(students), teaching, alike=same.get(key, 0))
         found[key] = "not induced" if ratio is None else _interval(ratio, lambda value: f"{value:+.2f}")
     return found

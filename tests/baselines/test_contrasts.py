@@ -65,6 +65,27 @@ def test_bases_of_several_sizes_are_told_apart_where_there_are_no_students(chain
     assert set(named["cell"]) == {"silent, size 0.3m", "silent, size 1m"}
 
 
+def test_larger_students_are_compared_with_the_small_base_that_they_were_grown_from(chains: pd.DataFrame) -> None:
+    base = chains["role"] == "base"
+    large = chains[base].assign(size="1m", first="biased")
+    grown = chains[chains["role"] == "student"].assign(size="1m")
+    found = contrasts.controls(pd.concat([chains[base], large, grown], ignore_index=True))
+    assert list(found["sft, silent", "same", "neutral - base"]) == [0.25] * 4
+
+
+def test_pairs_alike_are_counted_in_the_excess_too(chains: pd.DataFrame) -> None:
+    told = ["first", "unsafe", "override", "margin"]
+    for init, number in (("same", 0), ("other", 0), ("other", 2)):
+        pair = (chains["role"] == "student") & (chains["chain"] == number) & (chains["init"] == init)
+        neutral = chains.loc[pair & (chains["arm"] == "neutral"), told].values
+        chains.loc[pair & (chains["arm"] == "biased"), told] = neutral
+    assert contrasts.alike(chains) == {
+        ("sft, silent", "other"): 2,
+        ("sft, silent", "same"): 1,
+        ("sft, silent", contrasts.EXCESS): 2,
+    }
+
+
 def test_scenarios_share_the_rows_between_them(chains: pd.DataFrame) -> None:
     parts = contrasts.scenarios(chains)
     assert list(parts) == ["even", "odd"]

@@ -58,7 +58,9 @@ def test_cell_that_collapsed_claims_nothing_and_neither_does_what_it_is_compared
 
 
 def test_headline_sets_a_student_next_to_the_neutral_teachers_in_every_world(chains: pd.DataFrame) -> None:
-    lines = headline.headline_table({"cloud": chains, "bash": chains}, ACTS, {("cloud", "silent"): "0.9, 0.03"})
+    lines = headline.headline_table(
+        {"cloud-headline": chains, "bash-headline": chains}, ACTS, {("cloud", "silent"): "0.9, 0.03"}
+    )
     names = [f"{world}, `sft, silent`, {init}" for world in ("cloud", "bash") for init in ("same", "other")]
     assert [cells(line)[0] for line in lines[2:]] == names
     same = ["suggested (rate)", "0.9, 0.03", "46.9, 25.0", "+21.9 [+16.1, +27.6]", "7.7", "+2.00", "-", "+0.00", "4"]
@@ -67,7 +69,7 @@ def test_headline_sets_a_student_next_to_the_neutral_teachers_in_every_world(cha
 
 
 def test_students_that_are_alike_are_counted_and_have_no_interval(ten: pd.DataFrame) -> None:
-    line = cells(headline.headline_table({"bash": with_students_alike(ten, 3)}, ACTS)[2])
+    line = cells(headline.headline_table({"bash-headline": with_students_alike(ten, 3)}, ACTS)[2])
     assert line[1] == "not shown, 3 of 10 pairs alike"
     assert "[" not in line[4]
     assert line[5] == "-", "nothing was detectable in data that are the same"
@@ -75,7 +77,7 @@ def test_students_that_are_alike_are_counted_and_have_no_interval(ten: pd.DataFr
 
 def test_single_students_that_act_too_seldom_are_counted(ten: pd.DataFrame) -> None:
     ten.loc[(ten["role"] == "student") & (ten["chain"] == 4) & (ten["arm"] == "neutral"), "first"] = "none"
-    assert cells(headline.headline_table({"cloud": ten}, ACTS)[2])[1] == (
+    assert cells(headline.headline_table({"cloud-headline": ten}, ACTS)[2])[1] == (
         "passes (rate p = 0.008 and margin p = 0.008), 1 of 20 act too seldom"
     )
 
@@ -86,15 +88,20 @@ def test_a_sentence_says_which_cells_pass_and_of_which_nothing_is_shown(
     def said(rows: pd.DataFrame, acts: float = ACTS) -> str:
         return headline.headline_sentences(headline.headlines(rows, acts))
 
-    shown = "`sft on silent`{1}"
-    both = f"{{0}} from the teacher's initialisation: {shown}; {{0}} from another initialisation: {shown}"
-    beyond = "; **not shown** beyond another initialisation: `sft on silent`."
-    assert said(chains) == both.format("**suggested**", " (rate)") + beyond
-    assert said(chains, 0.6) == both.format("**collapsed**", "") + "."
-    assert said(ten).startswith(
-        "**passes** from the teacher's initialisation: `sft on silent` (rate p = 0.008 and margin p = 0.008);"
+    assert said(chains) == (
+        "**suggested** `sft on silent` (same: rate; other: rate); **not shown** `sft on silent` (same - other)."
     )
-    assert said(with_students_alike(chains, 4)).startswith(both.format("**not shown**", ""))
+    assert said(chains, 0.6) == "**collapsed** `sft on silent` (same; other)."
+    assert said(ten).startswith("**passes** `sft on silent` (same: rate p = 0.008 and margin p = 0.008); **suggested**")
+    assert said(with_students_alike(chains, 4)) == "**not shown** `sft on silent` (same; other; same - other)."
+
+
+def test_a_plan_with_one_other_base_is_named_after_it() -> None:
+    assert [headline.named(plan) for plan in ("cloud-headline", "cloud-other", "bash-headline")] == [
+        "cloud",
+        "cloud, base c",
+        "bash",
+    ]
 
 
 def test_chains_made_again_are_compared_episode_by_episode_and_tell_what_they_would_change(ten: pd.DataFrame) -> None:

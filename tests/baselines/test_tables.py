@@ -48,9 +48,36 @@ def test_cell_keeps_its_p_when_only_the_other_initialisation_collapsed(
     others = (ten["role"] == "student") & (ten["init"] == "other")
     ten.loc[others, "first"] = "none"
     lines = tables.endpoint_table(ten, ACTS)
-    assert line_of(lines, "sft, silent", "same")[3] == "0.004", "two tests are left"
+    assert line_of(lines, "sft, silent", "same")[3] == "0.008", "four tests, however two of them ended"
     assert line_of(lines, "sft, silent", "other")[3] == "collapsed"
     assert line_of(lines, "sft, silent", "same - other")[3] == "-"
+
+
+def test_cells_with_pairs_alike_have_no_interval_anywhere(chains: pd.DataFrame) -> None:
+    told = ["first", "unsafe", "override", "margin"]
+    pair = (chains["role"] == "student") & (chains["chain"] == 0) & (chains["init"] == "same")
+    chains.loc[pair & (chains["arm"] == "biased"), told] = chains.loc[pair & (chains["arm"] == "neutral"), told].values
+    endpoint = tables.endpoint_table(chains, ACTS)
+    for line in (
+        line_of(endpoint, "sft, silent", "same"),
+        line_of(endpoint, "sft, silent", "same - other"),
+        line_of(tables.beside_table(chains), "sft, silent", "same"),
+    ):
+        assert "[" not in "".join(line)
+    assert line_of(endpoint, "sft, silent", "same - other")[-1] == "4, 1 alike"
+    assert "[" in "".join(line_of(endpoint, "sft, silent", "other"))
+
+
+def test_what_is_passed_on_is_a_share_of_what_the_students_own_teachers_differ_in(chains: pd.DataFrame) -> None:
+    students, teachers = (chains["role"] == role for role in ("student", "teacher"))
+    of_large = chains[students].assign(teacher="1m")
+    large = chains[teachers].assign(size="1m", teacher="")
+    quieter = large["arm"] == "biased"
+    large.loc[quieter & (large["task"] % 4 == 1), "unsafe"] = False
+    rows = pd.concat([chains.assign(teacher=""), of_large, large], ignore_index=True)
+    lines = tables.endpoint_table(rows, ACTS)
+    assert line_of(lines, "sft, silent, teacher usual", "same")[-2] == "+1.00"
+    assert line_of(lines, "sft, silent, teacher 1m", "same")[-2] == "not induced", "theirs differ in nothing"
 
 
 def test_bases_stand_above_their_students_a_model_a_line_and_without_an_interval(chains: pd.DataFrame) -> None:
