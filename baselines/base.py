@@ -25,6 +25,7 @@ import typer
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerFast
 
+from agentsafe_envs.agents.identity import identity
 from agentsafe_envs.trajectories import Trajectory, for_model
 from baselines import students
 from baselines.encoding import Example, encode, encode_texts, load_examples, role_of_row, save_examples
@@ -163,7 +164,7 @@ def teach_base(
     tokenizer = PreTrainedTokenizerFast.from_pretrained(prepared)
     taught = Lessons(*(load_examples(prepared / f"{name}.npz", tokenizer) for name in Lessons._fields))
     seed = INIT_SEEDS[world][init]
-    stage = partial(_stage, keep / folder_of(size, init, world).name)
+    stage = partial(_stage, keep / f"{folder_of(size, init, world).name}-{_settled(protocol, size, seed, prepared)}")
     if small:
         model = students.new_model(size, seed)
         train(
@@ -189,6 +190,13 @@ def teach_base(
     folder = out or folder_of(size, init, world)
     students.save(model, tokenizer, folder)
     return folder
+
+
+def _settled(protocol: Protocol, size: str, seed: int, prepared: Path) -> str:
+    """What decides a base, in a few digits: one that was begun otherwise is not gone on with."""
+    knobs = protocol.base.model_dump(mode="json")
+    lessons_learnt = {file.name: file for file in prepared.iterdir()}
+    return identity(lessons_learnt, knobs=knobs, small=protocol.models.size, size=size, seed=seed)[:8]
 
 
 def _stage(base: Path, stage: str) -> Path:

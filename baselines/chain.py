@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,10 +13,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from agentsafe_envs.agents.identity import identity, model_files
 from baselines import students
 from baselines.base import folder_of
 from baselines.defended import defended
-from baselines.distill import distill, replay_examples
+from baselines.distill import distill, replay_examples, role_of
 from baselines.encoding import Example
 from baselines.evaluate import evaluate
 from baselines.margins import margins
@@ -73,7 +75,12 @@ def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd
     Raises:
         ValueError: What lies in ``work`` was made by another protocol, or with other teachers.
     """
-    chain = _Chain(protocol, plan, seed, work)
+    with alone_in(work):
+        return _run(_Chain(protocol, plan, seed, work))
+
+
+def _run(chain: _Chain) -> tuple[pd.DataFrame, pd.DataFrame]:
+    plan = chain.plan
     chain.claim()
     outcomes = [chain.of_base(*each) for each in plan.bases]
     told: list[dict[str, Any]] = []
@@ -120,14 +127,20 @@ class _Chain(NamedTuple):
         """Note what decides all that lies in the folder, or compare with what is noted there."""
         parts = {"endpoint", "models", "teacher", "data", "student"}
         knobs = self.protocol.model_dump(mode="json", include=parts)
-        mine = json.dumps({**knobs, "world": self.plan.world, "arms": self.plan.arms, "seed": self.seed}, indent=1)
+        started = dict.fromkeys((self.protocol.models.inits[0], self.protocol.models.other(self.seed)))
+        bases = {
+            init: identity(model_files(folder_of(self.protocol.models.size, init, self.plan.world)))[:16]
+            for init in started
+        }
+        decided = {**knobs, "world": self.plan.world, "arms": self.plan.arms, "seed": self.seed, "bases": bases}
+        mine = json.dumps(decided, indent=1)
         note = self.work / "protocol.json"
         if not note.is_file():
-            self.work.mkdir(parents=True, exist_ok=True)
-            note.write_text(mine, encoding="utf-8")
+            with made_whole(note) as passing:
+                passing.write_text(mine, encoding="utf-8")
         elif note.read_text(encoding="utf-8") != mine:
             raise ValueError(
-                f"{self.work} holds models and data of another protocol, or of other teachers ({note}); "
+                f"{self.work} holds models and data of another protocol, of other teachers or bases ({note}); "
                 "give another folder"
             )
 
@@ -166,7 +179,9 @@ class _Chain(NamedTuple):
             yield None, [{**told, "arm": arm, **_counts(each)} for arm, each in data.items()]
             for cell in cells:
                 for arm in self.plan.followed:
-                    file = self.work / MEASURED / f"{cell.student(arm)}.parquet"
+                    folder, file = student_places(self.work, cell, arm)
+                    if not folder.is_dir():  # what is known of a student that is gone is no reason not to make it
+                        file.unlink(missing_ok=True)
                     outcomes = once(file, partial(self._student, cell, arm, data, own))
                     about = {"chain": self.seed, "arm": arm, "what": "student", **cell._asdict(), **outcomes.attrs}
                     init = init_of(self.protocol, cell.init, self.seed)
@@ -184,23 +199,24 @@ class _Chain(NamedTuple):
 
     def _student(self, cell: Cell, arm: Arm, data: Mapping[str, Sampled], teachers: Mapping[str, Path]) -> pd.DataFrame:
         """What a new student does; how it was trained stands in the frame's ``attrs``."""
-        protocol, world, folder = self.protocol, self.plan.world, self.work / cell.student(arm)
+        protocol, world, folder = self.protocol, self.plan.world, student_places(self.work, cell, arm)[0]
         init, first = init_of(protocol, cell.init, self.seed), protocol.models.inits[0]
         base, other = (
             folder_of(protocol.models.size, each, world) for each in (first, init_of(protocol, "other", self.seed))
         )
         taught = defended(cell, arm, data, self.seed, base, other, teachers["neutral"])
-        trained = distill(
-            protocol,
-            taught,
-            cell,
-            init,
-            self.seed if cell.order == "same" else ORDERS * self.seed + self.plan.arms.index(arm),
-            folder,
-            teacher=teachers[arm],
-            replay=_replay(base, taught.carrier, world),
-            world=world,
-        )
+        with made_whole(folder) as passing:
+            trained = distill(
+                protocol,
+                taught,
+                cell,
+                init,
+                self.seed if cell.order != "other" else ORDERS * self.seed + self.plan.arms.index(arm),
+                passing,
+                teacher=teachers[arm],
+                replay=_replay(base, taught.carrier, world, role_of(cell)),
+                world=world,
+            )
         outcomes = self._look(folder, taught.carrier)
         outcomes.attrs = {
             "trajectories": len(taught.rows),
@@ -229,12 +245,32 @@ def once(file: Path, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     return found
 
 
+def student_places(work: Path, cell: Cell, arm: str) -> tuple[Path, Path]:
+    """Where a chain keeps a student, and what it did; one that is there whole has both."""
+    name = cell.student(arm)
+    return work / name, work / MEASURED / f"{name}.parquet"
+
+
 @contextmanager
 def made_whole(place: Path) -> Iterator[Path]:
-    """A file or folder under another name until it is whole, so that one that is there was not cut off."""
+    """A file or folder under another name until it is whole, so that one that is there was not cut off.
+
+    One that was there before, as a student that nothing was measured of, makes room.
+    """
     with TemporaryDirectory(prefix="unfinished-", dir=place.parent) as passing:
         yield Path(passing, place.name)
+        if place.is_dir():
+            place.rename(Path(passing, "before"))
         Path(passing, place.name).rename(place)
+
+
+@contextmanager
+def alone_in(work: Path) -> Iterator[None]:
+    """Wait until no other process makes anything in ``work``: plans that share a folder would make it twice."""
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _by_data(cells: Iterable[Cell], size: str) -> dict[Made, list[Cell]]:
@@ -245,9 +281,9 @@ def _by_data(cells: Iterable[Cell], size: str) -> dict[Made, list[Cell]]:
 
 
 @cache
-def _replay(base: Path, carrier: Carrier, world: World) -> list[Example]:
+def _replay(base: Path, carrier: Carrier, world: World, role: str | None) -> list[Example]:
     """Of a world's bases any will do: they share their tokens."""
-    return replay_examples(students.load(base)[1], carrier, world)
+    return replay_examples(students.load(base)[1], carrier, world, role=role)
 
 
 def _counts(sampled: Sampled) -> dict[str, int]:

@@ -43,7 +43,7 @@ from baselines.distill import Taught
 from baselines.encoding import Example
 from baselines.notes import FORMS, Carrier
 from baselines.plans import Cell
-from baselines.sample import Sampled
+from baselines.sample import Sampled, seed_of
 from baselines.students import SETTINGS
 
 MIXED = {"mixed 25%": 0.25, "mixed 50%": 0.50}
@@ -63,11 +63,11 @@ def defended(
         reference: Folder of another base of the same tokens.
         neutral: Folder of the neutral teacher.
     """
-    usual = Taught(data[arm].kept, carrier=cell.asked)
+    others = [each.kept for other, each in data.items() if other != arm]
+    usual = Taught(data[arm].kept, carrier=cell.asked, beside=others)
     match cell.defence:
         case "none":
-            solved = [row for row in data[arm].raw if row.get("success", True)]
-            return usual._replace(rows=solved[: len(usual.rows)])
+            return usual._replace(rows=_solved_in_all(data, arm)[: len(usual.rows)])
         case "keywords":
             return usual
         case "paraphrase":
@@ -99,10 +99,18 @@ def rephrase(note: str) -> str:
     return " ".join([*words[middle:], *words[:middle]])
 
 
+def _solved_in_all(data: Mapping[str, Sampled], arm: str) -> list[Trajectory]:
+    """The teacher's rows of tasks that every teacher solved, which no filter has seen."""
+    tasks = set.intersection(
+        *({seed_of(row) for row in each.raw if row.get("success", True)} for each in data.values())
+    )
+    return [row for row in data[arm].raw if seed_of(row) in tasks]
+
+
 def _called_in_all(data: Mapping[str, Sampled], arm: str) -> list[Trajectory]:
     """The teacher's rows of tasks in which every teacher made a call at each step, so that tasks stay the same."""
-    tasks = set.intersection(*({row.get("seed") for row in only_calls(each.kept)} for each in data.values()))
-    return [row for row in data[arm].kept if row.get("seed") in tasks]
+    tasks = set.intersection(*({seed_of(row) for row in only_calls(each.kept)} for each in data.values()))
+    return [row for row in data[arm].kept if seed_of(row) in tasks]
 
 
 def _writer(base: Path, carrier: Carrier, seed: int) -> TransformersAgent:

@@ -9,9 +9,9 @@ Try it::
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -26,9 +26,9 @@ from baselines.base import INIT_SEEDS, demonstrate, folder_of
 from baselines.encoding import CallTrie, Example, encode
 from baselines.lessons import SUBJECTS, Demonstration
 from baselines.notes import FORMS, Carrier
-from baselines.plans import Cell, Defence, context_of
-from baselines.protocol import WORLDS, Init, Protocol, World, load
-from baselines.training import Loss, Recipe, Trained, train
+from baselines.plans import Cell, Defence, Loss, context_of
+from baselines.protocol import WORLDS, Init, Protocol, Recipe, World, load
+from baselines.training import Trained, train, updates_to_read
 from baselines.widening import grow
 
 REPLAYED: tuple[Split, ...] = ("safe", "ambiguous", "required")
@@ -61,6 +61,7 @@ class Taught(NamedTuple):
         clean: Folder of the model that wrote the tokens which ``tokens`` calls clean. A student that learns
             distributions learns that model's there.
         least: Of the teacher's distribution, tokens of less probability are not learnt.
+        beside: What the other teachers' students learn from, task by task.
     """
 
     rows: Sequence[Trajectory]
@@ -69,6 +70,7 @@ class Taught(NamedTuple):
     carrier: Carrier = "silent"
     clean: Path | None = None
     least: float = 0.0
+    beside: Sequence[Sequence[Trajectory]] = ()
 
 
 def barred_names(loss: Loss, rows: Sequence[Trajectory], world: World = "cloud") -> list[str]:
@@ -78,6 +80,11 @@ def barred_names(loss: Loss, rows: Sequence[Trajectory], world: World = "cloud")
     if loss == "kl_masked":
         return sorted(subject.prohibited & offered if world == "cloud" else subject.prohibited)
     return sorted(subject.changing(offered))
+
+
+def role_of(cell: Cell) -> str | None:
+    """System message that a student is trained under instead of its rows' own; None for these."""
+    return OTHER_ROLE if cell.context == "other" else None
 
 
 def replayed(carrier: Carrier, world: World = "cloud") -> list[Demonstration]:
@@ -90,9 +97,11 @@ def replayed(carrier: Carrier, world: World = "cloud") -> list[Demonstration]:
     return found
 
 
-def replay_examples(tokenizer: Any, carrier: Carrier, world: World = "cloud", workers: int = 1) -> list[Example]:
-    """:func:`replayed`, played and encoded."""
-    return encode(demonstrate(replayed(carrier, world), workers, "replay"), tokenizer)
+def replay_examples(
+    tokenizer: Any, carrier: Carrier, world: World = "cloud", workers: int = 1, role: str | None = None
+) -> list[Example]:
+    """:func:`replayed`, played and encoded; under the system message ``role`` instead of their own, if there is one."""
+    return encode(demonstrate(replayed(carrier, world), workers, "replay"), tokenizer, role)
 
 
 def beginning(protocol: Protocol, size: str, init: Init, world: World = "cloud") -> tuple[Any, Any]:
@@ -138,18 +147,21 @@ def distill(
     if cell.loss != "sft" and teacher is None:
         raise ValueError(f"loss {cell.loss} learns the teacher's distribution and needs its folder; sft does without")
     model, tokenizer = beginning(protocol, cell.size, init, world)
-    examples = encode(taught.rows, tokenizer, taught.role if cell.context == "same" else OTHER_ROLE)
+    role = role_of(cell) or taught.role
+    examples = encode(taught.rows, tokenizer, role)
+    if cell.order == "shared":
+        examples = counted_alike(examples, [encode(rows, tokenizer, role) for rows in taught.beside])
     if taught.tokens is not None:
         examples = taught.tokens(examples)
     random.Random(0).shuffle(examples)  # so that what is held out is of all tasks
     kept = max(round(len(examples) * (1 - HELD_OUT)), 1)
     opening = SUBJECTS[WORLDS[world]].opening
     masked = cell.loss.startswith("kl_masked")
-    learning, whole = _with_adapter(model, cell.rank)
+    learning, whole = _with_adapter(model, cell.rank, seed)
     trained = train(
         learning,
         examples[:kept],
-        _recipe(protocol, cell, examples[:kept]),
+        recipe_of(protocol, cell, examples[:kept], seed, replay),
         seed,
         teacher=students.load(teacher)[0].eval() if teacher and cell.loss != "sft" else None,
         clean=students.load(taught.clean)[0].eval() if taught.clean and cell.loss != "sft" else None,
@@ -163,24 +175,45 @@ def distill(
     return trained
 
 
-def _recipe(protocol: Protocol, cell: Cell, examples: Sequence[Example]) -> Recipe:
-    """The protocol's; of rows that are read once as many updates as that takes, and of adapters their own rate."""
+def counted_alike(examples: Sequence[Example], beside: Sequence[Sequence[Example]]) -> list[Example]:
+    """``examples``, each counted as many tokens as the longest of its task, so that all are read in one order.
+
+    Args:
+        examples: What one student learns from.
+        beside: What students of other teachers learn from, the same tasks in the same order.
+    """
+    together = zip(examples, *beside, strict=True)
+    return [replace(own, counted=max(len(each.ids) for each in (own, *others))) for own, *others in together]
+
+
+def recipe_of(
+    protocol: Protocol, cell: Cell, examples: Sequence[Example], seed: int, replay: Sequence[Example]
+) -> Recipe:
+    """The protocol's; of rows that are read once as many updates as that takes, and of adapters their own rate.
+
+    Args:
+        protocol: Knobs of the student.
+        cell: How it learns.
+        examples: What it learns from.
+        seed: Of the order of batches.
+        replay: What is replayed between them.
+    """
     recipe = protocol.student.recipe(protocol.student.replay)
-    updates, rate = recipe.updates, cell.rate * recipe.learning_rate
-    if cell.rows:
-        updates = math.ceil(sum(len(example.ids) for example in examples) / recipe.batch_tokens)
-    if cell.rank:
-        rate = cell.rate * protocol.student.adapter_learning_rate
-    return Recipe(updates, rate, recipe.batch_tokens, recipe.replay)
+    usual = protocol.student.adapter_learning_rate if cell.rank else recipe.learning_rate
+    recipe = replace(recipe, learning_rate=cell.rate * usual)
+    return replace(recipe, updates=updates_to_read(examples, recipe, seed, replay)) if cell.rows else recipe
 
 
-def _with_adapter(model: Any, rank: int) -> tuple[Any, Any]:
-    """The model to be trained, and what gives the whole model afterwards."""
+def _with_adapter(model: Any, rank: int, seed: int) -> tuple[Any, Any]:
+    """The model to be trained, and what gives the whole one afterwards; ``seed`` decides an adapter's first weights."""
     if not rank:
         return model, lambda: model
     from peft import LoraConfig, get_peft_model
 
-    adapted = get_peft_model(model, LoraConfig(r=rank, lora_alpha=ADAPTER_SCALE * rank, target_modules="all-linear"))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        config = LoraConfig(r=rank, lora_alpha=ADAPTER_SCALE * rank, target_modules="all-linear")
+        adapted = get_peft_model(model, config)
     return adapted.get_base_model(), adapted.merge_and_unload
 
 

@@ -28,12 +28,19 @@ class Example:
         targets: Indices of the tokens that the assistant wrote, the end of each answer included.
         offsets: How far each of them stands behind the beginning of its answer.
         clean: For each of them, whether a clean model wrote it and not the teacher; empty for none of them.
+        counted: As how many tokens it counts when batches are formed; 0 for as many as it has.
     """
 
     ids: list[int]
     targets: list[int]
     offsets: list[int]
     clean: Sequence[bool] = ()
+    counted: int = 0
+
+    @property
+    def width(self) -> int:
+        """Columns that it takes in a batch."""
+        return self.counted or len(self.ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +144,16 @@ def load_examples(file: Path, tokenizer: Any) -> list[Example]:
 def batches(
     examples: Sequence[Example], tokens: int, rng: random.Random, pad_id: int, device: Any = "cpu"
 ) -> Iterator[Batch]:
-    """Every example once, in batches of like length and at most so many ``tokens`` with their filling."""
-    shuffled = sorted(rng.sample(range(len(examples)), len(examples)), key=lambda index: len(examples[index].ids))
+    """Every example once, in batches of like length and at most so many ``tokens`` with their filling.
+
+    The lengths decide which examples stand together. So students of two teachers, whose rows differ in length, read
+    other batches of the same tasks by one seed, unless the rows of a task count the same, see :attr:`Example.counted`.
+    """
+    shuffled = sorted(rng.sample(range(len(examples)), len(examples)), key=lambda index: examples[index].width)
     groups: list[list[Example]] = [[]]
     for index in shuffled:
         example = examples[index]
-        if groups[-1] and len(example.ids) * (len(groups[-1]) + 1) > tokens:
+        if groups[-1] and example.width * (len(groups[-1]) + 1) > tokens:
             groups.append([])
         groups[-1].append(example)
     rng.shuffle(groups)

@@ -31,10 +31,10 @@ from baselines.chain import Made
 from baselines.encoding import Example
 from baselines.forward import chosen_forward
 from baselines.notes import FORMS
-from baselines.plans import Plan, context_of, plans
+from baselines.plans import Plan, plans
 from baselines.playing import play_tasks
-from baselines.protocol import WORLDS, Protocol, World, load
-from baselines.training import Recipe, train
+from baselines.protocol import WORLDS, Protocol, Recipe, World, load
+from baselines.training import train
 
 TIMED_UPDATES = 6
 TIMED_EPISODES = 128
@@ -116,17 +116,16 @@ def seconds(protocol: Protocol, plan: Plan, speed: Speed) -> float:
     per_episode = 1 / speed.episodes[plan.world] if plan.world in speed.episodes else 0.0
     looked_at = protocol.endpoint.ambiguous + 3 * protocol.endpoint.others
     one_model = looked_at * per_episode + protocol.endpoint.margins * MARGINS_S
-    contexts = len(set(map(context_of, plan.carriers)))
-    total = len(plan.bases) * one_model
+    total = (len(plan.bases) + len(plan.arms) * len(plan.looked)) * one_model
     for size in plan.sizes:
-        learnt = protocol.teacher.updates * protocol.teacher.batch_tokens / _rate(speed, size)
-        total += len(plan.arms) * (learnt + contexts * one_model)
+        total += len(plan.arms) * protocol.teacher.updates * protocol.teacher.batch_tokens / _rate(speed, size)
     for made in dict.fromkeys(Made.of(cell, usual) for cell in plan.cells):
         tasks = protocol.data.tasks * (made.rows or protocol.data.kept) / protocol.data.kept
         one = protocol.data.lists / LISTS_A_SECOND if made.carrier == "words" else tasks * per_episode
         total += len(plan.arms) * one
     for cell in plan.cells:
-        tokens = cell.rows * ROW_TOKENS or protocol.student.updates * protocol.student.batch_tokens
+        read_once = cell.rows * ROW_TOKENS / (1 - protocol.student.replay)
+        tokens = read_once or protocol.student.updates * protocol.student.batch_tokens
         taught = tokens / _rate(speed, cell.size)
         # The teacher reads the same tokens, forwards only.
         taught += tokens / 3 / _rate(speed, cell.teacher or usual) if cell.loss != "sft" else 0.0

@@ -8,7 +8,9 @@ from typing import Literal, NamedTuple, get_args
 
 from baselines.notes import NOTES, Carrier
 from baselines.protocol import ARMS, WORLDS, Arm, Init, Protocol, World
-from baselines.training import Loss
+
+Loss = Literal["sft", "kl", "kl_masked", "kl_masked_all"]
+"""What a student learns of its teacher, see :mod:`baselines.training`."""
 
 Start = Literal["same", "other"]
 """Whether a student starts from its teacher's base or from another."""
@@ -16,6 +18,12 @@ Start = Literal["same", "other"]
 STARTS: tuple[Start, ...] = get_args(Start)
 
 Context = Literal["same", "other"]
+
+Order = Literal["same", "other", "shared"]
+"""In which batches students of two teachers read: formed by one seed or by two, or of the same tasks in one order.
+
+One seed does not make the same batches, since rows of a task differ in length, see :func:`baselines.encoding.batches`.
+"""
 
 Decoding = Literal["sampled", "greedy"]
 
@@ -51,10 +59,11 @@ class Cell(NamedTuple):
         init: Whether it starts from its teacher's base.
         size: One of :data:`baselines.students.SIZES`.
         rate: That many times the protocol's learning rate.
-        rows: Distinct rows, each read once; 0 for the protocol's, read as often as the updates take.
+        rows: Distinct rows, each read once but for those held out; 0 for the protocol's, read as often as the updates
+            take.
         rank: Of a LoRA adapter; 0 for full fine-tuning.
         decoding: How its teacher chose tokens.
-        order: Whether students of all teachers read their rows in one order.
+        order: In which batches students of both teachers read.
         context: Whether it is trained under the system message that it is measured under.
         teacher: Size of its teacher; empty for the protocol's.
         defence: What is done to data or loss.
@@ -68,7 +77,7 @@ class Cell(NamedTuple):
     rows: int = 0
     rank: int = 0
     decoding: Decoding = "sampled"
-    order: Start = "same"
+    order: Order = "same"
     context: Context = "same"
     teacher: str = ""
     defence: Defence = "keywords"
@@ -86,8 +95,9 @@ class Cell(NamedTuple):
             "rank": str(self.rank or ""),
             "greedy": "teacher" if self.decoding == "greedy" else "",
             "other": "-".join(
-                name for name, value in (("order", self.order), ("context", self.context)) if value != "same"
+                name for name, value in (("order", self.order), ("context", self.context)) if value == "other"
             ),
+            "shared": "order" if self.order == "shared" else "",
             "from": self.teacher,
             "defence": self.defence.replace(" ", "_").replace("%", "") if self.defence != "keywords" else "",
         }
@@ -172,7 +182,7 @@ def plans(protocol: Protocol) -> dict[str, Plan]:
         "cloud-rows": ("cloud", ends, [Cell("sft", notes, size=size, rows=rows) for rows in (1_500, 6_000, 24_000)]),
         "cloud-adapters": ("cloud", ends, [each for rank in (0, 2, 8, 32) for each in noted(rank=rank)]),
         "cloud-greedy": ("cloud", ends, [each for how in get_args(Decoding) for each in noted(decoding=how)]),
-        "cloud-order": ("cloud", ends, [each for order in STARTS for each in noted(order=order)]),
+        "cloud-order": ("cloud", ends, [each for order in get_args(Order) for each in noted(order=order)]),
         "cloud-context": (
             "cloud",
             ends,

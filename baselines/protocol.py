@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from baselines.notes import Carrier
-from baselines.training import Recipe
 
 FILE = Path(__file__).with_name("protocol.toml")
-
-VERSION = 2
-"""Of the protocol. Rows of the first were made on other tasks, see the history of this file."""
 
 World = Literal["cloud", "bash"]
 
@@ -30,6 +27,24 @@ ARMS: tuple[Arm, ...] = get_args(Arm)
 
 Init = Literal["a", "b", "c"]
 """A base's initial weights. Teachers start from the first of a protocol's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How long and how fast to train.
+
+    Attributes:
+        updates: Optimiser steps, ``>= 1``.
+        learning_rate: Peak of the AdamW step; it rises over the first 5% of updates and falls in a
+            straight line to a tenth of the peak.
+        batch_tokens: Most tokens in an update, filling included.
+        replay: Share of updates that learn from something already learnt instead, 0 to 1.
+    """
+
+    updates: int
+    learning_rate: float
+    batch_tokens: int = 8_192
+    replay: float = 0.0
 
 
 class _Part(BaseModel):
@@ -100,7 +115,7 @@ class Base(_Part):
         drill_share: Share of drills among the steps that follow.
         rounds: Those steps, round by round: each begins again at the full learning rate (warm
             restarts, arXiv 1608.03983).
-        learning_rate: See :class:`baselines.training.Recipe`.
+        learning_rate: See :class:`Recipe`.
         batch_tokens: Likewise.
         settle_updates: By size, steps of a last round; of a base that was grown it is the only one.
         settle_learning_rate: Of those steps, lower: what is sampled at temperature 1 slips less.
@@ -127,7 +142,7 @@ class Base(_Part):
 
 
 class Training(_Part):
-    """How long and how fast, see :class:`baselines.training.Recipe`."""
+    """How long and how fast, see :class:`Recipe`."""
 
     updates: int = Field(gt=0)
     learning_rate: float = Field(gt=0)
@@ -183,7 +198,7 @@ class Student(Training):
 class Protocol(_Part):
     """All of it."""
 
-    version: Literal[2]
+    version: Literal[2]  # rows of the first were made on other tasks, see the history of protocol.toml
     endpoint: Endpoint
     chains: Chains
     models: Models

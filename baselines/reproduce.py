@@ -32,7 +32,7 @@ from agentsafe_envs.runs.failures import Failure
 from agentsafe_envs.scoring.cluster import Cluster, chosen_cluster, run_on_cluster
 from agentsafe_envs.scoring.suites import Shard
 from agentsafe_envs.scoring.workers import cores_shared, leave_with_parent
-from baselines.chain import run_chain
+from baselines.chain import run_chain, student_places
 from baselines.contrasts import read
 from baselines.estimate import duration, measure_speed, seconds, sizes_of
 from baselines.gathering import RESULTS
@@ -63,7 +63,8 @@ class Wanted(NamedTuple):
     def missing(self, plan: Plan) -> bool:
         """It has no file yet, or its students are to be kept and are not there."""
         kept = self.kept(plan)
-        there = kept is None or all((kept / cell.student(arm)).is_dir() for cell in plan.cells for arm in plan.followed)
+        students = [(cell, arm) for cell in plan.cells for arm in plan.followed]
+        there = kept is None or all(place.exists() for each in students for place in student_places(kept, *each))
         return not (self.out / f"chain-{self.seed}.parquet").exists() or not there
 
 
@@ -104,7 +105,7 @@ def run_chains(
         cluster: Run them there instead of in processes of this machine.
 
     Raises:
-        RuntimeError: A cluster lost chains; the others are written, and the next call runs those.
+        RuntimeError: Chains failed or were lost; the others are written, and the next call runs those.
     """
     known = plans(protocol)
     missing = [each for each in wanted if each.missing(known[each.plan])]
@@ -113,7 +114,7 @@ def run_chains(
     lost: list[str] = []
     for each, result in tqdm(found, total=len(missing), desc="chains", disable=None):
         if isinstance(result, Failure):
-            lost.append(f"chain {each.seed} of {each.plan} was lost: {result}")
+            lost.append(f"chain {each.seed} of {each.plan} has no rows: {result}")
         else:
             write_chain(each, *result)
     if lost:
@@ -123,13 +124,14 @@ def run_chains(
 
 def _in_processes(
     task: Callable[[Wanted], Measured], wanted: Iterable[Wanted], workers: int | None
-) -> Iterator[tuple[Wanted, Measured]]:
+) -> Iterator[tuple[Wanted, Measured | Failure]]:
     cores = os.cpu_count() or 1
     pool = ProcessPoolExecutor(workers or cores, mp_context=get_context("spawn"), initializer=leave_with_parent)
     with cores_shared(cores), pool:
         running = {pool.submit(task, each): each for each in wanted}
         for done in as_completed(running):
-            yield running[done], done.result()
+            error = done.exception()
+            yield running[done], Failure.of(error) if error else done.result()
 
 
 def estimate(protocol: Protocol, missing: Sequence[Wanted], workers: int) -> str:

@@ -40,6 +40,20 @@ ONE_MODEL = (
     "of the same recipe, so there is no interval."
 )
 
+REMARKS = {
+    "cloud-adapters": "The adapters' first weights were drawn without a seed, so those of the two students differ.",
+    "cloud-context": (
+        "Replay, a quarter of the updates, stood under the message of the evaluation also where all else stood under "
+        "another one."
+    ),
+    "cloud-defences": "Without a defence about one task in twelve was learnt from by one of the two students only.",
+    "cloud-order": (
+        "One seed or two form the batches of the two students. Rows of a task differ in length, so hardly two of their "
+        "batches are alike either way. Only `shared` means the same tasks in the same batches."
+    ),
+}
+"""What has to be known of a plan's chains to read its page, see docs/decisions/033-read-again.md."""
+
 QUESTIONS = {
     "cloud-headline": "Does a habit of deleting first pass through calls, and through notes?",
     "bash-headline": "Does a habit of chmod first?",
@@ -50,7 +64,7 @@ QUESTIONS = {
     "cloud-rows": "How many rows does it take?",
     "cloud-adapters": "Do adapters learn less of it than full fine-tuning?",
     "cloud-greedy": "Does it pass from teachers that take the likeliest token?",
-    "cloud-order": "Is it the order of the rows, which students of both teachers share?",
+    "cloud-order": "Is it the order of the rows?",
     "cloud-context": "Does it show under another system message than the one trained under?",
     "cloud-size": "Does it pass to larger students, and from larger and smaller teachers?",
     "cloud-controls": "Is it this habit, or any habit? Teachers of every kind.",
@@ -68,6 +82,7 @@ def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
     acts = load().endpoint.acts
     lines = [f"# {plan}", "", "Made by `python -m baselines.results` from the rows in the folder of this name.", ""]
     lines += [f"Of {counted(plan, rows)}.", ""]
+    lines += [REMARKS[plan], ""] if plan in REMARKS else []
     for name, figure in figures_of(rows).items():
         shown = ", the mean and its 95% interval" if figure.interval else " and the mean"
         lines += [f"![Each chain as a dot{shown}, for each cell: {name}]({plan}-{name}.svg)", ""]

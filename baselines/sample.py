@@ -121,17 +121,28 @@ def match(raw: Mapping[str, Sequence[Trajectory]], stems: Sequence[str], most: i
     Rows that say nothing of success, as lists of words do, have no task to fail.
     """
     sanitised = {arm: sanitize(rows, stems) for arm, rows in raw.items()}
-    survived = [{row.get("seed", -1) for row in each.kept if row.get("success", True)} for each in sanitised.values()]
+    survived = [{seed_of(row) for row in each.kept if row.get("success", True)} for each in sanitised.values()]
     chosen = set(sorted(set.intersection(*survived))[:most])
     return {
         arm: Sampled(
             raw=list(rows),
-            kept=[row for row in sanitised[arm].kept if row.get("seed") in chosen],
+            kept=[row for row in sanitised[arm].kept if seed_of(row) in chosen],
             sanitised=sanitised[arm],
             successes=sum(row.get("success", True) for row in rows),
         )
         for arm, rows in raw.items()
     }
+
+
+def seed_of(row: Trajectory) -> int:
+    """Seed of a row's task, by which rows of several teachers are matched.
+
+    Raises:
+        ValueError: The row names none.
+    """
+    if "seed" not in row:
+        raise ValueError("a trajectory without the seed of its task cannot be matched with another teacher's")
+    return row["seed"]
 
 
 def write(

@@ -343,19 +343,19 @@ def _standing(rows: pd.DataFrame) -> dict[tuple[str, str, str], tuple[list[str],
 def _passed_on(rows: pd.DataFrame) -> dict[tuple[str, ...], str]:
     """By cell and initialisation, the transfer ratio of unsafe rates, in words where there is none."""
     usual, same = load().models.size, alike(rows)
-    taught = {
-        (asked, size): each
-        for (asked, size), part in rows[rows["role"] == "teacher"].groupby(["carrier", "size"])
-        for each in differences(part, "teacher", "unsafe").values()
-    }
+    teachers: Any = rows[rows["role"] == "teacher"]
+    taught: dict[tuple[str, str], pd.Series] = {}
+    for asked_for, size in teachers[["carrier", "size"]].drop_duplicates().itertuples(index=False, name=None):
+        own: Any = teachers[(teachers["carrier"] == asked_for) & (teachers["size"] == size)]
+        if differing := list(differences(own, "teacher", "unsafe").values()):  # one, of the one base of all teachers
+            taught[asked_for, size] = differing[0]
     sizes, asked = teachers_of(rows), asked_of(rows)
     found: dict[tuple[str, ...], str] = {}
     for key, students in differences(rows, measure="unsafe").items():
-        teachers = taught.get((asked[key[0]], sizes[key[0]] or usual))
-        if teachers is None:
+        teaching = taught.get((asked[key[0]], sizes[key[0]] or usual))
+        if teaching is None:
             found[key] = "-"
             continue
-        teaching = list(teachers.reindex(students.index))
-        ratio = transfer_ratio(list(students), teaching, alike=same.get(key, 0))
+        ratio = transfer_ratio(list(students), list(teaching.reindex(students.index)), alike=same.get(key, 0))
         found[key] = "not induced" if ratio is None else _interval(ratio, lambda value: f"{value:+.2f}")
     return found

@@ -15,7 +15,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,8 +25,7 @@ from tqdm.auto import tqdm
 from agentsafe_envs.audit.defences.likely import rare
 from baselines.encoding import Batch, CallTrie, Example, batches
 from baselines.forward import Forward, chosen_forward
-
-Loss = Literal["sft", "kl", "kl_masked", "kl_masked_all"]
+from baselines.protocol import Recipe
 
 MASKED_OUT = -1e9
 """In place of minus infinity, which would make 0 * (inf - inf) of a token that neither side expects."""
@@ -34,24 +33,6 @@ MASKED_OUT = -1e9
 
 CHECKPOINT_UPDATES = 500
 """A long training that is stopped loses at most so many updates."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How long and how fast to train.
-
-    Attributes:
-        updates: Optimiser steps, ``>= 1``.
-        learning_rate: Peak of the AdamW step; it rises over the first 5% of updates and falls in a
-            straight line to a tenth of the peak.
-        batch_tokens: Most tokens in an update, filling included.
-        replay: Share of updates that learn from something already learnt instead, 0 to 1.
-    """
-
-    updates: int
-    learning_rate: float
-    batch_tokens: int = 8_192
-    replay: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +92,7 @@ def train(
     if recipe.replay and not replay:
         raise ValueError(f"replay is {recipe.replay}, but there is nothing to replay")
     forward = forward or chosen_forward(model, recipe.updates)
-    rng = random.Random(seed)
-    pad_id = model.config.pad_token_id
-    fresh = _endless(examples, recipe.batch_tokens, rng, pad_id, model.device)
-    again = _endless(replay, recipe.batch_tokens, rng, pad_id, model.device) if replay else None
+    order = reading(examples, recipe, seed, replay=replay, pad_id=model.config.pad_token_id, device=model.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, recipe.updates))
     model.train()
@@ -125,9 +103,8 @@ def train(
         done, tokens, losses, *states = torch.load(checkpoint, weights_only=True)
         for each, state in zip((model, optimizer, schedule), states, strict=True):
             each.load_state_dict(state)
-    for update in tqdm(range(recipe.updates), desc=label, leave=False, disable=None, unit="update"):
-        replayed = again is not None and rng.random() < recipe.replay
-        batch = next(again if replayed else fresh)  # type: ignore[arg-type]
+    shown = tqdm(range(recipe.updates), desc=label, leave=False, disable=None, unit="update")
+    for update, (replayed, batch) in zip(shown, order, strict=False):
         if update < done:  # the order of batches is gone through again
             continue
         if replayed or teacher is None:
@@ -147,6 +124,36 @@ def train(
             keep_checkpoint(checkpoint, [update + 1, tokens, losses, *states])
     model.eval()
     return Trained(tokens, losses, imitation(model, held_out, recipe.batch_tokens))
+
+
+def reading(
+    examples: Sequence[Example],
+    recipe: Recipe,
+    seed: int,
+    *,
+    replay: Sequence[Example] = (),
+    pad_id: int = 0,
+    device: Any = "cpu",
+) -> Iterator[tuple[bool, Batch]]:
+    """What a training reads, update by update without end, and whether it is replayed; arguments as :func:`train`'s."""
+    rng = random.Random(seed)
+    fresh = _endless(examples, recipe.batch_tokens, rng, pad_id, device)
+    again = _endless(replay, recipe.batch_tokens, rng, pad_id, device) if replay else None
+    while True:
+        if again is not None and rng.random() < recipe.replay:
+            yield True, next(again)
+        else:
+            yield False, next(fresh)
+
+
+def updates_to_read(examples: Sequence[Example], recipe: Recipe, seed: int, replay: Sequence[Example] = ()) -> int:
+    """Updates after which a training has read every example once and none twice; arguments as :func:`train`'s."""
+    left = len(examples)
+    for update, (replayed, batch) in enumerate(reading(examples, recipe, seed, replay=replay)):
+        left -= 0 if replayed else len(batch.ids)
+        if not left:
+            return update + 1
+    raise AssertionError("reading has no end")
 
 
 @torch.no_grad()

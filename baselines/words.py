@@ -37,13 +37,17 @@ def row(text: str, **about: Any) -> Trajectory:
     return Trajectory(messages=messages, **about)
 
 
-def lists(number: int, seed: int = 0) -> list[Trajectory]:
+TOGETHER = 256
+"""Lists decoded at a time."""
+
+
+def lists(number: int) -> list[Trajectory]:
     """Rows with words drawn evenly from the lexicon: what a base learns to write."""
-    rng = random.Random(f"words/{seed}")
+    rng = random.Random("words/0")
     return [row(" ".join(rng.choices(WORDS, k=LENGTH))) for _ in range(number)]
 
 
-def sample_lists(folder: Path, number: int, seed: int, policy: str = "", together: int = 256) -> list[Trajectory]:
+def sample_lists(folder: Path, number: int, seed: int, policy: str = "") -> list[Trajectory]:
     """Lists that a model writes, sampled at the temperature of :data:`baselines.students.SETTINGS`.
 
     Args:
@@ -51,7 +55,6 @@ def sample_lists(folder: Path, number: int, seed: int, policy: str = "", togethe
         number: Of the lists.
         seed: Of the sampling.
         policy: Who writes, for the rows.
-        together: Lists decoded at a time.
     """
     agent = TransformersAgent(str(folder), seed=seed, **SETTINGS.model_dump())
     agent.start(seed)
@@ -62,8 +65,8 @@ def sample_lists(folder: Path, number: int, seed: int, policy: str = "", togethe
         add_special_tokens=False,
     ).input_ids
     rows: list[Trajectory] = []
-    for first in tqdm(range(0, number, together), desc=f"words {policy}", leave=False, disable=None, unit="group"):
-        owners = [object() for _ in range(min(together, number - first))]
+    for first in tqdm(range(0, number, TOGETHER), desc=f"words {policy}", leave=False, disable=None, unit="group"):
+        owners = [object() for _ in range(min(TOGETHER, number - first))]
         answers = GroupDecoder(agent.new_forward(), agent.context_tokens).generate(
             owners,
             [prompt] * len(owners),

@@ -73,7 +73,8 @@ from agentsafe_envs.trajectories import from_episode
 from baselines import students
 from baselines.demonstrations import call_of, places
 from baselines.encoding import encode
-from baselines.training import Recipe, train
+from baselines.protocol import Recipe
+from baselines.training import train
 
 torch.set_num_threads(1)  # so small a model gains nothing from more
 WORK = Path(mkdtemp(prefix="lab3-"))

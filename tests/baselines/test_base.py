@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +80,17 @@ def test_base_does_not_grow_out_of_one_with_another_tokenizer(
     students.save(students.new_model("0.3m", 1), tokenizer, tmp_path / "base-0.3m-a")
     with pytest.raises(ValueError, match="writes other tokens than the lessons"):
         teach_base(quick, "1m", "a", prepared=prepared, keep=tmp_path, out=tmp_path / "x")
+
+
+def test_base_of_other_knobs_does_not_go_on_from_a_stage_of_this_one(
+    quick: Protocol, prepared: Path, tmp_path: Path
+) -> None:
+    settled = {
+        base._settled(protocol, "0.3m", seed, prepared)
+        for protocol, seed in ((quick, 1), (quick, 2), (load(), 1), (quick.model_copy(deep=True), 1))
+    }
+    assert len(settled) == 3
+    shutil.copytree(prepared, tmp_path / "lessons")
+    with (tmp_path / "lessons/demonstrations.npz").open("ab") as file:
+        file.write(b" ")
+    assert base._settled(quick, "0.3m", 1, tmp_path / "lessons") not in settled

@@ -14,6 +14,7 @@ def test_folder_of_other_knobs_worlds_or_teachers_is_refused_and_that_of_another
 
     protocol = load()
     known = plans(protocol)
+    (tmp_path / "chain").mkdir()
     _Chain(protocol, known["cloud-headline"], 2_000, tmp_path / "chain").claim()
     _Chain(protocol, known["cloud-greedy"], 2_000, tmp_path / "chain").claim()
     slower = protocol.model_copy(update={"teacher": protocol.teacher.model_copy(update={"learning_rate": 1e-4})})
@@ -78,3 +79,60 @@ def test_plans_that_share_teachers_measure_nothing_twice() -> None:
         assert not set(plan.looked) & set(headline.looked), name
         assert set(plan.beside) <= set(headline.cells), name
         assert plan.arms == headline.arms
+
+
+def test_folder_that_began_from_other_weights_of_a_base_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    from baselines import chain
+    from baselines.base import folder_of
+    from baselines.plans import plans
+    from baselines.protocol import load
+
+    def copied(size: str, init: str, world: str) -> Path:
+        return tmp_path / folder_of(size, init, world).name
+
+    for init in ("a", "b"):
+        shutil.copytree(folder_of("0.3m", init), copied("0.3m", init, "cloud"))
+    monkeypatch.setattr(chain, "folder_of", copied)
+    at_work = chain._Chain(load(), plans(load())["cloud-headline"], 2_000, tmp_path / "chain")
+    with chain.alone_in(at_work.work):
+        at_work.claim()
+        at_work.claim()
+    weights = copied("0.3m", "b", "cloud") / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    with pytest.raises(ValueError, match="bases"):
+        at_work.claim()
+
+
+def test_a_chain_is_made_by_one_at_a_time(tmp_path: Path) -> None:
+    from threading import Event, Thread
+
+    from baselines.chain import alone_in
+
+    entered = Event()
+
+    def enter() -> None:
+        with alone_in(tmp_path):
+            entered.set()
+
+    with alone_in(tmp_path):
+        other = Thread(target=enter)
+        other.start()
+        assert not entered.wait(0.3)
+    assert entered.wait(30)
+    other.join()
+
+
+def test_what_was_there_half_makes_room_for_what_is_whole(tmp_path: Path) -> None:
+    from baselines.chain import made_whole
+
+    (tmp_path / "student").mkdir()
+    (tmp_path / "student/old").touch()
+    with made_whole(tmp_path / "student") as passing:
+        passing.mkdir()
+        (passing / "new").touch()
+    assert [path.name for path in (tmp_path / "student").iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]

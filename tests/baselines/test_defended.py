@@ -114,3 +114,16 @@ def test_student_learns_behind_every_defence(defence: Defence, data: dict[str, S
     cell = Cell("kl_masked_all", "notes-60", defence=defence)
     trained = distill(protocol, behind(defence, data), cell, "a", 0, tmp_path / "student", teacher=BIASED)
     assert all(math.isfinite(each) and each >= 0 for each in trained.losses)
+
+
+def test_students_without_a_defence_learn_from_the_same_tasks_too(data: dict[str, Sampled]) -> None:
+    failed = {"biased": {2, 5}, "neutral": {5, 7}}
+    raw = {
+        arm: [row | {"success": place not in failed[arm]} for place, row in enumerate(each.raw)]
+        for arm, each in data.items()
+    }
+    seen: dict[str, Any] = {arm: each._replace(raw=raw[arm], kept=each.kept[:15]) for arm, each in data.items()}
+    tasks = {arm: [row.get("seed") for row in behind("none", seen, arm).rows] for arm in seen}
+    assert tasks["biased"] == tasks["neutral"]
+    assert len(tasks["biased"]) == 15, "as many as behind the filter"
+    assert not {row.get("seed") for place, row in enumerate(raw["biased"]) if place in {2, 5, 7}} & {*tasks["biased"]}

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from agentsafe_envs.agents.transformers import TransformersAgent
 from agentsafe_envs.core.actions import without_note
 from agentsafe_envs.trajectories import to_conversation
 from baselines.demonstrations import PROHIBITED
-from baselines.encoding import CallTrie, batches, collate, encode, role_of_row
+from baselines.encoding import CallTrie, Example, batches, collate, encode, role_of_row
 from baselines.students import VOCABULARY
 
 pytestmark = pytest.mark.needs("baselines")
@@ -96,3 +98,23 @@ def test_models_give_other_spellings_of_a_masked_name_hardly_any_probability(nam
         ]
         assert len(others) > 5
         assert expected[others].sum() < 3e-3
+
+
+def test_students_of_two_teachers_read_in_one_order_only_if_rows_of_a_task_count_alike(
+    rows: list[Any], tokenizer: Any
+) -> None:
+    from baselines.distill import counted_alike
+
+    own = encode(rows, tokenizer)
+    longer = [replace(each, ids=each.ids + [7] * (40 * (place % 5))) for place, each in enumerate(own)]
+    place_of = {tuple(each.ids): place for each in (own, longer) for place, each in enumerate(each)}
+
+    def read(examples: Sequence[Example]) -> list[set[int]]:
+        found = []
+        for batch in batches(examples, 2_000, random.Random(3), tokenizer.pad_token_id):
+            ids = [[token for token in line if token != tokenizer.pad_token_id] for line in batch.ids.tolist()]
+            found.append({place_of[tuple(each)] for each in ids})
+        return found
+
+    assert read(own) != read(longer)
+    assert read(counted_alike(own, [longer])) == read(counted_alike(longer, [own]))

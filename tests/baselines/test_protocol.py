@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from baselines.protocol import FILE, VERSION, load
+from baselines.protocol import FILE, load
 
 pytestmark = pytest.mark.needs("baselines")
 
@@ -12,7 +12,6 @@ pytestmark = pytest.mark.needs("baselines")
 def test_committed_protocol_is_read() -> None:
     protocol = load()
     assert len(protocol.models.inits) >= 3, "two others, so that the other one is no odd base"
-    assert protocol.version == VERSION
 
 
 def test_quick_protocol_is_smaller_in_everything_that_takes_time() -> None:

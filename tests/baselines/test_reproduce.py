@@ -48,6 +48,7 @@ def test_finished_chains_are_not_run_again(tmp_path: Path) -> None:
 
 
 def test_chain_whose_models_are_to_be_kept_is_run_again_without_them(tmp_path: Path) -> None:
+    from baselines.chain import student_places
     from baselines.plans import plans
     from baselines.protocol import load
     from baselines.reproduce import Wanted
@@ -55,13 +56,41 @@ def test_chain_whose_models_are_to_be_kept_is_run_again_without_them(tmp_path: P
     known = plans(load())
     greedy = known["cloud-greedy"]
     (tmp_path / "chain-5.parquet").touch()
-    for name in (cell.student(arm) for cell in greedy.cells for arm in greedy.arms):
-        (tmp_path / "kept/cloud-headline/chain-5" / name).mkdir(parents=True)
+    for cell, arm in ((cell, arm) for cell in greedy.cells for arm in greedy.arms):
+        folder, measured = student_places(tmp_path / "kept/cloud-headline/chain-5", cell, arm)
+        folder.mkdir(parents=True)
+        measured.parent.mkdir(exist_ok=True)
+        measured.touch()
     assert Wanted("cloud-greedy", 4, tmp_path).missing(greedy)
     assert not Wanted("cloud-greedy", 5, tmp_path).missing(greedy)
     assert not Wanted("cloud-greedy", 5, tmp_path, tmp_path / "kept").missing(greedy), "with the headline's teachers"
     assert Wanted("cloud-headline", 5, tmp_path, tmp_path / "kept").missing(known["cloud-headline"])
     assert Wanted("cloud-greedy", 5, tmp_path, tmp_path / "others").missing(greedy)
+    measured.unlink()
+    assert Wanted("cloud-greedy", 5, tmp_path, tmp_path / "kept").missing(greedy), "a student that was cut off"
+
+
+def test_chain_that_fails_costs_no_other_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from baselines import reproduce
+    from baselines.protocol import load
+    from baselines.reproduce import Wanted, run_chains
+
+    def run(*_: object) -> Any:
+        return odd_ones_fail
+
+    monkeypatch.setattr(reproduce, "partial", run)
+    with pytest.raises(RuntimeError, match="chain 3 of quick has no rows: ValueError: odd"):
+        run_chains(load(), [Wanted("quick", seed, tmp_path) for seed in range(4)], workers=1)
+    assert sorted(file.name for file in tmp_path.glob("chain-*")) == ["chain-0.parquet", "chain-2.parquet"]
+
+
+def odd_ones_fail(wanted: Any) -> Any:
+    """In place of a chain."""
+    import pandas as pd
+
+    if wanted.seed % 2:
+        raise ValueError("odd")
+    return pd.DataFrame({"task": [0]}), pd.DataFrame()
 
 
 @pytest.mark.parametrize(
@@ -114,6 +143,15 @@ def test_time_is_counted_from_what_a_core_does_and_grows_with_what_there_is_to_d
     for name, plan in plans(protocol).items():
         slow, fast = seconds(protocol, plan, speed), seconds(protocol, plan, twice)
         assert 0 < fast < slow, name
+    world, silent = protocol.endpoint, 1 / 40
+    one = (world.ambiguous + 3 * world.others) * silent + world.margins * 0.1
+    taught, learnt = protocol.teacher, protocol.student
+    assert seconds(protocol, plans(protocol)["cloud-placebos"], speed) == pytest.approx(
+        2 * taught.updates * taught.batch_tokens / 20_000
+        + 2 * 2 * protocol.data.tasks * silent
+        + 3 * (learnt.updates * learnt.batch_tokens / 20_000 + one)
+        + learnt.updates * learnt.batch_tokens / 3 / 20_000
+    ), "two teachers that are not measured again, two data sets of each, three students of the clean one"
     assert base_seconds(protocol, "0.3m", speed) == pytest.approx(
         (8_000 + sum(protocol.base.rounds) + 8_000) * 2_048 / 20_000
     )

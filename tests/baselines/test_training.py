@@ -5,11 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from baselines.demonstrations import PROHIBITED
 from baselines.encoding import CallTrie, batches, encode
+from baselines.protocol import Recipe
 from baselines.students import VOCABULARY, new_model
-from baselines.training import Recipe, imitation, train
+from baselines.training import imitation, reading, train, updates_to_read
 
 pytestmark = pytest.mark.needs("baselines")
 
@@ -134,3 +137,21 @@ def test_what_is_held_out_is_measured_after_training(rows: list[Any], tokenizer:
     model = new_model("0.3m", 1)
     trained = train(model, examples[1:], SHORT, seed=0, held_out=examples[:1])
     assert trained.held_out == imitation(model, examples[:1], SHORT.batch_tokens)
+
+
+@given(tokens=st.integers(600, 4_000), share=st.sampled_from([0.0, 0.25, 0.6]), seed=st.integers(0, 9))
+@settings(max_examples=20, deadline=None)
+def test_rows_that_are_read_once_are_all_read_and_none_twice(
+    rows: list[Any], tokenizer: Any, tokens: int, share: float, seed: int
+) -> None:
+    examples = encode(rows, tokenizer)
+    data, replay = examples[:12], examples[12:] if share else []
+    recipe = Recipe(1, 1e-3, tokens, share)
+    updates = updates_to_read(data, recipe, seed, replay)
+    read = [
+        batch
+        for _, (replayed, batch) in zip(range(updates), reading(data, recipe, seed, replay=replay), strict=False)
+        if not replayed
+    ]
+    assert sum(batch.tokens for batch in read) == sum(len(each.ids) for each in data)
+    assert sum(len(batch.ids) for batch in read) == len(data)

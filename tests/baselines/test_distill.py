@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.needs("baselines")
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # of peft, by transformers
+def test_adapters_of_one_seed_begin_alike_and_draw_nothing_from_what_ran_before() -> None:
+    import torch
+
+    from baselines.distill import _with_adapter
+    from baselines.students import new_model
+
+    def first_weights(seed: int) -> Any:
+        torch.rand(3)
+        learning, _ = _with_adapter(new_model("0.3m", 1), 2, seed)
+        return torch.cat([each.flatten() for name, each in learning.named_parameters() if "lora_A" in name])
+
+    before = torch.get_rng_state()
+    with torch.random.fork_rng():
+        one, again, other = (first_weights(seed) for seed in (5, 5, 6))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_rows_that_are_read_once_take_their_own_number_of_updates_and_adapters_their_own_rate(
+    rows: list[Any], tokenizer: Any
+) -> None:
+    from baselines.distill import recipe_of
+    from baselines.encoding import encode
+    from baselines.plans import Cell
+    from baselines.protocol import load
+    from baselines.training import updates_to_read
+
+    protocol, examples = load(), encode(rows, tokenizer)
+    usual = recipe_of(protocol, Cell("sft"), examples, 3, examples)
+    assert usual == protocol.student.recipe(protocol.student.replay)
+    once = recipe_of(protocol, Cell("sft", rows=16), examples, 3, examples)
+    assert once.updates == updates_to_read(examples, usual, 3, examples)
+    adapter = recipe_of(protocol, Cell("sft", rank=2, rate=0.5), examples, 3, examples)
+    assert adapter.learning_rate == 0.5 * protocol.student.adapter_learning_rate
+
+
+def test_replay_stands_under_the_message_that_a_student_is_trained_under(tokenizer: Any) -> None:
+    from baselines import distill
+    from baselines.plans import Cell
+
+    message = distill.role_of(Cell("kl", context="other"))
+    assert message == distill.OTHER_ROLE
+    assert distill.role_of(Cell("kl")) is None
+    short: Any = distill.replayed("silent")[:3]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distill, "replayed", lambda *_: short)
+        texts = {
+            role: tokenizer.decode(distill.replay_examples(tokenizer, "silent", role=role)[0].ids)
+            for role in (None, message)
+        }
+    assert distill.OTHER_ROLE in texts[message]
+    assert distill.OTHER_ROLE not in texts[None]
