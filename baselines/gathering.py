@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,15 @@ def _in_order(rows: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     return ordered.reset_index(drop=True)
 
 
-def first_page() -> dict[str, pd.DataFrame]:
-    """Rows of those plans of README.md that have any."""
-    found = {plan: gathered(plan) for plan in FIRST_PAGE}
+def all_gathered() -> dict[str, pd.DataFrame]:
+    """Rows of every plan of the protocol that has any."""
+    found = {plan: gathered(plan) for plan in load().chains.number}
     return {plan: rows for plan, rows in found.items() if len(rows)}
+
+
+def first_page(there: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Those of them that README.md shows."""
+    return {plan: there[plan] for plan in FIRST_PAGE if plan in there}
 
 
 def counted(plan: str, rows: pd.DataFrame) -> str:

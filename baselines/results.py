@@ -21,7 +21,7 @@ import typer
 from baselines import carriers, defence_table, headline, tables
 from baselines.contrasts import EXCESS, differences, read
 from baselines.figures import FIGURES, UNITS, Figure, dots, figures_of
-from baselines.gathering import AGAIN, RESULTS, counted, first_page, gathered, trained
+from baselines.gathering import AGAIN, RESULTS, all_gathered, counted, first_page, trained
 from baselines.plans import DEFENCES, plans
 from baselines.protocol import WORLDS, load
 
@@ -117,8 +117,8 @@ def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def index(pages: Mapping[Path, str]) -> str:
-    """The list of plans: what each asks, and how many of its chains there are."""
+def index(there: Mapping[str, pd.DataFrame]) -> str:
+    """The list of plans: what each asks, and how many of its chains are ``there``, by :func:`all_gathered`."""
     lines = [
         "# Results",
         "",
@@ -127,9 +127,10 @@ def index(pages: Mapping[Path, str]) -> str:
     ]
     lines += ["| plan | asks | chains |", "| --- | --- | --- |"]
     for plan, question in QUESTIONS.items():
-        there = RESULTS / f"{plan}.md" in pages
-        chains = counted(plan, gathered(plan)) if there else f"none of {load().chains.number[plan]} yet"
-        lines.append(f"| {f'[{plan}]({plan}.md)' if there else plan} | {question} | {chains} |")
+        name, chains = plan, f"none of {load().chains.number[plan]} yet"
+        if plan in there:
+            name, chains = f"[{plan}]({plan}.md)", counted(plan, there[plan])
+        lines.append(f"| {name} | {question} | {chains} |")
     return "\n".join(lines) + "\n"
 
 
@@ -139,9 +140,9 @@ def audited(plan: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
 
 
-def readme(text: str) -> str:
+def readme(text: str, there: Mapping[str, pd.DataFrame]) -> str:
     """``text`` with its ``<!-- results:summary -->`` block made anew: a figure, what it shows, a table."""
-    shown, acts = first_page(), load().endpoint.acts
+    shown, acts = first_page(there), load().endpoint.acts
     lines: list[str] = []
     for plan, rows in shown.items():
         told = headline.headline_sentences(headline.headlines(rows, acts))
@@ -157,29 +158,24 @@ def readme(text: str) -> str:
     return re.sub(pattern, lambda match: match[1] + made + "\n" + match[2], text, flags=re.DOTALL)
 
 
-def written() -> dict[Path, str]:
-    """Every page that is made, with its text."""
-    pages = {README: readme(README.read_text(encoding="utf-8"))}
+def written(there: Mapping[str, pd.DataFrame]) -> dict[Path, str]:
+    """Every page that is made of :func:`all_gathered`, with its text."""
+    pages = {README: readme(README.read_text(encoding="utf-8"), there)}
     if measured := carriers.read_rows():
         pages[RESULTS / "carriers.md"] = carriers.page(measured)
-    for plan in load().chains.number:
-        rows = gathered(plan)
-        if len(rows):
-            pages[RESULTS / f"{plan}.md"] = page(plan, rows, trained(plan))
-    return pages | {RESULTS / "README.md": index(pages)}
+    pages |= {RESULTS / f"{plan}.md": page(plan, rows, trained(plan)) for plan, rows in there.items()}
+    return pages | {RESULTS / "README.md": index(there)}
 
 
-def drawn() -> dict[Path, Figure]:
-    """Every figure that is made."""
-    figures: dict[Path, Figure] = {}
-    for plan in load().chains.number:
-        rows = gathered(plan)
-        if len(rows):
-            figures |= {RESULTS / f"{plan}-{name}.svg": each for name, each in figures_of(rows).items()}
+def drawn(there: Mapping[str, pd.DataFrame]) -> dict[Path, Figure]:
+    """Every figure that is made of :func:`all_gathered`."""
+    figures = {
+        RESULTS / f"{plan}-{name}.svg": each for plan, rows in there.items() for name, each in figures_of(rows).items()
+    }
     measure, scale = FIGURES["margin"]
     cells = {
         f"{headline.named(plan)}: {cell}": each
-        for plan, rows in first_page().items()
+        for plan, rows in first_page(there).items()
         for cell, each in dots(rows, measure).items()
         if EXCESS not in cell
     }
@@ -192,7 +188,8 @@ def main(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if a page or figure is stale.")] = False,
 ) -> None:
     """Make every page and figure from the committed chains."""
-    pages, figures = written(), drawn()
+    there = all_gathered()
+    pages, figures = written(there), drawn(there)
     if check:
         stale = [file for file, text in pages.items() if not file.is_file() or file.read_text(encoding="utf-8") != text]
         stale += [file for file, figure in figures.items() if not figure.is_in(file)]

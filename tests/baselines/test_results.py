@@ -50,7 +50,7 @@ def test_every_plan_of_the_protocol_stands_in_the_list_of_results(results_folder
 
 
 def test_no_chains_are_told_as_such(results_folder: Path) -> None:
-    assert results.NONE_YET in results.readme(results.README.read_text())
+    assert results.NONE_YET in results.readme(results.README.read_text(), {})
 
 
 def test_page_of_carriers_has_a_line_for_each_data_set_and_each_known_carrier() -> None:
