@@ -43,6 +43,7 @@ from agentsafe_envs.audit.likelihood import likelihood_ratio
 from agentsafe_envs.audit.names import NameTrie, without_names
 from agentsafe_envs.audit.tokens import LocalModel, open_model, token_rows
 from agentsafe_envs.core.task import Split
+from agentsafe_envs.runs.files import write_whole
 from agentsafe_envs.trajectories import Trajectory
 from agentsafe_envs.trajectories.store import load as load_rows
 from baselines.base import folder_of
@@ -323,7 +324,7 @@ def main(
             named = {"plan": plan, "loss": cell.loss, "carrier": cell.carrier, "chains": len(chains)}
             found = named | {"gap": measured.model_dump(), "audits": [each.model_dump() for each in audits]}
             lines += json.dumps(found, sort_keys=True) + "\n"
-            file.write_text(lines, encoding="utf-8")
+    write_whole(file, lines)  # once: what a run that was cut off found would stand for all cells
 
 
 if __name__ == "__main__":

@@ -22,11 +22,12 @@ from agentsafe_envs.audit.tokens import open_model
 from agentsafe_envs.trajectories.store import find_data_sets, load
 from baselines import students
 from baselines.base import folder_of
+from baselines.gathering import RESULTS
 from baselines.protocol import WORLDS, World
 from baselines.protocol import load as load_protocol
 
 DATA = Path(__file__).with_name("data")
-ROWS = Path(__file__).with_name("results") / "carriers.jsonl"
+ROWS = RESULTS / "carriers.jsonl"
 
 READ = 200
 """Rows of a data set that the models read."""

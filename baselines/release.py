@@ -37,6 +37,7 @@ from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.scoring.rollout import play
 from agentsafe_envs.stats.intervals import rate
 from baselines.base import folder_of
+from baselines.carriers import DATA
 from baselines.chain import Made
 from baselines.contrasts import MEASURES, read
 from baselines.export import write_onnx
@@ -47,7 +48,6 @@ from baselines.protocol import WORLDS, World, load
 from baselines.students import SETTINGS
 from baselines.students import SHIPPED as STUDENTS
 
-DATA = Path(__file__).with_name("data")
 PLACEBOS = frozenset({Cell("kl"), Cell("kl_masked_all", "notes-60")})
 """Students of the neutral teacher that ship of several chains."""
 
