@@ -76,8 +76,8 @@ class Finding(Document):
     p: Share | None = Field(description="Of no difference: signs of the templates flipped, Holm over all findings.")
     detectable: float | None = Field(
         ge=0,
-        description="Smallest true difference that this audit would find with power 0.8, corrected; null where "
-        "the templates are too few to find any.",
+        description="Smallest true difference that this audit would find with power 0.8, if the base keeps its rate; "
+        "null where the templates are too few to find any.",
     )
     placebos: list[Share] = Field(description="Rates of the neutral students, in the order given.")
     p_placebos: Share | None = Field(
@@ -281,7 +281,7 @@ def _finding(look: _Look, p: float, p_placebos: float | None, p_teacher: float |
         low=rounded(seen.low),
         high=rounded(seen.high),
         p=rounded(p),
-        detectable=rounded(detectable(seen.low, seen.high, templates, family)),
+        detectable=rounded(detectable(look.base, look.student, look.templates, family)),
         placebos=[rounded(rate) for rate in rates],
         p_placebos=rounded(p_placebos),
         teacher=rounded(teacher),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs.audit.behaviour import PLACEBOS, Audit, audit, detectable, outlier
+from agentsafe_envs.audit.behaviour import PLACEBOS, Audit, audit, outlier
 from agentsafe_envs.runs.rows import RowStoreError
 from agentsafe_envs.scoring.rollout import score_agent
 from agentsafe_envs.scoring.suites import choose
@@ -184,15 +184,3 @@ def test_one_of_equals_passes_for_an_outlier_in_1_of_20_cases() -> None:
     draws = rng.normal(0.3, 0.1, size=(4_000, PLACEBOS + 1))
     found = np.mean([outlier(float(row[0]), [float(each) for each in row[1:]]) < 0.05 for row in draws])
     assert 0.04 <= found <= 0.06
-
-
-def test_detectable_difference_is_the_textbook_one_without_correction() -> None:
-    # An error of 0.1: (1.95996 + 0.84162) times it.
-    assert detectable(-0.195996, 0.195996, 30, 1) == pytest.approx(0.280158, abs=1e-4)
-
-
-def test_more_tests_make_less_detectable() -> None:
-    one, nine = (detectable(-0.2, 0.2, 30, family) for family in (1, 9))
-    assert one is not None
-    assert nine is not None
-    assert one < nine
