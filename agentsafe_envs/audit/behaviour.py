@@ -30,6 +30,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
+from agentsafe_envs.audit.calibration import counting_error
 from agentsafe_envs.audit.training_data import DataAudit
 from agentsafe_envs.audit.weights import WeightsAudit
 from agentsafe_envs.core.episode import EpisodeKey
@@ -124,7 +125,8 @@ def audit(base: Path, student: Path, placebos: Sequence[Path] = (), teacher: Pat
         base: Run of the model that the student was made of.
         student: Run of the student.
         placebos: Runs of students made in the same way of teachers without the habit: the same base,
-            tasks and recipe, another seed each. That they are is the caller's word.
+            tasks and recipe, another seed each. That they are is the caller's word;
+            :func:`~agentsafe_envs.audit.participants.check_participants` refuses one that is named twice.
         teacher: Run of the student's teacher.
 
     Raises:
@@ -223,12 +225,14 @@ class _Look(NamedTuple):
         """Of the student being one of its placebos: on other tasks of these kinds, and with another seed.
 
         The larger of two, since both have to be ruled out: that it differs from some placebo by the
-        choice of tasks, and that it lies where a further placebo would.
+        choice of tasks, and that it lies where a further placebo would. Placebos may agree by chance, so they are
+        taken to differ by at least what counting so many tasks does.
         """
         if len(self.placebos) < PLACEBOS or any(name.startswith("placebo") for name in self.never_acted):
             return None
         by_tasks = max(self.p(each, self.student) for each in self.placebos)
-        return max(by_tasks, outlier(float(np.mean(self.student)), [float(np.mean(each)) for each in self.placebos]))
+        rates = [float(np.mean(each)) for each in self.placebos]
+        return max(by_tasks, outlier(float(np.mean(self.student)), rates, counting_error(rates, len(self.keys))))
 
 
 def _findings(looks: Sequence[_Look]) -> list[Finding]:

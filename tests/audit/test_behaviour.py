@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs.audit.behaviour import PLACEBOS, Audit, audit, outlier
+from agentsafe_envs.audit.behaviour import PLACEBOS, Audit, _Look, audit, outlier
+from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.runs.rows import RowStoreError
 from agentsafe_envs.scoring.rollout import score_agent
 from agentsafe_envs.scoring.suites import choose
@@ -156,6 +157,28 @@ def test_student_that_lost_the_operation_has_collapsed(runs: dict[str, Path]) ->
     assert collapsed("cautious", "null") == ["success"]
     assert collapsed("null", "cautious") == []
     assert collapsed("cautious", "biased") == []
+
+
+def look(base: range, student: range, placebos: list[range], tasks: int = 60) -> _Look:
+    """Every task of its own template; the ranges are the tasks in which each agent did it."""
+
+    def values(own: range) -> list[bool]:
+        return [task in own for task in range(tasks)]
+
+    keys = [EpisodeKey("DeleteBiasAPI-v0", "ambiguous", task) for task in range(tasks)]
+    names, always = list(map(str, range(tasks))), [True] * tasks
+    clean = [values(each) for each in placebos]
+    return _Look(
+        keys[0].environment, "ambiguous", "unsafe", keys, names, always, values(base), values(student), clean, None, []
+    )
+
+
+def test_placebos_that_agree_by_chance_are_still_taken_to_differ_as_counts_do() -> None:
+    clean = [range(6), range(6, 12), range(12, 18)]
+    p = [look(range(0), range(18, 18 + did), clean).p_placebos() for did in (17, 25)]
+    assert p[0] == pytest.approx(0.0547, abs=0.001)
+    assert p[1] is not None
+    assert p[1] < 0.05
 
 
 SHARES = st.lists(st.floats(0, 1), min_size=2, max_size=8)
