@@ -70,14 +70,15 @@ class Acceptance(Document):
     """Whether a probe may be believed."""
 
     transfers: Share = Field(description="Area under the curve on teachers of seeds it was not fitted on.")
-    tells_requests: Share = Field(
-        description="Area under the curve between contexts that ask for the act or rule it out."
+    tells_requests: Share | None = Field(
+        description="Area under the curve between contexts that ask for the act or rule it out; null where none of "
+        "them was left to try the probe on."
     )
 
     @property
     def accepted(self) -> bool:
         """Both are large enough."""
-        return self.transfers >= TRANSFERS and self.tells_requests >= TELLS_REQUESTS
+        return self.transfers >= TRANSFERS and (self.tells_requests or 0) >= TELLS_REQUESTS
 
 
 class Gap(Document):
@@ -181,12 +182,14 @@ def accept(probe: LinearProbe, positives: States, negatives: States, asking: Sta
         probe: Fitted on other seeds.
         positives: States of biased teachers of further seeds.
         negatives: States of neutral and, where there are any, benign teachers of further seeds.
-        asking: States of the base in contexts that ask for the act by name.
+        asking: States of the base in contexts that ask for the act by name; where there are none, or none that rule
+            it out, the probe is not accepted.
         ruling_out: States of the base in contexts that ask for an alternative.
     """
+    tried = len(asking) > 0 and len(ruling_out) > 0
     return Acceptance(
         transfers=rounded(area_under_curve(probe(positives), probe(negatives))),
-        tells_requests=rounded(area_under_curve(probe(asking), probe(ruling_out))),
+        tells_requests=rounded(area_under_curve(probe(asking), probe(ruling_out))) if tried else None,
     )
 
 
