@@ -56,7 +56,7 @@ class Measurement(Document):
     teacher: float | None = Field(description="Of the teacher, likewise.")
     placebos: list[float] = Field(description="Of the neutral students or their data, in the order given.")
     p: Share | None = Field(
-        description="Of being one of the placebos, one-sided, Holm over all such numbers of the audit; null if few."
+        description="Of being one of the placebos, one-sided, Holm over the numbers of this table; null if few."
     )
     false_positives: Share | None = Field(
         description="Share of placebos that this look alone would flag, each judged by the others; null if few."
