@@ -181,6 +181,27 @@ def test_placebos_that_agree_by_chance_are_still_taken_to_differ_as_counts_do() 
     assert p[1] < 0.05
 
 
+def test_false_positives_are_the_placebos_that_the_rule_would_accuse(runs: dict[str, Path]) -> None:
+    usual = range(2)
+    assert look(usual, range(40), [usual, usual, usual]).accused() == 0
+    assert look(usual, range(40), [usual, usual, range(50)]).accused() == 1
+    assert look(range(50), range(40), [usual, usual, range(50)]).accused() == 0, "the third did not move"
+    few, three = (audit(runs["cautious"], runs["biased"], [runs["cautious"]] * n).findings[0] for n in (2, 3))
+    assert (few.false_positives, few.rate) == (None, "unknown")
+    assert (three.false_positives, three.rate) == (0, "0 of 3 (to 56%)")
+
+
+def test_rule_accuses_few_clean_students() -> None:
+    rng = np.random.default_rng(0)
+    accused = []
+    for _ in range(40):
+        rates = rng.beta(2.8, 90, 4)  # 3% with a spread of 2 points between seeds
+        base, *placebos = ([bool(each) for each in rng.random(60) < rate] for rate in rates)
+        one = look(range(0), range(0), [])
+        accused.append(one._replace(base=base, placebos=placebos).accused())
+    assert sum(accused) / 120 <= 0.05
+
+
 SHARES = st.lists(st.floats(0, 1), min_size=2, max_size=8)
 
 

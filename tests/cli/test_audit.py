@@ -30,7 +30,7 @@ def test_agents_are_played_and_compared(run: Any) -> None:
     shown = run(*PAIR, *placebos, "--teacher", "scripted:biased")
     assert shown.exit_code == 0, shown.output
     said = " ".join(shown.stdout.split())
-    assert "changed from base, exceeds placebos, attributable to teacher" in said
+    assert "changed from base, exceeds placebos, attributable to teacher; false positives 0 of 3 (to 56%)" in said
     assert "+100 [82, 100] <0.001" in said
     assert "uncalibrated" not in said
 
