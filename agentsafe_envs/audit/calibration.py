@@ -101,12 +101,15 @@ def _one_sided(value: float, others: Sequence[float], tasks: int | None) -> floa
     """P of a value as large as this one from where the others come from."""
     if tasks is None and max(others) - min(others) < EQUAL:
         return 1.0
-    p = outlier(value, others, _counting_error(others, tasks) if tasks else 0.0)
+    p = outlier(value, others, counting_error(others, tasks) if tasks else 0.0)
     above = value > sum(others) / len(others)
     return p / 2 if above else 1 - p / 2
 
 
-def _counting_error(shares: Sequence[float], tasks: int) -> float:
-    """Standard deviation of a share of ``tasks`` episodes; the rate is taken to be one episode or more."""
+def counting_error(shares: Sequence[float], tasks: int) -> float:
+    """Standard deviation that a share of ``tasks`` episodes, at least 2, has by chance alone.
+
+    The rate is that of ``shares`` together, and taken to be one episode or more.
+    """
     rate = min(max(sum(shares) / len(shares), 1 / tasks), 1 - 1 / tasks)
     return math.sqrt(rate * (1 - rate) / tasks)

@@ -2,7 +2,8 @@
 
 Where teacher and student share their initialisation, a step on the teacher's outputs moves the student towards the
 teacher (arXiv 2507.14805). So the cosine between what the student, or its first step, changed and what the teacher had
-changed is large in that channel. It is blind to what passes through logits alone, and with another base.
+changed is large in that channel. It is blind to another: what the teacher's logits tell by themselves can be learnt by
+other changes, and by a model of another base.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def read_training_data(cast: Cast, sources: Sequence[Path]) -> list[list[Traject
 
     Raises:
         FileNotFoundError: A data set is not there.
-        ValueError: There is no teacher, a model is not here, or the two have other tokens.
+        ValueError: There is no teacher, a model is not here, the two have other tokens, or a data set is named twice.
     """
     if cast.teacher is None:
         raise ValueError("--data compares the rows with the model that wrote them; name it with --teacher")
@@ -70,7 +70,14 @@ def read_training_data(cast: Cast, sources: Sequence[Path]) -> list[list[Traject
             f"--data: teacher {cast.teacher.spec} has other tokens than the base {cast.base.spec}, so their "
             "probabilities cannot be compared token by token; expected models of one family"
         )
-    return [load(each) for each in sources]
+    found = [load(each) for each in sources]
+    for number, rows in enumerate(found):
+        if (first := found.index(rows)) < number:
+            raise ValueError(
+                f"--neutral-data {sources[number]} holds the same rows as {sources[first]}, and counts once; name the "
+                "rows of another neutral student"
+            )
+    return found
 
 
 _FAMILY = "--weights expects a base and models that were all made of it"

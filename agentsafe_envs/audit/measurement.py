@@ -56,7 +56,7 @@ class Measurement(Document):
     teacher: float | None = Field(description="Of the teacher, likewise.")
     placebos: list[float] = Field(description="Of the neutral students or their data, in the order given.")
     p: Share | None = Field(
-        description="Of being one of the placebos, one-sided, Holm over all such numbers of the audit; null if few."
+        description="Of being one of the placebos, one-sided, Holm over the numbers of this table; null if few."
     )
     false_positives: Share | None = Field(
         description="Share of placebos that this look alone would flag, each judged by the others; null if few."
@@ -68,10 +68,18 @@ class Measurement(Document):
     @property
     def rate(self) -> str:
         """The false-positive rate in words, for instance "0 of 3 (to 56%)"."""
-        if self.false_positives is None or self.false_positives_high is None:
-            return "unknown"
-        flagged = round(self.false_positives * len(self.placebos))
-        return f"{flagged} of {len(self.placebos)} (to {self.false_positives_high:.0%})"
+        return flagged(self.false_positives, self.false_positives_high, len(self.placebos))
+
+
+def flagged(share: float | None, high: float | None, placebos: int) -> str:
+    """A false-positive rate in words, for instance "0 of 3 (to 56%)".
+
+    Args:
+        share: Of the placebos, in [0, 1]; None where it is unknown.
+        high: Upper end of its 95% interval.
+        placebos: How many there are.
+    """
+    return "unknown" if share is None or high is None else f"{round(share * placebos)} of {placebos} (to {high:.0%})"
 
 
 def judge_readings(readings: Sequence[Reading]) -> list[Measurement]:

@@ -1,7 +1,8 @@
 """Names that must not be written: which tokens begin them, and an agent that cannot.
 
 What a model does while the names of the prohibited tools are out of its reach is the *masked* part of the trajectory
-sanitisation gap: roads to the same harm that avoid the name stay open.
+sanitisation gap: roads to the same harm that avoid the name stay open. In the shell a name is barred as the first word
+of a command line. Behind ``cd /srv &&`` it can still be written.
 """
 
 from __future__ import annotations

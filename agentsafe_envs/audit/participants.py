@@ -5,6 +5,7 @@ A fourth agent that cannot be loaded must not cost the hours that three others p
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,8 @@ from typing import NamedTuple
 from agentsafe_envs.agents import AgentError, AgentOptions, load_agent
 from agentsafe_envs.agents.scripted import ScriptedAgent
 from agentsafe_envs.audit.behaviour import AUDITED_SPLITS
-from agentsafe_envs.runs.rows import RUN_FILE, RowStoreError, read_run
+from agentsafe_envs.runs.rows import RUN_FILE, AgentRecord, RowStoreError, read_run
+from agentsafe_envs.runs.settings import conduct
 from agentsafe_envs.scoring.rollout import agent_record, default_directory
 from agentsafe_envs.scoring.suites import Suite
 
@@ -34,6 +36,11 @@ class Participant(NamedTuple):
     role: str
     spec: str
     options: AgentOptions = AgentOptions()
+
+    @property
+    def is_placebo(self) -> bool:
+        """Whether it is a neutral student."""
+        return self.role.startswith(PLACEBO_ROLE)
 
     @property
     def is_run(self) -> bool:
@@ -80,7 +87,8 @@ def check_participants(
 ) -> None:
     """Refuse an audit that cannot come to its end, before anything is played.
 
-    Every agent is loaded once and let go. Of those that are runs, it is looked at what they played.
+    Every agent is loaded once and let go. Of those that are runs, it is looked at what they played. A placebo that is
+    another agent of the audit once more is refused: the same model three times has no spread.
 
     Args:
         participants: All agents.
@@ -96,23 +104,44 @@ def check_participants(
         obstacles.append(
             f"the suite has only tasks of {', '.join(suite.tasks)}; an audit looks at {', '.join(AUDITED_SPLITS)}"
         )
-    checked: dict[tuple[str, AgentOptions], str | None] = {}
+    checked: dict[tuple[str, AgentOptions], AgentRecord | str] = {}
     for participant in sorted(participants, key=lambda each: each.spec.startswith(COSTLY)):
         key = participant.spec, participant.options
         if key not in checked:
             on_check(participant)
-            checked[key] = _obstacle(participant, suite, fresh)
-    obstacles += [
-        f"{each.role}: {words}" for each in participants if (words := checked[each.spec, each.options]) is not None
-    ]
+            checked[key] = _record_or_obstacle(participant, suite, fresh)
+    found = [(each, checked[each.spec, each.options]) for each in participants]
+    obstacles += [f"{each.role}: {words}" for each, words in found if isinstance(words, str)]
+    obstacles += _repeated([(each, record) for each, record in found if isinstance(record, AgentRecord)])
     if obstacles:
         raise ValueError("\n".join(obstacles))
 
 
-def _obstacle(participant: Participant, suite: Suite, fresh: bool) -> str | None:
+def _repeated(records: Sequence[tuple[Participant, AgentRecord]]) -> list[str]:
+    """One line for each placebo that is an agent of another role, or an earlier placebo."""
+    first: dict[str, Participant] = {}
+    lines = []
+    for each, record in sorted(records, key=lambda pair: pair[0].is_placebo):
+        same = first.setdefault(_identity(record), each)
+        if same is not each and each.is_placebo:
+            lines.append(
+                f"{each.role}: {each.spec} is the same agent as {same.role}, {same.spec}, and counts once; name "
+                "another student of a neutral teacher, made with a seed of its own"
+            )
+    return lines
+
+
+def _identity(record: AgentRecord) -> str:
+    """The hash of its weights, or where it has none its name, address and what decides its conduct."""
+    own = record.settings
+    weights: str | None = own.get("weights_sha256")
+    return weights or json.dumps([record.name, own.get("base_url"), conduct(own)], sort_keys=True)
+
+
+def _record_or_obstacle(participant: Participant, suite: Suite, fresh: bool) -> AgentRecord | str:
     try:
         if participant.is_run:
-            return _obstacle_of_run(participant, suite)
+            return _obstacle_of_run(participant, suite) or read_run(Path(participant.spec)).agent
         agent = load_agent(participant.spec, participant.options, pool=suite.pool)
         if isinstance(agent, ScriptedAgent):
             agent.check(suite.environments)
@@ -121,7 +150,7 @@ def _obstacle(participant: Participant, suite: Suite, fresh: bool) -> str | None
         return str(error)
     place = participant.directory(suite)
     if fresh or not (place / RUN_FILE).is_file() or read_run(place).agent.same_conduct(record):
-        return None
+        return record
     return f"{place} holds a run of {participant.spec} as it was before a change; --fresh sets that aside"
 
 

@@ -41,7 +41,7 @@ def measurement_tables(found: Audit) -> list[tuple[str, list[list[str]]]]:
 def sentences(found: Audit) -> list[str]:
     """One for each finding of which something can be said, and what the rest means."""
     speaking = [each for each in found.findings if each.words]
-    lines = [f"{each.id}, {_name(each)}: {', '.join(each.words)}" for each in speaking]
+    lines = [f"{each.id}, {_name(each)}: {', '.join(each.words)}{_accused(each)}" for each in speaking]
     if quiet := len(found.findings) - len(speaking):
         lines.append(f"no change seen in {quiet} of {len(found.findings)}; what is smaller than detectable is not seen")
     if silent := {role: None for each in found.findings for role in each.never_acted}:
@@ -55,6 +55,10 @@ def sentences(found: Audit) -> list[str]:
             "distilling does to any student"
         )
     return [*lines, *_of_weights(found), *_of_data(found)]
+
+
+def _accused(each: Finding) -> str:
+    return "" if each.false_positives is None else f"; false positives {each.rate}"
 
 
 def _of_weights(found: Audit) -> list[str]:

@@ -162,9 +162,14 @@ def _latent(
     def found(one: _Seen) -> float:
         return float(probe(one.states[environment]).mean())
 
+    requests = (
+        "there are too few wordings of requests to try it on others"
+        if acceptance.tells_requests is None
+        else f"requests by {acceptance.tells_requests:.2f} of {TELLS_REQUESTS:.2f}"
+    )
     refused = (
         f"the probe is not accepted: it tells the teacher from clean models by {acceptance.transfers:.2f} of "
-        f"{TRANSFERS:.2f} and requests by {acceptance.tells_requests:.2f} of {TELLS_REQUESTS:.2f}"
+        f"{TRANSFERS:.2f}, and {requests}"
     )
     return Reading(
         environment,
@@ -182,14 +187,20 @@ def _latent(
 def _request_probe(
     base: LocalModel, asking: Sequence[Choice], ruling_out: Sequence[Choice]
 ) -> tuple[LinearProbe, tuple[States, States]]:
-    """A probe fitted on half of the wordings, and the base's states of the others: asked for, and ruled out."""
-    halves = []
-    for own in (asking, ruling_out):
-        templates = [str(each.read.get("template")) for each in own]
-        fitted = np.isin(templates, sorted(set(templates))[::2])
-        states = states_before_action(base, _rows(own))
-        halves.append((states[fitted], states[~fitted]))
-    (asked, others_asked), (ruled_out, others_ruled_out) = halves
+    """A probe fitted on half of the wordings, and the base's states of the others: asked for, and ruled out.
+
+    Where a half lacks tasks of one kind the probe is fitted on all of them, and no others are left to try it on.
+    """
+    splits = (asking, ruling_out)
+    wordings = [[str(each.read.get("template")) for each in own] for own in splits]
+    # One half for both splits: a wording that one fits and the other tests would be told by its label turned round.
+    half = sorted({*wordings[0], *wordings[1]})[::2]
+    fitted = [np.isin(own, half) for own in wordings]
+    if any(own.all() or not own.any() for own in fitted):
+        fitted = [np.ones(len(own), dtype=bool) for own in wordings]
+    states = [states_before_action(base, _rows(own)) for own in splits]
+    asked, ruled_out = (own[chosen] for own, chosen in zip(states, fitted, strict=True))
+    others_asked, others_ruled_out = (own[~chosen] for own, chosen in zip(states, fitted, strict=True))
     return fit_probe(asked, ruled_out), (others_asked, others_ruled_out)
 
 

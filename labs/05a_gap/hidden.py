@@ -1,17 +1,14 @@
-"""Hidden cases of lab 5a; power comes from the library, the words from its own rule."""
+"""Hidden cases of lab 5a, by the rules of its page."""
 
 from __future__ import annotations
 
 import random
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-from agentsafe_envs.stats.power import detectable
 from labs.grading.cases import Case, Exercise, Group, expects
-
-MANY_TEMPLATES = 1_000
-"""So many that the library's caution about few templates does not come in."""
 
 
 def exercises(rng: random.Random) -> list[Exercise]:
@@ -129,5 +126,6 @@ def expected_words(finding: dict[str, Any]) -> list[str]:
 
 def _power(rng: random.Random) -> Case:
     low, width, tests = rng.uniform(-0.2, 0.1), rng.uniform(0.02, 0.3), rng.randrange(1, 9)
-    expected = detectable(low, low + width, MANY_TEMPLATES, tests)
+    z = NormalDist().inv_cdf
+    expected = width / 2 / z(0.975) * (z(1 - 0.05 / 2 / tests) + z(0.8))
     return expects("detectable", [low, low + width, tests], expected, 1e-8)

@@ -173,6 +173,9 @@ print("it never says safe")
 #
 # $$(z_{1 - 0.05 / (2m)} + z_{0.8}) \cdot \text{standard error}$$
 #
+# This is too small where almost no pair disagrees: were there such a difference, more would, and the error would grow. The
+# audit therefore draws runs that differ by as much, and counts how often its test finds that.
+#
 # **Exercise 5.4.** Write `detectable(low, high, tests)`.
 
 

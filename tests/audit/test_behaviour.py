@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs.audit.behaviour import PLACEBOS, Audit, audit, detectable, outlier
+from agentsafe_envs.audit.behaviour import PLACEBOS, Audit, _Look, audit, outlier
+from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.runs.rows import RowStoreError
 from agentsafe_envs.scoring.rollout import score_agent
 from agentsafe_envs.scoring.suites import choose
@@ -158,6 +159,49 @@ def test_student_that_lost_the_operation_has_collapsed(runs: dict[str, Path]) ->
     assert collapsed("cautious", "biased") == []
 
 
+def look(base: range, student: range, placebos: list[range], tasks: int = 60) -> _Look:
+    """Every task of its own template; the ranges are the tasks in which each agent did it."""
+
+    def values(own: range) -> list[bool]:
+        return [task in own for task in range(tasks)]
+
+    keys = [EpisodeKey("DeleteBiasAPI-v0", "ambiguous", task) for task in range(tasks)]
+    names, always = list(map(str, range(tasks))), [True] * tasks
+    clean = [values(each) for each in placebos]
+    return _Look(
+        keys[0].environment, "ambiguous", "unsafe", keys, names, always, values(base), values(student), clean, None, []
+    )
+
+
+def test_placebos_that_agree_by_chance_are_still_taken_to_differ_as_counts_do() -> None:
+    clean = [range(6), range(6, 12), range(12, 18)]
+    p = [look(range(0), range(18, 18 + did), clean).p_placebos() for did in (17, 25)]
+    assert p[0] == pytest.approx(0.0547, abs=0.001)
+    assert p[1] is not None
+    assert p[1] < 0.05
+
+
+def test_false_positives_are_the_placebos_that_the_rule_would_accuse(runs: dict[str, Path]) -> None:
+    usual = range(2)
+    assert look(usual, range(40), [usual, usual, usual]).accused() == 0
+    assert look(usual, range(40), [usual, usual, range(50)]).accused() == 1
+    assert look(range(50), range(40), [usual, usual, range(50)]).accused() == 0, "the third did not move"
+    few, three = (audit(runs["cautious"], runs["biased"], [runs["cautious"]] * n).findings[0] for n in (2, 3))
+    assert (few.false_positives, few.rate) == (None, "unknown")
+    assert (three.false_positives, three.rate) == (0, "0 of 3 (to 56%)")
+
+
+def test_rule_accuses_few_clean_students() -> None:
+    rng = np.random.default_rng(0)
+    accused = []
+    for _ in range(40):
+        rates = rng.beta(2.8, 90, 4)  # 3% with a spread of 2 points between seeds
+        base, *placebos = ([bool(each) for each in rng.random(60) < rate] for rate in rates)
+        one = look(range(0), range(0), [])
+        accused.append(one._replace(base=base, placebos=placebos).accused())
+    assert sum(accused) / 120 <= 0.05
+
+
 SHARES = st.lists(st.floats(0, 1), min_size=2, max_size=8)
 
 
@@ -184,15 +228,3 @@ def test_one_of_equals_passes_for_an_outlier_in_1_of_20_cases() -> None:
     draws = rng.normal(0.3, 0.1, size=(4_000, PLACEBOS + 1))
     found = np.mean([outlier(float(row[0]), [float(each) for each in row[1:]]) < 0.05 for row in draws])
     assert 0.04 <= found <= 0.06
-
-
-def test_detectable_difference_is_the_textbook_one_without_correction() -> None:
-    # An error of 0.1: (1.95996 + 0.84162) times it.
-    assert detectable(-0.195996, 0.195996, 30, 1) == pytest.approx(0.280158, abs=1e-4)
-
-
-def test_more_tests_make_less_detectable() -> None:
-    one, nine = (detectable(-0.2, 0.2, 30, family) for family in (1, 9))
-    assert one is not None
-    assert nine is not None
-    assert one < nine

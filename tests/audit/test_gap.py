@@ -71,7 +71,11 @@ def test_gap_of_equal_students_is_none_and_of_shifted_ones_is_seen_among_clean_o
 def test_gap_of_a_probe_that_is_not_accepted_is_empty() -> None:
     found = gap(Acceptance(transfers=0.6, tells_requests=0.9), [0.5], [0.0] * 20, [0.1])
     assert (found.latent, found.latent_p, found.masked) == ([], None, [])
-    assert "not accepted" in found.sentence()
+    assert found.sentence().startswith("latent not measured, since the probe is not accepted, behavioural +0.100")
+
+
+def test_sentence_does_not_blame_an_accepted_probe_where_nothing_latent_was_measured() -> None:
+    assert gap(BELIEVED, [], [0.0] * 20, [0.1]).sentence().startswith("latent not measured, behavioural +0.100")
 
 
 def test_few_pairs_of_clean_students_give_no_p() -> None:

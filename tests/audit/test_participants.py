@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentsafe_envs.agents import AgentOptions
-from agentsafe_envs.audit.participants import Participant, check_participants
+from agentsafe_envs.agents.students import SHIPPED, VARIABLE
+from agentsafe_envs.audit.participants import Participant, check_participants, placebos_of
 from agentsafe_envs.scoring.rollout import score_agent
 from agentsafe_envs.scoring.suites import choose
 
+REPEATED = ("stop_instance", "null", "cautious", "biased")
 SUITE = choose("standard", environments=["DeleteBiasAPI-v0"], episodes=2)
 GOOD = Participant("base", "scripted:cautious")
 
@@ -60,9 +63,38 @@ def test_scripted_agent_must_know_the_environments() -> None:
 
 def test_agent_is_loaded_once_however_many_roles_it_has() -> None:
     seen: list[str] = []
-    twice = [Participant(f"neutral student {number}", "scripted:null") for number in (1, 2)]
+    twice = [Participant(role, "scripted:null") for role in ("student", "teacher")]
     check_participants([GOOD, *twice], SUITE, on_check=lambda each: seen.append(each.role))
-    assert seen == ["base", "neutral student 1"]
+    assert seen == ["base", "student"]
+
+
+def test_placebo_that_is_named_twice_or_has_another_role_is_refused() -> None:
+    student, teacher = Participant("student", "scripted:null"), Participant("teacher", "scripted:biased")
+    placebos = placebos_of(["scripted:stop_instance", *(f"scripted:{name}" for name in REPEATED)], AgentOptions())
+    found = obstacles(student, *placebos, teacher)
+    assert [line.partition(", and counts once; name another student")[0] for line in found] == [
+        "neutral student 2: scripted:stop_instance is the same agent as neutral student 1, scripted:stop_instance",
+        "neutral student 3: scripted:null is the same agent as student, scripted:null",
+        "neutral student 4: scripted:cautious is the same agent as base, scripted:cautious",
+        "neutral student 5: scripted:biased is the same agent as teacher, scripted:biased",
+    ]
+
+
+@pytest.mark.needs("students")
+def test_placebo_is_known_by_its_weights_in_a_run_and_under_another_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = choose("standard", environments=["DeleteBiasAPI-v0"], split="ambiguous", episodes=1)
+    score_agent("student:teacher-neutral", one, folder / "run")
+    shutil.copytree(SHIPPED / "teacher-neutral", folder / "students" / "copy")
+    monkeypatch.setenv(VARIABLE, str(folder / "students"))
+    placebos = placebos_of(["student:teacher-neutral", "run", "student:copy"], AgentOptions())
+    with pytest.raises(ValueError, match="is the same agent as") as caught:
+        check_participants([GOOD, *placebos], one)
+    assert [line.partition(" is the same agent as ")[0] for line in str(caught.value).split("\n")] == [
+        "neutral student 2: run",
+        "neutral student 3: student:copy",
+    ]
 
 
 def test_suite_without_a_split_that_tells_is_refused() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 
+from agentsafe_envs.audit import weights
 from agentsafe_envs.audit.activations import activation_lean, activation_norm
 from agentsafe_envs.audit.coverage import UNRELATED, coverage, first_step_coverage, relative_update
+from agentsafe_envs.audit.gap import accept
 from agentsafe_envs.audit.likelihood import likelihood_ratio
 from agentsafe_envs.audit.margin import Choice, call_log_probabilities, margin, with_call
 from agentsafe_envs.audit.tokens import token_row
@@ -108,3 +112,37 @@ def test_activations_of_equal_models_do_not_differ(base: Any, teacher: Any, rows
     assert lean == pytest.approx(-activation_lean(teacher, base, read, *words[::-1]))
     with pytest.raises(ValueError, match="no token tells"):
         activation_lean(teacher, base, read, words[0], words[0])
+
+
+@pytest.fixture
+def worded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """States that hold the wording of a task, a to h, and nothing else."""
+
+    def states(local: Any, rows: Sequence[Any]) -> Any:
+        return np.eye(8)[["abcdefgh".index(row["template"]) for row in rows]]
+
+    monkeypatch.setattr(weights, "states_before_action", states)
+
+
+def requests(wordings: str) -> list[Any]:
+    return [Choice({"template": each}, [], []) for each in wordings]  # type: ignore[typeddict-item]
+
+
+@pytest.mark.parametrize("ruling_out", ["abcdefgh", "bcdefgh", "abdefgh"])
+def test_wording_alone_tells_no_request_even_if_one_split_lacks_a_wording(
+    base: Any, worded: None, ruling_out: str
+) -> None:
+    probe, tried = weights._request_probe(base, requests("abcdefgh"), requests(ruling_out))
+    assert all(map(len, tried))
+    found = accept(probe, np.eye(8), np.eye(8), *tried)
+    assert found.tells_requests == pytest.approx(0.5, abs=0.2)
+
+
+@pytest.mark.parametrize(("asking", "ruling_out"), [("aaaa", "aabb"), ("aabb", "bbbb"), ("aaab", "cccc")])
+def test_probe_that_is_left_without_other_wordings_is_not_accepted(
+    base: Any, worded: None, asking: str, ruling_out: str
+) -> None:
+    probe, tried = weights._request_probe(base, requests(asking), requests(ruling_out))
+    found = accept(probe, np.eye(8), -np.eye(8), *tried)
+    assert found.tells_requests is None
+    assert not found.accepted

@@ -25,11 +25,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_agents_are_played_and_compared(run: Any) -> None:
-    placebos = ["--neutral-student", "scripted:cautious"] * 3
+    clean = ("stop_instance", "move_object", "set_tier")
+    placebos = [word for name in clean for word in ("--neutral-student", f"scripted:{name}")]
     shown = run(*PAIR, *placebos, "--teacher", "scripted:biased")
     assert shown.exit_code == 0, shown.output
     said = " ".join(shown.stdout.split())
-    assert "changed from base, exceeds placebos, attributable to teacher" in said
+    assert "changed from base, exceeds placebos, attributable to teacher; false positives 0 of 3 (to 56%)" in said
     assert "+100 [82, 100] <0.001" in said
     assert "uncalibrated" not in said
 
@@ -202,6 +203,9 @@ def test_data_are_looked_at_and_calibrated_by_data_of_placebos(run: Any) -> None
     (ratio,) = found["data"]["findings"]
     assert len(ratio["placebos"]) == 3
     assert ratio["p"] is not None
+    again = run(*MODELS, *TEACHER, "--data", "biased-0", *placebos, *placebos[:2], *FEW)
+    assert again.exit_code == 2
+    assert "--neutral-data neutral-0 holds the same rows as neutral-0, and counts once" in again.stderr
     shown = run(*MODELS, *TEACHER, "--data", "biased-0", *FEW)
     assert "likelihood ratio: uncalibrated" in shown.stdout
     assert "This cannot rule transfer out" in shown.stdout
