@@ -50,7 +50,8 @@ class TokenRow(NamedTuple):
 
     Attributes:
         ids: Token ids of the whole conversation.
-        targets: Indices of the tokens that the assistant wrote, the end of each answer included; none is 0.
+        targets: Indices of the tokens that the assistant wrote, none of which is 0. Of each answer the last is the one
+            at which its writer stops; what a chat template adds behind it, such as a line's end, nobody wrote.
     """
 
     ids: list[int]
@@ -102,17 +103,21 @@ def require_one_vocabulary(one: LocalModel, other: LocalModel) -> None:
         )
 
 
-def token_row(row: Trajectory, local: LocalModel, *, only_last: bool = False) -> TokenRow:
+def token_row(row: Trajectory, local: LocalModel, *, only_last: bool = False, given: str = "") -> TokenRow:
     """``row`` in the words in which an evaluation would show it to the model.
 
     Args:
         row: An episode, or a conversation.
         local: Who reads it.
         only_last: Targets of the last answer alone. Finding an answer means rendering the row twice more.
+        given: Words in an answer before its targets: they and the white space behind them are none. A template that
+            does not show them there takes nothing away.
 
     Raises:
         ValueError: The chat template changes earlier messages when later ones follow.
     """
+    from agentsafe_envs.agents.loading import stop_ids
+
     messages = _shown(row, local)
     native = prompts.uses_native_tools(local.style, local.template)
     tools = list(row.get("tools") or ()) if native else None
@@ -132,13 +137,24 @@ def token_row(row: Trajectory, local: LocalModel, *, only_last: bool = False) ->
                 f"the chat template of {local.name} shows message {number} otherwise once others follow, so its tokens "
                 "cannot be told apart; expected a template that only appends"
             )
-        spans.append((len(begin), len(end)))
+        spans.append((len(begin) + _length_of(given, end[len(begin) :]), len(end)))
     encoded = local.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    places = [place for place, _ in encoded["offset_mapping"]]
-    written = [
-        index for index, place in enumerate(places) if index and any(begin <= place < end for begin, end in spans)
-    ]
-    return TokenRow(list(encoded["input_ids"]), written)
+    ids, places = list(encoded["input_ids"]), [place for place, _ in encoded["offset_mapping"]]
+    stops, written = stop_ids(local.model, local.tokenizer), []
+    for begin, end in spans:
+        own = [index for index, place in enumerate(places) if index and begin <= place < end]
+        stop = next((number for number, index in enumerate(own, start=1) if ids[index] in stops), len(own))
+        written += own[:stop]
+    return TokenRow(ids, written)
+
+
+def _length_of(given: str, answer: str) -> int:
+    """Where that goes on which stands behind the given words; 0 where they are not in the answer."""
+    found = answer.find(given.strip())
+    if not given or found < 0:
+        return 0
+    behind = found + len(given.strip())
+    return behind + len(answer[behind:]) - len(answer[behind:].lstrip())
 
 
 def _shown(row: Trajectory, local: LocalModel) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -23,6 +24,14 @@ def test_targets_are_what_the_assistant_wrote_with_its_notes(base: Any, rows: li
         for text, message in zip(found, calls, strict=True):
             assert text.startswith(f"{message['content']}\n{{" if message["content"] else "{")
             assert message["tool_calls"][0]["function"]["name"] in text
+
+
+def test_answer_ends_where_its_writer_stops_and_not_with_the_line_behind(base: Any, rows: list[Any]) -> None:
+    tokenizer = copy.deepcopy(base.tokenizer)
+    tokenizer.chat_template = tokenizer.chat_template.replace("<|end|>", "<|end|>{{ '\\n' }}")
+    lined = base._replace(tokenizer=tokenizer)
+    assert "<|end|>\n<|result|>" in tokenizer.decode(token_row(rows[0], lined).ids)
+    assert written(lined, rows[0]) == written(base, rows[0])
 
 
 def test_row_of_other_origin_is_read_as_it_came(base: Any) -> None:
