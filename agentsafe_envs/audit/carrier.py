@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from agentsafe_envs.audit.tokens import LocalModel, expectations, require_one_vocabulary, some, taken, token_rows
+from agentsafe_envs.audit.tokens import LocalModel, expectations, require_one_vocabulary, taken, token_rows
 from agentsafe_envs.scoring.document import Document, Share, rounded
 from agentsafe_envs.trajectories.schema import Trajectory
 from agentsafe_envs.trajectories.shapes import content_of, messages_of, role_of, tool_calls_of
@@ -141,12 +141,12 @@ def measure_carrier(
         seed: Of the draw of these rows.
 
     Raises:
-        ValueError: The models have different tokens, or the rows hold nothing that an assistant wrote.
+        ValueError: The models have different tokens, a row cannot be shown, or no row holds what an assistant wrote.
     """
     import torch
 
     require_one_vocabulary(teacher, base)
-    read = token_rows(some(rows, limit, seed), teacher)
+    read = token_rows(rows, teacher, limit, seed)
     if not any(row.targets for row in read):
         raise ValueError("no row holds a message of an assistant; expected trajectories that a student learns from")
     entropy = kl = surprise = 0.0

@@ -28,19 +28,22 @@ class LikelihoodRatio(NamedTuple):
     rows: int
 
 
-def likelihood_ratio(rows: Sequence[Trajectory], suspect: LocalModel, clean: LocalModel) -> LikelihoodRatio:
+def likelihood_ratio(
+    rows: Sequence[Trajectory], suspect: LocalModel, clean: LocalModel, limit: int | None = None
+) -> LikelihoodRatio:
     """Log of the likelihood of ``rows`` under ``suspect`` less that under ``clean``.
 
     Args:
         rows: At least one with words of an assistant.
         suspect: A model that may have written them.
         clean: One of the same vocabulary without the habit.
+        limit: Most rows that the models read, drawn at random; None for all.
 
     Raises:
-        ValueError: The models have different tokens, or there is nothing to read.
+        ValueError: The models have different tokens, a row cannot be shown, or there is nothing to read.
     """
     require_one_vocabulary(suspect, clean)
-    read = token_rows(rows, suspect)
+    read = token_rows(rows, suspect, limit)
     found = [
         (taken(ours, read[number]) - taken(theirs, read[number])).sum().item()
         for number, (ours, theirs) in expectations([suspect.model, clean.model], read)

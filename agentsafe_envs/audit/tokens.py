@@ -6,15 +6,18 @@ Works with any causal model of transformers that has a chat template: ``student:
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from agentsafe_envs.agents import prompts
 from agentsafe_envs.agents.protocol import AgentError
+from agentsafe_envs.core.actions import ToolCall
 from agentsafe_envs.core.extras import install_hint
+from agentsafe_envs.trajectories.conversion import messages_in_ours, schemas
 from agentsafe_envs.trajectories.schema import Trajectory, to_conversation
-from agentsafe_envs.trajectories.shapes import content_of, messages_of, role_of
+from agentsafe_envs.trajectories.shapes import text_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +26,8 @@ LOGITS_AT_A_TIME = 30_000_000
 """Numbers that a batch's logits may have; they decide what a forward pass takes of memory."""
 
 STUDENT = "student:"
+
+T = TypeVar("T")
 
 
 class LocalModel(NamedTuple):
@@ -114,18 +119,20 @@ def token_row(row: Trajectory, local: LocalModel, *, only_last: bool = False, gi
             does not show them there takes nothing away.
 
     Raises:
-        ValueError: The chat template changes earlier messages when later ones follow.
+        ValueError: The chat template does not show the row, or not each of its calls, or it changes earlier messages
+            when later ones follow; or a call or content cannot be read.
     """
     from agentsafe_envs.agents.loading import stop_ids
 
     messages = _shown(row, local)
     native = prompts.uses_native_tools(local.style, local.template)
-    tools = list(row.get("tools") or ()) if native else None
+    tools = schemas(row) if native else None
 
     def render(upto: int, *, ask: bool) -> str:
-        return local.tokenizer.apply_chat_template(
-            messages[:upto], tools=tools or None, add_generation_prompt=ask, tokenize=False
-        )
+        try:
+            return prompts.render(local.tokenizer, messages[:upto], tools=tools or None, add_generation_prompt=ask)
+        except prompts.ChatTemplateError as error:
+            raise ValueError(f"the chat template of {local.name} cannot show the row: {error}") from error
 
     text = render(len(messages), ask=False)
     answers = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
@@ -137,7 +144,14 @@ def token_row(row: Trajectory, local: LocalModel, *, only_last: bool = False, gi
                 f"the chat template of {local.name} shows message {number} otherwise once others follow, so its tokens "
                 "cannot be told apart; expected a template that only appends"
             )
-        spans.append((len(begin) + _length_of(given, end[len(begin) :]), len(end)))
+        answer = end[len(begin) :]
+        called = [call["function"]["name"] for call in messages[number].get("tool_calls", ())]
+        if hidden := [name for name in called if answer.count(name) < called.count(name)]:
+            raise ValueError(
+                f"the chat template of {local.name} does not show each call of message {number} ({hidden[0]}); "
+                "expected rows with one call a message, or a template that shows several"
+            )
+        spans.append((len(begin) + _length_of(given, answer), len(end)))
     encoded = local.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids, places = list(encoded["input_ids"]), [place for place, _ in encoded["offset_mapping"]]
     stops, written = stop_ids(local.model, local.tokenizer), []
@@ -159,15 +173,35 @@ def _length_of(given: str, answer: str) -> int:
 
 def _shown(row: Trajectory, local: LocalModel) -> list[dict[str, Any]]:
     """The messages in the model's form; of rows that are no episodes as they came."""
-    first = messages_of(row)[0]
-    system = content_of(first) if role_of(first) == "system" else None
+    messages = [{**each, "content": text_of(each)} for each in messages_in_ours(row)]
+    tools = schemas(row)
+    leading = list(takewhile(lambda each: each["role"] == "system", messages))
+    role = "\n\n".join(each["content"] for each in leading) if leading else local.role
     try:
-        conversation = to_conversation(row)
-    except (ValueError, KeyError):
-        plain = [{"role": role_of(each), "content": content_of(each) or ""} for each in messages_of(row)]
-        return prompts.in_form(plain, local.template)
-    role = system if isinstance(system, str) else local.role
+        conversation = to_conversation(Trajectory(**{**row, "messages": messages, "tools": tools}))
+    except ValueError:
+        left = messages[len(leading) :]
+        if not prompts.uses_native_tools(local.style, local.template):
+            left = [_in_text(each, number) for number, each in enumerate(left, start=len(leading))]
+        if tools:
+            role = prompts.system_text(role, tools, local.style, local.template)
+        if tools or leading:
+            left = prompts.instructed(left, role, local.template)
+        return prompts.in_form(left, local.template)
     return prompts.chat_messages(conversation, local.style, local.template, role)
+
+
+def _in_text(message: dict[str, Any], number: int) -> dict[str, Any]:
+    """A message as a model is shown it that writes calls as text."""
+    calls = message.get("tool_calls", ())
+    if len(calls) > 1:
+        raise ValueError(
+            f"message {number} makes {len(calls)} calls; expected one, since this model writes one a message"
+        )
+    if message["role"] != "assistant" or not calls:
+        return {"role": "user" if message["role"] == "tool" else message["role"], "content": message["content"]}
+    call = ToolCall(calls[0]["function"]["name"], calls[0]["function"]["arguments"], message["content"])
+    return {"role": "assistant", "content": prompts.spoken(call.to_action())}
 
 
 def expectations(models: Sequence[Any], rows: Sequence[TokenRow]) -> Iterator[tuple[int, list[Tensor]]]:
@@ -214,13 +248,25 @@ def _batches(rows: Sequence[TokenRow], tokens: int) -> Iterator[list[int]]:
         yield batch
 
 
-def some(rows: Sequence[Trajectory], limit: int | None, seed: int = 0) -> list[Trajectory]:
+def some(rows: Sequence[T], limit: int | None, seed: int = 0) -> list[T]:
     """At most ``limit`` of the rows, drawn without repetition and in their order; all of them without a limit."""
     if limit is None or len(rows) <= limit:
         return list(rows)
     return [rows[number] for number in sorted(random.Random(f"rows/{seed}").sample(range(len(rows)), limit))]
 
 
-def token_rows(rows: Iterable[Trajectory], local: LocalModel) -> list[TokenRow]:
-    """:func:`token_row` of each."""
-    return [token_row(row, local) for row in rows]
+def token_rows(
+    rows: Sequence[Trajectory], local: LocalModel, limit: int | None = None, seed: int = 0
+) -> list[TokenRow]:
+    """:func:`token_row` of each, or of those that :func:`some` draws.
+
+    Raises:
+        ValueError: A row cannot be shown; the message says which.
+    """
+    found = []
+    for number, row in some(list(enumerate(rows)), limit, seed):
+        try:
+            found.append(token_row(row, local))
+        except ValueError as error:
+            raise ValueError(f"row {number}: {error}") from error
+    return found

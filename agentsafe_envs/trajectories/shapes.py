@@ -81,6 +81,22 @@ def content_of(message: Mapping[str, Any]) -> Any:
     return message["content"] if "content" in message else message.get("value")
 
 
+def text_of(message: Mapping[str, Any]) -> str:
+    """What is said as one text: parts are put together, and null is empty.
+
+    Raises:
+        ValueError: It holds something other than text, such as an image.
+    """
+    content = content_of(message)
+    parts = content if isinstance(content, list) else [content or ""]
+    texts: list[Any] = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    for part, text in zip(parts, texts, strict=True):
+        if not isinstance(text, str):
+            shown = part.get("type", part) if isinstance(part, dict) else part
+            raise ValueError(f"the {role_of(message)}'s content holds {shown!r}; expected text, or parts of text")
+    return "".join(texts)
+
+
 def tools_of(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The schemas of a row's tools, decoded where they came as text; none where it has none."""
     tools = row.get("tools")
