@@ -23,7 +23,14 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from agentsafe_envs.audit.tokens import LocalModel, expectations, require_one_vocabulary, taken, token_rows
+from agentsafe_envs.audit.tokens import (
+    LocalModel,
+    expectations,
+    require_answers,
+    require_one_vocabulary,
+    taken,
+    token_rows,
+)
 from agentsafe_envs.scoring.document import Document, Share, rounded
 from agentsafe_envs.trajectories.schema import Trajectory
 from agentsafe_envs.trajectories.shapes import content_of, messages_of, role_of, tool_calls_of
@@ -147,8 +154,7 @@ def measure_carrier(
 
     require_one_vocabulary(teacher, base)
     read = token_rows(rows, teacher, limit, seed)
-    if not any(row.targets for row in read):
-        raise ValueError("no row holds a message of an assistant; expected trajectories that a student learns from")
+    require_answers(read)
     entropy = kl = surprise = 0.0
     tokens = differing = 0
     for number, (taught, known) in expectations([teacher.model, base.model], read):

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from agentsafe_envs.agents.protocol import AgentError
 from agentsafe_envs.audit.coverage import UNRELATED, relative_update
 from agentsafe_envs.audit.participants import COSTLY, Cast, Participant
-from agentsafe_envs.audit.tokens import LocalModel, open_model
+from agentsafe_envs.audit.tokens import LocalModel, open_model, require_answers, token_rows
+from agentsafe_envs.audit.training_data import ROWS
 from agentsafe_envs.trajectories.schema import Trajectory
 from agentsafe_envs.trajectories.store import load
 
@@ -52,7 +53,7 @@ def check_weights(cast: Cast) -> None:
 
 
 def read_training_data(cast: Cast, sources: Sequence[Path]) -> list[list[Trajectory]]:
-    """The rows of the data sets, after a look at whether base and teacher can read them.
+    """The rows of the data sets, after a look at whether base and teacher can read those that are drawn of them.
 
     Args:
         cast: Everyone.
@@ -60,7 +61,8 @@ def read_training_data(cast: Cast, sources: Sequence[Path]) -> list[list[Traject
 
     Raises:
         FileNotFoundError: A data set is not there.
-        ValueError: There is no teacher, a model is not here, or the two have other tokens.
+        ValueError: There is no teacher, a model is not here, the two have other tokens, or rows cannot be shown to
+            the teacher; the message names the data set.
     """
     if cast.teacher is None:
         raise ValueError("--data compares the rows with the model that wrote them; name it with --teacher")
@@ -70,7 +72,14 @@ def read_training_data(cast: Cast, sources: Sequence[Path]) -> list[list[Traject
             f"--data: teacher {cast.teacher.spec} has other tokens than the base {cast.base.spec}, so their "
             "probabilities cannot be compared token by token; expected models of one family"
         )
-    return [load(each) for each in sources]
+    data = [load(each) for each in sources]
+    reader = local_model(cast.teacher)
+    for source, rows in zip(sources, data, strict=True):
+        try:
+            require_answers(token_rows(rows, reader, ROWS))
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from error
+    return data
 
 
 _FAMILY = "--weights expects a base and models that were all made of it"

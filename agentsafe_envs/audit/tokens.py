@@ -204,6 +204,16 @@ def _in_text(message: dict[str, Any], number: int) -> dict[str, Any]:
     return {"role": "assistant", "content": prompts.spoken(call.to_action())}
 
 
+def require_answers(rows: Sequence[TokenRow]) -> None:
+    """Refuse rows of which nothing could be learnt.
+
+    Raises:
+        ValueError: In none of them an assistant says or calls anything.
+    """
+    if not any(row.targets for row in rows):
+        raise ValueError("no row holds a message of an assistant; expected trajectories that a student learns from")
+
+
 def expectations(models: Sequence[Any], rows: Sequence[TokenRow]) -> Iterator[tuple[int, list[Tensor]]]:
     """What each model expects at every place that the assistant wrote, row by row.
 
