@@ -217,17 +217,21 @@ def require_answers(rows: Sequence[TokenRow]) -> None:
 def expectations(models: Sequence[Any], rows: Sequence[TokenRow]) -> Iterator[tuple[int, list[Tensor]]]:
     """What each model expects at every place that the assistant wrote, row by row.
 
+    Output layers are often longer than the vocabulary, and not equally long in models of one family. An output
+    that not all of them have counts in none.
+
     Args:
         models: Of transformers, of one vocabulary.
         rows: What they read.
 
     Yields:
-        Number of the row, and for each model log-probabilities of shape (targets, vocabulary).
+        Number of the row, and for each model log-probabilities of shape (targets, shortest output layer).
     """
     import torch
 
-    vocabulary = models[0].get_output_embeddings().weight.shape[0]
-    for batch in _batches(rows, max(LOGITS_AT_A_TIME // vocabulary, 1)):
+    outputs = [model.get_output_embeddings().weight.shape[0] for model in models]
+    shared = min(outputs)  # at least the vocabulary: `load_model` refuses a model with fewer outputs than tokens
+    for batch in _batches(rows, max(LOGITS_AT_A_TIME // max(outputs), 1)):
         width = max(len(rows[number].ids) for number in batch)
         # Filling stands on the right, where causal attention does not look.
         ids = torch.tensor([rows[number].ids + [0] * (width - len(rows[number].ids)) for number in batch])
@@ -235,7 +239,8 @@ def expectations(models: Sequence[Any], rows: Sequence[TokenRow]) -> Iterator[tu
             logits = [model(input_ids=ids.to(model.device)).logits for model in models]
             for line, number in enumerate(batch):
                 before = torch.tensor(rows[number].targets, dtype=torch.long) - 1
-                yield number, [each[line, before.to(each.device)].float().log_softmax(-1).cpu() for each in logits]
+                chosen = (each[line, before.to(each.device), :shared] for each in logits)
+                yield number, [each.float().log_softmax(-1).cpu() for each in chosen]
 
 
 def taken(expected: Tensor, row: TokenRow) -> Tensor:

@@ -152,6 +152,18 @@ def test_expectations_are_those_of_the_model_read_alone(base: Any, rows: list[An
     )
 
 
+def test_longer_output_layer_changes_no_expectation(base: Any, rows: list[Any]) -> None:
+    import torch
+
+    padded = copy.deepcopy(base.model)
+    padded.resize_token_embeddings(len(base.tokenizer) + 64, mean_resizing=False)
+    read = [token_row(row, base) for row in rows[:2]]
+    for models in ([base.model, padded], [padded, base.model]):
+        for _, (one, other) in expectations(models, read):
+            assert one.shape[1] == len(base.tokenizer)
+            assert torch.allclose(one, other, atol=1e-5)
+
+
 def test_models_of_other_tokens_are_refused(base: Any) -> None:
     class Tokenizer:
         def get_vocab(self) -> dict[str, int]:
