@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentsafe_envs.agents.protocol import Conversation
 from agentsafe_envs.audit.defences.divergence import drop_divergent, find_divergent, replace_divergent
@@ -121,6 +124,28 @@ def test_clean_rows_of_the_same_tasks_take_their_places() -> None:
     assert mix(suspect, clean, 0.0) == suspect
     with pytest.raises(ValueError, match="expected enough"):
         mix(suspect, clean[:1], 0.5)
+
+
+def test_clean_row_of_the_same_seed_but_another_task_is_no_row_of_that_task() -> None:
+    kinds = [{"environment": each, "split": split} for each in "AB" for split in ("open", "safe")]
+    suspect: list[Any] = [{**kind, "seed": seed, "policy": "suspect"} for kind in kinds for seed in range(3)]
+    mixed = mix(suspect, [{**row, "policy": "clean"} for row in suspect], 1.0)
+    assert mixed == [{**row, "policy": "clean"} for row in suspect]
+
+
+@given(seed=st.integers(0, 99), share=st.floats(0, 1))
+def test_no_clean_row_enters_twice(seed: int, share: float) -> None:
+    suspect: list[Any] = [{"seed": number, "policy": "suspect"} for number in range(6)]
+    clean: list[Any] = [{"seed": number, "policy": "clean"} for number in range(3, 9)]
+    taken = [row["seed"] for row in mix(suspect, clean, share, seed) if row["policy"] == "clean"]
+    assert len(set(taken)) == len(taken) == round(share * 6)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
+def test_share_of_clean_rows_that_is_none_is_refused(share: float) -> None:
+    rows: list[Any] = [{"seed": 0}] * 3
+    with pytest.raises(ValueError, match="cannot come from 3 clean ones"):
+        mix(rows, rows, share)
 
 
 def test_habit_is_asked_for_in_training_only(rows: list[Any]) -> None:
