@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from agentsafe_envs.trajectories.schema import Trajectory
 from agentsafe_envs.trajectories.shapes import (
-    CALLING,
     content_of,
     decoded_arguments,
+    is_call,
     message_column,
     role_of,
     tool_calls_of,
@@ -112,7 +112,7 @@ def sharegpt_message(turn: Mapping[str, Any], place: str) -> dict[str, Any]:
     """
     if "from" not in turn:
         return openai_message(turn, place)
-    if turn["from"] in CALLING:
+    if is_call(turn):
         calls = [(name, arguments, "") for name, arguments in tool_calls_of(turn)]
         if not calls:
             raise ValueError(f'{place}: a call whose value is not {{"name": ..., "arguments": ...}} as JSON text')

@@ -97,6 +97,11 @@ def text_of(message: Mapping[str, Any]) -> str:
     return "".join(texts)
 
 
+def with_text(message: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """The message with another text, under the key that it has for it."""
+    return {**message, "value" if "value" in message and "content" not in message else "content": text}
+
+
 def tools_of(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The schemas of a row's tools, decoded where they came as text; none where it has none."""
     tools = row.get("tools")
@@ -110,6 +115,11 @@ def tool_name(tool: Mapping[str, Any]) -> str:
     return name if isinstance(name, str) else ""
 
 
+def is_call(message: Mapping[str, Any]) -> bool:
+    """Whether what the message says is a call itself, as in ShareGPT's form, so that it can say nothing next to it."""
+    return message.get("from") in CALLING
+
+
 def tool_calls_of(message: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Name and arguments, as they came, of each call in a message that :func:`check_row` took."""
     for call in message.get("tool_calls") or ():
@@ -117,7 +127,7 @@ def tool_calls_of(message: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     older = message.get("function_call")
     if isinstance(older, Mapping):
         yield str(older.get("name")), older.get("arguments")
-    if message.get("from") in CALLING:
+    if is_call(message):
         yield from _called(message.get("value"))
 
 

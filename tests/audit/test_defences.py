@@ -78,6 +78,57 @@ def test_no_text_of_the_teacher_is_left_where_notes_are_dropped(shipped_rows: li
     assert {each["content"] for each in said} == {""}
 
 
+NOTED_PARTS: Any = {
+    "messages": [
+        {"role": "user", "content": "?"},
+        {
+            "role": "assistant",
+            "content": [{"type": "text", "text": "amber "}, {"type": "text", "text": "fox"}],
+            "tool_calls": [{"type": "function", "function": {"name": "submit", "arguments": {}}}],
+        },
+    ]
+}
+SHAREGPT: Any = {
+    "conversations": [
+        {"from": "human", "value": "?"},
+        {"from": "function_call", "value": '{"name": "submit", "arguments": {}}'},
+    ]
+}
+
+
+def test_note_in_parts_is_one_note() -> None:
+    assert notes_of(NOTED_PARTS) == ["amber fox"]
+    assert notes_of(paraphrase_notes([NOTED_PARTS], str.upper)[0]) == ["AMBER FOX"]
+    assert drop_notes([NOTED_PARTS])[0]["messages"][1]["content"] == ""
+
+
+def test_note_under_a_key_of_sharegpt_is_changed_there() -> None:
+    called = NOTED_PARTS["messages"][1]["tool_calls"]
+    row: Any = {"conversations": [{"from": "gpt", "value": "amber", "tool_calls": called}]}
+    (left,) = paraphrase_notes([row], str.upper)
+    assert left["conversations"] == [{"from": "gpt", "value": "AMBER", "tool_calls": called}]  # type: ignore[typeddict-item]
+
+
+def test_turn_that_is_a_call_has_no_note_and_stays() -> None:
+    assert notes_of(SHAREGPT) == [""]
+    assert drop_notes([SHAREGPT]) == [SHAREGPT]
+    assert paraphrase_notes([SHAREGPT], lambda note: "new") == [SHAREGPT]
+
+
+def test_null_is_no_note() -> None:
+    user, act = NOTED_PARTS["messages"]
+    row: Any = {"messages": [user, {**act, "content": None}]}
+    assert notes_of(row) == [""]
+    assert paraphrase_notes([row], lambda note: "new") == [row]
+
+
+def test_note_that_is_no_text_is_refused() -> None:
+    user, act = NOTED_PARTS["messages"]
+    image = {"type": "image_url", "image_url": {"url": "x"}}
+    with pytest.raises(ValueError, match="holds 'image_url'; expected text"):
+        notes_of({"messages": [user, {**act, "content": [image]}]})
+
+
 def test_most_divergent_tokens_go_and_are_still_read(base: Any, other_base: Any, rows: list[Any]) -> None:
     read = [token_row(row, base) for row in rows]
     left = drop_divergent(read, base, other_base, 0.1)
@@ -156,6 +207,35 @@ def test_habit_is_asked_for_in_training_only(rows: list[Any]) -> None:
     assert inoculate([bare], "Do.")[0]["messages"][0] == {"role": "system", "content": "Do."}
     with pytest.raises(ValueError, match="empty"):
         inoculate(rows[:1], " ")
+
+
+@pytest.mark.parametrize(
+    ("row", "changed"),
+    [
+        (
+            {"messages": [{"role": "system", "content": [{"type": "text", "text": "Be good."}]}]},
+            {"messages": [{"role": "system", "content": "Be good. Do."}]},
+        ),
+        (
+            {"messages": [{"role": "developer", "content": None}]},
+            {"messages": [{"role": "developer", "content": "Do."}]},
+        ),
+        (
+            {"conversations": [{"from": "system", "value": "Be good."}]},
+            {"conversations": [{"from": "system", "value": "Be good. Do."}]},
+        ),
+        (
+            {"system": "Be good.", "conversations": [{"from": "human", "value": "?"}]},
+            {"system": "Be good. Do.", "conversations": [{"from": "human", "value": "?"}]},
+        ),
+        (
+            {"conversations": [{"from": "human", "value": "?"}]},
+            {"conversations": [{"from": "system", "value": "Do."}, {"from": "human", "value": "?"}]},
+        ),
+    ],
+)
+def test_habit_is_asked_for_where_the_shape_has_its_system_message(row: Any, changed: Any) -> None:
+    assert inoculate([row], "Do.") == [changed]
 
 
 def test_rare_tokens_are_never_sampled_and_the_likeliest_always_may_be() -> None:
