@@ -18,6 +18,7 @@ Try it::
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -148,7 +149,8 @@ def measure_carrier(
         seed: Of the draw of these rows.
 
     Raises:
-        ValueError: The models have different tokens, a row cannot be shown, or no row holds what an assistant wrote.
+        ValueError: The models have different tokens, a row cannot be shown, no row holds what an assistant wrote, or a
+            model's probabilities are no numbers.
     """
     import torch
 
@@ -164,6 +166,12 @@ def measure_carrier(
         surprise -= taken(taught, read[number]).sum().item()
         differing += int(torch.count_nonzero(taught.argmax(-1) != known.argmax(-1)))
         tokens += len(taught)
+    for name, number in ((teacher.name, surprise), (base.name, kl)):
+        if not math.isfinite(number):
+            raise ValueError(
+                f"{name} gives probabilities that are no numbers ({number}); expected finite ones: look for NaN in its "
+                "weights, and train or copy it again"
+            )
     messages = [[_plain(each) for each in messages_of(row)] for row in rows]
     acts = [each for row in rows for each in messages_of(row) if role_of(each) == "assistant"]
     return CarrierMeter(

@@ -42,7 +42,7 @@ def check_weights(cast: Cast) -> None:
             found.append(f"{each.role} {each.spec} has other tokens than the base {cast.base.spec}; {_FAMILY}")
         elif own.shapes != start.shapes:
             found.append(f"{each.role} {each.spec} has weights of other shapes than the base; {_FAMILY}")
-        elif own.update >= UNRELATED:
+        elif not own.update < UNRELATED:  # NaN is no small update
             found.append(
                 f"{each.role} {each.spec} was not made of the base {cast.base.spec}: their weights differ by "
                 f"{own.update:.2f} times the length of the base's, of a model's own base by less than {UNRELATED}; "

@@ -71,7 +71,8 @@ def open_model(spec: str, device: str | None = None) -> LocalModel:
         device: For instance ``"cpu"``; None takes a GPU if there is one.
 
     Raises:
-        AgentError: torch is missing, there is no such model, or its chat template shows no conversation.
+        AgentError: torch is missing, there is no such model, its weights are not finite, or its chat template shows no
+            conversation.
     """
     try:
         import torch  # noqa: F401
@@ -83,6 +84,8 @@ def open_model(spec: str, device: str | None = None) -> LocalModel:
     is_student = spec.startswith(STUDENT)
     place = str(find_student(spec.removeprefix(STUDENT))[0]) if is_student else spec.removeprefix(PREFIX)
     model, tokenizer = load_model(place, "float32", device, merge=True)
+    if odd := next((name for name, each in model.named_parameters() if not each.isfinite().all()), None):
+        raise AgentError(f"{odd} of {spec} holds NaN or an infinity; expected finite weights: train or copy it again")
     if not tokenizer.chat_template:
         raise AgentError(f"{spec} has no chat template; expected a model tuned for chat")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,13 @@ def test_models_that_were_made_of_another_base_are_refused_and_told_how_far_they
     assert "differ by 1.41 times the length of the base's" in student
     assert student.endswith("Name its own base with --base")
     assert teacher.startswith("teacher student:teacher-biased was not made of")
+
+
+@pytest.mark.needs("lm")
+def test_model_whose_distance_from_the_base_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentsafe_envs.audit.local.relative_update", lambda model, base: math.nan)
+    with pytest.raises(ValueError, match=r"student student:base-0\.3m-a was not made of the base"):
+        check_weights(Cast(BASE, Participant("student", BASE.spec), (), BASE))
 
 
 @pytest.mark.needs("lm")

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentsafe_envs.agents.protocol import AgentError
+from agentsafe_envs.agents.students import find_student
 from agentsafe_envs.audit.tokens import (
     expectations,
     open_model,
@@ -177,6 +180,19 @@ def test_models_of_other_tokens_are_refused(base: Any) -> None:
 def test_unknown_model_is_refused() -> None:
     with pytest.raises(AgentError, match="no student 'nobody'"):
         open_model("student:nobody")
+
+
+def test_model_with_a_weight_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "broken"
+    shutil.copytree(find_student("base-0.3m-a")[0], folder)
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if "norm" in name)
+    weights[name][0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(AgentError, match=f"^{name} of {folder} holds NaN or an infinity"):
+        open_model(str(folder), "cpu")
 
 
 def test_some_rows_are_drawn_once_each_and_in_order() -> None:
