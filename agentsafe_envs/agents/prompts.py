@@ -120,7 +120,7 @@ def _plain_probe(system: bool) -> list[dict[str, Any]]:
 def _lacking(tokenizer: Any, messages: list[dict[str, Any]], shape: ChatTemplate) -> str:
     """Why a template does not show each of ``messages``; empty if it shows all."""
     try:
-        text = render(tokenizer, in_form(messages, shape))
+        text = rendered(tokenizer, in_form(messages, shape))
     except ChatTemplateError as error:
         return str(error)
     if shape.content_parts and _PARTS_AS_CODE.search(text):
@@ -141,8 +141,8 @@ def _shows_tools(tokenizer: Any, shape: ChatTemplate) -> bool:
     episode = [*opening, *_call_probe(0), *plain, *_call_probe(1)]
     tools = [_tool_probe(number) for number in range(2)]
     try:
-        asked = render(tokenizer, in_form(opening, shape), tools=tools)
-        went_on = render(tokenizer, in_form(episode, shape), tools=tools)
+        asked = rendered(tokenizer, in_form(opening, shape), tools=tools)
+        went_on = rendered(tokenizer, in_form(episode, shape), tools=tools)
     except ChatTemplateError:
         return False
     called = [f"probe_{what}_{number}" for what in ("tool", "argument") for number in range(2)]
@@ -294,7 +294,7 @@ def default_style(template: ChatTemplate) -> PromptStyle:
     return "json" if template.tools else "signature"
 
 
-def render(tokenizer: Any, messages: list[dict[str, Any]], **options: Any) -> str:
+def rendered(tokenizer: Any, messages: list[dict[str, Any]], **options: Any) -> str:
     """The text in which a chat template shows ``messages``.
 
     Args:

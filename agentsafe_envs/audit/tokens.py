@@ -133,7 +133,7 @@ def token_row(row: Trajectory, local: LocalModel, *, only_last: bool = False, gi
 
     def render(upto: int, *, ask: bool) -> str:
         try:
-            return prompts.render(local.tokenizer, messages[:upto], tools=tools or None, add_generation_prompt=ask)
+            return prompts.rendered(local.tokenizer, messages[:upto], tools=tools or None, add_generation_prompt=ask)
         except prompts.ChatTemplateError as error:
             raise ValueError(f"the chat template of {local.name} cannot show the row: {error}") from error
 
