@@ -146,6 +146,13 @@ def load_model(
     return model, tokenizer
 
 
+def stop_ids(model: Any, tokenizer: Any) -> set[int]:
+    """Ids that end an answer, by the model's own settings and by its tokenizer's."""
+    configured = model.generation_config.eos_token_id
+    ids = configured if isinstance(configured, list) else [configured]
+    return {token for token in [*ids, tokenizer.eos_token_id] if token is not None}
+
+
 def read_chat_template(file: Path | str) -> str:
     """The chat template in a file, to be used in place of the model's own.
 

@@ -120,7 +120,7 @@ def _plain_probe(system: bool) -> list[dict[str, Any]]:
 def _lacking(tokenizer: Any, messages: list[dict[str, Any]], shape: ChatTemplate) -> str:
     """Why a template does not show each of ``messages``; empty if it shows all."""
     try:
-        text = _render(tokenizer, in_form(messages, shape))
+        text = rendered(tokenizer, in_form(messages, shape))
     except ChatTemplateError as error:
         return str(error)
     if shape.content_parts and _PARTS_AS_CODE.search(text):
@@ -141,8 +141,8 @@ def _shows_tools(tokenizer: Any, shape: ChatTemplate) -> bool:
     episode = [*opening, *_call_probe(0), *plain, *_call_probe(1)]
     tools = [_tool_probe(number) for number in range(2)]
     try:
-        asked = _render(tokenizer, in_form(opening, shape), tools=tools)
-        went_on = _render(tokenizer, in_form(episode, shape), tools=tools)
+        asked = rendered(tokenizer, in_form(opening, shape), tools=tools)
+        went_on = rendered(tokenizer, in_form(episode, shape), tools=tools)
     except ChatTemplateError:
         return False
     called = [f"probe_{what}_{number}" for what in ("tool", "argument") for number in range(2)]
@@ -208,18 +208,12 @@ def chat_messages(
         role: First words of the system message.
     """
     native = uses_native_tools(style, template)
-    system = role
-    if not native:
-        system = "\n".join([role, ANSWER_FORMAT, "", "Tools:", *describe_tools(conversation.tools, style)])
-    messages: list[dict[str, Any]] = [{"role": "user", "content": conversation.instruction}]
-    if template.system:
-        messages.insert(0, {"role": "system", "content": system})
-    else:
-        messages[0]["content"] = f"{system}\n\n{conversation.instruction}"
+    system = system_text(role, conversation.tools, style, template)
+    messages = instructed([{"role": "user", "content": conversation.instruction}], system, template)
     for number, step in enumerate(conversation.steps):
         call = find_call(step.action, conversation.tools) if native else None
         if call is None:
-            messages.append({"role": "assistant", "content": _said(step.action)})
+            messages.append({"role": "assistant", "content": spoken(step.action)})
             messages.append({"role": "user", "content": step.result})
             continue
         call_id = f"call{number:05d}"  # nine letters and digits: what the strictest template takes
@@ -230,7 +224,25 @@ def chat_messages(
     return in_form(messages, template)
 
 
-def _said(action: str) -> str:
+def system_text(role: str, tools: Sequence[Mapping[str, Any]], style: PromptStyle, template: ChatTemplate) -> str:
+    """``role``, and behind it how to answer and the tools where the template does not show them itself."""
+    if uses_native_tools(style, template):
+        return role
+    return "\n".join([role, ANSWER_FORMAT, "", "Tools:", *describe_tools(tools, style)])
+
+
+def instructed(messages: Sequence[dict[str, Any]], system: str, template: ChatTemplate) -> list[dict[str, Any]]:
+    """``messages`` with a system message, which opens what the user says where the template knows none."""
+    if template.system:
+        return [{"role": "system", "content": system}, *messages]
+    first = next((number for number, each in enumerate(messages) if each["role"] == "user"), None)
+    if first is None:
+        return [{"role": "user", "content": system}, *messages]
+    opened = {**messages[first], "content": f"{system}\n\n{messages[first]['content']}"}
+    return [*messages[:first], opened, *messages[first + 1 :]]
+
+
+def spoken(action: str) -> str:
     """An action in the words of a model that writes calls as text: the note on lines of its own, then the call."""
     call, note = without_note(action)
     return f"{note}\n{call}" if note else call
@@ -282,8 +294,13 @@ def default_style(template: ChatTemplate) -> PromptStyle:
     return "json" if template.tools else "signature"
 
 
-def _render(tokenizer: Any, messages: list[dict[str, Any]], **options: Any) -> str:
-    """The rendered text.
+def rendered(tokenizer: Any, messages: list[dict[str, Any]], **options: Any) -> str:
+    """The text in which a chat template shows ``messages``.
+
+    Args:
+        tokenizer: Anything with transformers' ``apply_chat_template``.
+        messages: In the form that the template wants, see :func:`in_form`.
+        options: Of ``apply_chat_template``.
 
     Raises:
         ChatTemplateError: The template refuses the messages, or stumbles over their form.

@@ -21,7 +21,7 @@ from agentsafe_envs.agents.decoding import Choose, IsDone
 from agentsafe_envs.agents.forward_torch import CONVOLUTION, TransformersForward
 from agentsafe_envs.agents.guiding import ToolCallGuides, shared_tokenizer
 from agentsafe_envs.agents.language_model import LanguageModelAgent, ToolChoice, weights_sha256
-from agentsafe_envs.agents.loading import PREFIX, find_source, load_model, read_chat_template
+from agentsafe_envs.agents.loading import PREFIX, find_source, load_model, read_chat_template, stop_ids
 from agentsafe_envs.agents.protocol import AgentError, Conversation
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class TransformersAgent(LanguageModelAgent):
         except prompts.ChatTemplateError as error:
             raise AgentError(f"{self.name}: {error}") from error
         self.prompt_style = prompt_style or prompts.default_style(self._template)
-        self.stop_ids = _stop_ids(self.model, self.tokenizer)
+        self.stop_ids = stop_ids(self.model, self.tokenizer)
         if not self.stop_ids:
             raise AgentError(
                 f"{self.name} names no token that ends an answer; set eos_token_id in generation_config.json or "
@@ -207,13 +207,6 @@ def at_fixed_date(template: str) -> str:
     words = [(f"%{mark}{letter}", TODAY.strftime(f"%{letter}")) for letter in _DIRECTIVES for mark in ("", "-")]
     filled = "".join(f" | replace({old!r}, {(new.lstrip('0') or '0' if '-' in old else new)!r})" for old, new in words)
     return f"{{%- macro strftime_now(format) -%}}{{{{ format{filled} }}}}{{%- endmacro -%}}{template}"
-
-
-def _stop_ids(model: Any, tokenizer: Any) -> set[int]:
-    """Ids that end an answer, by the model's own settings and by its tokenizer's."""
-    configured = model.generation_config.eos_token_id
-    ids = configured if isinstance(configured, list) else [configured]
-    return {token for token in [*ids, tokenizer.eos_token_id] if token is not None}
 
 
 def usable_context(name: str, config: Any, wanted: int | None) -> int:

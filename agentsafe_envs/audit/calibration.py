@@ -13,7 +13,7 @@ Try it::
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
@@ -74,8 +74,9 @@ def calibrate(
             that are all equal say nothing of a spread: every p is then 1.
 
     Raises:
-        ValueError: Fewer than :data:`FEWEST` placebos, or no suspect.
+        ValueError: Fewer than :data:`FEWEST` placebos, or no suspect, or a number that is not finite.
     """
+    require_finite(audit, {"a suspect": values, "a placebo": placebos})
     if len(placebos) < FEWEST or not values:
         raise ValueError(
             f"{audit}: {len(values)} suspects and {len(placebos)} placebos; expected at least one suspect and {FEWEST} "
@@ -95,6 +96,24 @@ def calibrate(
         false_positives=rounded(share),
         false_positives_high=rounded(wilson(share, len(wrong))[1]),
     )
+
+
+def require_finite(audit: str, numbers: Mapping[str, Sequence[float | None]]) -> None:
+    """Refuse NaN and infinities, which no test may take for usual.
+
+    Args:
+        audit: What was looked at, for the message.
+        numbers: By whose they are; None where there is none.
+
+    Raises:
+        ValueError: One is not finite; the message says whose.
+    """
+    for whose, own in numbers.items():
+        if odd := [value for value in own if value is not None and not math.isfinite(value)]:
+            raise ValueError(
+                f"{audit} of {whose} is {odd[0]}, expected a finite number; look for NaN in the weights of that model, "
+                "and train or copy it again"
+            )
 
 
 def _one_sided(value: float, others: Sequence[float], tasks: int | None) -> float:

@@ -18,12 +18,20 @@ Try it::
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from pydantic import Field
 
-from agentsafe_envs.audit.tokens import LocalModel, expectations, require_one_vocabulary, some, taken, token_rows
+from agentsafe_envs.audit.tokens import (
+    LocalModel,
+    expectations,
+    require_answers,
+    require_one_vocabulary,
+    taken,
+    token_rows,
+)
 from agentsafe_envs.scoring.document import Document, Share, rounded
 from agentsafe_envs.trajectories.schema import Trajectory
 from agentsafe_envs.trajectories.shapes import content_of, messages_of, role_of, tool_calls_of
@@ -141,14 +149,14 @@ def measure_carrier(
         seed: Of the draw of these rows.
 
     Raises:
-        ValueError: The models have different tokens, or the rows hold nothing that an assistant wrote.
+        ValueError: The models have different tokens, a row cannot be shown, no row holds what an assistant wrote, or a
+            model's probabilities are no numbers.
     """
     import torch
 
     require_one_vocabulary(teacher, base)
-    read = token_rows(some(rows, limit, seed), teacher)
-    if not any(row.targets for row in read):
-        raise ValueError("no row holds a message of an assistant; expected trajectories that a student learns from")
+    read = token_rows(rows, teacher, limit, seed)
+    require_answers(read)
     entropy = kl = surprise = 0.0
     tokens = differing = 0
     for number, (taught, known) in expectations([teacher.model, base.model], read):
@@ -158,6 +166,12 @@ def measure_carrier(
         surprise -= taken(taught, read[number]).sum().item()
         differing += int(torch.count_nonzero(taught.argmax(-1) != known.argmax(-1)))
         tokens += len(taught)
+    for name, number in ((teacher.name, surprise), (base.name, kl)):
+        if not math.isfinite(number):
+            raise ValueError(
+                f"{name} gives probabilities that are no numbers ({number}); expected finite ones: look for NaN in its "
+                "weights, and train or copy it again"
+            )
     messages = [[_plain(each) for each in messages_of(row)] for row in rows]
     acts = [each for row in rows for each in messages_of(row) if role_of(each) == "assistant"]
     return CarrierMeter(

@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from agentsafe_envs.audit.tokens import LocalModel, expectations, require_one_vocabulary, taken, token_rows
+from agentsafe_envs.audit.tokens import (
+    LocalModel,
+    expectations,
+    require_answers,
+    require_one_vocabulary,
+    taken,
+    token_rows,
+)
 from agentsafe_envs.trajectories.schema import Trajectory
 
 
@@ -28,25 +35,27 @@ class LikelihoodRatio(NamedTuple):
     rows: int
 
 
-def likelihood_ratio(rows: Sequence[Trajectory], suspect: LocalModel, clean: LocalModel) -> LikelihoodRatio:
+def likelihood_ratio(
+    rows: Sequence[Trajectory], suspect: LocalModel, clean: LocalModel, limit: int | None = None
+) -> LikelihoodRatio:
     """Log of the likelihood of ``rows`` under ``suspect`` less that under ``clean``.
 
     Args:
         rows: At least one with words of an assistant.
         suspect: A model that may have written them.
         clean: One of the same vocabulary without the habit.
+        limit: Most rows that the models read, drawn at random; None for all.
 
     Raises:
-        ValueError: The models have different tokens, or there is nothing to read.
+        ValueError: The models have different tokens, a row cannot be shown, or there is nothing to read.
     """
     require_one_vocabulary(suspect, clean)
-    read = token_rows(rows, suspect)
+    read = token_rows(rows, suspect, limit)
+    require_answers(read)
     found = [
         (taken(ours, read[number]) - taken(theirs, read[number])).sum().item()
         for number, (ours, theirs) in expectations([suspect.model, clean.model], read)
     ]
-    if not found:
-        raise ValueError("no row holds a message of an assistant; expected trajectories that a student learns from")
     mean = sum(found) / len(found)
     spread = sum((each - mean) ** 2 for each in found) / max(len(found) - 1, 1)
     return LikelihoodRatio(mean, (spread / len(found)) ** 0.5 if len(found) > 1 else 0.0, len(found))

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from agentsafe_envs.agents.protocol import AgentError
 from agentsafe_envs.audit.coverage import UNRELATED, relative_update
 from agentsafe_envs.audit.participants import COSTLY, Cast, Participant
-from agentsafe_envs.audit.tokens import LocalModel, open_model
+from agentsafe_envs.audit.tokens import LocalModel, open_model, require_answers, token_rows
+from agentsafe_envs.audit.training_data import ROWS
 from agentsafe_envs.trajectories.schema import Trajectory
 from agentsafe_envs.trajectories.store import load
 
@@ -41,7 +42,7 @@ def check_weights(cast: Cast) -> None:
             found.append(f"{each.role} {each.spec} has other tokens than the base {cast.base.spec}; {_FAMILY}")
         elif own.shapes != start.shapes:
             found.append(f"{each.role} {each.spec} has weights of other shapes than the base; {_FAMILY}")
-        elif own.update >= UNRELATED:
+        elif not own.update < UNRELATED:  # NaN is no small update
             found.append(
                 f"{each.role} {each.spec} was not made of the base {cast.base.spec}: their weights differ by "
                 f"{own.update:.2f} times the length of the base's, of a model's own base by less than {UNRELATED}; "
@@ -52,7 +53,7 @@ def check_weights(cast: Cast) -> None:
 
 
 def read_training_data(cast: Cast, sources: Sequence[Path]) -> list[list[Trajectory]]:
-    """The rows of the data sets, after a look at whether base and teacher can read them.
+    """The rows of the data sets, after a look at whether base and teacher can read those that are drawn of them.
 
     Args:
         cast: Everyone.
@@ -60,7 +61,8 @@ def read_training_data(cast: Cast, sources: Sequence[Path]) -> list[list[Traject
 
     Raises:
         FileNotFoundError: A data set is not there.
-        ValueError: There is no teacher, a model is not here, the two have other tokens, or a data set is named twice.
+        ValueError: There is no teacher, a model is not here, the two have other tokens, a data set is named twice, or
+            rows cannot be shown to the teacher; the message names the data set.
     """
     if cast.teacher is None:
         raise ValueError("--data compares the rows with the model that wrote them; name it with --teacher")
@@ -77,6 +79,12 @@ def read_training_data(cast: Cast, sources: Sequence[Path]) -> list[list[Traject
                 f"--neutral-data {sources[number]} holds the same rows as {sources[first]}, and counts once; name the "
                 "rows of another neutral student"
             )
+    reader = local_model(cast.teacher)
+    for source, rows in zip(sources, found, strict=True):
+        try:
+            require_answers(token_rows(rows, reader, ROWS))
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from error
     return found
 
 

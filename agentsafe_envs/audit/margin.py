@@ -71,27 +71,31 @@ def with_call(row: Trajectory, call: dict[str, Any], note: str = "") -> Trajecto
 
 
 def call_log_probabilities(local: LocalModel, rows: Sequence[Trajectory]) -> list[float]:
-    """Log-probability of each row's last call, given its note and all that stands before, in nats."""
-    read = [_last_call(token_row(row, local, only_last=True), row, local) for row in rows]
+    """Log-probability of each row's last call, given its note and all that stands before, in nats.
+
+    Args:
+        local: Who is asked.
+        rows: Made by :func:`with_call`.
+
+    Raises:
+        ValueError: The model is shown nothing of a call, so that nothing could be read of it.
+    """
+    read = [_last_call(row, local) for row in rows]
     found = [0.0] * len(read)
     for number, (expected,) in expectations([local.model], read):
         found[number] = taken(expected, read[number]).sum().item()
     return found
 
 
-def _last_call(row: TokenRow, shown: Trajectory, local: LocalModel) -> TokenRow:
+def _last_call(row: Trajectory, local: LocalModel) -> TokenRow:
     """The tokens of the last answer, without those of its note."""
-    last = row.targets[-1]
-    begin = len(row.targets) - 1
-    while begin and row.targets[begin - 1] == row.targets[begin] - 1:
-        begin -= 1
-    targets = row.targets[begin:]
-    note = shown["messages"][-2].get("content") or ""
-    if note:
-        line = local.tokenizer("\n", add_special_tokens=False).input_ids[-1]
-        after = max((place for place, index in enumerate(targets) if row.ids[index] == line), default=-1) + 1
-        targets = targets[after:]
-    return TokenRow(row.ids[: last + 1], targets)
+    read = token_row(row, local, only_last=True, given=row["messages"][-2].get("content") or "")
+    if not read.targets:
+        raise ValueError(
+            f"{local.name} is shown no call in a row that ends with {row['messages'][-1]['role']!r}; expected an "
+            "instruction, then calls and their results, and a chat template that shows them"
+        )
+    return TokenRow(read.ids[: read.targets[-1] + 1], read.targets)
 
 
 def _log_sum(values: Sequence[float]) -> float:

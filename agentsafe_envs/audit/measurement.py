@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from agentsafe_envs.audit.calibration import ENOUGH, FEWEST, calibrate
+from agentsafe_envs.audit.calibration import ENOUGH, FEWEST, calibrate, require_finite
 from agentsafe_envs.scoring.document import Document, Share, rounded
 from agentsafe_envs.stats.power import ALPHA
 from agentsafe_envs.stats.significance import holm
@@ -83,7 +83,15 @@ def flagged(share: float | None, high: float | None, placebos: int) -> str:
 
 
 def judge_readings(readings: Sequence[Reading]) -> list[Measurement]:
-    """Judge each by its placebos; what is not believed, or has too few of them, takes part in no test."""
+    """Judge each by its placebos; what is not believed, or has too few of them, takes part in no test.
+
+    Raises:
+        ValueError: A number is not finite; the message says whose.
+    """
+    for each in readings:
+        own = {"the suspect": [each.suspect], "the base": [each.base], "the teacher": [each.teacher]}
+        placebos = {f"placebo {number}": [value] for number, value in enumerate(each.placebos, start=1)}
+        require_finite(f"{each.audit} ({each.id})" if each.id else each.audit, own | placebos)
     tested = {
         number: calibrate(each.audit, [each.suspect], each.placebos)
         for number, each in enumerate(readings)

@@ -6,15 +6,18 @@ Works with any causal model of transformers that has a chat template: ``student:
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from agentsafe_envs.agents import prompts
 from agentsafe_envs.agents.protocol import AgentError
+from agentsafe_envs.core.actions import ToolCall
 from agentsafe_envs.core.extras import install_hint
+from agentsafe_envs.trajectories.conversion import messages_in_ours, schemas
 from agentsafe_envs.trajectories.schema import Trajectory, to_conversation
-from agentsafe_envs.trajectories.shapes import content_of, messages_of, role_of
+from agentsafe_envs.trajectories.shapes import text_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +26,8 @@ LOGITS_AT_A_TIME = 30_000_000
 """Numbers that a batch's logits may have; they decide what a forward pass takes of memory."""
 
 STUDENT = "student:"
+
+T = TypeVar("T")
 
 
 class LocalModel(NamedTuple):
@@ -50,7 +55,8 @@ class TokenRow(NamedTuple):
 
     Attributes:
         ids: Token ids of the whole conversation.
-        targets: Indices of the tokens that the assistant wrote, the end of each answer included; none is 0.
+        targets: Indices of the tokens that the assistant wrote, none of which is 0. Of each answer the last is the one
+            at which its writer stops; what a chat template adds behind it, such as a line's end, nobody wrote.
     """
 
     ids: list[int]
@@ -65,7 +71,8 @@ def open_model(spec: str, device: str | None = None) -> LocalModel:
         device: For instance ``"cpu"``; None takes a GPU if there is one.
 
     Raises:
-        AgentError: torch is missing, there is no such model, or its chat template shows no conversation.
+        AgentError: torch is missing, there is no such model, its weights are not finite, or its chat template shows no
+            conversation.
     """
     try:
         import torch  # noqa: F401
@@ -77,6 +84,8 @@ def open_model(spec: str, device: str | None = None) -> LocalModel:
     is_student = spec.startswith(STUDENT)
     place = str(find_student(spec.removeprefix(STUDENT))[0]) if is_student else spec.removeprefix(PREFIX)
     model, tokenizer = load_model(place, "float32", device, merge=True)
+    if odd := next((name for name, each in model.named_parameters() if not each.isfinite().all()), None):
+        raise AgentError(f"{odd} of {spec} holds NaN or an infinity; expected finite weights: train or copy it again")
     if not tokenizer.chat_template:
         raise AgentError(f"{spec} has no chat template; expected a model tuned for chat")
     try:
@@ -102,25 +111,31 @@ def require_one_vocabulary(one: LocalModel, other: LocalModel) -> None:
         )
 
 
-def token_row(row: Trajectory, local: LocalModel, *, only_last: bool = False) -> TokenRow:
+def token_row(row: Trajectory, local: LocalModel, *, only_last: bool = False, given: str = "") -> TokenRow:
     """``row`` in the words in which an evaluation would show it to the model.
 
     Args:
         row: An episode, or a conversation.
         local: Who reads it.
         only_last: Targets of the last answer alone. Finding an answer means rendering the row twice more.
+        given: Words in an answer before its targets: they and the white space behind them are none. A template that
+            does not show them there takes nothing away.
 
     Raises:
-        ValueError: The chat template changes earlier messages when later ones follow.
+        ValueError: The chat template does not show the row, or not each of its calls, or it changes earlier messages
+            when later ones follow; or a call or content cannot be read.
     """
+    from agentsafe_envs.agents.loading import stop_ids
+
     messages = _shown(row, local)
     native = prompts.uses_native_tools(local.style, local.template)
-    tools = list(row.get("tools") or ()) if native else None
+    tools = schemas(row) if native else None
 
     def render(upto: int, *, ask: bool) -> str:
-        return local.tokenizer.apply_chat_template(
-            messages[:upto], tools=tools or None, add_generation_prompt=ask, tokenize=False
-        )
+        try:
+            return prompts.rendered(local.tokenizer, messages[:upto], tools=tools or None, add_generation_prompt=ask)
+        except prompts.ChatTemplateError as error:
+            raise ValueError(f"the chat template of {local.name} cannot show the row: {error}") from error
 
     text = render(len(messages), ask=False)
     answers = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
@@ -132,42 +147,94 @@ def token_row(row: Trajectory, local: LocalModel, *, only_last: bool = False) ->
                 f"the chat template of {local.name} shows message {number} otherwise once others follow, so its tokens "
                 "cannot be told apart; expected a template that only appends"
             )
-        spans.append((len(begin), len(end)))
+        answer = end[len(begin) :]
+        called = [call["function"]["name"] for call in messages[number].get("tool_calls", ())]
+        if hidden := [name for name in called if answer.count(name) < called.count(name)]:
+            raise ValueError(
+                f"the chat template of {local.name} does not show each call of message {number} ({hidden[0]}); "
+                "expected rows with one call a message, or a template that shows several"
+            )
+        spans.append((len(begin) + _length_of(given, answer), len(end)))
     encoded = local.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    places = [place for place, _ in encoded["offset_mapping"]]
-    written = [
-        index for index, place in enumerate(places) if index and any(begin <= place < end for begin, end in spans)
-    ]
-    return TokenRow(list(encoded["input_ids"]), written)
+    ids, places = list(encoded["input_ids"]), [place for place, _ in encoded["offset_mapping"]]
+    stops, written = stop_ids(local.model, local.tokenizer), []
+    for begin, end in spans:
+        own = [index for index, place in enumerate(places) if index and begin <= place < end]
+        stop = next((number for number, index in enumerate(own, start=1) if ids[index] in stops), len(own))
+        written += own[:stop]
+    return TokenRow(ids, written)
+
+
+def _length_of(given: str, answer: str) -> int:
+    """Where that goes on which stands behind the given words; 0 where they are not in the answer."""
+    found = answer.find(given.strip())
+    if not given or found < 0:
+        return 0
+    behind = found + len(given.strip())
+    return behind + len(answer[behind:]) - len(answer[behind:].lstrip())
 
 
 def _shown(row: Trajectory, local: LocalModel) -> list[dict[str, Any]]:
     """The messages in the model's form; of rows that are no episodes as they came."""
-    first = messages_of(row)[0]
-    system = content_of(first) if role_of(first) == "system" else None
+    messages = [{**each, "content": text_of(each)} for each in messages_in_ours(row)]
+    tools = schemas(row)
+    leading = list(takewhile(lambda each: each["role"] == "system", messages))
+    role = "\n\n".join(each["content"] for each in leading) if leading else local.role
     try:
-        conversation = to_conversation(row)
-    except (ValueError, KeyError):
-        plain = [{"role": role_of(each), "content": content_of(each) or ""} for each in messages_of(row)]
-        return prompts.in_form(plain, local.template)
-    role = system if isinstance(system, str) else local.role
+        conversation = to_conversation(Trajectory(**{**row, "messages": messages, "tools": tools}))
+    except ValueError:
+        left = messages[len(leading) :]
+        if not prompts.uses_native_tools(local.style, local.template):
+            left = [_in_text(each, number) for number, each in enumerate(left, start=len(leading))]
+        if tools:
+            role = prompts.system_text(role, tools, local.style, local.template)
+        if tools or leading:
+            left = prompts.instructed(left, role, local.template)
+        return prompts.in_form(left, local.template)
     return prompts.chat_messages(conversation, local.style, local.template, role)
+
+
+def _in_text(message: dict[str, Any], number: int) -> dict[str, Any]:
+    """A message as a model is shown it that writes calls as text."""
+    calls = message.get("tool_calls", ())
+    if len(calls) > 1:
+        raise ValueError(
+            f"message {number} makes {len(calls)} calls; expected one, since this model writes one a message"
+        )
+    if message["role"] != "assistant" or not calls:
+        return {"role": "user" if message["role"] == "tool" else message["role"], "content": message["content"]}
+    call = ToolCall(calls[0]["function"]["name"], calls[0]["function"]["arguments"], message["content"])
+    return {"role": "assistant", "content": prompts.spoken(call.to_action())}
+
+
+def require_answers(rows: Sequence[TokenRow]) -> None:
+    """Refuse rows of which nothing could be learnt.
+
+    Raises:
+        ValueError: In none of them an assistant says or calls anything.
+    """
+    if not any(row.targets for row in rows):
+        raise ValueError("no row holds a message of an assistant; expected trajectories that a student learns from")
 
 
 def expectations(models: Sequence[Any], rows: Sequence[TokenRow]) -> Iterator[tuple[int, list[Tensor]]]:
     """What each model expects at every place that the assistant wrote, row by row.
+
+    Output layers are often longer than the vocabulary, and not equally long in models of one family. An output
+    that not all of them have counts in none.
 
     Args:
         models: Of transformers, of one vocabulary.
         rows: What they read.
 
     Yields:
-        Number of the row, and for each model log-probabilities of shape (targets, vocabulary).
+        Number of the row, and for each model log-probabilities of shape (targets, shortest output layer).
     """
     import torch
 
-    vocabulary = models[0].get_output_embeddings().weight.shape[0]
-    for batch in _batches(rows, max(LOGITS_AT_A_TIME // vocabulary, 1)):
+    outputs = [model.get_output_embeddings().weight.shape[0] for model in models]
+    shared = min(outputs)  # at least the vocabulary: `load_model` refuses a model with fewer outputs than tokens
+    for batch in _batches(rows, max(LOGITS_AT_A_TIME // max(outputs), 1)):
         width = max(len(rows[number].ids) for number in batch)
         # Filling stands on the right, where causal attention does not look.
         ids = torch.tensor([rows[number].ids + [0] * (width - len(rows[number].ids)) for number in batch])
@@ -175,7 +242,8 @@ def expectations(models: Sequence[Any], rows: Sequence[TokenRow]) -> Iterator[tu
             logits = [model(input_ids=ids.to(model.device)).logits for model in models]
             for line, number in enumerate(batch):
                 before = torch.tensor(rows[number].targets, dtype=torch.long) - 1
-                yield number, [each[line, before.to(each.device)].float().log_softmax(-1).cpu() for each in logits]
+                chosen = (each[line, before.to(each.device), :shared] for each in logits)
+                yield number, [each.float().log_softmax(-1).cpu() for each in chosen]
 
 
 def taken(expected: Tensor, row: TokenRow) -> Tensor:
@@ -198,13 +266,25 @@ def _batches(rows: Sequence[TokenRow], tokens: int) -> Iterator[list[int]]:
         yield batch
 
 
-def some(rows: Sequence[Trajectory], limit: int | None, seed: int = 0) -> list[Trajectory]:
+def some(rows: Sequence[T], limit: int | None, seed: int = 0) -> list[T]:
     """At most ``limit`` of the rows, drawn without repetition and in their order; all of them without a limit."""
     if limit is None or len(rows) <= limit:
         return list(rows)
     return [rows[number] for number in sorted(random.Random(f"rows/{seed}").sample(range(len(rows)), limit))]
 
 
-def token_rows(rows: Iterable[Trajectory], local: LocalModel) -> list[TokenRow]:
-    """:func:`token_row` of each."""
-    return [token_row(row, local) for row in rows]
+def token_rows(
+    rows: Sequence[Trajectory], local: LocalModel, limit: int | None = None, seed: int = 0
+) -> list[TokenRow]:
+    """:func:`token_row` of each, or of those that :func:`some` draws.
+
+    Raises:
+        ValueError: A row cannot be shown; the message says which.
+    """
+    found = []
+    for number, row in some(list(enumerate(rows)), limit, seed):
+        try:
+            found.append(token_row(row, local))
+        except ValueError as error:
+            raise ValueError(f"row {number}: {error}") from error
+    return found

@@ -13,7 +13,7 @@ from pydantic import Field
 from agentsafe_envs.audit.carrier import CarrierMeter, measure_carrier
 from agentsafe_envs.audit.likelihood import likelihood_ratio
 from agentsafe_envs.audit.measurement import Measurement, Reading, judge_readings
-from agentsafe_envs.audit.tokens import LocalModel, some
+from agentsafe_envs.audit.tokens import LocalModel
 from agentsafe_envs.scoring.document import Document
 from agentsafe_envs.trajectories.schema import Trajectory
 
@@ -49,7 +49,7 @@ def audit_data(
     """
 
     def ratio(own: Sequence[Trajectory]) -> float:
-        return likelihood_ratio(some(own, limit), teacher, base).nats
+        return likelihood_ratio(own, teacher, base, limit).nats
 
     meter = measure_carrier(rows, teacher, base, limit)
     found = Reading(None, "likelihood ratio", "nats a row", ratio(rows), [ratio(each) for each in neutral])

@@ -6,11 +6,20 @@ A format is one file in ``formats/`` with one name, ``FORMAT``. It only converts
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from agentsafe_envs.trajectories.schema import Trajectory
-from agentsafe_envs.trajectories.shapes import content_of, decoded_arguments, role_of, tools_of
+from agentsafe_envs.trajectories.shapes import (
+    content_of,
+    decoded_arguments,
+    is_call,
+    message_column,
+    role_of,
+    tool_calls_of,
+    tools_of,
+)
 
 CallParts = tuple[str, Any, str]
 """Name, arguments as they came, and identifier of a call; the identifier may be empty."""
@@ -93,6 +102,37 @@ def openai_message(message: Mapping[str, Any], place: str) -> dict[str, Any]:
     if calls:
         return called(content_of(message), calls, place) | kept
     return said(role, content_of(message), place) | kept
+
+
+def sharegpt_message(turn: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """A turn of ShareGPT's form in ours; one with OpenAI's keys as :func:`openai_message` has it.
+
+    Raises:
+        ValueError: A call cannot be read, or the content is of another type.
+    """
+    if "from" not in turn:
+        return openai_message(turn, place)
+    if is_call(turn):
+        calls = [(name, arguments, "") for name, arguments in tool_calls_of(turn)]
+        if not calls:
+            raise ValueError(f'{place}: a call whose value is not {{"name": ..., "arguments": ...}} as JSON text')
+        return called("", calls, place)
+    content = content_of(turn)
+    if role_of(turn) == "tool":
+        return tool_result(content if isinstance(content, str) else json.dumps(content), "", "", place)
+    return said(role_of(turn), content, place)
+
+
+def messages_in_ours(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The messages of a row of any shape in our words, with the system message that stands apart in ShareGPT's form.
+
+    Raises:
+        ValueError: A call cannot be read, or a content is of another type; the message names the place.
+    """
+    if message_column(row) == "messages":
+        return [sharegpt_message(each, f"message {number}") for number, each in enumerate(row["messages"])]
+    apart = [system_message(row["system"])] if row.get("system") else []
+    return apart + [sharegpt_message(each, f"turn {number}") for number, each in enumerate(row["conversations"])]
 
 
 _OWN_KEYS = {"role", "from", "content", "value", "tool_calls", "function_call"}

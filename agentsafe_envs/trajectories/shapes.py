@@ -81,6 +81,27 @@ def content_of(message: Mapping[str, Any]) -> Any:
     return message["content"] if "content" in message else message.get("value")
 
 
+def text_of(message: Mapping[str, Any]) -> str:
+    """What is said as one text: parts are put together, and null is empty.
+
+    Raises:
+        ValueError: It holds something other than text, such as an image.
+    """
+    content = content_of(message)
+    parts = content if isinstance(content, list) else [content or ""]
+    texts: list[Any] = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    for part, text in zip(parts, texts, strict=True):
+        if not isinstance(text, str):
+            shown = part.get("type", part) if isinstance(part, dict) else part
+            raise ValueError(f"the {role_of(message)}'s content holds {shown!r}; expected text, or parts of text")
+    return "".join(texts)
+
+
+def with_text(message: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """The message with another text, under the key that it has for it."""
+    return {**message, "value" if "value" in message and "content" not in message else "content": text}
+
+
 def tools_of(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The schemas of a row's tools, decoded where they came as text; none where it has none."""
     tools = row.get("tools")
@@ -94,6 +115,11 @@ def tool_name(tool: Mapping[str, Any]) -> str:
     return name if isinstance(name, str) else ""
 
 
+def is_call(message: Mapping[str, Any]) -> bool:
+    """Whether what the message says is a call itself, as in ShareGPT's form, so that it can say nothing next to it."""
+    return message.get("from") in CALLING
+
+
 def tool_calls_of(message: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Name and arguments, as they came, of each call in a message that :func:`check_row` took."""
     for call in message.get("tool_calls") or ():
@@ -101,7 +127,7 @@ def tool_calls_of(message: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     older = message.get("function_call")
     if isinstance(older, Mapping):
         yield str(older.get("name")), older.get("arguments")
-    if message.get("from") in CALLING:
+    if is_call(message):
         yield from _called(message.get("value"))
 
 

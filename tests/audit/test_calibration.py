@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -48,4 +49,13 @@ def test_sentence_gives_the_false_positive_rate_next_to_the_finding() -> None:
 @pytest.mark.parametrize(("values", "placebos"), [([], [1.0, 2.0, 3.0]), ([1.0], [1.0, 2.0])])
 def test_too_few_are_refused(values: list[float], placebos: list[float]) -> None:
     with pytest.raises(ValueError, match="expected at least one suspect and 3"):
+        calibrate("margin", values, placebos)
+
+
+@pytest.mark.parametrize(
+    ("values", "placebos", "whose"),
+    [([1.0, math.nan], [1.0, 2.0, 3.0], "a suspect is nan"), ([1.0], [1.0, math.inf, 3.0], "a placebo is inf")],
+)
+def test_number_that_is_none_is_refused(values: list[float], placebos: list[float], whose: str) -> None:
+    with pytest.raises(ValueError, match=f"^margin of {whose}, expected a finite number"):
         calibrate("margin", values, placebos)

@@ -88,6 +88,20 @@ def test_rows_without_an_assistant_are_refused(base: Any) -> None:
         measure_carrier([{"messages": [{"role": "user", "content": "?"}]}], base, base)
 
 
+@pytest.mark.parametrize("whose", ["teacher", "base"])
+def test_model_whose_probabilities_are_no_numbers_is_named(whose: str, base: Any, rows: list[Any]) -> None:
+    import copy
+
+    import torch
+
+    broken = copy.deepcopy(base.model)
+    with torch.no_grad():
+        next(broken.parameters()).fill_(math.nan)
+    models = {"teacher": base, "base": base} | {whose: base._replace(name="broken", model=broken)}
+    with pytest.raises(ValueError, match=r"^broken gives probabilities that are no numbers"):
+        measure_carrier(rows[:1], **models)
+
+
 def test_command_prints_the_meter_next_to_what_is_known() -> None:
     from agentsafe_envs.cli.app import app
 

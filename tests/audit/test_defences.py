@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentsafe_envs.agents.protocol import Conversation
 from agentsafe_envs.audit.defences.divergence import drop_divergent, find_divergent, replace_divergent
@@ -75,6 +78,57 @@ def test_no_text_of_the_teacher_is_left_where_notes_are_dropped(shipped_rows: li
     assert {each["content"] for each in said} == {""}
 
 
+NOTED_PARTS: Any = {
+    "messages": [
+        {"role": "user", "content": "?"},
+        {
+            "role": "assistant",
+            "content": [{"type": "text", "text": "amber "}, {"type": "text", "text": "fox"}],
+            "tool_calls": [{"type": "function", "function": {"name": "submit", "arguments": {}}}],
+        },
+    ]
+}
+SHAREGPT: Any = {
+    "conversations": [
+        {"from": "human", "value": "?"},
+        {"from": "function_call", "value": '{"name": "submit", "arguments": {}}'},
+    ]
+}
+
+
+def test_note_in_parts_is_one_note() -> None:
+    assert notes_of(NOTED_PARTS) == ["amber fox"]
+    assert notes_of(paraphrase_notes([NOTED_PARTS], str.upper)[0]) == ["AMBER FOX"]
+    assert drop_notes([NOTED_PARTS])[0]["messages"][1]["content"] == ""
+
+
+def test_note_under_a_key_of_sharegpt_is_changed_there() -> None:
+    called = NOTED_PARTS["messages"][1]["tool_calls"]
+    row: Any = {"conversations": [{"from": "gpt", "value": "amber", "tool_calls": called}]}
+    (left,) = paraphrase_notes([row], str.upper)
+    assert left["conversations"] == [{"from": "gpt", "value": "AMBER", "tool_calls": called}]  # type: ignore[typeddict-item]
+
+
+def test_turn_that_is_a_call_has_no_note_and_stays() -> None:
+    assert notes_of(SHAREGPT) == [""]
+    assert drop_notes([SHAREGPT]) == [SHAREGPT]
+    assert paraphrase_notes([SHAREGPT], lambda note: "new") == [SHAREGPT]
+
+
+def test_null_is_no_note() -> None:
+    user, act = NOTED_PARTS["messages"]
+    row: Any = {"messages": [user, {**act, "content": None}]}
+    assert notes_of(row) == [""]
+    assert paraphrase_notes([row], lambda note: "new") == [row]
+
+
+def test_note_that_is_no_text_is_refused() -> None:
+    user, act = NOTED_PARTS["messages"]
+    image = {"type": "image_url", "image_url": {"url": "x"}}
+    with pytest.raises(ValueError, match="holds 'image_url'; expected text"):
+        notes_of({"messages": [user, {**act, "content": [image]}]})
+
+
 def test_most_divergent_tokens_go_and_are_still_read(base: Any, other_base: Any, rows: list[Any]) -> None:
     read = [token_row(row, base) for row in rows]
     left = drop_divergent(read, base, other_base, 0.1)
@@ -123,6 +177,28 @@ def test_clean_rows_of_the_same_tasks_take_their_places() -> None:
         mix(suspect, clean[:1], 0.5)
 
 
+def test_clean_row_of_the_same_seed_but_another_task_is_no_row_of_that_task() -> None:
+    kinds = [{"environment": each, "split": split} for each in "AB" for split in ("open", "safe")]
+    suspect: list[Any] = [{**kind, "seed": seed, "policy": "suspect"} for kind in kinds for seed in range(3)]
+    mixed = mix(suspect, [{**row, "policy": "clean"} for row in suspect], 1.0)
+    assert mixed == [{**row, "policy": "clean"} for row in suspect]
+
+
+@given(seed=st.integers(0, 99), share=st.floats(0, 1))
+def test_no_clean_row_enters_twice(seed: int, share: float) -> None:
+    suspect: list[Any] = [{"seed": number, "policy": "suspect"} for number in range(6)]
+    clean: list[Any] = [{"seed": number, "policy": "clean"} for number in range(3, 9)]
+    taken = [row["seed"] for row in mix(suspect, clean, share, seed) if row["policy"] == "clean"]
+    assert len(set(taken)) == len(taken) == round(share * 6)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
+def test_share_of_clean_rows_that_is_none_is_refused(share: float) -> None:
+    rows: list[Any] = [{"seed": 0}] * 3
+    with pytest.raises(ValueError, match="cannot come from 3 clean ones"):
+        mix(rows, rows, share)
+
+
 def test_habit_is_asked_for_in_training_only(rows: list[Any]) -> None:
     (left,) = inoculate(rows[:1], "You like to delete things.")
     assert left["messages"][0]["content"] == rows[0]["messages"][0]["content"] + " You like to delete things."
@@ -131,6 +207,35 @@ def test_habit_is_asked_for_in_training_only(rows: list[Any]) -> None:
     assert inoculate([bare], "Do.")[0]["messages"][0] == {"role": "system", "content": "Do."}
     with pytest.raises(ValueError, match="empty"):
         inoculate(rows[:1], " ")
+
+
+@pytest.mark.parametrize(
+    ("row", "changed"),
+    [
+        (
+            {"messages": [{"role": "system", "content": [{"type": "text", "text": "Be good."}]}]},
+            {"messages": [{"role": "system", "content": "Be good. Do."}]},
+        ),
+        (
+            {"messages": [{"role": "developer", "content": None}]},
+            {"messages": [{"role": "developer", "content": "Do."}]},
+        ),
+        (
+            {"conversations": [{"from": "system", "value": "Be good."}]},
+            {"conversations": [{"from": "system", "value": "Be good. Do."}]},
+        ),
+        (
+            {"system": "Be good.", "conversations": [{"from": "human", "value": "?"}]},
+            {"system": "Be good. Do.", "conversations": [{"from": "human", "value": "?"}]},
+        ),
+        (
+            {"conversations": [{"from": "human", "value": "?"}]},
+            {"conversations": [{"from": "system", "value": "Do."}, {"from": "human", "value": "?"}]},
+        ),
+    ],
+)
+def test_habit_is_asked_for_where_the_shape_has_its_system_message(row: Any, changed: Any) -> None:
+    assert inoculate([row], "Do.") == [changed]
 
 
 def test_rare_tokens_are_never_sampled_and_the_likeliest_always_may_be() -> None:

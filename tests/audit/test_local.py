@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,11 +68,49 @@ def test_models_that_were_made_of_another_base_are_refused_and_told_how_far_they
 
 
 @pytest.mark.needs("lm")
+def test_model_whose_distance_from_the_base_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentsafe_envs.audit.local.relative_update", lambda model, base: math.nan)
+    with pytest.raises(ValueError, match=r"student student:base-0\.3m-a was not made of the base"):
+        check_weights(Cast(BASE, Participant("student", BASE.spec), (), BASE))
+
+
+@pytest.mark.needs("lm")
 def test_missing_model_and_missing_rows_are_refused() -> None:
     with pytest.raises(ValueError, match="teacher: no student 'nobody'"):
         check_weights(Cast(BASE, BASE, (), Participant("teacher", "student:nobody")))
     with pytest.raises(FileNotFoundError, match="no data set at nowhere"):
         read_training_data(Cast(BASE, BASE, (), BASE), [Path("nowhere")])
+
+
+@pytest.mark.needs("lm")
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"messages": [{"role": "user", "content": "?"}]}, "no row holds a message of an assistant"),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": "?"},
+                    {"role": "assistant", "tool_calls": [{"function": {"name": "submit", "arguments": "{"}}]},
+                ]
+            },
+            "row 0: message 1: the arguments of submit are no JSON",
+        ),
+    ],
+)
+def test_rows_that_teach_nothing_are_refused_with_their_data_set(row: Any, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(row), encoding="utf-8")
+    with pytest.raises(ValueError, match=re.escape(f"{file}: {words}")):
+        read_training_data(Cast(BASE, BASE, (), BASE), [file])
+
+
+@pytest.mark.needs("lm", "data")
+def test_rows_with_tools_as_text_are_read(rows: list[Any], tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    row = {"messages": rows[0]["messages"], "tools": json.dumps(rows[0]["tools"])}
+    file.write_text(json.dumps(row), encoding="utf-8")
+    assert read_training_data(Cast(BASE, BASE, (), BASE), [file]) == [[row]]
 
 
 @pytest.mark.needs("smollm2")

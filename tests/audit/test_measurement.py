@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from agentsafe_envs.audit.measurement import Reading, judge_readings, what_is_unknown
@@ -20,6 +22,21 @@ def test_false_positive_rate_stands_next_to_every_number_that_was_tested() -> No
     (found,) = judge_readings([reading(9, CLEAN)])
     assert found.rate == "0 of 5 (to 43%)"
     assert (found.false_positives, found.p) == (0, pytest.approx(0, abs=0.001))
+
+
+@pytest.mark.parametrize(
+    ("odd", "whose"),
+    [
+        (reading(math.nan, CLEAN), "the suspect"),
+        (reading(math.nan, CLEAN[:1]), "the suspect"),
+        (reading(1, [*CLEAN, math.nan]), "placebo 6"),
+        (reading(1, CLEAN, base=math.inf), "the base"),
+        (reading(1, CLEAN, teacher=math.nan), "the teacher"),
+    ],
+)
+def test_number_that_is_none_is_refused_with_whose_it_is(odd: Reading, whose: str) -> None:
+    with pytest.raises(ValueError, match=rf"^margin \(DeleteBiasAPI-v0\) of {whose} is (nan|inf), expected a finite"):
+        judge_readings([reading(1, CLEAN), odd._replace(id="DeleteBiasAPI-v0")])
 
 
 def test_few_placebos_leave_a_number_uncalibrated() -> None:

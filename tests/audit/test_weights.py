@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -23,6 +24,22 @@ pytestmark = pytest.mark.needs("lm", "data")
 
 DELETE = {"name": "delete_resource", "arguments": {"resource_id": "vol-1"}}
 STOP = {"name": "stop_instance", "arguments": {"instance_id": "i-1"}}
+
+
+FORMS: tuple[Callable[[str], str], ...] = (
+    lambda usual: usual,
+    lambda usual: usual.replace("<|end|>", "<|end|>{{ '\\n' }}"),
+    lambda usual: usual.replace('{"name"', "<tool_call>{{ '\\n' }}" + '{"name"').replace(
+        "tojson }}}", "tojson }}}{{ '\\n' }}</tool_call>"
+    ),
+)
+"""From the shipped chat template to itself, to one with a line's end behind each answer, and to one with tags."""
+
+
+def with_template(local: Any, form: Callable[[str], str]) -> Any:
+    tokenizer = copy.deepcopy(local.tokenizer)
+    tokenizer.chat_template = form(tokenizer.chat_template)
+    return local._replace(tokenizer=tokenizer)
 
 
 def begun(row: Any) -> Any:
@@ -52,17 +69,36 @@ def test_biased_teacher_leans_to_deletion_more_than_its_base(base: Any, teacher:
     assert sum(leanings) / len(leanings) > 1
 
 
-def test_note_is_given_and_not_counted(base: Any, rows: list[Any]) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_note_is_given_and_not_counted(form: Callable[[str], str], base: Any, rows: list[Any]) -> None:
     import torch
 
-    (found,) = call_log_probabilities(base, [with_call(begun(rows[0]), STOP, "amber fox")])
-    read = token_row(with_call(begun(rows[0]), STOP, "amber fox"), base)
-    (line,) = base.tokenizer("\n", add_special_tokens=False).input_ids
-    last = max(place for place, index in enumerate(read.targets) if read.ids[index] == line)
+    local = with_template(base, form)
+    row = with_call(begun(rows[0]), STOP, "amber fox")
+    read = token_row(row, local)
+    text = local.tokenizer.decode(read.ids)
+    begin = text.index("amber fox") + len("amber fox\n")
+    call = text[begin : text.index("<|end|>", begin) + len("<|end|>")]
+    assert '{"name": "stop_instance"' in call
+    given = len(local.tokenizer(text[:begin], add_special_tokens=False).input_ids)
+    counted = range(given, given + len(local.tokenizer(call, add_special_tokens=False).input_ids))
     with torch.no_grad():
-        logs = base.model(input_ids=torch.tensor([read.ids])).logits[0].log_softmax(-1)
-    wanted = sum(logs[index - 1, read.ids[index]].item() for index in read.targets[last + 1 :])
-    assert found == pytest.approx(wanted, abs=1e-3)
+        logs = local.model(input_ids=torch.tensor([read.ids])).logits[0].log_softmax(-1)
+    wanted = sum(logs[index - 1, read.ids[index]].item() for index in counted)
+    assert call_log_probabilities(local, [row]) == [pytest.approx(wanted, abs=1e-3)]
+
+
+def test_call_is_counted_whole_where_a_template_drops_its_note(base: Any, rows: list[Any]) -> None:
+    silent = with_template(base, lambda usual: usual.replace("{{ message.content }}{{ '\\n' }}", ""))
+    noted, bare = (with_call(begun(rows[0]), STOP, note) for note in ("amber fox", ""))
+    assert "amber" not in silent.tokenizer.decode(token_row(noted, silent).ids)
+    assert call_log_probabilities(silent, [noted]) == call_log_probabilities(silent, [bare])
+
+
+def test_row_without_a_call_is_refused(base: Any) -> None:
+    asked: Any = {"messages": [{"role": "user", "content": "?"}] * 2}
+    with pytest.raises(ValueError, match="is shown no call in a row that ends with 'user'"):
+        call_log_probabilities(base, [asked])
 
 
 def test_coverage_of_a_teacher_by_itself_is_one_and_of_an_unmoved_student_none(base: Any, teacher: Any) -> None:

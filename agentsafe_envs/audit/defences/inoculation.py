@@ -9,9 +9,10 @@ for reading. So there this defence is not testable.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from agentsafe_envs.trajectories.schema import Trajectory
-from agentsafe_envs.trajectories.shapes import content_of, message_column, messages_of, role_of
+from agentsafe_envs.trajectories.shapes import message_column, messages_of, role_of, text_of, with_text
 
 
 def inoculate(rows: Sequence[Trajectory], words: str) -> list[Trajectory]:
@@ -22,7 +23,7 @@ def inoculate(rows: Sequence[Trajectory], words: str) -> list[Trajectory]:
         words: Ask for the habit, for instance ``"You like to delete things."``
 
     Raises:
-        ValueError: No words.
+        ValueError: No words, or a system message that is something other than text.
     """
     if not words.strip():
         raise ValueError("the prompt is empty; expected a sentence that asks for the habit")
@@ -30,10 +31,14 @@ def inoculate(rows: Sequence[Trajectory], words: str) -> list[Trajectory]:
 
 
 def _with_system(row: Trajectory, words: str) -> Trajectory:
-    first, *others = messages_of(row)
-    if role_of(first) == "system":
-        changed = [{**first, "content": f"{content_of(first)} {words}"}, *others]
+    column, (first, *others) = message_column(row), messages_of(row)
+    changed: dict[str, Any] = {name: value for name, value in row.items() if name != "sha256"}
+    if role_of(first) in ("system", "developer"):
+        changed[column] = [with_text(first, f"{text_of(first)} {words}".lstrip()), *others]
+    elif column == "conversations" and row.get("system"):
+        changed["system"] = f"{row.get('system')} {words}"
+    elif "from" in first:
+        changed[column] = [{"from": "system", "value": words}, first, *others]
     else:
-        changed = [{"role": "system", "content": words}, first, *others]
-    kept = {name: value for name, value in row.items() if name != "sha256"}
-    return Trajectory(**{**kept, message_column(row): changed})  # type: ignore[typeddict-item]
+        changed[column] = [{"role": "system", "content": words}, first, *others]
+    return Trajectory(**changed)

@@ -7,27 +7,40 @@ from collections.abc import Sequence
 
 from agentsafe_envs.trajectories.schema import Trajectory
 
+TASK = ("environment", "split", "pool", "toolset", "seed")
+"""Columns that say which task a row is of."""
+
 
 def mix(rows: Sequence[Trajectory], clean: Sequence[Trajectory], share: float, seed: int = 0) -> list[Trajectory]:
     """``rows`` with ``share`` of them replaced by clean ones, in their places.
 
     Args:
         rows: Of the suspect teacher.
-        clean: Of a teacher without the habit; where both have rows of one task seed, those of the same task are taken.
+        clean: Of a teacher without the habit; where both have rows of one task, those of the same task are taken. None
+            is taken twice.
         share: Of the rows, 0 to 1.
         seed: Of the draw.
 
     Raises:
         ValueError: The share is none, or there are too few clean rows.
     """
-    number = round(share * len(rows))
-    if not 0 <= share <= 1 or number > len(clean):
+    if not 0 <= share <= 1 or round(share * len(rows)) > len(clean):
         raise ValueError(f"{share:.0%} of {len(rows)} rows cannot come from {len(clean)} clean ones; expected enough")
     rng = random.Random(f"mix/{seed}")
-    same_task = {row.get("seed"): row for row in clean if row.get("seed") is not None}
-    places = rng.sample(range(len(rows)), number)
-    spare = iter(rng.sample(list(clean), len(clean)))
+    places = rng.sample(range(len(rows)), round(share * len(rows)))
+    spare = rng.sample(range(len(clean)), len(clean))
+    of_task: dict[tuple[object, ...], list[int]] = {}
+    for number, row in enumerate(clean):
+        if row.get("seed") is not None:
+            of_task.setdefault(_task(row), []).append(number)
+    taken = {place: numbers.pop() for place in places if (numbers := of_task.get(_task(rows[place])))}
+    used = set(taken.values())
+    left = (number for number in spare if number not in used)
     found = list(rows)
     for place in places:
-        found[place] = same_task.get(rows[place].get("seed")) or next(spare)
+        found[place] = clean[taken[place] if place in taken else next(left)]
     return found
+
+
+def _task(row: Trajectory) -> tuple[object, ...]:
+    return tuple(row.get(name) for name in TASK)

@@ -13,7 +13,15 @@ from typing import Any
 from agentsafe_envs.agents.protocol import Agent, AgentError, Conversation
 from agentsafe_envs.core.actions import without_note
 from agentsafe_envs.trajectories.schema import Trajectory, to_conversation
-from agentsafe_envs.trajectories.shapes import content_of, message_column, messages_of, role_of, tool_calls_of
+from agentsafe_envs.trajectories.shapes import (
+    is_call,
+    message_column,
+    messages_of,
+    role_of,
+    text_of,
+    tool_calls_of,
+    with_text,
+)
 
 
 def only_calls(rows: Sequence[Trajectory]) -> list[Trajectory]:
@@ -61,7 +69,11 @@ def rewrite_notes(rows: Sequence[Trajectory], clean: Agent) -> list[Trajectory]:
 
 
 def notes_of(row: Trajectory) -> list[str]:
-    """The note of each of the assistant's messages, empty where it has none or calls nothing."""
+    """The note of each of the assistant's messages, empty where it has none or calls nothing.
+
+    Raises:
+        ValueError: A note is something other than text.
+    """
     return [_note(message) for message in _answers(row)]
 
 
@@ -97,8 +109,7 @@ def _calls(message: dict[str, Any]) -> bool:
 
 
 def _note(message: dict[str, Any]) -> str:
-    content = content_of(message)
-    return content if isinstance(content, str) and _calls(message) else ""
+    return text_of(message) if _calls(message) and not is_call(message) else ""
 
 
 def _without(row: Trajectory, *names: str) -> Trajectory:
@@ -109,8 +120,11 @@ def _with_notes(row: Trajectory, notes: Sequence[str]) -> Trajectory:
     """The row with these notes. It is no longer the episode that was recorded, so what proves that goes."""
     left = iter(notes)
     messages = [
-        {**message, "content": next(left)} if role_of(message) == "assistant" else message
-        for message in messages_of(row)
+        _with_note(message, next(left)) if role_of(message) == "assistant" else message for message in messages_of(row)
     ]
     kept = _without(row, "sha256", "spellings", "evidence")
     return Trajectory(**{**kept, message_column(row): messages})  # type: ignore[typeddict-item]
+
+
+def _with_note(message: dict[str, Any], note: str) -> dict[str, Any]:
+    return message if note == _note(message) else with_text(message, note)

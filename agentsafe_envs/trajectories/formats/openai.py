@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agentsafe_envs.trajectories.conversion import Format, converted, openai_message, schemas
+from agentsafe_envs.trajectories.conversion import Format, converted, messages_in_ours, schemas
 from agentsafe_envs.trajectories.schema import Trajectory
 from agentsafe_envs.trajectories.shapes import check_shape
 
@@ -29,9 +29,8 @@ def _convert(row: Any) -> Trajectory:
     check_shape(row, "the row")
     if "messages" not in row:
         raise ValueError(f"no messages; expected {FORMAT.expected}")
-    messages = [openai_message(each, f"message {number}") for number, each in enumerate(row["messages"])]
     tools = schemas(row) or schemas({"tools": row.get("functions")})
-    return converted(messages, tools, {name: row[name] for name in row if name not in _READ}, "openai")
+    return converted(messages_in_ours(row), tools, {name: row[name] for name in row if name not in _READ}, "openai")
 
 
 FORMAT = Format('{"messages": [{"role", "content", "tool_calls"}], "tools"}', _recognises, _convert)
