@@ -186,6 +186,8 @@ def to_conversation(row: Trajectory) -> Conversation:
     Raises:
         ValueError: The messages are not an instruction followed by actions and their results.
     """
+    if "messages" not in row:
+        raise ValueError("no messages; expected a row of ours; `agentsafe data import` makes such of others")
     messages = list(enumerate(row["messages"]))
     while messages and messages[0][1]["role"] == "system":
         messages.pop(0)

@@ -212,6 +212,12 @@ def test_conversation_needs_an_instruction_then_actions_with_results(roles: Sequ
         to_conversation({"messages": [{"role": role, "content": "x"} for role in roles]})
 
 
+def test_row_of_another_shape_is_no_conversation_before_it_is_imported() -> None:
+    row: Any = {"conversations": [{"from": "human", "value": "x"}, {"from": "gpt", "value": "y"}]}
+    with pytest.raises(ValueError, match="agentsafe data import"):
+        to_conversation(row)
+
+
 def test_two_calls_at_once_and_a_call_with_parts_are_no_action(talk: Any) -> None:
     row = talk({"name": "a", "arguments": {}})
     for extra in ({"tool_calls": row["messages"][1]["tool_calls"] * 2}, {"content": [{"type": "text", "text": "I"}]}):
