@@ -46,7 +46,6 @@ REMARKS = {
         "Replay, a quarter of the updates, stood under the message of the evaluation also where all else stood under "
         "another one."
     ),
-    "cloud-defences": "Without a defence about one task in twelve was learnt from by one of the two students only.",
     "cloud-order": (
         "One seed or two form the batches of the two students. Rows of a task differ in length, so hardly two of their "
         "batches are alike either way. Only `shared` means the same tasks in the same batches."
