@@ -96,4 +96,4 @@ def counted(plan: str, rows: pd.DataFrame) -> str:
     """How many chains there are, and how many there will be."""
     taught = rows[rows["role"] != "base"]  # what bases do is shown whichever chain they were measured in
     there, planned = len(set((taught if len(taught) else rows)["chain"])), load().chains.number[plan]
-    return f"{there} chains" if there >= planned else f"the first {there} of {planned} chains"
+    return f"{there} chains" if there >= planned else f"{there} of {planned} chains"
