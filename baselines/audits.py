@@ -50,11 +50,11 @@ from baselines.base import folder_of
 from baselines.chain import MEASURED, Made
 from baselines.distill import barred_names
 from baselines.evaluate import evaluate
-from baselines.gathering import RESULTS
+from baselines.gathering import FIRST_PAGE, RESULTS
 from baselines.lessons import SUBJECTS
 from baselines.margins import task_of
 from baselines.notes import Carrier
-from baselines.plans import Cell, context_of, plans
+from baselines.plans import Cell, context_of, plans, seeds
 from baselines.protocol import WORLDS, Protocol, World, load
 from baselines.words import lists
 
@@ -274,7 +274,8 @@ def _kept(protocol: Protocol, work: Path, name: str, least: int) -> list[Kept]:
     """Chains of the plan of that name, all of whose students are in ``work`` and were measured."""
     plan = plans(protocol)[name]
     place = work / (plan.shares or name)
-    found = [Kept(int(folder.name.removeprefix("chain-")), folder) for folder in sorted(place.glob("chain-*"))]
+    # Chains of other plans lie in the same folder, and some of their cells are the same.
+    found = [Kept(seed, place / f"chain-{seed}") for seed in seeds(protocol, name)]
     students = [(cell, arm) for cell in plan.cells for arm in plan.followed]
     whole = [chain for chain in found if all(chain.holds(*each) for each in students)]
     if len(whole) < least:
@@ -296,8 +297,8 @@ def main(
     torch.set_num_threads(threads)
     protocol = load()
     # Of the cells of other plans there are no placebos.
-    if plan not in (headlines := [f"{world}-headline" for world in WORLDS]):
-        raise typer.BadParameter(f"no plan {plan!r} with clean students, expected one of {', '.join(headlines)}")
+    if plan not in FIRST_PAGE:
+        raise typer.BadParameter(f"no plan {plan!r} with clean students, expected one of {', '.join(FIRST_PAGE)}")
     world = plans(protocol)[plan].world
     chains, placebos = (
         _kept(protocol, work, name, least) for name, least in ((plan, 1), (f"{world}-placebos", FEWEST + 1))

@@ -197,7 +197,7 @@ def plans(protocol: Protocol) -> dict[str, Plan]:
             ends,
             [
                 *(each for one in sizes for each in noted(size=one)),
-                Cell("sft", notes, size=size, teacher="1m"),  # larger students have a smaller teacher anyway
+                *noted(teacher="1m"),  # larger students have a smaller teacher anyway
             ],
         ),
         "cloud-controls": ("cloud", ARMS, [Cell(loss, notes, size=size) for loss in both]),
@@ -221,6 +221,8 @@ def plans(protocol: Protocol) -> dict[str, Plan]:
         found[f"{world}-placebos"] = Plan(world, ends, same, (), (size,), shares=shares, shown=same, placebos=True)
     again = _plan("cloud", ends, tuple(cell for cell in headline if cell.carrier == notes), size, "", None)
     found["cloud-other"] = again._replace(shares="cloud-headline", other="c")
+    calls = tuple(Cell("kl_masked_all", "silent", start, size) for start in STARTS)
+    found["cloud-calls"] = _plan("cloud", ends, calls, size, "", None)._replace(shares="cloud-headline", other="c")
     contexts: tuple[Carrier, ...] = ("silent", notes)
     own_bases: list[tuple[str, Start, Carrier]] = [(size, start, each) for start in STARTS for each in contexts]
     # Larger students are grown from small bases as they are made; only a larger teacher has a base of its own.

@@ -240,10 +240,11 @@ def main(
 
 
 def _rows(chain: Path, plan: str, results: Path) -> pd.DataFrame:
-    """Everything that was measured in that chain of ``plan``, by whichever plan."""
+    """What was measured in that chain of ``plan``, by any plan, and once where two have measured it."""
     names = [plan, *(name for name, other in plans(load()).items() if other.shares == plan)]
     files = [results / name / f"{chain.name}.parquet" for name in names]
-    return pd.concat([pd.read_parquet(file) for file in files if file.is_file()], ignore_index=True)
+    found = pd.concat([pd.read_parquet(file) for file in files if file.is_file()], ignore_index=True)
+    return found.drop_duplicates(["role", "arm", "base", *Cell._fields, "split", "task"])
 
 
 def release(model: Path, name: str, rows: Any, world: World = "cloud") -> None:

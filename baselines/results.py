@@ -57,6 +57,7 @@ QUESTIONS = {
     "cloud-headline": "Does a habit of deleting first pass through calls, and through notes?",
     "bash-headline": "Does a habit of chmod first?",
     "cloud-other": "Does it pass from another base, where its students act? Fresh chains.",
+    "cloud-calls": "And in these chains through calls alone?",
     "cloud-rate": "Is it the learning rate?",
     "cloud-words": "Does it pass through lists of words, without a task?",
     "cloud-room": "How much free text does it take?",
