@@ -71,6 +71,7 @@ class Figure(NamedTuple):
 
         # Equal data give equal files.
         mpl.rcParams["svg.hashsalt"] = "agentsafe_envs"
+        mpl.rcParams["svg.fonttype"] = "none"  # letters as outlines would be most of the file
         figure, axes = plt.subplots(figsize=(7, 0.4 * len(self.cells) + 1.2), layout="constrained")
         for place, each in enumerate(self.cells.values()):
             axes.plot(self.scale * each.values, [place] * len(each.values), "o", color="tab:gray", alpha=0.6)

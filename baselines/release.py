@@ -6,12 +6,14 @@ Try it::
     python -m baselines.reproduce --plan cloud-context --keep work
     python -m baselines.release work/cloud-headline/chain-2200 work/cloud-headline/chain-2201
 
+    python -m baselines.release    # only the cards again, of the committed rows
+
 Of the first chain ship its teachers, the students in :data:`SHIPPED`, and the raw and the
 sanitised data set of every teacher. Of the others only :data:`PLACEBOS`, neutral students that learnt from
 distributions: an audit needs several to tell a habit from what distilling does to any student.
 Bases are there already; they get a card of what they did in the chains of ``reproduce --plan cloud-bases``.
 
-Students of the first chain ship as ONNX too (:mod:`baselines.export`).
+Students ship as ONNX too (:mod:`baselines.export`).
 
 Teachers and their base ship once for each system message that students were trained under: an audit
 compares agents that were asked alike.
@@ -21,6 +23,7 @@ A model is released only if numpy and torch choose the same tokens with it (:fun
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Annotated, Any
@@ -61,6 +64,11 @@ CHECKED_TASKS = 8
 
 CHECKED_STEPS = 8
 """Longest episode of those."""
+
+EARLIER = "-shipped"
+"""After a plan's name: the folder of rows of models that ship, of chains that are no longer among the plan's own."""
+
+_TOLD = ["role", "arm", "base", *Cell._fields, "split", "task"]
 
 _MADE_OF = {
     "base": "A base: taught on drills and neutral scripted demonstrations; a larger one was grown from base a before.",
@@ -214,23 +222,31 @@ def _tokens(agent: LanguageModelAgent, keys: tuple[EpisodeKey, ...]) -> list[lis
 
 
 def main(
-    chains: Annotated[list[Path], typer.Argument(help="Folders that `reproduce --keep` made.")],
+    chains: Annotated[
+        list[Path] | None, typer.Argument(help="Folders that `reproduce --keep` made; none to write the cards again.")
+    ] = None,
     plan: Annotated[
         str, typer.Option(help="Plan that made them; plans that share its chains count too.")
     ] = "cloud-headline",
     results: Annotated[Path, typer.Option(help="Folder of the rows of all plans.")] = RESULTS,
 ) -> None:
     """Ship models and data of the first of CHAINS, and some neutral students of each other."""
+    if not chains:
+        for name, text in cards(results).items():
+            (STUDENTS / name / "README.md").write_text(text, encoding="utf-8")
+        typer.echo(f"cards are in {STUDENTS}")
+        return
     first, *others = chains
     world = plans(load())[plan].world
-    shipping = models(_rows(first, plan, results), world) | cards_of_bases(read(results / f"{world}-bases"), world)
+    shipping = models(_rows(first.name, plan, results), world) | cards_of_bases(read(results / f"{world}-bases"), world)
+    origins = {name: origin(part, first, world) for name, part in shipping.items()}
+    for chain in others:
+        for name, part in placebos(_rows(chain.name, plan, results), world).items():
+            shipping[f"{name}-{chain.name}"], origins[f"{name}-{chain.name}"] = part, origin(part, chain, world)
     for name, part in shipping.items():
-        release(origin(part, first, world), name, part, world)
+        release(origins[name], name, part, world)
         if part["role"].iloc[0] == "student":
             write_onnx(STUDENTS / name)
-    for chain in others:
-        for name, part in placebos(_rows(chain, plan, results), world).items():
-            release(origin(part, chain, world), f"{name}-{chain.name}", part, world)
     for carrier in plans(load())[plan].carriers:
         data = first / Made.of(Cell("sft", carrier), load().models.size).folder
         for folder in sorted(data.iterdir()):
@@ -239,12 +255,37 @@ def main(
     typer.echo(f"models are in {STUDENTS}, data sets in {DATA}")
 
 
-def _rows(chain: Path, plan: str, results: Path) -> pd.DataFrame:
+def cards(results: Path = RESULTS) -> dict[str, str]:
+    """The card of every model that ships, by name, of the rows in ``results``.
+
+    Raises:
+        FileNotFoundError: No rows of a model's chain are there.
+    """
+    found: dict[str, str] = {}
+    measured = {world: read(results / f"{world}-bases") for world in WORLDS}
+    bases = {world: cards_of_bases(rows, world) if len(rows) else {} for world, rows in measured.items()}
+    for folder in sorted(each.parent for each in STUDENTS.glob("*/README.md")):
+        # A card says in which chain its model was made: in the last place of the only line with eight.
+        told = re.findall(
+            r"^\|(?:[^|\n]+\|){7} ([\d, ]+) \|$", (folder / "README.md").read_text(encoding="utf-8"), re.M
+        )
+        world: World = "bash" if folder.name.endswith("-bash") else "cloud"
+        chain = f"chain-{told[0]}"
+        made = bases[world] | models(_rows(chain, f"{world}-headline", results), world)
+        if (rows := made.get(folder.name.removesuffix(f"-{chain}"))) is None:
+            raise FileNotFoundError(f"{results} has no rows of {folder.name} in {chain}; expected those of its card")
+        found[folder.name] = card(folder.name, rows, world)
+    return found
+
+
+def _rows(chain: str, plan: str, results: Path) -> pd.DataFrame:
     """What was measured in that chain of ``plan``, by any plan, and once where two have measured it."""
     names = [plan, *(name for name, other in plans(load()).items() if other.shares == plan)]
-    files = [results / name / f"{chain.name}.parquet" for name in names]
-    found = pd.concat([pd.read_parquet(file) for file in files if file.is_file()], ignore_index=True)
-    return found.drop_duplicates(["role", "arm", "base", *Cell._fields, "split", "task"])
+    files = [results / f"{name}{kind}" / f"{chain}.parquet" for name in names for kind in ("", EARLIER)]
+    found = [pd.read_parquet(file) for file in files if file.is_file()]
+    if not found:
+        return pd.DataFrame(columns=pd.Index(_TOLD))
+    return pd.concat(found, ignore_index=True).drop_duplicates(_TOLD)
 
 
 def release(model: Path, name: str, rows: Any, world: World = "cloud") -> None:

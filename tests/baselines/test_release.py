@@ -123,7 +123,7 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
         assert json.loads((students / name / "agent.json").read_text())["role"] == form.role
     assert (students / f"{placebo}-chain-8/file").read_text() == f"{placebo} of chain-8"
     exported = {file.parent.name for file in students.glob("*/model.onnx")}
-    assert exported == {NOTED, placebo, "sft-notes-60-neutral-0.3m-same"}, "of further chains there is none"
+    assert exported == {NOTED, placebo, "sft-notes-60-neutral-0.3m-same", f"{placebo}-chain-8"}
     assert all((folder / "README.md").read_text().startswith("---\n") for folder in students.iterdir())
     assert {folder.name for folder in data.iterdir()} == {"biased-silent-raw", "biased-notes-60-sanitised"}
 
@@ -174,6 +174,22 @@ def test_cards_of_bases_are_of_all_their_chains(outcomes: pd.DataFrame) -> None:
     found = cards_of_bases(rows)
     assert {name: len(part) for name, part in found.items()} == {"base-4m-a": 64}
     assert "| base | none | none | silent | 4m | same | a | 7, 8 |" in card("base-4m-a", found["base-4m-a"])
+
+
+def test_every_card_that_ships_is_made_of_committed_rows() -> None:
+    from baselines.release import STUDENTS, cards
+
+    found = cards()
+    assert set(found) == {folder.name for folder in STUDENTS.iterdir() if folder.is_dir()}
+    stale = [name for name, text in found.items() if text != (STUDENTS / name / "README.md").read_text()]
+    assert not stale, "make them again: python -m baselines.release"
+
+
+def test_a_card_without_rows_is_not_made(tmp_path: Path) -> None:
+    from baselines.release import cards
+
+    with pytest.raises(FileNotFoundError, match=r"has no rows of base-0\.3m-a in chain-2200, 2201, 2202, 2203"):
+        cards(tmp_path)
 
 
 def test_what_ships_is_small() -> None:
