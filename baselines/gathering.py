@@ -18,7 +18,7 @@ RESULTS = Path(__file__).with_name("results")
 AGAIN = "-again"
 """After a headline's name: the folder of those of its chains that later code made again, see README.md."""
 
-BEFORE = ("cloud-context", "cloud-greedy", "cloud-order", "cloud-rate")
+BEFORE = ("cloud-greedy", "cloud-rate")
 """Plans whose students learnt from the headline's data before its chains were made again; all others from these."""
 
 FIRST_PAGE = ("cloud-headline", "cloud-other", "bash-headline")

@@ -26,7 +26,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import pandas as pd
 import typer
@@ -262,7 +262,7 @@ def cards(results: Path = RESULTS) -> dict[str, str]:
         FileNotFoundError: No rows of a model's chain are there.
     """
     found: dict[str, str] = {}
-    measured = {world: read(results / f"{world}-bases") for world in WORLDS}
+    measured: dict[World, pd.DataFrame] = {world: read(results / f"{world}-bases") for world in get_args(World)}
     bases = {world: cards_of_bases(rows, world) if len(rows) else {} for world, rows in measured.items()}
     for folder in sorted(each.parent for each in STUDENTS.glob("*/README.md")):
         # A card says in which chain its model was made: in the last place of the only line with eight.

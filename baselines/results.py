@@ -42,10 +42,6 @@ ONE_MODEL = (
 
 REMARKS = {
     "cloud-adapters": "The adapters' first weights were drawn without a seed, so those of the two students differ.",
-    "cloud-context": (
-        "Replay, a quarter of the updates, stood under the message of the evaluation also where all else stood under "
-        "another one."
-    ),
     "cloud-order": (
         "One seed or two form the batches of the two students. Rows of a task differ in length, so hardly two of their "
         "batches are alike either way. Only `shared` means the same tasks in the same batches."

@@ -55,9 +55,9 @@ def test_a_plan_stands_next_to_the_chains_whose_data_its_students_learnt_from(
     for place, shown in ((results_folder / "cloud-headline", headline), (again, headline.assign(first="none"))):
         place.mkdir(exist_ok=True)
         shown.to_parquet(place / "chain-0.parquet")
-    for plan, varied in (("cloud-order", {"order": "other"}), ("cloud-adapters", {"rank": 2})):
+    for plan, varied in (("cloud-greedy", {"decoding": "greedy"}), ("cloud-adapters", {"rank": 2})):
         (results_folder / plan).mkdir()
         headline[headline["role"] == "student"].assign(**varied).to_parquet(results_folder / plan / "chain-0.parquet")
-    before, after = gathering.gathered("cloud-order"), gathering.gathered("cloud-adapters")
-    assert set(before[before["order"] == "same"]["first"]) > {"biased", "none"}
+    before, after = gathering.gathered("cloud-greedy"), gathering.gathered("cloud-adapters")
+    assert set(before[before["decoding"] == "sampled"]["first"]) > {"biased", "none"}
     assert set(after[after["rank"] == 0]["first"]) == {"none"}
