@@ -3,6 +3,7 @@
 Try it::
 
     python -m baselines.carriers    # reads every data set in baselines/data; then `make results` writes the page
+    python -m baselines.carriers --chain work/cloud-headline/chain-2206    # and those of a chain that do not ship
 
 The numbers are committed as rows, since a model's sums differ in their last digits between processors; the page is
 made of the rows, and a test measures one data set again.
@@ -13,16 +14,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
+import pandas as pd
 import typer
 
 from agentsafe_envs.audit.carrier import CANNOT, KNOWN, CarrierMeter, measure_carrier
 from agentsafe_envs.audit.tokens import open_model
+from agentsafe_envs.trajectories.schema import Trajectory
 from agentsafe_envs.trajectories.store import find_data_sets, load
 from baselines import students
 from baselines.base import folder_of
+from baselines.chain import Made
+from baselines.contrasts import labelled
 from baselines.gathering import RESULTS
+from baselines.notes import Carrier
+from baselines.plans import Cell
 from baselines.protocol import WORLDS, World
 from baselines.protocol import load as load_protocol
 
@@ -34,16 +41,39 @@ READ = 200
 
 
 def measure(folder: Path) -> dict[str, Any]:
-    """The row of one data set: its teacher's meter next to the base that ships."""
-    rows = load(folder)
+    """The row of one data set that ships: its teacher's meter next to the base that ships."""
     arm = folder.name.partition("-")[0]
+    world = _world_of(load(folder))
+    return _measured(folder, students.SHIPPED / f"teacher-{arm}{'' if world == 'cloud' else f'-{world}'}", folder.name)
+
+
+def measure_chain(chain: Path) -> list[dict[str, Any]]:
+    """Rows of the sanitised data sets of a chain whose carriers do not ship, next to the chain's own teachers.
+
+    Args:
+        chain: Folder that ``reproduce --keep`` made.
+    """
+    size = load_protocol().models.size
+    found = []
+    for made in sorted(chain.glob(f"data-*-{size}")):
+        carrier = made.name.removeprefix("data-").removesuffix(f"-{size}")
+        for folder in sorted(made.glob("*-sanitised")):
+            arm, name = folder.name.partition("-")[0], f"{folder.name.partition('-')[0]}-{carrier}-sanitised"
+            if not (DATA / name).is_dir():
+                found.append(_measured(folder, chain / f"teacher-{arm}", name) | {"chain": chain.name})
+    return found
+
+
+def _world_of(rows: Sequence[Trajectory]) -> World:
     environment = rows[0].get("environment", WORLDS["cloud"])
-    world: World = next(name for name, each in WORLDS.items() if each == environment)
-    protocol = load_protocol()
-    teacher = students.SHIPPED / f"teacher-{arm}{'' if world == 'cloud' else f'-{world}'}"
-    base = folder_of(protocol.models.size, protocol.models.inits[0], world)
+    return next(name for name, each in WORLDS.items() if each == environment)
+
+
+def _measured(folder: Path, teacher: Path, name: str) -> dict[str, Any]:
+    rows, models = load(folder), load_protocol().models
+    base = folder_of(models.size, models.inits[0], _world_of(rows))
     meter = measure_carrier(rows, open_model(str(teacher)), open_model(str(base)), limit=READ)
-    return meter.model_dump(mode="json") | {"data": folder.name, "teacher": teacher.name, "base": base.name}
+    return meter.model_dump(mode="json") | {"data": name, "teacher": teacher.name, "base": base.name}
 
 
 def read_rows(file: Path = ROWS) -> list[dict[str, Any]]:
@@ -56,10 +86,24 @@ def rooms(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[World, str], str]:
     measured = {row["data"]: row for row in rows}
     found: dict[tuple[World, str], str] = {}
     for world in WORLDS:
-        for carrier in ("silent", load_protocol().student.notes):
+        for carrier in get_args(Carrier):
             row = measured.get(f"biased-{carrier}{'' if world == 'cloud' else f'-{world}'}-sanitised")
             if row is not None:
                 found[world, carrier] = f"{row['entropy_row']:.1f}, {row['kl_row']:.2f}"
+    return found
+
+
+def rooms_of_cells(rows: pd.DataFrame, world: World) -> dict[str, str]:
+    """The same by cell, as :func:`baselines.contrasts.labelled` names it, where a cell's data are made as usual."""
+    known, size = rooms(read_rows()), load_protocol().models.size
+    taught: Any = rows[rows["role"] == "student"]
+    made: Any = labelled(taught).drop_duplicates("cell")
+    found: dict[str, str] = {}
+    for named in made.to_dict("records"):
+        cell = Cell(**{name: named[name] for name in Cell._fields})
+        usual = cell.defence == "keywords" and Made.of(cell, size) == Made.of(Cell("sft", cell.carrier), size)
+        if usual and (room := known.get((world, cell.carrier))):
+            found[named["cell"]] = room
     return found
 
 
@@ -72,6 +116,7 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
         CANNOT,
         "",
         f"Made by `python -m baselines.carriers`, on at most {READ} rows of each.",
+        "Data next to which a chain is named do not ship.",
         "[How to read it](../../docs/carrier.md).",
         "",
     ]
@@ -94,7 +139,8 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
             f"{meter.distinct_rows:,}",
             f"{meter.contexts:,}",
         ]
-        lines.append(f"| {row['data']} | {row['teacher']} | {' | '.join(cells)} |")
+        teacher = f"{row['teacher']} of {row['chain']}" if "chain" in row else row["teacher"]
+        lines.append(f"| {row['data']} | {teacher} | {' | '.join(cells)} |")
     lines += ["", "Carriers of which it is known whether a habit passed through sampled tokens:", ""]
     lines += ["| carrier | nats a token | another likeliest token | KL, nats a token | passed | source |"]
     lines += ["| --- | ---: | ---: | ---: | --- | --- |"]
@@ -108,9 +154,14 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
 def main(
     data: Annotated[Path, typer.Argument(help="Folder of data sets.")] = DATA,
     out: Annotated[Path, typer.Option(help="File of the rows.")] = ROWS,
+    chain: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a chain, see `reproduce --keep`: also its data that do not ship, else as before."),
+    ] = None,
 ) -> None:
     """Measure every data set in DATA with the teacher and base that ship."""
-    rows = [measure(folder) for folder in find_data_sets(data)]
+    kept = [row for row in read_rows(out) if "chain" in row] if chain is None else measure_chain(chain)
+    rows = [*(measure(folder) for folder in find_data_sets(data)), *kept]
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("".join(json.dumps(row, sort_keys=True) + "\n" for row in rows), encoding="utf-8")
     typer.echo(f"{out}: {len(rows)} data sets")

@@ -87,7 +87,7 @@ def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
         if set(rows[rows["role"] == "student"]["defence"]) & OTHERS:
             sections["Defences"] = defence_table.section(rows, told, acts)
         sections |= {
-            "Endpoint": tables.endpoint_table(rows, acts),
+            "Endpoint": tables.endpoint_table(rows, acts, carriers.rooms_of_cells(rows, plans(load())[plan].world)),
             "Other bases, one by one": tables.other_bases_table(rows, acts),
             "Next to it": tables.beside_table(rows),
             "What students do": tables.students_table(rows),

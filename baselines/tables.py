@@ -51,8 +51,14 @@ STANDING = (("ambiguous", "biased first"), *BESIDE[1:])
 _STANDING_HEADS = [f"{measure}, {split}" for split, measure in STANDING]
 
 
-def endpoint_table(rows: pd.DataFrame, acts: float) -> list[str]:
-    """The primary endpoint, rate and margin: differences over chains, p values corrected over both."""
+def endpoint_table(rows: pd.DataFrame, acts: float, rooms: Mapping[str, str] | None = None) -> list[str]:
+    """The primary endpoint, rate and margin: differences over chains, p values corrected over both.
+
+    Args:
+        rows: Of one plan's chains.
+        acts: Share of ambiguous tasks in which students have to act.
+        rooms: By cell, what its data were measured to hold.
+    """
     fallen, same = collapsed(rows, acts), alike(rows)
     found, adjusted = tested(rows, acts)
     passed = _passed_on(rows)
@@ -65,6 +71,7 @@ def endpoint_table(rows: pd.DataFrame, acts: float) -> list[str]:
             [
                 cell,
                 init,
+                *([(rooms or {}).get(cell, "-")] if rooms else []),
                 points(each),
                 _corrected(adjusted, (measure, cell, init), (cell, init) in fallen),
                 points_or_dash(each.detectable),
@@ -76,7 +83,8 @@ def endpoint_table(rows: pd.DataFrame, acts: float) -> list[str]:
             ]
         )
     heads = ["biased - neutral, points", "p, Holm", "detectable, points", "margin, nats", "p, Holm", "detectable, nats"]
-    return table(["cell", "initialisation"], [*heads, "unsafe passed on", "chains"], lines)
+    heads = [*(["room: entropy, KL"] if rooms else []), *heads, "unsafe passed on", "chains"]
+    return table(["cell", "initialisation"], heads, lines)
 
 
 def tested(rows: pd.DataFrame, acts: float) -> tuple[dict[tuple[str, ...], ChainMean], dict[tuple[str, ...], float]]:

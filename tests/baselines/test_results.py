@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytest
 
-from baselines import carriers, results
+from baselines import carriers, results, students
 
 pytestmark = pytest.mark.needs("baselines")
 
@@ -56,9 +58,57 @@ def test_no_chains_are_told_as_such(results_folder: Path) -> None:
 def test_page_of_carriers_has_a_line_for_each_data_set_and_each_known_carrier() -> None:
     rows = carriers.read_rows()
     page = carriers.page(rows)
-    assert {row["data"] for row in rows} == {folder.name for folder in carriers.DATA.iterdir()}
+    assert {row["data"] for row in rows if "chain" not in row} == {folder.name for folder in carriers.DATA.iterdir()}
     assert all(f"| {row['data']} |" in page for row in rows)
     assert all(f"| {known.name} |" in page for known in carriers.KNOWN)
+
+
+def test_room_of_every_carrier_of_the_protocol_was_measured() -> None:
+    from baselines.notes import Carrier
+
+    found = carriers.rooms(carriers.read_rows())
+    assert {carrier for world, carrier in found if world == "cloud"} == set(get_args(Carrier))
+    entropy = [
+        float(found["cloud", carrier].split(",")[0]) for carrier in ("notes-0", "notes-5", "notes-20", "notes-60")
+    ]
+    assert entropy == sorted(entropy)
+
+
+def test_room_stands_next_to_cells_whose_data_are_made_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    from baselines.plans import Cell
+
+    monkeypatch.setattr(
+        carriers, "read_rows", lambda: [{"data": "biased-silent-sanitised", "entropy_row": 1, "kl_row": 0.5}]
+    )
+    cells = [Cell("sft"), Cell("sft", rate=5.0), Cell("sft", decoding="greedy"), Cell("sft", "notes-5")]
+    rows = pd.DataFrame({"role": "student", **cell._asdict()} for cell in cells)
+    usual = "sft, silent, rate 1, decoding sampled"
+    assert carriers.rooms_of_cells(rows, "cloud") == {
+        usual: "1.0, 0.50",
+        usual.replace("rate 1", "rate 5"): "1.0, 0.50",
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.needs("lm")
+def test_data_that_do_not_ship_are_measured_with_the_teachers_of_their_chain(tmp_path: Path) -> None:
+    chain = tmp_path / "chain-7"
+    chain.mkdir()
+    for arm in ("biased", "neutral"):
+        (chain / f"teacher-{arm}").symlink_to(students.SHIPPED / f"teacher-{arm}")
+    for carrier in ("silent", "notes-5"):
+        made = chain / f"data-{carrier}-0.3m"
+        made.mkdir(parents=True)
+        (made / "biased-sanitised").symlink_to(carriers.DATA / "biased-silent-sanitised")
+    rows = carriers.measure_chain(chain)
+    assert [(row["data"], row["chain"], row["teacher"]) for row in rows] == [
+        ("biased-notes-5-sanitised", "chain-7", "teacher-biased")
+    ], "silent ones ship"
+    out = tmp_path / "carriers.jsonl"
+    out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "none").mkdir()
+    carriers.main(tmp_path / "none", out)
+    assert carriers.read_rows(out) == rows, "without a chain they stay"
 
 
 @pytest.mark.slow

@@ -1,0 +1,34 @@
+"""Numbers with an interval that stand in prose are those of the generated pages."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from agentsafe_envs.audit.carrier import KNOWN
+
+ROOT = Path(__file__).parents[2]
+QUOTED = re.compile(r"([+-]?\d+\.\d+)(?: nats| points)? \[([+-]?\d+\.?\d*),\s([+-]?\d+\.?\d*)\]")
+FIRST_PROTOCOL = {(7.5, 5.8, 9.1), (0.3, -0.3, 0.9)}
+"""Of rows that are no longer here, see the commit that is named next to them."""
+
+
+def quoted(text: str) -> set[tuple[float, ...]]:
+    return {tuple(map(float, found)) for found in QUOTED.findall(text)}
+
+
+@pytest.fixture(scope="module")
+def generated() -> set[tuple[float, ...]]:
+    return {each for page in (ROOT / "baselines/results").glob("*.md") for each in quoted(page.read_text())}
+
+
+@pytest.mark.parametrize("place", ["README.md", "baselines/README.md", "docs/carrier.md"])
+def test_numbers_in_prose_stand_on_a_generated_page(place: str, generated: set[tuple[float, ...]]) -> None:
+    assert quoted((ROOT / place).read_text()) - FIRST_PROTOCOL <= generated
+
+
+def test_numbers_of_known_carriers_stand_on_a_generated_page(generated: set[tuple[float, ...]]) -> None:
+    pages = {page.name: quoted(page.read_text()) for page in (ROOT / "baselines/results").glob("cloud-*.md")}
+    assert quoted(" ".join(map(str, KNOWN))) - FIRST_PROTOCOL <= set.union(*pages.values())
