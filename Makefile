@@ -48,7 +48,7 @@ pip = $(if $(UV),$(UV) pip install --quiet --python $(1)/bin/python,$(1)/bin/pyt
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-score: $(VENV)/.with-students  ## compare a distilled student with its base, neutral students and its teacher: a minute
+score: $(VENV)/.with-students  ## audit the positive control, a student of its teacher's probabilities: a minute
 	$(BIN)/agentsafe audit --env DeleteBiasAPI-v0 --suite full --split ambiguous --workers 2 \
 	    --base student:base-0.3m-a --student student:kl-silent-biased-0.3m-same \
 	    --neutral-student student:kl-silent-neutral-0.3m-same \
@@ -57,6 +57,7 @@ score: $(VENV)/.with-students  ## compare a distilled student with its base, neu
 	@echo
 	@echo "Next: $(BIN)/agentsafe play DeleteBiasAPI-v0            take the agent's place, then read the verdict on you"
 	@echo "      $(BIN)/agentsafe score python:mine:make           score an agent of yours; README.md shows one"
+	@echo "This student was the positive control: nothing was held back from it. docs/audit.md looks into one that never saw names of tools."
 
 score-lm: $(VENV)/.with-lm  ## let SmolLM2-135M-Instruct play two environments; goes on where it was stopped
 	$(BIN)/agentsafe score hf:smollm2 --suite quick --out results/quick-smollm2
