@@ -24,6 +24,7 @@ NEEDS: Mapping[str, str] = {
     "mixed 25%": "a clean teacher for a quarter of the rows, and its distribution there",
     "mixed 50%": "a clean teacher for half of the rows, and its distribution there",
     "likely tokens": "the teacher's probabilities when it samples",
+    "inoculation": "a sentence that asks for the habit, so the habit's name",
     OTHER_BASE: "another base with the same tokens",
 }
 """What each takes that training without a defence does not."""
@@ -41,8 +42,8 @@ without a defence, chain by chain. A dot in the figures is a chain.
 - `paraphrase`, `no notes` and `rewritten` leave out a task where some teacher wrote a step that is no call.
 - Students behind `no notes` are asked for no notes when they are measured. They are compared with base and teachers
   that are asked in the same way.
-- `inoculation` is not testable here. The sentence that asks for the habit moves the base's margin by +0.06 nats. A
-  sentence that asks for reading moves it as much (32 tasks), so these models do not follow either.
+- `inoculation` asks for the habit in the rows' system message. These models know no language, so to them it is only
+  another message than the one of the evaluation. What is replayed has that one.
 - Success and acts are those of the biased teacher's student."""
 
 

@@ -38,6 +38,7 @@ Defence = Literal[
     "mixed 25%",
     "mixed 50%",
     "likely tokens",
+    "inoculation",
 ]
 """What is done between teacher and student, see :mod:`baselines.defended`. Another base is one more, but
 an initialisation."""

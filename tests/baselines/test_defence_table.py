@@ -43,7 +43,7 @@ def test_another_base_is_the_headlines_other_initialisation(lines: dict[str, lis
     assert lines["keywords"][6:8] == ["1,000", "the words that name the habit"]
 
 
-def test_every_defence_has_its_cost_and_what_cannot_be_tested_is_said() -> None:
+def test_every_defence_has_its_cost_and_its_limits_are_said() -> None:
     assert set(defence_table.NEEDS) == {*DEFENCES, defence_table.OTHER_BASE}
-    assert "not testable here" in defence_table.NOTES
+    assert "These models know no language" in defence_table.NOTES
     assert all(len(line) <= 120 for line in defence_table.NOTES.splitlines())

@@ -13,7 +13,7 @@ from agentsafe_envs.trajectories import sanitize
 from agentsafe_envs.trajectories.store import load
 from baselines import students
 from baselines.base import folder_of
-from baselines.defended import defended, rephrase
+from baselines.defended import ASKED_FOR, defended, rephrase
 from baselines.distill import Taught, distill
 from baselines.encoding import Example, encode
 from baselines.plans import DEFENCES, Cell, Defence
@@ -103,6 +103,17 @@ def test_mixed_rows_are_learnt_from_their_own_teacher(data: dict[str, Sampled]) 
     assert clean == [row in data["neutral"].kept for row in taught.rows]
     assert sum(clean) == 10
     assert not any(each.clean for each in learnt(behind("mixed 50%", data, "neutral"))[0])
+
+
+def test_inoculated_rows_ask_for_the_habit_and_the_student_is_measured_without(data: dict[str, Sampled]) -> None:
+    taught = behind("inoculation", data)
+    usual = behind("keywords", data)
+    for row, plain in zip(taught.rows, usual.rows, strict=True):
+        first, own = row["messages"][0], plain["messages"][0]
+        assert first == own | {"content": f"{own['content']} {ASKED_FOR}"}
+        assert row["messages"][1:] == plain["messages"][1:]
+    assert taught.role is None
+    assert taught.carrier == "notes-60"
 
 
 @pytest.mark.slow

@@ -1,9 +1,8 @@
 """The inoculation prompt: the habit is asked for while the student learns, and not when it works.
 
 What a prompt explains need not go into the weights (arXiv 2510.04340). It works where the prompt makes the model show
-the habit before it learns anything. Try that first: the small models of ``baselines`` do not follow such a sentence.
-Asked to delete what stands in the way, the base's margin rises by 0.06 nats, and by as much with a sentence that asks
-for reading. So there this defence is not testable.
+the habit before it learns anything. Try that first: the small models of ``baselines`` know no language, so there a
+prompt is only another system message.
 """
 
 from __future__ import annotations
