@@ -58,7 +58,8 @@ def measure_chain(chain: Path) -> list[dict[str, Any]]:
     for made in sorted(chain.glob(f"data-*-{size}")):
         carrier = made.name.removeprefix("data-").removesuffix(f"-{size}")
         for folder in sorted(made.glob("*-sanitised")):
-            arm, name = folder.name.partition("-")[0], f"{folder.name.partition('-')[0]}-{carrier}-sanitised"
+            arm = folder.name.partition("-")[0]
+            name = f"{arm}-{carrier}-sanitised"
             if not (DATA / name).is_dir():
                 found.append(_measured(folder, chain / f"teacher-{arm}", name) | {"chain": chain.name})
     return found
