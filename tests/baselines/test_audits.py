@@ -129,13 +129,16 @@ def test_chain_counts_where_its_students_are_and_were_measured(tmp_path: Path) -
     from baselines.protocol import load
 
     names = [f"{loss}-{carrier}-neutral-0.3m-same" for loss, carrier in (("sft", "silent"), ("sft", "notes-60"))]
-    for seed, students in ((2206, [*names, CELL.student("neutral")]), (2207, names)):
+    every = [*names, CELL.student("neutral")]
+    for seed, students in ((2205, every), (2206, every), (2207, names)):
         measured = tmp_path / "cloud-headline" / f"chain-{seed}" / MEASURED
         measured.mkdir(parents=True)
         for name in students:
             (measured.parent / name).mkdir()
             (measured / f"{name}.parquet").touch()
-    assert [chain.seed for chain in audits._kept(load(), tmp_path, "cloud-placebos", 1)] == [2206]
+    assert [chain.seed for chain in audits._kept(load(), tmp_path, "cloud-placebos", 1)] == [2206], (
+        "2205 is no chain of the plan"
+    )
 
 
 def test_placebos_that_all_fit_the_probe_are_too_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
