@@ -41,7 +41,6 @@ ONE_MODEL = (
 )
 
 REMARKS = {
-    "cloud-adapters": "The adapters' first weights were drawn without a seed, so those of the two students differ.",
     "cloud-order": (
         "One seed or two form the batches of the two students. Rows of a task differ in length, so hardly two of their "
         "batches are alike either way. Only `shared` means the same tasks in the same batches."
