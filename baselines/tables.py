@@ -71,7 +71,7 @@ def endpoint_table(rows: pd.DataFrame, acts: float, rooms: Mapping[str, str] | N
             [
                 cell,
                 init,
-                *([(rooms or {}).get(cell, "-")] if rooms else []),
+                *([rooms.get(cell, "-")] if rooms else []),
                 points(each),
                 _corrected(adjusted, (measure, cell, init), (cell, init) in fallen),
                 points_or_dash(each.detectable),
