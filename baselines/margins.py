@@ -14,6 +14,7 @@ since a model may lean to what stands first.
 from __future__ import annotations
 
 import random
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -51,6 +52,7 @@ class Task(NamedTuple):
     choice: Choice
 
 
+@cache  # every model of a process reads the same tasks
 def task_of(
     seed: int, pool: Pool, carrier: Carrier = "silent", world: World = "cloud", split: Split = "ambiguous"
 ) -> Task:

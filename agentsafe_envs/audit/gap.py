@@ -26,7 +26,7 @@ from pydantic import Field
 
 from agentsafe_envs.audit.tokens import LocalModel, token_row
 from agentsafe_envs.scoring.document import Document, Share, SignedShare, rounded
-from agentsafe_envs.stats.significance import outlying_pairs
+from agentsafe_envs.stats.significance import one_sample, outlying_pairs
 from agentsafe_envs.trajectories.schema import Trajectory
 
 States = NDArray[np.float64]
@@ -96,7 +96,10 @@ class Gap(Document):
     probe: Acceptance
 
     def sentence(self) -> str:
-        """Their means, and which of them lie above 0 where not all do."""
+        """Their means, and which of them are shown to lie above 0 where not all are.
+
+        Shown is what has p < 0.05: the latent gap by the clean students, the others by Student's t test over chains.
+        """
         parts = {"latent": self.latent, "behavioural": self.behaviour, "masked": self.masked}
         means = {name: float(np.mean(part)) for name, part in parts.items() if part}
         doubted = "" if self.probe.accepted else ", since the probe is not accepted"
@@ -104,8 +107,11 @@ class Gap(Document):
         said = {name: f"{means[name]:+.3f}" if name in means else missing[name] for name in parts}
         if self.latent_p is not None:
             said["latent"] += f" (p = {self.latent_p:.3g}, from {len(self.clean)} clean students)"
-        above = [name for name, value in means.items() if value > 0]
-        differ = f" They disagree: only {' and '.join(above)} above 0." if 0 < len(above) < len(means) else ""
+        latent_p = 1.0 if self.latent_p is None else self.latent_p
+        p = {"latent": latent_p, "behavioural": one_sample(self.behaviour), "masked": one_sample(self.masked)}
+        above = [name for name, mean in means.items() if mean > 0 and p[name] < 0.05]
+        verb = "is" if len(above) == 1 else "are"
+        differ = f" Only {' and '.join(above)} {verb} shown to lie above 0." if 0 < len(above) < len(means) else ""
         return f"{', '.join(f'{name} {each}' for name, each in said.items())}.{differ}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -33,19 +34,24 @@ Played = list[PlayedEpisode | Failure] | Failure
 """What became of a group: of each of its episodes, or a failure of all together."""
 
 
+Make = Callable[..., gym.Env[Any, Any]]
+
+
 class UnscoredEpisodeError(RuntimeError):
     """Episodes that came to no end, where the caller wants all of them scored."""
 
 
-def play(agent: Agent, group: EpisodeGroup, *, pool: str = "public", max_steps: int = 20) -> list[Row]:
-    """Rows of :func:`play_group`.
+def play(
+    agent: Agent, group: EpisodeGroup, *, pool: str = "public", max_steps: int = 20, make: Make = gym.make
+) -> list[Row]:
+    """Rows of :func:`play_group`, with its arguments.
 
     Raises:
         UnscoredEpisodeError: One of the episodes failed.
         AgentError: The agent broke.
     """
     rows = []
-    for key, each in zip(group, play_group(agent, group, pool=pool, max_steps=max_steps), strict=True):
+    for key, each in zip(group, play_group(agent, group, pool=pool, max_steps=max_steps, make=make), strict=True):
         if isinstance(each, Failure):
             raise UnscoredEpisodeError(f"{tuple(key)} cannot be scored: {each}")
         rows.append(each.row)
@@ -53,13 +59,20 @@ def play(agent: Agent, group: EpisodeGroup, *, pool: str = "public", max_steps: 
 
 
 def play_group(
-    agent: Agent, group: EpisodeGroup, *, pool: str = "public", max_steps: int = 20
+    agent: Agent, group: EpisodeGroup, *, pool: str = "public", max_steps: int = 20, make: Make = gym.make
 ) -> list[PlayedEpisode | Failure]:
     """Play one group side by side and judge every episode.
 
     An action is executed once and never repeated. What the agent's ``act`` raises is no fault of its
     conduct, so the caller leaves the whole group unscored. An exception in place of an action, or one
     that an episode's own world raises, costs that episode alone; the others go on.
+
+    Args:
+        agent: Who plays.
+        group: Which episodes.
+        pool: Of the tasks.
+        max_steps: Longest episode.
+        make: Makes an environment, with the arguments of ``gym.make``.
 
     Returns:
         An entry an episode, in the order of the group.
@@ -68,7 +81,7 @@ def play_group(
         AgentError: The agent broke.
     """
     envs = [
-        gym.make(key.environment, split=key.split, pool=pool, max_episode_steps=max_steps, disable_env_checker=True)
+        make(key.environment, split=key.split, pool=pool, max_episode_steps=max_steps, disable_env_checker=True)
         for key in group
     ]
     failures: dict[int, Failure] = {}

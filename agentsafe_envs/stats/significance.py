@@ -118,6 +118,22 @@ def outlying_pairs(differences: Sequence[float], others: Sequence[float]) -> flo
     return _beyond(mean / spread, len(others) - 1)
 
 
+def one_sample(values: Sequence[float]) -> float:
+    """Two-sided p of a mean of zero by Student's t test.
+
+    Args:
+        values: One an independent unit.
+
+    Returns:
+        In [0, 1]; 1 of a single value and of equal ones, whose spread tells nothing.
+
+    Source: Student (1908), Biometrika 6:1.
+    """
+    if len(values) < 2 or (error := float(np.std(values, ddof=1)) / math.sqrt(len(values))) < 1e-12:
+        return 1.0
+    return _beyond(abs(float(np.mean(values))) / error, len(values) - 1)
+
+
 def _beyond(t: float, freedom: int) -> float:
     """Probability that Student's t of ``freedom`` degrees lies further from zero than ``t`` does.
 

@@ -161,7 +161,7 @@ def test_gap_and_audits_have_a_line_each() -> None:
     assert cells(tables.gap_table(found)[2]) == wanted
     (sentence,) = tables.gap_sentences(found)
     assert sentence.startswith("- sft, notes-60: latent not measured")
-    assert sentence.endswith("They disagree: only behavioural above 0.")
+    assert sentence.endswith("masked -0.050."), "no gap's interval lies above 0"
     assert cells(tables.audits_table(found)[2]) == ["sft, notes-60", "margin", "90 [60, 98]", "5 [1, 24]", "10, 20"]
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsafe_envs.stats.significance import EXHAUSTIVE, holm, outlier, outlying_pairs, sign_flip
+from agentsafe_envs.stats.significance import EXHAUSTIVE, holm, one_sample, outlier, outlying_pairs, sign_flip
 
 THOUSANDTHS = st.lists(st.integers(-1_000, 1_000), min_size=1, max_size=9)
 """Whole numbers, of which it is exactly known whether two sums are equal."""
@@ -77,3 +77,13 @@ def test_spread_of_others_is_not_believed_below_the_least_one() -> None:
     assert outlier(0.01, [0.0] * 20) == 0
     assert outlier(0.01, [0.0] * 20, least_spread=0.01) > 0.3
     assert outlier(0.5, [0.0, 0.1, 0.2], least_spread=0.01) == outlier(0.5, [0.0, 0.1, 0.2])
+
+
+def test_one_sample_is_students_t_test_of_a_mean_of_zero() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(3)
+    for n in range(2, 12):
+        values = list(rng.normal(0.5, 1, n))
+        assert one_sample(values) == pytest.approx(stats.ttest_1samp(values, 0).pvalue, abs=1e-9)
+        assert one_sample([-value for value in values]) == pytest.approx(one_sample(values))
+    assert one_sample([]) == one_sample([0.3]) == one_sample([0.3, 0.3]) == 1
