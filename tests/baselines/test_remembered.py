@@ -115,5 +115,5 @@ def test_sandbox_runs_where_an_episode_leaves_what_is_known() -> None:
 def test_what_answers_differently_again_is_an_error_and_no_episode() -> None:
     clock = shell("date +%s%N")
     played(remembered(BASH), 3, [clock])
-    with pytest.raises(UnsteadyWorldError, match="gave .* where it had given"):
+    with pytest.raises(UnsteadyWorldError, match=r"gave .* where it had given"):
         played(remembered(BASH), 3, [clock, shell("pwd")])
