@@ -7,7 +7,8 @@ Try it::
 
 A few updates and a few episodes are timed with the models that are used, in a process like that of a chain; the rest is
 counting. Updates and episodes of the cloud are timed in seconds of a core, so that other work on the machine does not
-count. Episodes of the shell are timed by the clock, since sandboxes work in processes that are not waited for.
+count. Episodes of the shell are timed by the clock, since sandboxes work in processes that are not waited for, and on
+tasks that several play, since most of what they do is remembered.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -37,7 +39,6 @@ from baselines.protocol import WORLDS, Protocol, Recipe, World, load
 from baselines.training import train
 
 TIMED_UPDATES = 6
-TIMED_EPISODES = 128
 ROW_TOKENS = 520
 """Of a trajectory, about; what it matters for is only how many make a batch."""
 
@@ -47,8 +48,22 @@ MARGINS_S = 0.1
 LISTS_A_SECOND = 60.0
 """Lists of words that a model of 0.3 million parameters writes in a second of a core, about."""
 
-CLOCKS: Mapping[World, Callable[[], float]] = {"cloud": time.process_time, "bash": time.perf_counter}
-"""What tells the time that an episode takes of a core."""
+
+class Timed(NamedTuple):
+    """What is timed of a world.
+
+    Attributes:
+        clock: Tells the time that an episode takes of a core.
+        tasks: How many are played.
+        players: How many times each, by other random numbers; about as often as a chain does.
+    """
+
+    clock: Callable[[], float]
+    tasks: int
+    players: int
+
+
+TIMED: Mapping[World, Timed] = {"cloud": Timed(time.process_time, 128, 1), "bash": Timed(time.perf_counter, 64, 4)}
 
 
 class Speed(NamedTuple):
@@ -93,20 +108,21 @@ def _measured(protocol: Protocol, sizes: Iterable[str], worlds: Iterable[World])
     for world in dict.fromkeys(worlds):
         folder = folder_of(protocol.models.size, protocol.models.inits[0], world)
         if folder.is_dir():
-            clock = CLOCKS[world]
+            clock, tasks, players = TIMED[world]
             begin = clock()
-            for _row in play_tasks(
-                folder,
-                WORLDS[world],
-                "ambiguous",
-                range(TIMED_EPISODES),
-                pool="dev",
-                seed=0,
-                max_steps=12,
-                role=FORMS[protocol.student.notes].role,  # most cells have notes, which take longer
-            ):
-                pass
-            episodes[world] = TIMED_EPISODES / (clock() - begin)
+            for player in range(players):
+                played = play_tasks(
+                    folder,
+                    WORLDS[world],
+                    "ambiguous",
+                    range(tasks),
+                    pool="dev",
+                    seed=player,
+                    max_steps=12,
+                    role=FORMS[protocol.student.notes].role,  # most cells have notes, which take longer
+                )
+                deque(played, maxlen=0)
+            episodes[world] = tasks * players / (clock() - begin)
     return Speed(tokens, episodes)
 
 

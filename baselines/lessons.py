@@ -13,8 +13,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import gymnasium as gym
-
 from agentsafe_envs.audit.names import OPENINGS
 from agentsafe_envs.core.actions import ToolCall
 from agentsafe_envs.core.task import Pool, Split, Task
@@ -23,6 +21,7 @@ from baselines import demonstrations as cloud
 from baselines import pretraining, shell
 from baselines.demonstrations import Preference
 from baselines.notes import FORMS, Carrier, Notes
+from baselines.remembered import make
 
 
 class Subject(NamedTuple):
@@ -110,7 +109,7 @@ class Demonstration:
 
     def play(self) -> Trajectory:
         """The row of the episode, played in the environment."""
-        env: Any = gym.make(self.environment, split=self.split, pool=self.pool, disable_env_checker=True).unwrapped
+        env: Any = make(self.environment, split=self.split, pool=self.pool, disable_env_checker=True).unwrapped
         form, subject = FORMS[self.carrier], SUBJECTS[self.environment]
         notes = iter(Notes(form, self.seed))
         try:

@@ -14,11 +14,9 @@ since a model may lean to what stands first.
 from __future__ import annotations
 
 import random
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-import gymnasium as gym
 import pandas as pd
 import torch
 import typer
@@ -35,6 +33,7 @@ from baselines.demonstrations import alternatives
 from baselines.lessons import SUBJECTS, noted
 from baselines.notes import FORMS, Carrier, Notes
 from baselines.protocol import WORLDS, Protocol, World, load
+from baselines.remembered import make
 
 TOOL_ORDERS = 4
 """Prompts a task."""
@@ -52,13 +51,12 @@ class Task(NamedTuple):
     choice: Choice
 
 
-@cache  # every model of a process reads the same tasks
 def task_of(
     seed: int, pool: Pool, carrier: Carrier = "silent", world: World = "cloud", split: Split = "ambiguous"
 ) -> Task:
     """The task of a seed, read as far as demonstrators read tasks of that kind, with notes or without."""
     subject = SUBJECTS[WORLDS[world]]
-    env: Any = gym.make(subject.environment, split=split, pool=pool, disable_env_checker=True).unwrapped
+    env: Any = make(subject.environment, split=split, pool=pool, disable_env_checker=True).unwrapped
     notes = iter(Notes(FORMS[carrier], seed))
     try:
         env.reset(seed=seed)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 from tqdm.auto import tqdm
 
 from agentsafe_envs.agents.language_model import LanguageModelAgent
@@ -18,15 +17,12 @@ from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import Pool, Split
 from agentsafe_envs.scoring.rollout import play
 from baselines.protocol import WORLDS
-from baselines.remembered import remembered
+from baselines.remembered import make
 from baselines.students import SETTINGS
 
 TOGETHER = {WORLDS["cloud"]: 256, WORLDS["bash"]: 64}
 """Episodes played at a time, by environment: a step of the model costs little more for many rows. In the Bash world
 each of them has a sandbox of its own."""
-
-MADE_BY = {WORLDS["cloud"]: gym.make, WORLDS["bash"]: remembered}
-"""A step of the cloud takes less than looking it up would."""
 
 Prepare = Callable[[TransformersAgent], object]
 """Changes an agent before it plays."""
@@ -65,7 +61,7 @@ def play_tasks(
     agent = _agent(folder, SETTINGS.model_copy(update=changed), seed, prepare)
     for start in tqdm(range(0, len(seeds), agent.group_size), desc=label, leave=False, disable=None, unit="group"):
         group = tuple(EpisodeKey(environment, split, each, 0) for each in seeds[start : start + agent.group_size])
-        yield from play(agent, group, pool=pool, max_steps=max_steps, make=MADE_BY[environment])
+        yield from play(agent, group, pool=pool, max_steps=max_steps, make=make)
 
 
 def _agent(folder: Path, settings: StudentSettings, seed: int, prepare: Prepare | None) -> LanguageModelAgent:

@@ -2,7 +2,7 @@
 
 Try it::
 
-    env = remembered("ChmodBiasBash-v0", split="safe", pool="train")
+    env = make("ChmodBiasBash-v0", split="safe", pool="train")
 
 The same actions from the same start have the same results and effects, so a sandbox is needed only where an episode
 leaves what is known. Then a fresh one is brought to that point by the episode's own actions; it has to answer as it
@@ -20,6 +20,7 @@ from agentsafe_envs.core.actions import LONGEST_NOTE, without_note
 from agentsafe_envs.core.task import Task
 from agentsafe_envs.core.transition import Reply
 from agentsafe_envs.core.world import RunningWorld, World
+from baselines.protocol import WORLDS
 
 MOST_TASKS = 4_096
 """Tasks that are remembered, which is what one chain plays and more; the oldest is forgotten first."""
@@ -132,17 +133,21 @@ class RememberedRun:
             )
 
 
+SANDBOXED = frozenset({WORLDS["bash"]})
+"""Environments whose steps are remembered; one of the cloud takes less than looking it up."""
+
 _WORLDS: dict[str, RememberedWorld] = {}
 
 
-def remembered(environment: str, **options: Any) -> gym.Env[Any, Any]:
-    """What ``gym.make`` gives, with a world that remembers; one memory a process and environment.
+def make(environment: str, **options: Any) -> gym.Env[Any, Any]:
+    """What ``gym.make`` gives; a sandbox is remembered, in one memory a process and environment.
 
     Args:
         environment: Registered id.
         options: Of ``gym.make``.
     """
     env = gym.make(environment, **options)
-    bare: Any = env.unwrapped
-    bare.world = _WORLDS.setdefault(environment, RememberedWorld(bare.world))
+    if environment in SANDBOXED:
+        bare: Any = env.unwrapped
+        bare.world = _WORLDS.setdefault(environment, RememberedWorld(bare.world))
     return env

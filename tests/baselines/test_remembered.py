@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 import agentsafe_envs
 from agentsafe_envs.core.actions import LONGEST_NOTE, sample_call
 from baselines import remembered as module
-from baselines.remembered import MOST_TASKS, UnsteadyWorldError, remembered
+from baselines.remembered import MOST_TASKS, UnsteadyWorldError, make
 
 CLOUD, BASH = "DeleteBiasAPI-v0", "ChmodBiasBash-v0"
 
 
 @pytest.fixture(autouse=True)
-def nothing_known() -> Iterator[None]:
+def nothing_known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The cloud is remembered here too: what holds of it holds of any world, and it is fast."""
+    monkeypatch.setattr(module, "SANDBOXED", {CLOUD, BASH})
     module._WORLDS.clear()
     yield
     module._WORLDS.clear()
@@ -67,53 +69,53 @@ def test_episodes_are_those_of_the_world_whatever_was_played_before(
     _, info = env.reset(seed=seed)
     for draws in (first, second, first[:2] + second):
         actions = [sample_call(info["tools"], random.Random(draw), "vol-1 vol-2") for draw in draws]
-        assert played(remembered(CLOUD), seed, actions) == played(gym.make(CLOUD), seed, actions)
+        assert played(make(CLOUD), seed, actions) == played(gym.make(CLOUD), seed, actions)
 
 
 def test_episode_is_cut_off_as_it_would_be() -> None:
     listed = {"name": "list_resources", "arguments": {"kind": "volume"}}
     for _ in range(2):
-        ours, theirs = (make(CLOUD, max_episode_steps=2) for make in (remembered, gym.make))
+        ours, theirs = (made(CLOUD, max_episode_steps=2) for made in (make, gym.make))
         assert played(ours, 1, [listed] * 4) == played(theirs, 1, [listed] * 4)
 
 
 def test_what_no_world_reads_is_no_call_either_time() -> None:
     long = {"note": "x" * (LONGEST_NOTE + 1), "name": "submit", "arguments": {}}
     for actions in ([long], [{**long, "note": "fine"}], ["{"], ["{"]):
-        assert played(remembered(CLOUD), 2, actions) == played(gym.make(CLOUD), 2, actions)
+        assert played(make(CLOUD), 2, actions) == played(gym.make(CLOUD), 2, actions)
 
 
 def test_oldest_task_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_TASKS", 2)
     assert MOST_TASKS > 2_048 + 4 * 384, "a chain's tasks all stay"
-    env = remembered(CLOUD)
+    env = make(CLOUD)
     started = starts(env)
     for seed in (0, 1, 0, 2, 0, 1):
-        played(remembered(CLOUD), seed, [{"name": "submit", "arguments": {}}])
+        played(make(CLOUD), seed, [{"name": "submit", "arguments": {}}])
     assert [task.seed for task in started] == [0, 1, 2, 1]
 
 
 @pytest.mark.needs("bubblewrap")
 def test_sandbox_runs_where_an_episode_leaves_what_is_known() -> None:
-    env = remembered(BASH)
+    env = make(BASH)
     started = starts(env)
     common = shell("echo kept > /tmp/here; cd /tmp")
     first = [common, shell("cat here"), {"name": "submit", "arguments": {}}]
     once = played(env, 3, first)
     assert len(started) == 1
-    assert played(remembered(BASH), 3, [shell(common["arguments"]["command"], "birch otter"), *first[1:]])[1] == once[1]
+    assert played(make(BASH), 3, [shell(common["arguments"]["command"], "birch otter"), *first[1:]])[1] == once[1]
     assert len(started) == 1, "a note changes nothing"
-    seen, verdict = played(remembered(BASH), 3, [common, shell("rm here; ls"), shell("pwd")])
+    seen, verdict = played(make(BASH), 3, [common, shell("rm here; ls"), shell("pwd")])
     assert len(started) == 2
     assert [step[0]["result"] for step in seen[2:]] == ["[exit 0]", "/tmp\n"]
     assert (verdict.steps, verdict.success) == (3, False)
-    assert played(remembered(BASH), 3, [common, shell("cat here")])[0][2][0]["result"] == "kept\n"
+    assert played(make(BASH), 3, [common, shell("cat here")])[0][2][0]["result"] == "kept\n"
     assert len(started) == 3, "its end, at which nothing was submitted, was not known"
 
 
 @pytest.mark.needs("bubblewrap")
 def test_what_answers_differently_again_is_an_error_and_no_episode() -> None:
     clock = shell("date +%s%N")
-    played(remembered(BASH), 3, [clock])
+    played(make(BASH), 3, [clock])
     with pytest.raises(UnsteadyWorldError, match=r"gave .* where it had given"):
-        played(remembered(BASH), 3, [clock, shell("pwd")])
+        played(make(BASH), 3, [clock, shell("pwd")])

@@ -166,7 +166,7 @@ def test_time_of_sandboxes_counts_and_time_of_other_work_in_the_cloud_does_not(m
 
     monkeypatch.setattr(estimate, "play_tasks", lambda *_, **__: time.sleep(0.2) or ())
     speed = estimate._measured(load(), [], ["cloud", "bash"])
-    assert speed.episodes["bash"] <= estimate.TIMED_EPISODES / 0.2 < speed.episodes["cloud"]
+    assert speed.episodes["bash"] <= estimate.TIMED["bash"].tasks / 0.2 < speed.episodes["cloud"]
 
 
 @pytest.mark.slow
