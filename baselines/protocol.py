@@ -79,11 +79,13 @@ class Chains(_Part):
         first_sharing: The same, by world, of plans that share the teachers of their world's headline.
         first_of: The same, by plan, of those that begin elsewhere.
         number: How many, by the names of :func:`baselines.plans.plans`.
+        shipped: By world, the one whose models ship; those of others have its number in their names.
     """
 
     first_seed: int = Field(ge=0)
     first_sharing: dict[World, int]
     first_of: dict[str, int]
+    shipped: dict[World, int]
     number: dict[str, int]
 
 

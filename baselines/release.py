@@ -23,7 +23,6 @@ A model is released only if numpy and torch choose the same tokens with it (:fun
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -265,15 +264,14 @@ def cards(results: Path = RESULTS) -> dict[str, str]:
     measured: dict[World, pd.DataFrame] = {world: read(results / f"{world}-bases") for world in get_args(World)}
     bases = {world: cards_of_bases(rows, world) if len(rows) else {} for world, rows in measured.items()}
     for folder in sorted(each.parent for each in STUDENTS.glob("*/README.md")):
-        # A card says in which chain its model was made: in the last place of the only line with eight.
-        told = re.findall(
-            r"^\|(?:[^|\n]+\|){7} ([\d, ]+) \|$", (folder / "README.md").read_text(encoding="utf-8"), re.M
-        )
-        world: World = "bash" if folder.name.endswith("-bash") else "cloud"
-        chain = f"chain-{told[0]}"
+        name, _, number = folder.name.partition("-chain-")
+        world: World = "bash" if name.endswith("-bash") else "cloud"
+        chain = f"chain-{number or load().chains.shipped[world]}"
         made = bases[world] | models(_rows(chain, f"{world}-headline", results), world)
-        if (rows := made.get(folder.name.removesuffix(f"-{chain}"))) is None:
-            raise FileNotFoundError(f"{results} has no rows of {folder.name} in {chain}; expected those of its card")
+        if (rows := made.get(name)) is None:
+            raise FileNotFoundError(
+                f"{results} has no rows of {folder.name} in {chain}; expected those it was measured by"
+            )
         found[folder.name] = card(folder.name, rows, world)
     return found
 

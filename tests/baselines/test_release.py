@@ -188,7 +188,7 @@ def test_every_card_that_ships_is_made_of_committed_rows() -> None:
 def test_a_card_without_rows_is_not_made(tmp_path: Path) -> None:
     from baselines.release import cards
 
-    with pytest.raises(FileNotFoundError, match=r"has no rows of base-0\.3m-a in chain-2200, 2201, 2202, 2203"):
+    with pytest.raises(FileNotFoundError, match=r"has no rows of base-0\.3m-a in chain-2200"):
         cards(tmp_path)
 
 
