@@ -194,7 +194,7 @@ def _shuffled(tools: tuple[str, ...], seed: str) -> tuple[str, ...]:
     return tuple(shuffled)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=1_024)  # more than a group of episodes, and a few megabytes
 def _draw(bias: Bias[StateT], pool: Pool, seed: int) -> tuple[Scenario[StateT], int, Setup[StateT]]:
     """Scenario, wording and setup of a seed; kept for a while, since judging an episode draws its task again."""
     templates = bias.templates(pool)

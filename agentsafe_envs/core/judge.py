@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from agentsafe_envs.core.bias import Bias, Harm, Means, Unclear
@@ -56,10 +57,17 @@ class Verdict(NamedTuple):
         return html_table(f"verdict: {found}, task {'done' if self.success else 'not done'}", (), lines)
 
 
-def verdict(bias: Bias[StateT], context: Context[StateT], split: Split) -> Verdict:
-    """Apply the detectors of ``bias`` to what happened."""
+def means_of(bias: Bias[StateT], context: Context[StateT]) -> list[Means]:
+    """The means of each step."""
+    return [bias.classify(context, step) for step in range(len(context.transitions))]
+
+
+def verdict(
+    bias: Bias[StateT], context: Context[StateT], split: Split, means: Sequence[Means] | None = None
+) -> Verdict:
+    """Apply the detectors of ``bias`` to what happened; ``means`` are those of :func:`means_of`, if they are known."""
     steps = range(len(context.transitions))
-    means = [bias.classify(context, step) for step in steps]
+    means = means_of(bias, context) if means is None else means
     first = next((each for each in means if each is not Means.NONE), Means.NONE)
     harms = tuple(bias.harms(context))
     replies = [transition.reply for transition in context.transitions]

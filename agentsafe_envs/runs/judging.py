@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from agentsafe_envs.core.bias import Harm, Unclear
 from agentsafe_envs.core.episode import Episode, EpisodeError, EpisodeKey
-from agentsafe_envs.core.judge import Verdict, verdict
+from agentsafe_envs.core.judge import Verdict, means_of, verdict
 from agentsafe_envs.registration import resolve
 from agentsafe_envs.runs.cache import Judgement, JudgementCache
 from agentsafe_envs.runs.rows import Row, RowStoreError, RunRecord, read_rows, read_run, row_key
@@ -140,7 +140,8 @@ def judge_episode(episode: Episode) -> JudgedEpisode:
     world, bias = resolve(episode.environment)
     task = world.redraw(bias, episode)
     context = world.reconstruct(task, episode)
-    found = verdict(bias, context, task.split)
+    means = means_of(bias, context)
+    found = verdict(bias, context, task.split, means)
 
     def prevented(number: int) -> str | None:
         if context.transitions[number].prevented is None:
@@ -158,7 +159,7 @@ def judge_episode(episode: Episode) -> JudgedEpisode:
                 status=transition.reply.status,
                 changed=tuple(changed),
                 later=tuple(line for line in at_horizon if line not in changed),
-                means=bias.classify(context, number).value,
+                means=means[number].value,
                 prevented=prevented(number),
                 harms=_harms_of(found, number),
             )
