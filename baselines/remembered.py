@@ -59,7 +59,7 @@ class RememberedWorld:
     def start(self, task: Task[Any]) -> RememberedRun:
         """The task from its start; no sandbox runs yet."""
         name = self._world.digest(task)
-        known = self._tasks.pop(name, None) or _Known()
+        known = self._tasks.pop(name, _Known())
         self._tasks[name] = known  # the latest stands last
         if len(self._tasks) > MOST_TASKS:
             del self._tasks[next(iter(self._tasks))]

@@ -35,6 +35,7 @@ Played = list[PlayedEpisode | Failure] | Failure
 
 
 Make = Callable[..., gym.Env[Any, Any]]
+"""Makes an environment, as ``gym.make`` does."""
 
 
 class UnscoredEpisodeError(RuntimeError):
