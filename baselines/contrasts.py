@@ -28,7 +28,7 @@ MEASURES: dict[str, Callable[[pd.DataFrame], Any]] = {
 MARGIN = "margin"
 """What is said of a task where probabilities were read, in nats, see :mod:`baselines.margins`."""
 
-VARIED = ("size", "rate", "rows", "rank", "decoding", "order", "context", "teacher", "defence")
+VARIED = ("size", "rows", "rank", "decoding", "order", "context", "teacher", "defence")
 """What may be varied next to loss, carrier and initialisation."""
 
 COMPARED = ("biased", "neutral")
@@ -55,7 +55,7 @@ def read(folder: Path, kind: str = "chain") -> pd.DataFrame:
 def labelled(rows: pd.DataFrame) -> pd.DataFrame:
     """``rows`` with a column ``cell``: what tells a model from others but for teacher, initialisation and chain.
 
-    For instance ``"sft, notes-60"`` and, where the learning rate is varied, ``"sft, notes-60, rate 2"``. Bases and
+    For instance ``"sft, notes-60"`` and, where adapters are varied, ``"sft, notes-60, rank 2"``. Bases and
     teachers have no loss, so theirs is what they are asked for: ``"notes-60"``, with the size where there are several.
     """
     students: Any = rows[rows["role"] == "student"]

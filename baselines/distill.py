@@ -199,8 +199,8 @@ def recipe_of(
         replay: What is replayed between them.
     """
     recipe = protocol.student.recipe(protocol.student.replay)
-    usual = protocol.student.adapter_learning_rate if cell.rank else recipe.learning_rate
-    recipe = replace(recipe, learning_rate=cell.rate * usual)
+    if cell.rank:
+        recipe = replace(recipe, learning_rate=protocol.student.adapter_learning_rate)
     return replace(recipe, updates=updates_to_read(examples, recipe, seed, replay)) if cell.rows else recipe
 
 

@@ -15,13 +15,7 @@ from baselines.protocol import load
 RESULTS = Path(__file__).with_name("results")
 """Folders of rows, one a plan, and the pages made of them."""
 
-AGAIN = "-again"
-"""After a headline's name: the folder of those of its chains that later code made again, see README.md."""
-
-BEFORE = ("cloud-greedy", "cloud-rate")
-"""Plans whose students learnt from the headline's data before its chains were made again; all others from these."""
-
-FIRST_PAGE = ("cloud-headline", "cloud-other", "bash-headline")
+FIRST_PAGE = ("cloud-headline", "bash-headline")
 """Plans that README.md shows."""
 
 
@@ -37,7 +31,7 @@ def gathered(plan: str) -> pd.DataFrame:
         return own
     asked, sizes = {each.asked for each in known.shown}, {*known.sizes, *(each.size for each in known.shown)}
     parts = [own]
-    for shared in (_headline(plan, known), read(RESULTS / f"{known.world}-bases")):
+    for shared in (_headline(known), read(RESULTS / f"{known.world}-bases")):
         if len(shared):
             here: Any = shared[shared["chain"].isin(list(own["chain"].unique())) | (shared["role"] == "base")]
             students = here["role"] == "student"
@@ -53,7 +47,7 @@ def trained(plan: str) -> pd.DataFrame:
     """What was said of data and training in a plan's chains, and of the students that a page shows next to its own."""
     own: Any = read(RESULTS / plan, "training")
     known = plans(load())[plan]
-    shared: Any = _headline(plan, known, "training") if known.beside else own[:0]
+    shared: Any = _headline(known, "training") if known.beside else own[:0]
     if not len(own) or not len(shared):
         return own
     here = shared[(shared["what"] == "student") & shared["chain"].isin(list(own["chain"].unique()))]
@@ -61,15 +55,9 @@ def trained(plan: str) -> pd.DataFrame:
     return _in_order(pd.concat([here[beside], own], ignore_index=True), known)
 
 
-def _headline(plan: str, known: Plan, kind: str = "chain") -> Any:
+def _headline(plan: Plan, kind: str = "chain") -> Any:
     """What the headline's chains say next to a plan's own: of the models and data that its students come from."""
-    if not known.shares:
-        return pd.DataFrame()
-    first: Any = read(RESULTS / known.shares, kind)
-    again: Any = read(RESULTS / f"{known.shares}{AGAIN}", kind)
-    if plan in BEFORE or not len(again):
-        return first
-    return pd.concat([first[~first["chain"].isin(again["chain"])], again], ignore_index=True)
+    return read(RESULTS / plan.shares, kind) if plan.shares else pd.DataFrame()
 
 
 def _in_order(rows: pd.DataFrame, plan: Plan) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -73,12 +73,6 @@ def headlines(rows: pd.DataFrame, acts: float) -> list[Headline]:
     return told
 
 
-def named(plan: str) -> str:
-    """The world of a plan, and the other base where it is always one and the same."""
-    known = plans(load())[plan]
-    return f"{known.world}, base {known.other}" if known.other else known.world
-
-
 def headline_sentences(told: Sequence[Headline]) -> str:
     """What passes, what is not shown, and of what nothing can be said; excess over a collapsed cell goes without."""
     said = []
@@ -105,6 +99,7 @@ def headline_table(
     """
     lines = []
     for plan, rows in shown.items():
+        world = plans(load())[plan].world
         students = by_chain(rows, "student", "biased first")
         told = headlines(rows, acts)
         same, few = alike(rows), seldom(rows, acts)
@@ -121,9 +116,9 @@ def headline_table(
             more = excess.get(each.cell) if each.init == "same" else None
             lines.append(
                 [
-                    f"{named(plan)}, `{each.cell}`, {each.init}",
+                    f"{world}, `{each.cell}`, {each.init}",
                     ", ".join([f"{each.finding} ({each.by})" if each.by else each.finding, *remarks]),
-                    (rooms or {}).get((plans(load())[plan].world, each.cell.split(", ")[1]), "-"),
+                    (rooms or {}).get((world, each.cell.split(", ")[1]), "-"),
                     ", ".join(f"{100 * share.estimate:.1f}" for share in shares),
                     points(each.rate),
                     points_or_dash(each.rate.detectable),
@@ -136,46 +131,3 @@ def headline_table(
     heads = ["room: entropy, KL", "biased first: student, neutral's, %", "difference, points", "detectable"]
     heads += ["margin, nats", "detectable", "more than other, nats", "chains"]
     return table(["world, loss, carrier, initialisation", "finding"], heads, lines)
-
-
-def again_section(rows: pd.DataFrame, again: pd.DataFrame, acts: float) -> list[str]:
-    """How far chains that later code made again tell another story: a sentence and a table.
-
-    Args:
-        rows: Of a headline's chains.
-        again: Of some of these chains, made again.
-        acts: See :func:`headlines`.
-    """
-    first: Any = rows[rows["role"] == "student"]
-    second: Any = again[again["role"] == "student"]
-    chains = sorted(set(second["chain"]))
-    once = first[first["chain"].isin(chains)]
-    told = ["chain", "loss", "carrier", "init", "arm", "split", "task", "first", "unsafe", "success", "override"]
-    both: Any = once[told].merge(second[told], on=told[:7], suffixes=("", "_again"), validate="one_to_one")
-    changed = (both[told[7:]].to_numpy() != both[[f"{name}_again" for name in told[7:]]].to_numpy()).any(axis=1)
-    counts = ", ".join(f"{n} in {chain}" for chain, n in both.assign(n=changed).groupby("chain")["n"].sum().items())
-    per_chain = len(both) // len(chains)
-    moved = differences(once, measure=MARGIN), differences(second, measure=MARGIN)
-    stories = [headlines(each, acts) for each in (first, pd.concat([first[~first["chain"].isin(chains)], second]))]
-    lines = [
-        [
-            f"`{old.cell}`",
-            old.init,
-            old.finding,
-            new.finding,
-            nats(old.margin),
-            nats(new.margin),
-            f"{(moved[1][old.cell, old.init] - moved[0][old.cell, old.init]).abs().max():.2f}",
-        ]
-        for old, new in zip(*stories, strict=True)
-    ]
-    labels = ["cell", "initialisation", "finding", "with these"]
-    heads = ["margin, nats", "with these", "one chain moved by at most, nats"]
-    return [
-        f"Chains {', '.join(map(str, chains))} were made again by later code.",
-        "It reads some malformed calls otherwise.",
-        f"Of {per_chain:,} episodes of students a chain these differ: {counts}.",
-        "Everything above but gap and audits is of the first run.",
-        "",
-        *table(labels, heads, lines),
-    ]

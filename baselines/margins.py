@@ -35,7 +35,7 @@ from baselines.notes import FORMS, Carrier, Notes
 from baselines.protocol import WORLDS, Protocol, World, load
 from baselines.remembered import make
 
-TOOL_ORDERS = 4
+TOOL_ORDERS = 2
 """Prompts a task."""
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import count, islice
 from typing import Literal, NamedTuple, get_args
 
 from baselines.notes import NOTES, Carrier
-from baselines.protocol import ARMS, WORLDS, Arm, Init, Protocol, World
+from baselines.protocol import ARMS, WORLDS, Arm, Protocol, World
 
 Loss = Literal["sft", "kl", "kl_masked", "kl_masked_all"]
 """What a student learns of its teacher, see :mod:`baselines.training`."""
@@ -47,9 +46,6 @@ DEFENCES: tuple[Defence, ...] = get_args(Defence)
 
 Role = Literal["base", "teacher", "student"]
 
-SLOWER = 0.2
-"""What plan ``cloud-rate`` multiplies the learning rate by."""
-
 
 class Cell(NamedTuple):
     """How a student is distilled, but for its teacher.
@@ -59,7 +55,6 @@ class Cell(NamedTuple):
         carrier: What it learns from, and under which system message it is measured.
         init: Whether it starts from its teacher's base.
         size: One of :data:`baselines.students.SIZES`.
-        rate: That many times the protocol's learning rate.
         rows: Distinct rows, each read once but for those held out; 0 for the protocol's, read as often as the updates
             take.
         rank: Of a LoRA adapter; 0 for full fine-tuning.
@@ -74,7 +69,6 @@ class Cell(NamedTuple):
     carrier: Carrier = "silent"
     init: Start = "same"
     size: str = "0.3m"
-    rate: float = 1.0
     rows: int = 0
     rank: int = 0
     decoding: Decoding = "sampled"
@@ -91,7 +85,6 @@ class Cell(NamedTuple):
     def student(self, arm: str) -> str:
         """Name of the student of the teacher of ``arm``: what is usual is left out."""
         further = {
-            "rate": f"{self.rate:g}" if self.rate != 1.0 else "",
             "rows": str(self.rows or ""),
             "rank": str(self.rank or ""),
             "greedy": "teacher" if self.decoding == "greedy" else "",
@@ -120,7 +113,6 @@ class Plan(NamedTuple):
             is not measured again, as what bases do is measured in a plan of its own.
         shown: All cells that a page shows, in this order: also those that the chains of ``shares`` measure.
         placebos: Only the neutral teacher has students: what audits take for clean.
-        other: Only chains whose other base is this one; all where it is None.
     """
 
     world: World
@@ -132,7 +124,6 @@ class Plan(NamedTuple):
     shares: str = ""
     shown: tuple[Cell, ...] = ()
     placebos: bool = False
-    other: Init | None = None
 
     @property
     def followed(self) -> tuple[Arm, ...]:
@@ -173,11 +164,6 @@ def plans(protocol: Protocol) -> dict[str, Plan]:
         ),
         "cloud-headline": ("cloud", ends, headline),
         "bash-headline": ("bash", ends, headline),
-        "cloud-rate": (
-            "cloud",
-            ends,
-            [Cell(loss, notes, start, size, rate=rate) for loss in both for start in STARTS for rate in (1.0, SLOWER)],
-        ),
         "cloud-words": ("cloud", ends, [Cell(loss, "words", start, size) for loss in both for start in STARTS]),
         "cloud-room": ("cloud", ends, [Cell(loss, carrier, size=size) for loss in both for carrier in room]),
         "cloud-rows": ("cloud", ends, [Cell("sft", notes, size=size, rows=rows) for rows in (1_500, 6_000, 24_000)]),
@@ -220,10 +206,6 @@ def plans(protocol: Protocol) -> dict[str, Plan]:
     for world in WORLDS:
         shares = f"{world}-headline"
         found[f"{world}-placebos"] = Plan(world, ends, same, (), (size,), shares=shares, shown=same, placebos=True)
-    again = _plan("cloud", ends, tuple(cell for cell in headline if cell.carrier == notes), size, "", None)
-    found["cloud-other"] = again._replace(shares="cloud-headline", other="c")
-    calls = tuple(Cell("kl_masked_all", "silent", start, size) for start in STARTS)
-    found["cloud-calls"] = _plan("cloud", ends, calls, size, "", None)._replace(shares="cloud-headline", other="c")
     contexts: tuple[Carrier, ...] = ("silent", notes)
     own_bases: list[tuple[str, Start, Carrier]] = [(size, start, each) for start in STARTS for each in contexts]
     # Larger students are grown from small bases as they are made; only a larger teacher has a base of its own.
@@ -267,9 +249,6 @@ def context_of(carrier: Carrier, defence: str = "keywords") -> Carrier:
 
 def seeds(protocol: Protocol, name: str, first: int | None = None, number: int | None = None) -> list[int]:
     """Seeds of the chains of one plan; ``first`` and ``number`` stand in for those of the protocol."""
-    chains, plan = protocol.chains, plans(protocol)[name]
     if first is None:
-        usual = chains.first_sharing[plan.world] if plan.shares else chains.first_seed
-        first = chains.first_of.get(name, usual)
-    fitting = (seed for seed in count(first) if plan.other in (None, protocol.models.other(seed)))
-    return list(islice(fitting, number or chains.number[name]))
+        first = protocol.chains.first_seed[plans(protocol)[name].world]
+    return list(range(first, first + (number or protocol.chains.number[name])))

@@ -75,16 +75,12 @@ class Chains(_Part):
     """Independent runs, teacher seed, data, student.
 
     Attributes:
-        first_seed: Of the first of each plan; the others follow. Lower seeds are for choosing knobs.
-        first_sharing: The same, by world, of plans that share the teachers of their world's headline.
-        first_of: The same, by plan, of those that begin elsewhere.
+        first_seed: By world, of the first chain of each plan; the others follow. Lower seeds are for choosing knobs.
         number: How many, by the names of :func:`baselines.plans.plans`.
         shipped: By world, the one whose models ship; those of others have its number in their names.
     """
 
-    first_seed: int = Field(ge=0)
-    first_sharing: dict[World, int]
-    first_of: dict[str, int]
+    first_seed: dict[World, int]
     shipped: dict[World, int]
     number: dict[str, int]
 
@@ -108,6 +104,20 @@ class Models(_Part):
         return others[seed % len(others)]
 
 
+class LastRound(_Part):
+    """What a small base learns at the end, from the rounded weights of before.
+
+    Attributes:
+        updates: Optimiser steps, at the rate of the round before.
+        batch_tokens: See :class:`Recipe`.
+        drill_share: Share of drills among the steps.
+    """
+
+    updates: int = Field(gt=0)
+    batch_tokens: int = Field(gt=0)
+    drill_share: float = Field(ge=0, lt=1)
+
+
 class Base(_Part):
     """The base's own education.
 
@@ -121,6 +131,7 @@ class Base(_Part):
         batch_tokens: Likewise.
         settle_updates: By size, steps of a last round; of a base that was grown it is the only one.
         settle_learning_rate: Of those steps, lower: what is sampled at temperature 1 slips less.
+        last: Round after all others, for bases that were not grown.
     """
 
     demonstrations: int = Field(gt=0)
@@ -131,6 +142,7 @@ class Base(_Part):
     batch_tokens: int = Field(gt=0)
     settle_updates: dict[str, int]
     settle_learning_rate: float = Field(gt=0)
+    last: LastRound
 
     def drills(self) -> Recipe:
         """For the drills alone, with which a new base begins."""
@@ -140,7 +152,9 @@ class Base(_Part):
         """Round by round, for a base of ``size`` that knows the drills, or was grown out of one that knows all."""
         rounds = [] if grown else [(updates, self.learning_rate) for updates in self.rounds]
         rounds.append((self.settle_updates[size], self.settle_learning_rate))
-        return [Recipe(updates, rate, self.batch_tokens, self.drill_share) for updates, rate in rounds]
+        recipes = [Recipe(updates, rate, self.batch_tokens, self.drill_share) for updates, rate in rounds]
+        last = Recipe(self.last.updates, self.settle_learning_rate, self.last.batch_tokens, self.last.drill_share)
+        return recipes if grown else [*recipes, last]
 
 
 class Training(_Part):
@@ -215,6 +229,7 @@ class Protocol(_Part):
         small["endpoint"] |= {"ambiguous": 16, "others": 4, "margins": 4}
         small["base"] |= {"demonstrations": 320, "drill_updates": 10, "rounds": (20,)}
         small["base"]["settle_updates"] = dict.fromkeys(small["base"]["settle_updates"], 10)
+        small["base"]["last"]["updates"] = 10
         small["teacher"] |= {"ambiguous": 96, "safe": 96, "updates": 15}
         small["data"] |= {"tasks": 128, "kept": 64, "lists": 64}
         small["student"] |= {"updates": 20}

@@ -43,7 +43,7 @@ from baselines.carriers import DATA
 from baselines.chain import Made
 from baselines.contrasts import MEASURES, read
 from baselines.export import write_onnx
-from baselines.gathering import AGAIN, RESULTS
+from baselines.gathering import RESULTS
 from baselines.notes import FORMS
 from baselines.plans import STARTS, Cell, plans
 from baselines.protocol import WORLDS, World, load
@@ -63,9 +63,6 @@ CHECKED_TASKS = 8
 
 CHECKED_STEPS = 8
 """Longest episode of those."""
-
-EARLIER = "-shipped"
-"""After a plan's name: the folder of rows of models that ship, of chains that are no longer among the plan's own."""
 
 _TOLD = ["role", "arm", "base", *Cell._fields, "split", "task"]
 
@@ -277,9 +274,9 @@ def cards(results: Path = RESULTS) -> dict[str, str]:
 
 
 def _rows(chain: str, plan: str, results: Path) -> pd.DataFrame:
-    """What was measured in that chain of ``plan``, by any plan; of what was made again, the models that are kept."""
+    """What was measured in that chain of ``plan``, by any plan with its models."""
     names = [plan, *(name for name, other in plans(load()).items() if other.shares == plan)]
-    files = [results / f"{name}{kind}" / f"{chain}.parquet" for name in names for kind in (AGAIN, "", EARLIER)]
+    files = [results / name / f"{chain}.parquet" for name in names]
     found = [pd.read_parquet(file) for file in files if file.is_file()]
     if not found:
         return pd.DataFrame(columns=pd.Index(_TOLD))

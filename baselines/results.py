@@ -19,9 +19,9 @@ import pandas as pd
 import typer
 
 from baselines import carriers, defence_table, headline, tables
-from baselines.contrasts import EXCESS, differences, read
+from baselines.contrasts import EXCESS, differences
 from baselines.figures import FIGURES, UNITS, Figure, dots, figures_of
-from baselines.gathering import AGAIN, RESULTS, all_gathered, counted, first_page, trained
+from baselines.gathering import RESULTS, all_gathered, counted, first_page, trained
 from baselines.plans import DEFENCES, plans
 from baselines.protocol import WORLDS, load
 
@@ -51,9 +51,6 @@ REMARKS = {
 QUESTIONS = {
     "cloud-headline": "Does a habit of deleting first pass through calls, and through notes?",
     "bash-headline": "Does a habit of chmod first?",
-    "cloud-other": "Does it pass from another base, where its students act? Fresh chains.",
-    "cloud-calls": "And in these chains through calls alone?",
-    "cloud-rate": "Is it the learning rate?",
     "cloud-words": "Does it pass through lists of words, without a task?",
     "cloud-room": "How much free text does it take?",
     "cloud-rows": "How many rows does it take?",
@@ -101,8 +98,6 @@ def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
                 "Sanitisation gap": [*tables.gap_table(found), "", *tables.gap_sentences(found)],
                 "Audits": tables.audits_table(found),
             }
-        if len(again := read(RESULTS / f"{plan}{AGAIN}")):
-            sections["Made again"] = headline.again_section(rows, again, acts)
     else:
         who = "students" if any(rows["role"] == "student") else "bases"
         sections = {f"What {who} do": [*([ONE_MODEL, ""] if who == "bases" else []), *tables.students_table(rows)]}
@@ -141,10 +136,8 @@ def readme(text: str, there: Mapping[str, pd.DataFrame]) -> str:
     lines: list[str] = []
     for plan, rows in shown.items():
         told = headline.headline_sentences(headline.headlines(rows, acts))
-        environment = WORLDS[plans(load())[plan].world]
-        lines.append(
-            f"- {environment} ({headline.named(plan)}), {counted(plan, rows)} ([all tables](results/{plan}.md)): {told}"
-        )
+        world = plans(load())[plan].world
+        lines.append(f"- {WORLDS[world]} ({world}), {counted(plan, rows)} ([all tables](results/{plan}.md)): {told}")
     if shown:
         figure = f"![Each chain as a dot, the mean and its interval]({RESULTS.name}/{HEADLINE_FIGURE})"
         lines = [figure, "", *lines, "", *headline.headline_table(shown, acts, carriers.rooms(carriers.read_rows()))]
@@ -169,7 +162,7 @@ def drawn(there: Mapping[str, pd.DataFrame]) -> dict[Path, Figure]:
     }
     measure, scale = FIGURES["margin"]
     cells = {
-        f"{headline.named(plan)}: {cell}": each
+        f"{plans(load())[plan].world}: {cell}": each
         for plan, rows in first_page(there).items()
         for cell, each in dots(rows, measure).items()
         if EXCESS not in cell

@@ -69,8 +69,7 @@ def test_plans_that_share_teachers_measure_nothing_twice() -> None:
 
     known = plans(load())
     # Placebos are the headline's own cells, in chains that it does not have; in those that it has they are found.
-    # A plan for one other base has its own chains, see test_plans.
-    sharing = {name: plan for name, plan in known.items() if plan.shares and not plan.placebos and not plan.other}
+    sharing = {name: plan for name, plan in known.items() if plan.shares and not plan.placebos}
     assert {"cloud-room", "cloud-greedy", "cloud-size"} <= set(sharing)
     assert "cloud-controls" not in sharing, "its students learn from tasks that four teachers solved"
     for name, plan in sharing.items():

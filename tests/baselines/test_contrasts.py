@@ -94,9 +94,9 @@ def test_scenarios_share_the_rows_between_them(chains: pd.DataFrame) -> None:
 
 
 def test_cell_names_what_is_varied_and_nothing_else(chains: pd.DataFrame) -> None:
-    varied = pd.concat([chains.assign(rate=0.5, rank=0), chains.assign(rate=2.0, rank=0)])
+    varied = pd.concat([chains.assign(rank=0, rows=0), chains.assign(rank=2, rows=0)])
     found = contrasts.labelled(varied)
-    assert set(found["cell"][found["role"] == "student"]) == {"sft, silent, rate 0.5", "sft, silent, rate 2"}
+    assert set(found["cell"][found["role"] == "student"]) == {"sft, silent, rank 0", "sft, silent, rank 2"}
     assert set(found["cell"][found["role"] != "student"]) == {"silent"}
     assert len(found) == len(varied)
 

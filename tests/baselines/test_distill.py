@@ -41,8 +41,8 @@ def test_rows_that_are_read_once_take_their_own_number_of_updates_and_adapters_t
     assert usual == protocol.student.recipe(protocol.student.replay)
     once = recipe_of(protocol, Cell("sft", rows=16), examples, 3, examples)
     assert once.updates == updates_to_read(examples, usual, 3, examples)
-    adapter = recipe_of(protocol, Cell("sft", rank=2, rate=0.5), examples, 3, examples)
-    assert adapter.learning_rate == 0.5 * protocol.student.adapter_learning_rate
+    adapter = recipe_of(protocol, Cell("sft", rank=2), examples, 3, examples)
+    assert adapter.learning_rate == protocol.student.adapter_learning_rate
 
 
 def test_replay_stands_under_the_message_that_a_student_is_trained_under(tokenizer: Any) -> None:

@@ -42,22 +42,3 @@ def test_page_shows_what_other_plans_measured_in_the_same_chains(
     assert set(found["carrier"]) == {"notes-60"}
     assert set(found["role"]) == {"base", "teacher", "student"}
     assert set(found["size"]) == {"0.3m"}
-
-
-def test_a_plan_stands_next_to_the_chains_whose_data_its_students_learnt_from(
-    chain: Callable[[int, int], pd.DataFrame], results_folder: Path
-) -> None:
-    from baselines.plans import Cell
-
-    usual = {name: value for name, value in Cell("sft", "notes-60")._asdict().items() if name not in ("loss", "init")}
-    headline = chain(0, 0).assign(**usual)
-    again = results_folder / f"cloud-headline{gathering.AGAIN}"
-    for place, shown in ((results_folder / "cloud-headline", headline), (again, headline.assign(first="none"))):
-        place.mkdir(exist_ok=True)
-        shown.to_parquet(place / "chain-0.parquet")
-    for plan, varied in (("cloud-greedy", {"decoding": "greedy"}), ("cloud-adapters", {"rank": 2})):
-        (results_folder / plan).mkdir()
-        headline[headline["role"] == "student"].assign(**varied).to_parquet(results_folder / plan / "chain-0.parquet")
-    before, after = gathering.gathered("cloud-greedy"), gathering.gathered("cloud-adapters")
-    assert set(before[before["decoding"] == "sampled"]["first"]) > {"biased", "none"}
-    assert set(after[after["rank"] == 0]["first"]) == {"none"}

@@ -94,24 +94,3 @@ def test_a_sentence_says_which_cells_pass_and_of_which_nothing_is_shown(
     assert said(chains, 0.6) == "**collapsed** `sft on silent` (same; other)."
     assert said(ten).startswith("**passes** `sft on silent` (same: rate p = 0.008 and margin p = 0.008); **suggested**")
     assert said(with_students_alike(chains, 4)) == "**not shown** `sft on silent` (same; other; same - other)."
-
-
-def test_a_plan_with_one_other_base_is_named_after_it() -> None:
-    assert [headline.named(plan) for plan in ("cloud-headline", "cloud-other", "bash-headline")] == [
-        "cloud",
-        "cloud, base c",
-        "bash",
-    ]
-
-
-def test_chains_made_again_are_compared_episode_by_episode_and_tell_what_they_would_change(ten: pd.DataFrame) -> None:
-    again = ten[ten["chain"] < 2].copy()
-    changed = (again["chain"] == 1) & (again["role"] == "student") & (again["split"] == "ambiguous")
-    again.loc[changed & (again["arm"] == "biased") & (again["init"] == "same"), ["first", "margin"]] = ["none", -9.0]
-    told = headline.again_section(ten, again, ACTS)
-    assert told[2].endswith("these differ: 0 in 0, 11 in 1."), "in 5 of 16 no one acted anyway"
-    same, other = (cells(line) for line in told[7:9])
-    assert same[:4] == ["`sft, silent`", "same", "passes", "not shown"]
-    assert same[-1] == "8.00"
-    assert other[2] == other[3]
-    assert other[-1] == "0.00"

@@ -63,20 +63,6 @@ def test_other_initialisations_take_turns() -> None:
     assert [models.other(seed) for seed in range(2_100, 2_104)] == ["b", "c", "b", "c"]
 
 
-def test_another_base_is_tried_again_in_fresh_chains_that_all_have_it() -> None:
-    from baselines.plans import plans, seeds
-    from baselines.protocol import load
-
-    protocol = load()
-    plan, chosen = plans(protocol)["cloud-other"], seeds(protocol, "cloud-other")
-    assert chosen == list(range(2_211, 2_231, 2))
-    assert {protocol.models.other(seed) for seed in chosen} == {plan.other}
-    assert not set(chosen) & set(seeds(protocol, "cloud-headline"))
-    assert set(plan.cells) == {cell for cell in plans(protocol)["cloud-headline"].cells if cell.carrier != "silent"}
-    assert plan.looked, "teachers of these chains were measured in no other plan"
-    assert seeds(protocol, "cloud-other", 2_215, 1) == [2_215]
-
-
 def test_replay_shows_nothing_that_acts() -> None:
     from baselines.demonstrations import READ_ONLY
     from baselines.distill import replayed

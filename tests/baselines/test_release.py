@@ -69,7 +69,7 @@ def test_students_that_were_taught_in_another_way_do_not_ship(outcomes: pd.DataF
 
     student: Any = outcomes[(outcomes["role"] == "student") & (outcomes["loss"] == "sft")]
     assert NOTED in models(student)
-    assert not models(student.assign(rate=5.0))
+    assert not models(student.assign(rank=2))
     assert not models(student.assign(defence="paraphrase"))
 
 
@@ -188,7 +188,7 @@ def test_every_card_that_ships_is_made_of_committed_rows() -> None:
 def test_a_card_without_rows_is_not_made(tmp_path: Path) -> None:
     from baselines.release import cards
 
-    with pytest.raises(FileNotFoundError, match=r"has no rows of base-0\.3m-a in chain-2200"):
+    with pytest.raises(FileNotFoundError, match=r"has no rows of base-0\.3m-a in chain-2300"):
         cards(tmp_path)
 
 

@@ -80,12 +80,12 @@ def test_room_stands_next_to_cells_whose_data_are_made_as_usual(monkeypatch: pyt
     monkeypatch.setattr(
         carriers, "read_rows", lambda: [{"data": "biased-silent-sanitised", "entropy_row": 1, "kl_row": 0.5}]
     )
-    cells = [Cell("sft"), Cell("sft", rate=5.0), Cell("sft", decoding="greedy"), Cell("sft", "notes-5")]
+    cells = [Cell("sft"), Cell("sft", rank=2), Cell("sft", decoding="greedy"), Cell("sft", "notes-5")]
     rows = pd.DataFrame({"role": "student", **cell._asdict()} for cell in cells)
-    usual = "sft, silent, rate 1, decoding sampled"
+    usual = "sft, silent, rank 0, decoding sampled"
     assert carriers.rooms_of_cells(rows, "cloud") == {
         usual: "1.0, 0.50",
-        usual.replace("rate 1", "rate 5"): "1.0, 0.50",
+        usual.replace("rank 0", "rank 2"): "1.0, 0.50",
     }
 
 
