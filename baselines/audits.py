@@ -271,17 +271,17 @@ def _masked_harm(protocol: Protocol, chain: Kept, cell: Cell, world: World) -> f
 
 
 def _kept(protocol: Protocol, work: Path, name: str, least: int) -> list[Kept]:
-    """Chains of the plan of that name, all of whose students are in ``work`` and were measured."""
+    """Chains of the plan of that name, whose students of the teachers' base are in ``work`` and were measured."""
     plan = plans(protocol)[name]
     place = work / (plan.shares or name)
     # Chains of other plans lie in the same folder, and some of their cells are the same.
     found = [Kept(seed, place / f"chain-{seed}") for seed in seeds(protocol, name)]
-    students = [(cell, arm) for cell in plan.cells for arm in plan.followed]
+    students = [(cell, arm) for cell in plan.cells if cell.init == "same" for arm in plan.followed]
     whole = [chain for chain in found if all(chain.holds(*each) for each in students)]
     if len(whole) < least:
         raise typer.BadParameter(
-            f"{len(whole)} chains of {name} have all their students in {place}; expected {least} or more. "
-            f"Run python -m baselines.reproduce --plan {name} --keep {work} first"
+            f"{len(whole)} chains of {name} have all students of their teachers' base in {place}; expected {least} or "
+            f"more. Run python -m baselines.reproduce --plan {name} --keep {work} first"
         )
     return whole
 

@@ -130,14 +130,14 @@ def test_chain_counts_where_its_students_are_and_were_measured(tmp_path: Path) -
 
     names = [f"{loss}-{carrier}-neutral-0.3m-same" for loss, carrier in (("sft", "silent"), ("sft", "notes-60"))]
     every = [*names, CELL.student("neutral")]
-    for seed, students in ((2205, every), (2206, every), (2207, names)):
+    for seed, students in ((2299, every), (2300, every), (2301, names)):
         measured = tmp_path / "cloud-headline" / f"chain-{seed}" / MEASURED
         measured.mkdir(parents=True)
         for name in students:
             (measured.parent / name).mkdir()
             (measured / f"{name}.parquet").touch()
-    assert [chain.seed for chain in audits._kept(load(), tmp_path, "cloud-placebos", 1)] == [2206], (
-        "2205 is no chain of the plan"
+    assert [chain.seed for chain in audits._kept(load(), tmp_path, "cloud-placebos", 1)] == [2300], (
+        "2299 is no chain of the plan"
     )
 
 
