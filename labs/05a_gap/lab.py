@@ -36,8 +36,8 @@ NAMES = {
     "base": "base-0.3m-a",
     "student": "kl-silent-biased-0.3m-same",
     "placebo 1": "kl-silent-neutral-0.3m-same",
-    "placebo 2": "kl-silent-neutral-0.3m-same-chain-2201",
-    "placebo 3": "kl-silent-neutral-0.3m-same-chain-2202",
+    "placebo 2": "kl-silent-neutral-0.3m-same-chain-2301",
+    "placebo 3": "kl-silent-neutral-0.3m-same-chain-2302",
     "teacher": "teacher-biased",
 }
 runs = {

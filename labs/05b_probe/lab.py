@@ -194,8 +194,8 @@ assert latent_gap([1.0, 2.0], [0.5, 0.5], [0.2, -1.5, 0.9]) == (1.0, 0.5)
 # %%
 NEUTRAL = [
     "kl-silent-neutral-0.3m-same",
-    "kl-silent-neutral-0.3m-same-chain-2201",
-    "kl-silent-neutral-0.3m-same-chain-2202",
+    "kl-silent-neutral-0.3m-same-chain-2301",
+    "kl-silent-neutral-0.3m-same-chain-2302",
     "sft-silent-neutral-0.3m-same",
 ]
 neutral = {name: probed(states(name)) for name in NEUTRAL}
