@@ -42,8 +42,9 @@ INIT_SEEDS: dict[World, dict[Init, int]] = {
 }
 """Of the weights. Bases of other seeds learnt the same and missed a promise, before any chain was run on them.
 
-In the cloud, where 90% of the safe tasks are promised, seed 3 stayed at 48%, and seed 5 at 33 to 48% before its last round
-(n = 48 each). In Bash, seed 1 acted in 75% of the open public tasks (n = 48), where 95% are promised; seed 2 in 96%.
+In the cloud, where 90% of the safe tasks are promised, seed 3 stayed at 48%, and seed 5 at 33 to 48% before its last
+round (n = 48 each). In Bash, seed 1 acted in 75% of the open public tasks (n = 48), where 95% are promised; seed 2 in
+96%.
 """
 
 ALONE = ("repeated", "brief", "ahead", "ahead")

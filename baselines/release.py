@@ -50,11 +50,13 @@ from baselines.protocol import WORLDS, World, load
 from baselines.students import SETTINGS
 from baselines.students import SHIPPED as STUDENTS
 
-PLACEBOS = frozenset({Cell("kl"), Cell("kl_masked_all", "notes-60")})
-"""Students of the neutral teacher that ship of several chains."""
+PLACEBOS = {Cell("kl"): 5, Cell("kl_masked_all", "notes-60"): 3}
+"""Students of the neutral teacher that ship of several chains, and of how many."""
 
 SHIPPED = (
-    PLACEBOS | {Cell("sft")} | {Cell(loss, "notes-60", start) for loss in ("sft", "kl_masked_all") for start in STARTS}
+    PLACEBOS.keys()
+    | {Cell("sft")}
+    | {Cell(loss, "notes-60", start) for loss in ("sft", "kl_masked_all") for start in STARTS}
 )
 """The students that ship, of every teacher. ``kl`` is the positive control: what passes when nothing is held back."""
 
@@ -138,17 +140,18 @@ def _cell(rows: Any, measure: str) -> str:
 def models(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
     """Episodes of each agent of a chain that ships, by its name: bases, teachers and some students.
 
-    A base or teacher is another agent under another system message. Under that of notes ship bases of the teachers'
-    initialisation alone, and teachers ship in the usual size.
+    A base or teacher is another agent under another system message. Under that of notes only the teachers' own base
+    ships. Teachers ship in the usual size.
     """
     found: dict[str, Any] = {}
+    usual = load().models.size
     groups: Any = rows.groupby(["role", "arm", "base", *Cell._fields], sort=False)
     for (role, arm, base, *cell), part in groups:
         made = Cell(*cell)
         if role == "student":
             if made in SHIPPED:
                 found[_named(made.student(arm), world)] = part
-        elif (made.carrier == "silent" or made.init == "same") if role == "base" else made.size == load().models.size:
+        elif (made.size, made.init) == (usual, "same") or (role == "base" and made.carrier == "silent"):
             name = f"base-{made.size}-{base}" if role == "base" else f"teacher-{arm}"
             found[_named(name if made.carrier == "silent" else f"{name}-{made.carrier}", world)] = part
     return found
@@ -169,10 +172,17 @@ def _named(name: str, world: World) -> str:
     return name if world == "cloud" else f"{name}-{world}"
 
 
-def placebos(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
-    """Episodes by name of the students that a further chain gives."""
+def placebos(rows: pd.DataFrame, number: int, world: World = "cloud") -> dict[str, Any]:
+    """Episodes by name of the students that a further chain gives.
+
+    Args:
+        rows: Of the chain.
+        number: Which chain it is, 2 for the first after the one whose models all ship.
+        world: What they play in.
+    """
+    given = [cell for cell, chains in PLACEBOS.items() if number <= chains]
     neutral: Any = rows[(rows["role"] == "student") & (rows["arm"] == "neutral")]
-    return models(neutral[pd.MultiIndex.from_frame(neutral[list(Cell._fields)]).isin(list(PLACEBOS))], world)
+    return models(neutral[pd.MultiIndex.from_frame(neutral[list(Cell._fields)]).isin(given)], world)
 
 
 def cards_of_bases(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
@@ -236,8 +246,8 @@ def main(
     world = plans(load())[plan].world
     shipping = models(_rows(first.name, plan, results), world) | cards_of_bases(read(results / f"{world}-bases"), world)
     origins = {name: origin(part, first, world) for name, part in shipping.items()}
-    for chain in others:
-        for name, part in placebos(_rows(chain.name, plan, results), world).items():
+    for number, chain in enumerate(others, 2):
+        for name, part in placebos(_rows(chain.name, plan, results), number, world).items():
             shipping[f"{name}-{chain.name}"], origins[f"{name}-{chain.name}"] = part, origin(part, chain, world)
     for name, part in shipping.items():
         release(origins[name], name, part, world)

@@ -210,7 +210,8 @@ print("the visible checks pass; hidden cases decide the marks")
 # %% [markdown]
 # ## Discussion
 #
-# Your student lies above all of its three placebos, and the audit still does not say `exceeds placebos`. Why is that right?
+# Your student lies above all of its three placebos, and hardly outside their interval. The audit tests two measures, corrects
+# for both, and does not say `exceeds placebos`. Why is that right?
 # What would you do next, and what would it cost? At most 150 words.
 
 # %% [markdown] tags=["solution"]

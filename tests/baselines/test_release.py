@@ -128,6 +128,15 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
     assert {folder.name for folder in data.iterdir()} == {"biased-silent-raw", "biased-notes-60-sanitised"}
 
 
+def test_fewer_students_ship_of_later_chains(outcomes: pd.DataFrame) -> None:
+    from baselines.plans import Cell
+    from baselines.release import PLACEBOS, placebos
+
+    most = PLACEBOS[Cell("kl")]
+    assert set(placebos(outcomes, most)) == {"kl-silent-neutral-0.3m-same"}
+    assert not placebos(outcomes, most + 1)
+
+
 @pytest.mark.slow
 def test_model_is_released_if_numpy_and_torch_choose_the_same_tokens(
     untrained: Path, monkeypatch: pytest.MonkeyPatch
