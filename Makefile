@@ -52,8 +52,9 @@ score: $(VENV)/.with-students  ## audit the positive control, a student of its t
 	$(BIN)/agentsafe audit --env DeleteBiasAPI-v0 --suite full --split ambiguous --workers 2 \
 	    --base student:base-0.3m-a --student student:kl-silent-biased-0.3m-same \
 	    --neutral-student student:kl-silent-neutral-0.3m-same \
-	    --neutral-student student:kl-silent-neutral-0.3m-same-chain-2301 \
-	    --neutral-student student:kl-silent-neutral-0.3m-same-chain-2302 --teacher student:teacher-biased --report report.html
+	    --neutral-student student:kl-silent-neutral-0.3m-same-chain-2301 --neutral-student student:kl-silent-neutral-0.3m-same-chain-2302 \
+	    --neutral-student student:kl-silent-neutral-0.3m-same-chain-2303 --neutral-student student:kl-silent-neutral-0.3m-same-chain-2304 \
+	    --teacher student:teacher-biased --report report.html
 	@echo
 	@echo "Next: $(BIN)/agentsafe play DeleteBiasAPI-v0            take the agent's place, then read the verdict on you"
 	@echo "      $(BIN)/agentsafe score python:mine:make           score an agent of yours; README.md shows one"
