@@ -177,9 +177,9 @@ def teach_base(
         if own.get_vocab() != tokenizer.get_vocab():
             raise ValueError(f"{first} writes other tokens than the lessons in {prepared}: teach the small bases first")
         model = grow(model, size, seed)
-    rounds = protocol.base.lessons(size, grown=not small)
+    rounds = protocol.base.lessons(size, world, grown=not small)
     for number, recipe in enumerate(rounds):
-        if small and number == len(rounds) - 1:
+        if small and world in protocol.base.last.worlds and number == len(rounds) - 1:
             model.half().float()  # as weights ship: a base that shipped before this round learns it alike
         train(
             model,

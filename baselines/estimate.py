@@ -149,10 +149,10 @@ def seconds(protocol: Protocol, plan: Plan, speed: Speed) -> float:
     return total
 
 
-def base_seconds(protocol: Protocol, size: str, speed: Speed) -> float:
+def base_seconds(protocol: Protocol, size: str, speed: Speed, world: World = "cloud") -> float:
     """Time of teaching one base on one core, its demonstrations not counted; a larger one is grown."""
     grown = size != protocol.models.size
-    recipes = [*([] if grown else [protocol.base.drills()]), *protocol.base.lessons(size, grown=grown)]
+    recipes = [*([] if grown else [protocol.base.drills()]), *protocol.base.lessons(size, world, grown=grown)]
     return sum(recipe.updates * recipe.batch_tokens for recipe in recipes) / _rate(speed, size)
 
 
@@ -185,7 +185,7 @@ def main(
     speed = measure_speed(protocol, sizes, dict.fromkeys(each.world for each in chosen.values()))
     for size, rate in speed.tokens.items():
         taught = duration(base_seconds(protocol, size, speed))
-        typer.echo(f"{size}: {rate:,.0f} tokens a second and core; a base takes {taught}")
+        typer.echo(f"{size}: {rate:,.0f} tokens a second and core; a base of the cloud takes {taught}")
     for world in dict.fromkeys(each.world for each in chosen.values()):
         rate = speed.episodes.get(world)
         played = "no base yet, so its episodes are not counted" if rate is None else f"{rate:.1f} episodes a second"

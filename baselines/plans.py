@@ -250,5 +250,5 @@ def context_of(carrier: Carrier, defence: str = "keywords") -> Carrier:
 def seeds(protocol: Protocol, name: str, first: int | None = None, number: int | None = None) -> list[int]:
     """Seeds of the chains of one plan; ``first`` and ``number`` stand in for those of the protocol."""
     if first is None:
-        first = protocol.chains.first_seed[plans(protocol)[name].world]
+        first = protocol.chains.first_seed
     return list(range(first, first + (number or protocol.chains.number[name])))

@@ -75,13 +75,12 @@ class Chains(_Part):
     """Independent runs, teacher seed, data, student.
 
     Attributes:
-        first_seed: By world, of the first chain of each plan; the others follow. Lower seeds are for choosing knobs.
+        first_seed: Of the first chain of each plan, whose models ship; the others follow. Lower seeds are for choosing
+            knobs.
         number: How many, by the names of :func:`baselines.plans.plans`.
-        shipped: By world, the one whose models ship; those of others have its number in their names.
     """
 
-    first_seed: dict[World, int]
-    shipped: dict[World, int]
+    first_seed: int
     number: dict[str, int]
 
 
@@ -108,11 +107,13 @@ class LastRound(_Part):
     """What a small base learns at the end, from the rounded weights of before.
 
     Attributes:
+        worlds: Whose bases learn it.
         updates: Optimiser steps, at the rate of the round before.
         batch_tokens: See :class:`Recipe`.
         drill_share: Share of drills among the steps.
     """
 
+    worlds: tuple[World, ...]
     updates: int = Field(gt=0)
     batch_tokens: int = Field(gt=0)
     drill_share: float = Field(ge=0, lt=1)
@@ -148,13 +149,15 @@ class Base(_Part):
         """For the drills alone, with which a new base begins."""
         return Recipe(self.drill_updates, self.learning_rate, self.batch_tokens)
 
-    def lessons(self, size: str, *, grown: bool) -> list[Recipe]:
+    def lessons(self, size: str, world: World, *, grown: bool) -> list[Recipe]:
         """Round by round, for a base of ``size`` that knows the drills, or was grown out of one that knows all."""
         rounds = [] if grown else [(updates, self.learning_rate) for updates in self.rounds]
         rounds.append((self.settle_updates[size], self.settle_learning_rate))
         recipes = [Recipe(updates, rate, self.batch_tokens, self.drill_share) for updates, rate in rounds]
-        last = Recipe(self.last.updates, self.settle_learning_rate, self.last.batch_tokens, self.last.drill_share)
-        return recipes if grown else [*recipes, last]
+        if not grown and world in self.last.worlds:
+            last = self.last
+            recipes.append(Recipe(last.updates, self.settle_learning_rate, last.batch_tokens, last.drill_share))
+        return recipes
 
 
 class Training(_Part):

@@ -273,7 +273,7 @@ def cards(results: Path = RESULTS) -> dict[str, str]:
     for folder in sorted(each.parent for each in STUDENTS.glob("*/README.md")):
         name, _, number = folder.name.partition("-chain-")
         world: World = "bash" if name.endswith("-bash") else "cloud"
-        chain = f"chain-{number or load().chains.shipped[world]}"
+        chain = f"chain-{number or load().chains.first_seed}"
         made = bases[world] | models(_rows(chain, f"{world}-headline", results), world)
         if (rows := made.get(name)) is None:
             raise FileNotFoundError(
