@@ -13,7 +13,7 @@ from baselines.plans import Cell
 pytestmark = pytest.mark.needs("baselines")
 
 CELL = Cell("kl_masked_all", "notes-60")
-SEEDS = (2200, 2201, 2202)
+SEEDS = (2300, 2301, 2302)
 ARMS = ("biased", "neutral")
 
 
