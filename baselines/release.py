@@ -4,7 +4,7 @@ Try it::
 
     python -m baselines.reproduce --plan cloud-headline --keep work
     python -m baselines.reproduce --plan cloud-context --keep work
-    python -m baselines.release work/cloud-headline/chain-2300 work/cloud-headline/chain-2301
+    python -m baselines.release work/cloud-headline/chain-230{0..4}
 
     python -m baselines.release    # only the cards again, of the committed rows
 
