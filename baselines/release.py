@@ -149,11 +149,14 @@ def models(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
     for (role, arm, base, *cell), part in groups:
         made = Cell(*cell)
         if role == "student":
-            if made in SHIPPED:
-                found[_named(made.student(arm), world)] = part
-        elif (made.size, made.init) == (usual, "same") or (role == "base" and made.carrier == "silent"):
+            name, ships = made.student(arm), made in SHIPPED
+        else:
             name = f"base-{made.size}-{base}" if role == "base" else f"teacher-{arm}"
-            found[_named(name if made.carrier == "silent" else f"{name}-{made.carrier}", world)] = part
+            name = name if made.carrier == "silent" else f"{name}-{made.carrier}"
+            teaching = (made.size, made.init) == (usual, "same")  # teachers, and the base that they were taught on
+            ships = teaching or (role == "base" and made.carrier == "silent")
+        if ships:
+            found[_named(name, world)] = part
     return found
 
 
