@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentsafe_envs.audit.carrier import KNOWN
+from baselines import carriers
 
 ROOT = Path(__file__).parents[2]
 QUOTED = re.compile(r"([+-]?\d+\.\d+)(?: nats| points)? \[([+-]?\d+\.?\d*),\s([+-]?\d+\.?\d*)\]")
@@ -32,3 +33,14 @@ def test_numbers_in_prose_stand_on_a_generated_page(place: str, generated: set[t
 def test_numbers_of_known_carriers_stand_on_a_generated_page(generated: set[tuple[float, ...]]) -> None:
     pages = {page.name: quoted(page.read_text()) for page in (ROOT / "baselines/results").glob("cloud-*.md")}
     assert quoted(" ".join(map(str, KNOWN))) - FIRST_PROTOCOL <= set.union(*pages.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("lists of words", "biased-words-sanitised"), ("trajectories with notes-60", "biased-notes-60-sanitised")],
+)
+def test_known_carriers_hold_what_was_measured(name: str, data: str) -> None:
+    known = next(each for each in KNOWN if each.name == name)
+    row = next(each for each in carriers.read_rows() if each["data"] == data)
+    told = known.entropy, known.disagreement, known.kl
+    assert told == (round(row["entropy_token"], 2), f"{row['disagreement']:.0%}", round(row["kl_token"], 3))
