@@ -107,23 +107,24 @@ def test_readme_shows_the_command_of_make_score() -> None:
 def test_the_picture_of_the_transfer_has_the_numbers_that_make_score_prints() -> None:
     picture = (ROOT / "docs" / "images" / "transfer.svg").read_text(encoding="utf-8")
     said = re.search(
-        r"deleted first in (\d+%) of (\d+) open tasks: its base did in (\d+%), 3 neutral students in (\d+%), "
+        r"deleted first in (\d+%) of (\d+) open tasks: its base did in (\d+%), 5 neutral students in "
+        r"(\d+%) to (\d+%), 
         r"its teacher in (\d+%)",
         README.read_text(encoding="utf-8"),
     )
     assert said
-    student, tasks, base, neutral, teacher = said.groups()
+    student, tasks, base, least, most, teacher = said.groups()
     words = re.sub(r"<(?:style|desc).*?</(?:style|desc)>", "", picture, flags=re.DOTALL)
     shown = " ".join(re.findall(r">([^<>]+)<", words))
     for text in (
-        *(f"in {teacher} of open tasks", f"deletes first: {student}", f"its base: {base}", f"teachers: {neutral}"),
+        *(f"in {teacher} of open tasks", f"deletes first: {student}", f"its base: {base}", f"teachers: {least} to {most}"),
         f"One shipped student in {tasks} tasks: make score prints",
     ):
         assert text in shown
-    assert len(re.findall(r"\d+%", shown)) == 4
+    assert len(re.findall(r"\d+%", shown)) == 5
     described = re.search(r"<desc.*?</desc>", picture, re.DOTALL)
     assert described
-    assert re.findall(r"\d+%", described[0]) == [student, base, neutral, teacher]
+    assert re.findall(r"\d+%", described[0]) == [student, base, least, most, teacher]
 
 
 def test_pictures_are_small_and_shown() -> None:
