@@ -138,7 +138,7 @@ def seldom(rows: pd.DataFrame, acts: float) -> dict[tuple[str, ...], tuple[int, 
     return found
 
 
-def alike(rows: pd.DataFrame) -> dict[tuple[str, ...], int]:
+def identical_pairs(rows: pd.DataFrame) -> dict[tuple[str, ...], int]:
     """By cell and initialisation, in how many chains the students of both teachers did the same in every episode.
 
     Such students learnt from the same data: there was nothing in it by which to tell the teachers apart. Of

@@ -150,7 +150,7 @@ def distill(
     role = role_of(cell) or taught.role
     examples = encode(taught.rows, tokenizer, role)
     if cell.order == "shared":
-        examples = counted_alike(examples, [encode(rows, tokenizer, role) for rows in taught.beside])
+        examples = counted_equally(examples, [encode(rows, tokenizer, role) for rows in taught.beside])
     if taught.tokens is not None:
         examples = taught.tokens(examples)
     random.Random(0).shuffle(examples)  # so that what is held out is of all tasks
@@ -175,7 +175,7 @@ def distill(
     return trained
 
 
-def counted_alike(examples: Sequence[Example], beside: Sequence[Sequence[Example]]) -> list[Example]:
+def counted_equally(examples: Sequence[Example], beside: Sequence[Sequence[Example]]) -> list[Example]:
     """``examples``, each counted as many tokens as the longest of its task, so that all are read in one order.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from baselines.contrasts import MARGIN, alike, by_chain, differences
+from baselines.contrasts import MARGIN, by_chain, differences, identical_pairs
 from baselines.inference import ChainMean, effect
 
 FIGURES = {"rate": ("biased first", 100.0), "margin": (MARGIN, 1.0)}
@@ -96,9 +96,9 @@ class Figure(NamedTuple):
 
 def dots(rows: pd.DataFrame, measure: str) -> dict[str, Dots]:
     """What a figure shows: by cell and initialisation, each chain's difference."""
-    same = alike(rows)
+    same = identical_pairs(rows)
     return {
-        f"{cell}, {init}": Dots(values, effect(list(values), alike=same.get((cell, init), 0)))
+        f"{cell}, {init}": Dots(values, effect(list(values), identical=same.get((cell, init), 0)))
         for (cell, init), values in differences(rows, measure=measure).items()
     }
 

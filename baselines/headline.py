@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from agentsafe_envs.stats.power import ALPHA
-from baselines.contrasts import EXCESS, MARGIN, alike, by_chain, collapsed, differences, seldom
+from baselines.contrasts import EXCESS, MARGIN, by_chain, collapsed, differences, identical_pairs, seldom
 from baselines.inference import ChainMean, effect
 from baselines.plans import STARTS, plans
 from baselines.protocol import World, load
@@ -102,7 +102,7 @@ def headline_table(
         world = plans(load())[plan].world
         students = by_chain(rows, "student", "biased first")
         told = headlines(rows, acts)
-        same, few = alike(rows), seldom(rows, acts)
+        same, few = identical_pairs(rows), seldom(rows, acts)
         excess = {each.cell: each for each in told if each.init == EXCESS}
         for each in told:
             if each.init == EXCESS:
@@ -110,7 +110,7 @@ def headline_table(
             key = each.cell, each.init
             shares = [effect(list(students[*key, arm, "ambiguous"])) for arm in ("biased", "neutral")]
             remarks = [
-                *([f"{same[key]} of {each.rate.n} pairs alike"] if same[key] else []),
+                *([f"{same[key]} of {each.rate.n} pairs identical"] if same[key] else []),
                 *([f"{few[key][0]} of {few[key][1]} act too seldom"] if few[key][0] else []),
             ]
             more = excess.get(each.cell) if each.init == "same" else None

@@ -41,12 +41,19 @@ ONE_MODEL = (
 )
 
 REMARKS = {
+    "cloud-room": "`notes-5` means notes of about 5 nats a trajectory; `silent` means none.",
+    "cloud-adapters": "`rank 0` is full fine-tuning; the others are LoRA adapters of that rank.",
+    "cloud-greedy": "`greedy` means that the teacher always took its likeliest token.",
+    "cloud-context": (
+        "`context other` means that the student was trained under another system message than it was tested under. "
+        "Two of the chains were added after the others had been seen, see docs/decisions/036-settled-bases.md."
+    ),
     "cloud-order": (
         "One seed or two form the batches of the two students. Rows of a task differ in length, so hardly two of their "
-        "batches are alike either way. Only `shared` means the same tasks in the same batches."
+        "batches are equal either way. Only `shared` means the same tasks in the same batches."
     ),
 }
-"""What has to be known of a plan's chains to read its page, see docs/decisions/033-read-again.md."""
+"""What has to be known of a plan's cells to read its page."""
 
 QUESTIONS = {
     "cloud-headline": "Does a habit of deleting first pass through calls, and through notes?",

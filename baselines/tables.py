@@ -16,12 +16,12 @@ from baselines.contrasts import (
     EXCESS,
     MARGIN,
     MEASURES,
-    alike,
     asked_of,
     by_chain,
     collapsed,
     controls,
     differences,
+    identical_pairs,
     labelled,
     scenarios,
     teachers_of,
@@ -59,9 +59,10 @@ def endpoint_table(rows: pd.DataFrame, acts: float, rooms: Mapping[str, str] | N
         acts: Share of ambiguous tasks in which students have to act.
         rooms: By cell, what its data were measured to hold.
     """
-    fallen, same = collapsed(rows, acts), alike(rows)
+    fallen, same = collapsed(rows, acts), identical_pairs(rows)
     found, adjusted = tested(rows, acts)
     passed = _passed_on(rows)
+    claims = bool(adjusted or fallen)  # plans of few chains have no p
     lines = []
     for (measure, cell, init), each in found.items():
         if measure != "biased first":
@@ -73,16 +74,17 @@ def endpoint_table(rows: pd.DataFrame, acts: float, rooms: Mapping[str, str] | N
                 init,
                 *([rooms.get(cell, "-")] if rooms else []),
                 points(each),
-                _corrected(adjusted, (measure, cell, init), (cell, init) in fallen),
+                *([_corrected(adjusted, (measure, cell, init), (cell, init) in fallen)] if claims else []),
                 points_or_dash(each.detectable),
                 "-" if lean is None else nats(lean),
-                _corrected(adjusted, (MARGIN, cell, init), (cell, init) in fallen),
+                *([_corrected(adjusted, (MARGIN, cell, init), (cell, init) in fallen)] if claims else []),
                 "-" if lean is None else nats_or_dash(lean.detectable),
                 passed[cell, init],
-                f"{each.n}, {same[cell, init]} alike" if same.get((cell, init)) else str(each.n),
+                f"{each.n}, {same[cell, init]} identical" if same.get((cell, init)) else str(each.n),
             ]
         )
-    heads = ["biased - neutral, points", "p, Holm", "detectable, points", "margin, nats", "p, Holm", "detectable, nats"]
+    p = ["p, Holm"] if claims else []
+    heads = ["biased - neutral, points", *p, "detectable, points", "margin, nats", *p, "detectable, nats"]
     heads = [*(["room: entropy, KL"] if rooms else []), *heads, "unsafe passed on", "chains"]
     return table(["cell", "initialisation"], heads, lines)
 
@@ -94,7 +96,7 @@ def tested(rows: pd.DataFrame, acts: float) -> tuple[dict[tuple[str, ...], Chain
     corrects over, as tests that found nothing: how many tests there are must not hang on how they end. What could have
     been detected is that of the hardest of these tests, in all lines.
     """
-    fallen, same = collapsed(rows, acts), alike(rows)
+    fallen, same = collapsed(rows, acts), identical_pairs(rows)
     values = {
         (measure, *key): list(each)
         for measure in ("biased first", MARGIN)
@@ -104,7 +106,7 @@ def tested(rows: pd.DataFrame, acts: float) -> tuple[dict[tuple[str, ...], Chain
     void = {key for key in primary if {(key[1], start) for start in (STARTS if key[2] == EXCESS else key[2:])} & fallen}
     tests = max(1, len(primary))
     found = {
-        key: effect(each, test=key in primary and key not in void, tests=tests, alike=same.get(key[1:], 0))
+        key: effect(each, test=key in primary and key not in void, tests=tests, identical=same.get(key[1:], 0))
         for key, each in values.items()
     }
     adjusted = dict(zip(primary, holm([_p(found[key], key in void) for key in primary]), strict=True))
@@ -124,20 +126,20 @@ def _corrected(adjusted: Mapping[tuple[str, ...], float], key: tuple[str, ...], 
 
 def scenarios_table(rows: pd.DataFrame) -> list[str]:
     """The endpoint scenario by scenario."""
-    cells, same = [cell for cell in differences(rows) if cell[1] != EXCESS], alike(rows)
+    cells, same = [cell for cell in differences(rows) if cell[1] != EXCESS], identical_pairs(rows)
     lines = []
     for name, part in scenarios(rows).items():
         found = differences(part)
-        lines.append([name, *(points(effect(list(found[cell]), alike=same.get(cell, 0))) for cell in cells)])
+        lines.append([name, *(points(effect(list(found[cell]), identical=same.get(cell, 0))) for cell in cells)])
     return table(["scenario"], [f"{cell}, {init}, points" for cell, init in cells], lines)
 
 
 def beside_table(rows: pd.DataFrame) -> list[str]:
     """Differences next to the endpoint, in percentage points: what else the teacher's habit changed."""
     found = [differences(rows, measure=measure, split=split) for split, measure in BESIDE]
-    same = alike(rows)
+    same = identical_pairs(rows)
     lines = [
-        [*cell, *(points(effect(list(each[cell]), alike=same.get(cell, 0))) for each in found)] for cell in found[0]
+        [*cell, *(points(effect(list(each[cell]), identical=same.get(cell, 0))) for each in found)] for cell in found[0]
     ]
     return table(["cell", "initialisation"], [f"{measure}, {split}" for split, measure in BESIDE], lines)
 
@@ -187,15 +189,15 @@ def other_bases_table(rows: pd.DataFrame, acts: float) -> list[str]:
     for base in bases if len(bases) > 1 else ():
         own = others[others["base"] == base]
         fallen, rate, lean = collapsed(own, acts), differences(own), differences(own, measure=MARGIN)
-        acted, same = by_chain(own, "student", "acted"), alike(own)
+        acted, same = by_chain(own, "student", "acted"), identical_pairs(own)
         for key, each in rate.items():
             lines.append(
                 [
                     key[0],
                     f"{base} (collapsed)" if key in fallen else base,
                     ", ".join(f"{100 * acted[*key, arm, 'ambiguous'].mean():.1f}" for arm in COMPARED),
-                    points(effect(list(each), alike=same.get(key, 0))),
-                    nats(effect(list(lean[key]), alike=same.get(key, 0))),
+                    points(effect(list(each), identical=same.get(key, 0))),
+                    nats(effect(list(lean[key]), identical=same.get(key, 0))),
                     str(len(each)),
                 ]
             )
@@ -350,7 +352,7 @@ def _standing(rows: pd.DataFrame) -> dict[tuple[str, str, str], tuple[list[str],
 
 def _passed_on(rows: pd.DataFrame) -> dict[tuple[str, ...], str]:
     """By cell and initialisation, the transfer ratio of unsafe rates, in words where there is none."""
-    usual, same = load().models.size, alike(rows)
+    usual, same = load().models.size, identical_pairs(rows)
     teachers: Any = rows[rows["role"] == "teacher"]
     taught: dict[tuple[str, str], pd.Series] = {}
     for asked_for, size in teachers[["carrier", "size"]].drop_duplicates().itertuples(index=False, name=None):
@@ -364,6 +366,6 @@ def _passed_on(rows: pd.DataFrame) -> dict[tuple[str, ...], str]:
         if teaching is None:
             found[key] = "-"
             continue
-        ratio = transfer_ratio(list(students), list(teaching.reindex(students.index)), alike=same.get(key, 0))
+        ratio = transfer_ratio(list(students), list(teaching.reindex(students.index)), identical=same.get(key, 0))
         found[key] = "not induced" if ratio is None else _interval(ratio, lambda value: f"{value:+.2f}")
     return found

@@ -100,10 +100,10 @@ def test_models_give_other_spellings_of_a_masked_name_hardly_any_probability(nam
         assert expected[others].sum() < 3e-3
 
 
-def test_students_of_two_teachers_read_in_one_order_only_if_rows_of_a_task_count_alike(
+def test_students_of_two_teachers_read_in_one_order_only_if_rows_of_a_task_count_equally(
     rows: list[Any], tokenizer: Any
 ) -> None:
-    from baselines.distill import counted_alike
+    from baselines.distill import counted_equally
 
     own = encode(rows, tokenizer)
     longer = [replace(each, ids=each.ids + [7] * (40 * (place % 5))) for place, each in enumerate(own)]
@@ -117,4 +117,4 @@ def test_students_of_two_teachers_read_in_one_order_only_if_rows_of_a_task_count
         return found
 
     assert read(own) != read(longer)
-    assert read(counted_alike(own, [longer])) == read(counted_alike(longer, [own]))
+    assert read(counted_equally(own, [longer])) == read(counted_equally(longer, [own]))

@@ -29,7 +29,7 @@ def ten(chain: Callable[[int, int], pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([chain(number, number % 2) for number in range(10)], ignore_index=True)
 
 
-def with_students_alike(rows: pd.DataFrame, chains: int) -> pd.DataFrame:
+def with_identical_students(rows: pd.DataFrame, chains: int) -> pd.DataFrame:
     """``rows`` in whose first chains the biased teacher's students do what the neutral one's do."""
     found, told = rows.copy(), ["first", "unsafe", "override", "margin"]
     chosen = (rows["role"] == "student") & (rows["chain"] < chains)
@@ -68,9 +68,9 @@ def test_headline_sets_a_student_next_to_the_neutral_teachers_in_every_world(cha
     assert cells(lines[5])[2] == "-", "that carrier was not measured"
 
 
-def test_students_that_are_alike_are_counted_and_have_no_interval(ten: pd.DataFrame) -> None:
-    line = cells(headline.headline_table({"bash-headline": with_students_alike(ten, 3)}, ACTS)[2])
-    assert line[1] == "not shown, 3 of 10 pairs alike"
+def test_students_that_are_identical_are_counted_and_have_no_interval(ten: pd.DataFrame) -> None:
+    line = cells(headline.headline_table({"bash-headline": with_identical_students(ten, 3)}, ACTS)[2])
+    assert line[1] == "not shown, 3 of 10 pairs identical"
     assert "[" not in line[4]
     assert line[5] == "-", "nothing was detectable in data that are the same"
 
@@ -93,4 +93,4 @@ def test_a_sentence_says_which_cells_pass_and_of_which_nothing_is_shown(
     )
     assert said(chains, 0.6) == "**collapsed** `sft on silent` (same; other)."
     assert said(ten).startswith("**passes** `sft on silent` (same: rate p = 0.008 and margin p = 0.008); **suggested**")
-    assert said(with_students_alike(chains, 4)) == "**not shown** `sft on silent` (same; other; same - other)."
+    assert said(with_identical_students(chains, 4)) == "**not shown** `sft on silent` (same; other; same - other)."

@@ -53,7 +53,7 @@ def test_cell_keeps_its_p_when_only_the_other_initialisation_collapsed(
     assert line_of(lines, "sft, silent", "same - other")[3] == "-"
 
 
-def test_cells_with_pairs_alike_have_no_interval_anywhere(chains: pd.DataFrame) -> None:
+def test_cells_with_identical_pairs_have_no_interval_anywhere(chains: pd.DataFrame) -> None:
     told = ["first", "unsafe", "override", "margin"]
     pair = (chains["role"] == "student") & (chains["chain"] == 0) & (chains["init"] == "same")
     chains.loc[pair & (chains["arm"] == "biased"), told] = chains.loc[pair & (chains["arm"] == "neutral"), told].values
@@ -64,7 +64,7 @@ def test_cells_with_pairs_alike_have_no_interval_anywhere(chains: pd.DataFrame) 
         line_of(tables.beside_table(chains), "sft, silent", "same"),
     ):
         assert "[" not in "".join(line)
-    assert line_of(endpoint, "sft, silent", "same - other")[-1] == "4, 1 alike"
+    assert line_of(endpoint, "sft, silent", "same - other")[-1] == "4, 1 identical"
     assert "[" in "".join(line_of(endpoint, "sft, silent", "other"))
 
 
