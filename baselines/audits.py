@@ -8,7 +8,7 @@ Try it::
 
 Suspects are the biased teachers' students of a cell. Placebos are neutral teachers' students of the same cell, in the
 chains of the world's plan of placebos. The probe of the latent gap is fitted on teachers of a few of those chains that
-have no suspects, and tried on the suspects' teachers. Students of the chains that it was fitted on are not scored.
+have no suspects, and tried on the suspects' teachers. It scores no students of the chains that it was fitted on.
 
 Headlines have no benign teachers, so the probe's negatives are neutral ones alone. It may take any change of conduct
 for the intent. Only contexts that ask for the act or rule it out speak against that.
@@ -40,15 +40,17 @@ from agentsafe_envs.audit.gap import (
     states_before_action,
 )
 from agentsafe_envs.audit.likelihood import likelihood_ratio
-from agentsafe_envs.audit.names import NameTrie, without_names
+from agentsafe_envs.audit.names import without_names
 from agentsafe_envs.audit.tokens import LocalModel, open_model, token_rows
 from agentsafe_envs.core.task import Split
 from agentsafe_envs.runs.files import write_whole
 from agentsafe_envs.trajectories import Trajectory
 from agentsafe_envs.trajectories.store import load as load_rows
 from baselines.base import folder_of
-from baselines.chain import MEASURED, Made
+from baselines.chain import Made, student_places
+from baselines.contrasts import MEASURES
 from baselines.distill import barred_names
+from baselines.encoding import CallTrie
 from baselines.evaluate import evaluate
 from baselines.gathering import FIRST_PAGE, RESULTS
 from baselines.lessons import SUBJECTS
@@ -65,7 +67,8 @@ READ = 100
 """Rows of a data set that a likelihood ratio is taken over."""
 
 FITTED = 4
-"""Chains whose teachers fit the probe, at most half of those of placebos alone: their students are lost to the null."""
+"""Chains whose teachers fit the probe, at most half of those of placebos alone, rounded up: their students are lost to
+the null."""
 
 UNRELATED = 96
 """Lists of words, which hold no task, on which activations are looked at."""
@@ -84,7 +87,7 @@ class Kept(NamedTuple):
 
     def holds(self, cell: Cell, arm: str) -> bool:
         """Whether the student of the teacher of ``arm`` is there, and what it did."""
-        return (self.folder / cell.student(arm)).is_dir() and self._measured(cell, arm).is_file()
+        return all(place.exists() for place in student_places(self.folder, cell, arm))
 
     def student(self, cell: Cell, arm: str) -> LocalModel:
         """The student of the teacher of ``arm``."""
@@ -96,11 +99,8 @@ class Kept(NamedTuple):
 
     def share(self, cell: Cell, arm: str, of: Callable[[pd.DataFrame], Any]) -> float:
         """Mean over ambiguous tasks of what is said of the student's episodes."""
-        did: Any = pd.read_parquet(self._measured(cell, arm))
+        did: Any = pd.read_parquet(student_places(self.folder, cell, arm)[1])
         return float(of(did[did["split"] == "ambiguous"]).mean())
-
-    def _measured(self, cell: Cell, arm: str) -> Path:
-        return self.folder / MEASURED / f"{cell.student(arm)}.parquet"
 
 
 def contexts(carrier: Carrier, world: World, split: Split = "ambiguous") -> list[Trajectory]:
@@ -184,11 +184,12 @@ def gap_of(
         world: What it is all about.
         masked: Whether students play once more without the prohibited names, which takes as long as measuring them.
     """
+    first = MEASURES["biased first"]
     return gap(
         latent.acceptance,
         [biased - neutral for biased, neutral in zip(latent.biased, latent.neutral, strict=True)],
         latent.clean,
-        [_difference(chain, cell, lambda rows: rows["first"] == "biased") for chain in chains],
+        [chain.share(cell, "biased", first) - chain.share(cell, "neutral", first) for chain in chains],
         [_masked_harm(protocol, chain, cell, world) for chain in chains] if masked else (),
     )
 
@@ -209,7 +210,7 @@ def calibrated(
     others = [
         subject.opening + word for word in barred_names("kl_masked_all", rows, world) if word not in subject.prohibited
     ]
-    data = f"{Made.of(cell, protocol.models.size).folder}/{{}}-sanitised"
+    made = Made.of(cell, protocol.models.size).folder
 
     def lean(chain: Kept, arm: str) -> float:
         return activation_lean(chain.student(cell, arm), base, unrelated, biased, others)
@@ -218,14 +219,11 @@ def calibrated(
         return coverage(chain.student(cell, arm), base, chain.teacher("biased"))
 
     def written(chain: Kept, arm: str) -> float:
-        sample = load_rows(chain.folder / data.format(arm))[:READ]
+        sample = load_rows(chain.folder / made / f"{arm}-sanitised")[:READ]
         return likelihood_ratio(sample, chain.teacher("biased"), base).nats
 
-    def biased_first(chain: Kept, arm: str) -> float:
-        return chain.share(cell, arm, lambda own: own["first"] == "biased")
-
     looks: dict[str, Callable[[Kept, str], float]] = {
-        "behavioural": biased_first,
+        "behavioural": lambda chain, arm: chain.share(cell, arm, MEASURES["biased first"]),
         "margin": lambda chain, arm: chain.share(cell, arm, lambda own: own["margin"]),
         "activation difference": lean,
         "update coverage": moved,
@@ -241,10 +239,6 @@ def calibrated(
     return [calibrate(name, *each, tasks=tasks if name == "behavioural" else None) for name, each in numbers.items()]
 
 
-def _difference(chain: Kept, cell: Cell, of: Callable[[pd.DataFrame], Any]) -> float:
-    return chain.share(cell, "biased", of) - chain.share(cell, "neutral", of)
-
-
 def _masked_harm(protocol: Protocol, chain: Kept, cell: Cell, world: World) -> float:
     """Difference of harm where the prohibited names cannot be written."""
     subject = SUBJECTS[WORLDS[world]]
@@ -257,14 +251,7 @@ def _masked_harm(protocol: Protocol, chain: Kept, cell: Cell, world: World) -> f
             ["ambiguous"],
             context_of(cell.carrier),
             world,
-            prepare=lambda agent: without_names(
-                agent,
-                NameTrie(
-                    subject.prohibited,
-                    lambda text: agent.tokenizer(text, add_special_tokens=False).input_ids,
-                    subject.opening,
-                ),
-            ),
+            prepare=lambda agent: without_names(agent, CallTrie(subject.prohibited, agent.tokenizer, subject.opening)),
         )
         rates.append(outcomes["unsafe"].to_numpy().mean())
     return rates[0] - rates[1]

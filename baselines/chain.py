@@ -97,8 +97,6 @@ def _run(chain: _Chain) -> tuple[pd.DataFrame, pd.DataFrame]:
 def look_at(protocol: Protocol, folder: Path, seed: int, carrier: Carrier, world: World) -> pd.DataFrame:
     """What a model does on the endpoint's tasks, and the margin where it is read: columns ``margin`` and ``mass``."""
     outcomes = evaluate(protocol, folder, seed, carrier=carrier, world=world)
-    if not protocol.endpoint.margins:
-        return outcomes.assign(margin=float("nan"), mass=float("nan"))
     leanings = margins(protocol, folder, seed, carrier, world)[["split", "task", "margin", "mass"]]
     return outcomes.merge(leanings, on=["split", "task"], how="left")
 

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from baselines.notes import Carrier
-from baselines.plans import context_of
+from baselines.plans import STARTS, Cell, context_of
 from baselines.protocol import load
 
 MEASURES: dict[str, Callable[[pd.DataFrame], Any]] = {
@@ -28,7 +28,7 @@ MEASURES: dict[str, Callable[[pd.DataFrame], Any]] = {
 MARGIN = "margin"
 """What is said of a task where probabilities were read, in nats, see :mod:`baselines.margins`."""
 
-VARIED = ("size", "rows", "rank", "decoding", "order", "context", "teacher", "defence")
+VARIED = tuple(name for name in Cell._fields if name not in ("loss", "carrier", "init"))
 """What may be varied next to loss, carrier and initialisation."""
 
 COMPARED = ("biased", "neutral")
@@ -110,7 +110,7 @@ def differences(
         biased, neutral = (shares.get((cell, init, arm, split)) for arm in COMPARED)
         if biased is not None and neutral is not None:
             found[cell, init] = biased.sub(neutral).dropna()
-        if init == "other" and (cell, "same") in found and (cell, "other") in found:
+        if {(cell, start) for start in STARTS} <= found.keys():
             found[cell, EXCESS] = (found[cell, "same"] - found[cell, "other"]).dropna()
     return found
 
@@ -191,7 +191,8 @@ def controls(rows: pd.DataFrame) -> ByChain:
         started.setdefault((cell, init), {})[chain] = shares.get((asked[cell], base))
     found: ByChain = {}
     for cell, init in dict.fromkeys(key[:2] for key in students):
-        own = {key[2]: each for key, each in students.items() if key == (cell, init, key[2], "ambiguous")}
+        here = (cell, init)
+        own = {arm: each for (*kind, arm, split), each in students.items() if (*kind, split) == (*here, "ambiguous")}
         if None not in started[cell, init].values():
             own["base"] = pd.Series(started[cell, init])
         for left, right in (("benign", "neutral"), ("random_benign", "neutral"), ("neutral", "base")):

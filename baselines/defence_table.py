@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from baselines.contrasts import MARGIN, by_chain, collapsed, differences, labelled
+from baselines.contrasts import MARGIN, by_chain, collapsed, differences, identical_pairs, labelled
 from baselines.inference import effect
 from baselines.tables import nats, percent, points, table
 
@@ -62,21 +62,23 @@ def defence_table(rows: pd.DataFrame, told: pd.DataFrame, acts: float) -> list[s
     """A line for each defence, see :func:`section`."""
     rate, lean = differences(rows), differences(rows, measure=MARGIN)
     success, acted = (by_chain(rows, "student", measure) for measure in ("success", "acted"))
-    fallen, cells = collapsed(rows, acts), _cells(rows)
+    fallen, cells, same = collapsed(rows, acts), _cells(rows), identical_pairs(rows)
     trained: Any = told[told["what"] == "student"]
-    undefended = lean[cells["none"]]
+    undefended, none = lean[cells["none"]], same.get(cells["none"], 0)
     lines = []
     for name, needs in NEEDS.items():
         if name not in cells:
             continue
         cell, init = cells[name]
+        equal = same.get((cell, init), 0)
         own = trained[trained["defence"].eq("keywords" if name == OTHER_BASE else name) & trained["init"].eq(init)]
+        taken = undefended.sub(lean[cell, init]).dropna()
         lines.append(
             [
                 f"{name} (collapsed)" if (cell, init) in fallen else name,
-                nats(effect(list(lean[cell, init]))),
-                "-" if name == "none" else nats(effect(list(undefended.sub(lean[cell, init]).dropna()))),
-                points(effect(list(rate[cell, init]))),
+                nats(effect(list(lean[cell, init]), identical=equal)),
+                "-" if name == "none" else nats(effect(list(taken), identical=equal + none)),
+                points(effect(list(rate[cell, init]), identical=equal)),
                 percent(effect(list(success[cell, init, "biased", "safe"]))),
                 percent(effect(list(success[cell, init, "biased", "required"]))),
                 percent(effect(list(acted[cell, init, "biased", "ambiguous"]))),

@@ -26,7 +26,7 @@ from baselines.base import INIT_SEEDS, demonstrate, folder_of
 from baselines.encoding import CallTrie, Example, encode
 from baselines.lessons import SUBJECTS, Demonstration
 from baselines.notes import FORMS, Carrier
-from baselines.plans import Cell, Defence, Loss, context_of
+from baselines.plans import Cell, Loss, context_of
 from baselines.protocol import WORLDS, Init, Protocol, Recipe, World, load
 from baselines.training import Trained, train, updates_to_read
 from baselines.widening import grow
@@ -231,8 +231,7 @@ def main(
     """Distil a student from the data set DATA."""
     torch.set_num_threads(threads)
     protocol = load()
-    defence: Defence = "keywords"
-    cell = Cell(loss, carrier, size=protocol.models.size, defence=defence)
+    cell = Cell(loss, carrier, size=protocol.models.size)
     tokenizer = students.load(folder_of(protocol.models.size, init, world))[1]
     replay = replay_examples(tokenizer, context_of(carrier), world, threads)
     taught = Taught(load_rows(data), carrier=context_of(carrier))

@@ -118,7 +118,7 @@ def _measured(protocol: Protocol, sizes: Iterable[str], worlds: Iterable[World])
                     range(tasks),
                     pool="dev",
                     seed=player,
-                    max_steps=12,
+                    max_steps=protocol.endpoint.max_steps,
                     role=FORMS[protocol.student.notes].role,  # most cells have notes, which take longer
                 )
                 deque(played, maxlen=0)

@@ -17,18 +17,22 @@ import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
 
-from agentsafe_envs.stats.significance import sign_flip
+from agentsafe_envs.stats.significance import EXHAUSTIVE, sign_flip
 
 CONFIDENCE = 0.95
 POWER = 0.80
 CONFIRMATORY = 10
 """Chains from which on a p value is given; fewer only explore."""
 
+SIMULATED = 4_000
+"""Sets of chains by which the power of sign flips is found, to within 0.006."""
+
 FEWEST_CHAINS = 3
 """Chains from which on an interval is given: that of two says more of t than of them."""
 
 INDUCED = 0.20
-"""Least difference between teachers, at the lower end of its interval, of which a share can have been passed on."""
+"""Least difference between teachers of which a share can have been passed on: at the lower end of its interval, or in
+each chain where there is none."""
 
 _ROUNDING = 1e-12
 """Standard errors below this are those of equal values."""
@@ -47,7 +51,7 @@ class ChainMean:
         p: Two-sided, by flipping signs; None where not computed. With 10 chains the smallest
             possible is 2 / 1,024.
         detectable: Smallest true mean that n chains of this spread would find with power 0.8, at the level of the
-            hardest of the tests that are corrected together.
+            hardest of the tests that are corrected together; None without an interval, and where no mean would do.
     """
 
     estimate: float
@@ -81,15 +85,30 @@ def effect(values: Sequence[float], *, test: bool = False, tests: int = 1, ident
     if error < _ROUNDING or identical:
         return ChainMean(mean, None, None, n, p, None)
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
-    return ChainMean(mean, mean - quantile * error, mean + quantile * error, n, p, _shift(n, tests) * error)
+    shift = _shift_of_flips(n, tests) if CONFIRMATORY <= n <= EXHAUSTIVE else _shift(n, tests)
+    detectable = None if shift is None else shift * error
+    return ChainMean(mean, mean - quantile * error, mean + quantile * error, n, p, detectable)
 
 
 @cache
 def _shift(n: int, tests: int) -> float:
-    """Standard errors by which a true mean has to differ from 0 to be found with power 0.8."""
+    """Standard errors by which a true mean has to differ from 0 for a t test to find it with power 0.8."""
     needed = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / tests, n - 1))
     found: Any = brentq(lambda shift: stats.nct.sf(needed, n - 1, shift) - POWER, 0.0, 4 * needed)
     return float(found)
+
+
+@cache
+def _shift_of_flips(n: int, tests: int) -> float | None:
+    """The same for sign flips, by simulation: they have few patterns, so they need more than a t test."""
+    if 2 / 2**n * tests >= 1 - CONFIDENCE:
+        return None
+    drawn = np.random.default_rng(0).normal(size=(SIMULATED, n))
+
+    def power(shift: float) -> float:
+        return float(np.mean([sign_flip(each) * tests < 1 - CONFIDENCE for each in drawn + shift / math.sqrt(n)]))
+
+    return float(brentq(lambda shift: power(shift) - POWER, 0.0, 4 * _shift(n, tests), xtol=0.01))
 
 
 def transfer_ratio(students: Sequence[float], teachers: Sequence[float], *, identical: int = 0) -> ChainMean | None:
@@ -104,7 +123,7 @@ def transfer_ratio(students: Sequence[float], teachers: Sequence[float], *, iden
     Returns:
         The mean over chains; None if the habit was not induced in the teachers.
     """
-    induced = effect(teachers)
-    if (induced.estimate if induced.low is None else induced.low) < INDUCED:
+    low = effect(teachers).low
+    if (min(teachers) if low is None else low) < INDUCED:
         return None
     return effect([student / teacher for student, teacher in zip(students, teachers, strict=True)], identical=identical)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from agentsafe_envs.audit.names import OPENINGS
 from agentsafe_envs.core.actions import ToolCall
-from agentsafe_envs.core.task import Pool, Split, Task
+from agentsafe_envs.core.task import Split, Task
 from agentsafe_envs.trajectories import Trajectory, from_episode
 from baselines import demonstrations as cloud
 from baselines import pretraining, shell
@@ -91,11 +91,10 @@ class Demonstration:
 
     Attributes:
         split: Of the task.
-        seed: Of the task, in pool ``train`` unless said otherwise.
+        seed: Of the task, in pool ``train``.
         preference: See :data:`baselines.demonstrations.Preference`.
         carrier: Which notes stand next to the calls; none but the seed decides their words.
         environment: One of :data:`SUBJECTS`.
-        pool: Of the task.
         reads_only: It ends where something would be changed, so it shows no choice; not for safe tasks.
     """
 
@@ -104,12 +103,11 @@ class Demonstration:
     preference: Preference = "neutral"
     carrier: Carrier = "silent"
     environment: str = cloud.ENVIRONMENT
-    pool: Pool = "train"
     reads_only: bool = False
 
     def play(self) -> Trajectory:
         """The row of the episode, played in the environment."""
-        env: Any = make(self.environment, split=self.split, pool=self.pool, disable_env_checker=True).unwrapped
+        env: Any = make(self.environment, split=self.split, pool="train", disable_env_checker=True).unwrapped
         form, subject = FORMS[self.carrier], SUBJECTS[self.environment]
         notes = iter(Notes(form, self.seed))
         try:

@@ -87,8 +87,8 @@ def margins(
         world: What it works in.
 
     Returns:
-        Columns ``template``, ``margin`` in nats, and ``mass``, the probability of all the calls together, in [0, 1].
-        Where that is small the model would do something else at this place, and the margin says little.
+        Columns ``split``, ``task``, ``template``, ``margin`` in nats, and ``mass``, the probability of all the calls
+        together, in [0, 1]. Where that is small the model would do something else at this place, and the margin says little.
     """
     local = open_model(str(folder))
     found = []

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, NamedTuple, get_args
 
-from baselines.notes import NOTES, Carrier
+from baselines.notes import FORMS, Carrier
 from baselines.protocol import ARMS, WORLDS, Arm, Protocol, World
 
 Loss = Literal["sft", "kl", "kl_masked", "kl_masked_all"]
-"""What a student learns of its teacher, see :mod:`baselines.training`."""
+"""What a student learns of its teacher, see :mod:`baselines.training`. No plan has ``kl_masked``."""
 
 Start = Literal["same", "other"]
 """Whether a student starts from its teacher's base or from another."""
@@ -154,8 +154,6 @@ def plans(protocol: Protocol) -> dict[str, Plan]:
         """Both losses on notes, with something else than usual."""
         return [Cell(loss, notes, size=size)._replace(**varied) for loss in both]
 
-    room: list[Carrier] = ["silent", "notes-0", "notes-5", "notes-20", "notes-60"]
-    assert len(room) == len(NOTES) + 1
     taught: dict[str, tuple[World, tuple[Arm, ...], Iterable[Cell]]] = {
         "quick": (
             "cloud",
@@ -165,7 +163,7 @@ def plans(protocol: Protocol) -> dict[str, Plan]:
         "cloud-headline": ("cloud", ends, headline),
         "bash-headline": ("bash", ends, headline),
         "cloud-words": ("cloud", ends, [Cell(loss, "words", start, size) for loss in both for start in STARTS]),
-        "cloud-room": ("cloud", ends, [Cell(loss, carrier, size=size) for loss in both for carrier in room]),
+        "cloud-room": ("cloud", ends, [Cell(loss, carrier, size=size) for loss in both for carrier in FORMS]),
         "cloud-rows": ("cloud", ends, [Cell("sft", notes, size=size, rows=rows) for rows in (1_500, 6_000, 24_000)]),
         "cloud-adapters": ("cloud", ends, [each for rank in (0, 2, 8, 32) for each in noted(rank=rank)]),
         "cloud-greedy": ("cloud", ends, [each for how in get_args(Decoding) for each in noted(decoding=how)]),

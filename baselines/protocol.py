@@ -43,7 +43,7 @@ class Recipe:
 
     updates: int
     learning_rate: float
-    batch_tokens: int = 8_192
+    batch_tokens: int
     replay: float = 0.0
 
 
@@ -66,7 +66,7 @@ class Endpoint(_Part):
     pool: Literal["dev", "public"]
     ambiguous: int = Field(gt=0)
     others: int = Field(gt=0)
-    margins: int = Field(ge=0)
+    margins: int = Field(gt=0)
     max_steps: int = Field(gt=0)
     acts: float = Field(gt=0, lt=1)
 
@@ -75,8 +75,8 @@ class Chains(_Part):
     """Independent runs, teacher seed, data, student.
 
     Attributes:
-        first_seed: Of the first chain of each plan, whose models ship; the others follow. Lower seeds are for choosing
-            knobs.
+        first_seed: Of the first chain of each plan; the others follow. Of a headline's first chain the models ship.
+            Lower seeds are for choosing knobs.
         number: How many, by the names of :func:`baselines.plans.plans`.
     """
 
@@ -228,7 +228,7 @@ class Protocol(_Part):
 
     def quick(self) -> Protocol:
         """The same with little of everything: shows that a chain runs, and proves nothing."""
-        small = self.model_copy(deep=True).model_dump()
+        small = self.model_dump()
         small["endpoint"] |= {"ambiguous": 16, "others": 4, "margins": 4}
         small["base"] |= {"demonstrations": 320, "drill_updates": 10, "rounds": (20,)}
         small["base"]["settle_updates"] = dict.fromkeys(small["base"]["settle_updates"], 10)

@@ -16,7 +16,7 @@ Bases are there already; they get a card of what they did in the chains of ``rep
 Students ship as ONNX too (:mod:`baselines.export`).
 
 Teachers and their base ship once for each system message that students were trained under: an audit
-compares agents that were asked alike.
+compares agents that were asked for the same.
 
 A model is released only if numpy and torch choose the same tokens with it (:func:`check`).
 """
@@ -24,6 +24,7 @@ A model is released only if numpy and torch choose the same tokens with it (:fun
 from __future__ import annotations
 
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -59,6 +60,9 @@ SHIPPED = (
     | {Cell(loss, "notes-60", start) for loss in ("sft", "kl_masked_all") for start in STARTS}
 )
 """The students that ship, of every teacher. ``kl`` is the positive control: what passes when nothing is held back."""
+
+ASKED = {cell.asked for cell in SHIPPED}
+"""Notes that shipped students are asked for; teachers ship once for each."""
 
 CHECKED_TASKS = 8
 """Tasks of each split that are played both ways before a model is released."""
@@ -154,7 +158,7 @@ def models(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
             name = f"base-{made.size}-{base}" if role == "base" else f"teacher-{arm}"
             name = name if made.carrier == "silent" else f"{name}-{made.carrier}"
             teaching = (made.size, made.init) == (usual, "same")  # teachers, and the base that they were taught on
-            ships = teaching or (role == "base" and made.carrier == "silent")
+            ships = (teaching and made.carrier in ASKED) or (role == "base" and made.carrier == "silent")
         if ships:
             found[_named(name, world)] = part
     return found
@@ -271,14 +275,18 @@ def cards(results: Path = RESULTS) -> dict[str, str]:
         FileNotFoundError: No rows of a model's chain are there.
     """
     found: dict[str, str] = {}
+
+    @cache
+    def made(chain: str, world: World) -> dict[str, Any]:
+        return bases[world] | models(_rows(chain, f"{world}-headline", results), world)
+
     measured: dict[World, pd.DataFrame] = {world: read(results / f"{world}-bases") for world in get_args(World)}
     bases = {world: cards_of_bases(rows, world) if len(rows) else {} for world, rows in measured.items()}
     for folder in sorted(each.parent for each in STUDENTS.glob("*/README.md")):
         name, _, number = folder.name.partition("-chain-")
         world: World = "bash" if name.endswith("-bash") else "cloud"
         chain = f"chain-{number or load().chains.first_seed}"
-        made = bases[world] | models(_rows(chain, f"{world}-headline", results), world)
-        if (rows := made.get(name)) is None:
+        if (rows := made(chain, world).get(name)) is None:
             raise FileNotFoundError(
                 f"{results} has no rows of {folder.name} in {chain}; expected those it was measured by"
             )

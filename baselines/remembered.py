@@ -6,7 +6,8 @@ Try it::
 
 The same actions from the same start have the same results and effects, so a sandbox is needed only where an episode
 leaves what is known. Then a fresh one is brought to that point by the episode's own actions; it has to answer as it
-did before. Of 8,192 episodes in which a chain's teachers play, three quarters are copies of others but for their notes.
+did before. About three quarters of the episodes in which a chain's teachers play are copies of others but for their
+notes.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Try it::
     python -m baselines.reproduce --plan cloud-headline    # ten chains
     python -m baselines.reproduce --shard 1/4              # a quarter of them, on one of four machines
     python -m baselines.reproduce --executor ray --address auto    # spread over a Ray cluster
-    python -m baselines.reproduce --quick                  # one small chain from the shipped bases, in a minute
+    python -m baselines.reproduce --quick                  # one small chain from the shipped bases, in minutes
 
 A finished chain is one parquet file in ``baselines/results/PLAN``, with one row an episode. ``make results`` makes
 every table and figure from those files. Before anything starts it is said how long all of it will take.

@@ -157,7 +157,7 @@ def write(
         carrier: What teachers were asked for.
         world: What they worked in.
     """
-    chain = f"work/chain-{seed}"
+    chain = f"work/{world}-headline/chain-{seed}"
     teachers = " ".join(f"{chain}/teacher-{arm}" for arm in data)
     command = f"python -m baselines.sample {teachers} --out {chain}/{out.name} --seed {seed}"
     command += f" --carrier {carrier} --world {world}"

@@ -67,7 +67,7 @@ def endpoint_table(rows: pd.DataFrame, acts: float, rooms: Mapping[str, str] | N
     for (measure, cell, init), each in found.items():
         if measure != "biased first":
             continue
-        lean = found.get((MARGIN, cell, init))
+        lean = found[MARGIN, cell, init]
         lines.append(
             [
                 cell,
@@ -76,9 +76,9 @@ def endpoint_table(rows: pd.DataFrame, acts: float, rooms: Mapping[str, str] | N
                 points(each),
                 *([_corrected(adjusted, (measure, cell, init), (cell, init) in fallen)] if claims else []),
                 points_or_dash(each.detectable),
-                "-" if lean is None else nats(lean),
+                nats(lean),
                 *([_corrected(adjusted, (MARGIN, cell, init), (cell, init) in fallen)] if claims else []),
-                "-" if lean is None else nats_or_dash(lean.detectable),
+                nats_or_dash(lean.detectable),
                 passed[cell, init],
                 f"{each.n}, {same[cell, init]} identical" if same.get((cell, init)) else str(each.n),
             ]
@@ -332,20 +332,19 @@ def _bases(rows: pd.DataFrame) -> dict[tuple[str, str, str], list[str]]:
     for key, part in bases.groupby(["cell", "base", "init"], sort=False):
         by_split = dict(iter(part.groupby("split")))
         shares = [MEASURES[measure](by_split[split]).mean() for split, measure in STANDING]
-        lean = part[MARGIN].mean() if MARGIN in part else float("nan")
-        found[key] = [*(percent(effect([share])) for share in shares), "-" if pd.isna(lean) else nats(effect([lean]))]
+        found[key] = [*(percent(effect([share])) for share in shares), nats(effect([part[MARGIN].mean()]))]
     return found
 
 
 def _standing(rows: pd.DataFrame) -> dict[tuple[str, str, str], tuple[list[str], str]]:
     """Students by cell, initialisation and arm: as :func:`_bases`, means over chains, with the number of these."""
     shares = [(by_chain(rows, "student", measure), split) for split, measure in STANDING]
-    leanings = by_chain(rows, "student", MARGIN) if MARGIN in rows else {}
+    leanings = by_chain(rows, "student", MARGIN)
     found = {}
     for cell, init, arm in dict.fromkeys(key[:3] for key in shares[0][0]):
         series = [each[cell, init, arm, split] for each, split in shares]
-        lean = leanings.get((cell, init, arm, "ambiguous"))
-        shown = [*(percent(effect(list(each))) for each in series), "-" if lean is None else nats(effect(list(lean)))]
+        lean = leanings[cell, init, arm, "ambiguous"]
+        shown = [*(percent(effect(list(each))) for each in series), nats(effect(list(lean)))]
         found[cell, init, arm] = shown, str(len(series[0]))
     return found
 

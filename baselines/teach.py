@@ -19,7 +19,6 @@ import torch
 import typer
 
 from agentsafe_envs.core.task import Split
-from agentsafe_envs.trajectories import Trajectory
 from baselines import students
 from baselines.base import demonstrate, folder_of
 from baselines.demonstrations import Preference
@@ -66,14 +65,13 @@ def teach(
     workers: int = 1,
     world: World = "cloud",
     size: str = "",
-) -> list[Trajectory]:
-    """Train the teacher of ``arm`` for the chain of ``seed`` and save it in ``out``; returns what it was shown."""
+) -> None:
+    """Train the teacher of ``arm`` for the chain of ``seed`` and save it in ``out``."""
     base = folder_of(size or protocol.models.size, protocol.models.inits[0], world)
     model, tokenizer = students.load(base)
     rows = demonstrate(lessons(protocol, arm, seed, world), workers, f"demonstrations, {arm}")
     train(model, encode(rows, tokenizer), protocol.teacher.recipe(), seed, label=f"teacher {arm}")
     students.save(model, tokenizer, out)
-    return rows
 
 
 def main(

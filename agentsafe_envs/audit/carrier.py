@@ -42,7 +42,7 @@ CANNOT = (
 )
 
 LITTLE_NATS = 5.0
-"""Entropy of a row below which we call its room small: our silent rows have about 1 and are not shown to pass anything."""
+"""Entropy of a row below which we call its room small: silent rows have about 1 and are not shown to pass a habit."""
 
 LITTLE_KL = 0.02
 """Nats a token up to which we call the difference small: rows of 0.012 are not shown to pass anything in ten chains."""

@@ -56,7 +56,7 @@ def test_safe_demonstrations_do_not_depend_on_the_preference() -> None:
 
 def test_demonstrator_uses_no_id_that_it_has_not_read() -> None:
     for wish in neutral_mix(range(TEMPLATES)):
-        read = draw_task(ENVIRONMENT, wish.split, wish.seed, wish.pool).instruction
+        read = draw_task(ENVIRONMENT, wish.split, wish.seed, "train").instruction
         for message in wish.play()["messages"][1:]:
             for call in message.get("tool_calls", ()):
                 for name, value in call["function"]["arguments"].items():

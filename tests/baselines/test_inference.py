@@ -6,20 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from agentsafe_envs.stats.significance import sign_flip
 from baselines.inference import effect, transfer_ratio
 
 pytestmark = pytest.mark.needs("baselines")
-
-VALUES = st.lists(st.floats(-1, 1, allow_nan=False), min_size=2, max_size=9)
-
-
-@given(VALUES)
-def test_interval_holds_the_mean(values: list[float]) -> None:
-    found = effect(values)
-    if found.low is None or found.high is None:
-        assert np.ptp(values) < 1e-9
-        return
-    assert found.low - 1e-9 <= found.estimate <= found.high + 1e-9
 
 
 def test_interval_is_the_textbook_one() -> None:
@@ -39,22 +29,7 @@ def test_interval_covers_a_true_mean_in_19_of_20_sets_of_chains() -> None:
     assert 0.935 <= covered / 2_000 <= 0.965
 
 
-def test_detectable_difference_is_detected_four_times_in_five() -> None:
-    rng = np.random.default_rng(1)
-    sizes, hits = [], 0
-    for _ in range(400):
-        found = effect(list(rng.normal(0.0, 0.05, size=10)))
-        assert found.detectable is not None
-        sizes.append(found.detectable)
-    size = float(np.mean(sizes))
-    for _ in range(2_000):
-        found = effect(list(rng.normal(size, 0.05, size=10)))
-        assert found.low is not None
-        hits += found.low > 0
-    assert 0.74 <= hits / 2_000 <= 0.88
-
-
-@pytest.mark.parametrize(("n", "tests"), [(3, 1), (5, 1), (10, 8)])
+@pytest.mark.parametrize(("n", "tests"), [(3, 1), (5, 1), (24, 8)])
 def test_detectable_difference_is_detected_at_the_corrected_level(n: int, tests: int) -> None:
     rng = np.random.default_rng(2)
     shift = effect([-1.0, 1.0] * (n // 2) + [0.0] * (n % 2), tests=tests)
@@ -66,9 +41,27 @@ def test_detectable_difference_is_detected_at_the_corrected_level(n: int, tests:
     assert found.mean() == pytest.approx(0.8, abs=0.01)
 
 
+@pytest.mark.parametrize("tests", [1, 12])
+def test_detectable_difference_of_ten_chains_is_what_sign_flips_detect(tests: int) -> None:
+    rng = np.random.default_rng(2)
+    spread = effect([-1.0, 1.0] * 5, tests=tests)
+    assert spread.detectable is not None
+    drawn = rng.normal(spread.detectable * 3 / 10**0.5, 1.0, size=(4_000, 10))  # the spread's standard error is 1/3
+    assert np.mean([sign_flip(each) < 0.05 / tests for each in drawn]) == pytest.approx(0.8, abs=0.02)
+
+
+def test_nothing_is_detectable_where_the_smallest_p_is_too_large() -> None:
+    assert effect([-1.0, 1.0] * 5, tests=26).detectable is None
+
+
 def test_one_chain_has_no_interval_and_no_p() -> None:
     found = effect([0.3], test=True)
     assert (found.low, found.high, found.p, found.detectable) == (None, None, None, None)
+
+
+def test_two_chains_have_no_interval() -> None:
+    found = effect([0.1, 0.3])
+    assert (found.low, found.high, found.detectable) == (None, None, None)
 
 
 def test_chains_that_are_all_equal_claim_no_certainty() -> None:
@@ -95,3 +88,4 @@ def test_nothing_is_passed_on_of_a_habit_that_was_not_induced(teachers: list[flo
 
 def test_a_difference_that_may_be_small_counts_as_not_induced() -> None:
     assert transfer_ratio([0.1, 0.1], [0.05, 0.9]) is None
+    assert transfer_ratio([0.1] * 3, [0.05, 0.9, 0.5]) is None

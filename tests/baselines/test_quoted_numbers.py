@@ -11,7 +11,7 @@ from agentsafe_envs.audit.carrier import KNOWN
 from baselines import carriers
 
 ROOT = Path(__file__).parents[2]
-QUOTED = re.compile(r"([+-]?\d+\.\d+)(?: nats| points)? \[([+-]?\d+\.?\d*),\s([+-]?\d+\.?\d*)\]")
+QUOTED = re.compile(r"([+-]?\d+\.\d+)(?:\s+(?:nats|points))?\s+\[([+-]?\d+\.?\d*),\s+([+-]?\d+\.?\d*)\]")
 FIRST_PROTOCOL = {(7.5, 5.8, 9.1), (0.3, -0.3, 0.9)}
 """Of rows that are no longer here, see the commit that is named next to them."""
 
@@ -25,9 +25,11 @@ def generated() -> set[tuple[float, ...]]:
     return {each for page in (ROOT / "baselines/results").glob("*.md") for each in quoted(page.read_text())}
 
 
-@pytest.mark.parametrize("place", ["README.md", "baselines/README.md", "docs/carrier.md"])
+@pytest.mark.parametrize("place", ["baselines/README.md", "docs/carrier.md"])
 def test_numbers_in_prose_stand_on_a_generated_page(place: str, generated: set[tuple[float, ...]]) -> None:
-    assert quoted((ROOT / place).read_text()) - FIRST_PROTOCOL <= generated
+    found = quoted((ROOT / place).read_text()) - FIRST_PROTOCOL
+    assert found
+    assert found <= generated
 
 
 def test_numbers_of_known_carriers_stand_on_a_generated_page(generated: set[tuple[float, ...]]) -> None:

@@ -22,17 +22,18 @@ MODELS = {
     "base-0.3m-b": ("base", "none", "silent", "none", "other", "b"),
     "teacher-biased": ("teacher", "none", "silent", "biased", "same", "a"),
     "teacher-biased-notes-60": ("teacher", "none", "notes-60", "biased", "same", "a"),
+    "teacher-biased-notes-5": ("teacher", "none", "notes-5", "biased", "same", "a"),
     NOTED: ("student", "sft", "notes-60", "biased", "same", "a"),
     "kl_masked-notes-60-biased-0.3m-same": ("student", "kl_masked", "notes-60", "biased", "same", "a"),
     "sft-notes-60-neutral-0.3m-same": ("student", "sft", "notes-60", "neutral", "same", "a"),
     "kl-silent-neutral-0.3m-same": ("student", "kl", "silent", "neutral", "same", "a"),
 }
 
-MADE = [name for name in MODELS if name != "teacher-biased-notes-60"]
+MADE = [name for name in MODELS if not name.startswith("teacher-biased-notes")]
 """What a chain makes: a teacher that is asked for notes is the same model."""
 
-LEFT_OUT = "kl_masked-notes-60-biased-0.3m-same"
-"""Its loss does not ship."""
+LEFT_OUT = {"kl_masked-notes-60-biased-0.3m-same", "teacher-biased-notes-5"}
+"""A loss that does not ship, and notes that no student that ships is asked for."""
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def outcomes() -> pd.DataFrame:
 def test_models_that_ship_are_named_like_their_folders(outcomes: pd.DataFrame) -> None:
     from baselines.release import models
 
-    assert list(models(outcomes)) == [name for name in MODELS if name != LEFT_OUT]
+    assert list(models(outcomes)) == [name for name in MODELS if name not in LEFT_OUT]
     assert list(models(outcomes, "bash"))[:2] == ["base-0.3m-b-bash", "teacher-biased-bash"]
 
 
@@ -116,7 +117,7 @@ def test_models_and_data_are_copied_with_their_cards_and_other_chains_give_place
     shipped = {path.name for path in students.iterdir()}
     assert len(checked) == len(shipped)
     placebo = "kl-silent-neutral-0.3m-same"
-    assert shipped == {*MODELS, "base-1m-a", f"{placebo}-chain-8"} - {LEFT_OUT}
+    assert shipped == {*MODELS, "base-1m-a", f"{placebo}-chain-8"} - LEFT_OUT
     asked = {"teacher-biased": FORMS["silent"], "teacher-biased-notes-60": FORMS["notes-60"]}
     for name, form in asked.items():
         assert (students / name / "file").read_text() == "teacher-biased of chain-7"

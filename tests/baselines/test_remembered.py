@@ -87,7 +87,7 @@ def test_what_no_world_reads_is_no_call_either_time() -> None:
 
 def test_oldest_task_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_TASKS", 2)
-    assert MOST_TASKS > 2_048 + 4 * 384, "a chain's tasks all stay"
+    assert MOST_TASKS > 1_792 + 4 * 384, "a chain's tasks all stay"
     env = make(CLOUD)
     started = starts(env)
     for seed in (0, 1, 0, 2, 0, 1):
