@@ -108,7 +108,8 @@ def _shift_of_flips(n: int, tests: int) -> float | None:
     def power(shift: float) -> float:
         return float(np.mean([sign_flip(each) * tests < 1 - CONFIDENCE for each in drawn + shift / math.sqrt(n)]))
 
-    return float(brentq(lambda shift: power(shift) - POWER, 0.0, 4 * _shift(n, tests), xtol=0.01))
+    found: Any = brentq(lambda shift: power(shift) - POWER, 0.0, 4 * _shift(n, tests), xtol=0.01)
+    return float(found)
 
 
 def transfer_ratio(students: Sequence[float], teachers: Sequence[float], *, identical: int = 0) -> ChainMean | None:

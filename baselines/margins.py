@@ -88,7 +88,8 @@ def margins(
 
     Returns:
         Columns ``split``, ``task``, ``template``, ``margin`` in nats, and ``mass``, the probability of all the calls
-        together, in [0, 1]. Where that is small the model would do something else at this place, and the margin says little.
+        together, in [0, 1]. Where that is small the model would do something else at this place, and the margin says
+        little.
     """
     local = open_model(str(folder))
     found = []
