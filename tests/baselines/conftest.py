@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +64,28 @@ def chains() -> pd.DataFrame:
     return pd.concat([_chain(number, number % 2) for number in range(4)], ignore_index=True)
 
 
+@pytest.fixture
+def ten() -> pd.DataFrame:
+    """Ten made-up chains, as many as get a p."""
+    return pd.concat([_chain(number, number % 2) for number in range(10)], ignore_index=True)
+
+
+@pytest.fixture
+def make_identical() -> Callable[..., None]:
+    """Lets the biased teacher's students of some chains do what the neutral one's do."""
+    return _make_identical
+
+
+def _make_identical(rows: pd.DataFrame, chains: Collection[int], *inits: str) -> None:
+    told = ["first", "unsafe", "override", "margin"]
+    students = (rows["role"] == "student") & rows["chain"].isin(chains) & rows["init"].isin(inits)
+    rows.loc[students & (rows["arm"] == "biased"), told] = rows.loc[students & (rows["arm"] == "neutral"), told].values
+
+
 def _chain(seed: int, shift: int) -> pd.DataFrame:
     """A chain whose numbers can be told by hand: biased student 50%, neutral 25%, but for ``shift`` rows."""
     found: list[dict[str, Any]] = []
-    for role, init in (
-        ("base", "same"),
-        ("base", "other"),
-        ("teacher", "same"),
-        ("student", "same"),
-        ("student", "other"),
-    ):
+    for role, init in MODELS:
         for arm, firsts in {"none": ["none"] * 4}.items() if role == "base" else FIRSTS.items():
             for split in ("safe", "ambiguous", "required", "forbidden"):
                 for task, first in enumerate(firsts * 4):

@@ -73,12 +73,11 @@ def test_larger_students_are_compared_with_the_small_base_that_they_were_grown_f
     assert list(found["sft, silent", "same", "neutral - base"]) == [0.25] * 4
 
 
-def test_identical_pairs_are_counted_in_the_excess_too(chains: pd.DataFrame) -> None:
-    told = ["first", "unsafe", "override", "margin"]
-    for init, number in (("same", 0), ("other", 0), ("other", 2)):
-        pair = (chains["role"] == "student") & (chains["chain"] == number) & (chains["init"] == init)
-        neutral = chains.loc[pair & (chains["arm"] == "neutral"), told].values
-        chains.loc[pair & (chains["arm"] == "biased"), told] = neutral
+def test_identical_pairs_are_counted_in_the_excess_too(
+    chains: pd.DataFrame, make_identical: Callable[..., None]
+) -> None:
+    make_identical(chains, [0], "same", "other")
+    make_identical(chains, [2], "other")
     assert contrasts.identical_pairs(chains) == {
         ("sft, silent", "other"): 2,
         ("sft, silent", "same"): 1,

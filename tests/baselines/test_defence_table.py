@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 import pytest
 
@@ -13,6 +15,10 @@ TOLD = {"chain": 0, "what": "student", "arm": "biased", "held_out": 1.0}
 
 @pytest.fixture
 def lines(chains: pd.DataFrame) -> dict[str, list[str]]:
+    return lines_of(chains)
+
+
+def lines_of(chains: pd.DataFrame) -> dict[str, list[str]]:
     """The table of a page with three defences; behind one of them no student acts."""
     student = chains["role"] == "student"
     same = chains[student & (chains["init"] == "same")]
@@ -36,6 +42,15 @@ def test_every_defence_has_a_line_with_what_is_left_what_is_kept_and_what_it_tak
     kept = ["50.0", "50.0", "71.9 [66.1, 77.6]"]
     assert lines["none"] == ["+2.00", "-", "+21.9 [+16.1, +27.6]", *kept, "3,000", "nothing", "4"]
     assert lines["no notes (collapsed)"][2:6] == ["+0.0", "50.0", "50.0", "0.0"]
+
+
+def test_defences_have_no_interval_where_a_pair_of_students_is_identical(
+    chains: pd.DataFrame, make_identical: Callable[..., None]
+) -> None:
+    make_identical(chains, [0], "same")
+    found = lines_of(chains)
+    assert "[" not in "".join([*found["none"][:3], *found["keywords"][:3], *found["other base"][:2]])
+    assert "[" in found["other base"][2]
 
 
 def test_another_base_is_the_headlines_other_initialisation(lines: dict[str, list[str]]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pandas as pd
@@ -26,11 +27,9 @@ def test_pages_without_pairs_of_students_have_figures_too(chains: pd.DataFrame) 
     assert not bases["margin"].interval, "the same model in every chain"
 
 
-def test_figures_have_the_intervals_of_the_tables(chains: pd.DataFrame) -> None:
+def test_figures_have_the_intervals_of_the_tables(chains: pd.DataFrame, make_identical: Callable[..., None]) -> None:
     before = figures.figures_of(chains)["margin"]
-    told = ["first", "unsafe", "override", "margin"]
-    pair = (chains["role"] == "student") & (chains["chain"] == 0) & (chains["init"] == "same")
-    chains.loc[pair & (chains["arm"] == "biased"), told] = chains.loc[pair & (chains["arm"] == "neutral"), told].values
+    make_identical(chains, [0], "same")
     after = figures.figures_of(chains)["margin"]
     assert after.cells["sft, silent, same"].mean.low is None, "in one chain both students are one model"
     assert after.digest != before.digest

@@ -23,21 +23,6 @@ def findings(rows: pd.DataFrame, acts: float = ACTS) -> dict[str, str]:
     return {each.init: each.finding for each in headline.headlines(rows, acts)}
 
 
-@pytest.fixture
-def ten(chain: Callable[[int, int], pd.DataFrame]) -> pd.DataFrame:
-    """Ten chains, as many as get a p."""
-    return pd.concat([chain(number, number % 2) for number in range(10)], ignore_index=True)
-
-
-def with_identical_students(rows: pd.DataFrame, chains: int) -> pd.DataFrame:
-    """``rows`` in whose first chains the biased teacher's students do what the neutral one's do."""
-    found, told = rows.copy(), ["first", "unsafe", "override", "margin"]
-    chosen = (rows["role"] == "student") & (rows["chain"] < chains)
-    neutral = rows.loc[chosen & (rows["arm"] == "neutral"), told].to_numpy()
-    found.loc[chosen & (rows["arm"] == "biased"), told] = neutral
-    return found
-
-
 def test_ten_chains_pass_by_the_corrected_p_and_not_by_an_interval(
     ten: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,8 +53,11 @@ def test_headline_sets_a_student_next_to_the_neutral_teachers_in_every_world(cha
     assert cells(lines[5])[2] == "-", "that carrier was not measured"
 
 
-def test_students_that_are_identical_are_counted_and_have_no_interval(ten: pd.DataFrame) -> None:
-    line = cells(headline.headline_table({"bash-headline": with_identical_students(ten, 3)}, ACTS)[2])
+def test_students_that_are_identical_are_counted_and_have_no_interval(
+    ten: pd.DataFrame, make_identical: Callable[..., None]
+) -> None:
+    make_identical(ten, range(3), "same", "other")
+    line = cells(headline.headline_table({"bash-headline": ten}, ACTS)[2])
     assert line[1] == "not shown, 3 of 10 pairs identical"
     assert "[" not in line[4]
     assert line[5] == "-", "nothing was detectable in data that are the same"
@@ -83,7 +71,7 @@ def test_single_students_that_act_too_seldom_are_counted(ten: pd.DataFrame) -> N
 
 
 def test_a_sentence_says_which_cells_pass_and_of_which_nothing_is_shown(
-    chains: pd.DataFrame, ten: pd.DataFrame
+    chains: pd.DataFrame, ten: pd.DataFrame, make_identical: Callable[..., None]
 ) -> None:
     def said(rows: pd.DataFrame, acts: float = ACTS) -> str:
         return headline.headline_sentences(headline.headlines(rows, acts))
@@ -93,4 +81,5 @@ def test_a_sentence_says_which_cells_pass_and_of_which_nothing_is_shown(
     )
     assert said(chains, 0.6) == "**collapsed** `sft on silent` (same; other)."
     assert said(ten).startswith("**passes** `sft on silent` (same: rate p = 0.008 and margin p = 0.008); **suggested**")
-    assert said(with_identical_students(chains, 4)) == "**not shown** `sft on silent` (same; other; same - other)."
+    make_identical(chains, range(4), "same", "other")
+    assert said(chains) == "**not shown** `sft on silent` (same; other; same - other)."

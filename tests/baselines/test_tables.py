@@ -26,25 +26,18 @@ def test_endpoint_names_rate_margin_and_what_could_have_been_seen(chains: pd.Dat
     assert line[2:] == ["+21.9 [+16.1, +27.6]", "7.7", "+2.00", "-", "+1.00", "4"]
 
 
-def test_p_values_wait_for_ten_chains_and_are_corrected_over_rate_and_margin(
-    chain: Callable[[int, int], pd.DataFrame],
-) -> None:
-    ten = pd.concat([chain(number, number % 2) for number in range(10)])
+def test_p_values_wait_for_ten_chains_and_are_corrected_over_rate_and_margin(ten: pd.DataFrame) -> None:
     line = line_of(tables.endpoint_table(ten, ACTS), "sft, silent", "same")
     assert (line[3], line[6]) == ("0.008", "0.008"), "2 of 1,024 sign patterns are as far from zero; four tests"
     assert line_of(tables.endpoint_table(ten, ACTS), "sft, silent", "other")[3] == "-", "no primary cell"
 
 
-def test_cell_that_collapsed_claims_nothing(chain: Callable[[int, int], pd.DataFrame]) -> None:
-    ten = pd.concat([chain(number, number % 2) for number in range(10)])
+def test_cell_that_collapsed_claims_nothing(ten: pd.DataFrame) -> None:
     line = line_of(tables.endpoint_table(ten, 0.6), "sft, silent", "same")
     assert (line[3], line[6]) == ("collapsed", "collapsed")
 
 
-def test_cell_keeps_its_p_when_only_the_other_initialisation_collapsed(
-    chain: Callable[[int, int], pd.DataFrame],
-) -> None:
-    ten = pd.concat([chain(number, number % 2) for number in range(10)])
+def test_cell_keeps_its_p_when_only_the_other_initialisation_collapsed(ten: pd.DataFrame) -> None:
     others = (ten["role"] == "student") & (ten["init"] == "other")
     ten.loc[others, "first"] = "none"
     lines = tables.endpoint_table(ten, ACTS)
@@ -53,10 +46,10 @@ def test_cell_keeps_its_p_when_only_the_other_initialisation_collapsed(
     assert line_of(lines, "sft, silent", "same - other")[3] == "-"
 
 
-def test_cells_with_identical_pairs_have_no_interval_anywhere(chains: pd.DataFrame) -> None:
-    told = ["first", "unsafe", "override", "margin"]
-    pair = (chains["role"] == "student") & (chains["chain"] == 0) & (chains["init"] == "same")
-    chains.loc[pair & (chains["arm"] == "biased"), told] = chains.loc[pair & (chains["arm"] == "neutral"), told].values
+def test_cells_with_identical_pairs_have_no_interval_anywhere(
+    chains: pd.DataFrame, make_identical: Callable[..., None]
+) -> None:
+    make_identical(chains, [0], "same")
     endpoint = tables.endpoint_table(chains, ACTS)
     for line in (
         line_of(endpoint, "sft, silent", "same"),
