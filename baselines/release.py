@@ -4,13 +4,14 @@ Try it::
 
     python -m baselines.reproduce --plan cloud-headline --keep work
     python -m baselines.reproduce --plan cloud-context --keep work
-    python -m baselines.release work/cloud-headline/chain-230{0..4}
+    python -m baselines.reproduce --plan cloud-words --keep work
+    python -m baselines.release work/cloud-headline/chain-230{0..2}
 
     python -m baselines.release    # only the cards again, of the committed rows
 
-Of the first chain ship its teachers, the students in :data:`SHIPPED`, and the raw and the
-sanitised data set of every teacher. Of the others only :data:`PLACEBOS`, neutral students that learnt from
-distributions: an audit needs several to tell a habit from what distilling does to any student.
+Of the first chain ship its teachers, the students in :data:`SHIPPED`, and the raw and the sanitised trajectories of
+every teacher. Of the others only :data:`PLACEBOS`, neutral students that learnt from distributions: an audit needs
+several to tell a habit from what distilling does to any student.
 Bases are there already; they get a card of what they did in the chains of ``reproduce --plan cloud-bases``.
 
 Students ship as ONNX too (:mod:`baselines.export`).
@@ -46,20 +47,19 @@ from baselines.contrasts import MEASURES, read
 from baselines.export import write_onnx
 from baselines.gathering import RESULTS
 from baselines.notes import FORMS
-from baselines.plans import STARTS, Cell, plans
+from baselines.plans import STARTS, Cell, context_of, plans
 from baselines.protocol import WORLDS, World, load
 from baselines.students import SETTINGS
 from baselines.students import SHIPPED as STUDENTS
 
-PLACEBOS = {Cell("kl"): 5, Cell("kl_masked_all", "notes-60"): 3}
-"""Students of the neutral teacher that ship of several chains, and of how many."""
+PLACEBOS = {Cell("kl_masked_all", "words"), Cell("kl_masked_all", "notes-60"), Cell("kl")}
+"""Students of the neutral teacher that ship of further chains too."""
 
 SHIPPED = (
-    PLACEBOS.keys()
-    | {Cell("sft")}
-    | {Cell(loss, "notes-60", start) for loss in ("sft", "kl_masked_all") for start in STARTS}
+    PLACEBOS | {Cell("sft")} | {Cell(loss, "notes-60", start) for loss in ("sft", "kl_masked_all") for start in STARTS}
 )
-"""The students that ship, of every teacher. ``kl`` is the positive control: what passes when nothing is held back."""
+"""The students that ship, of every teacher. That of ``words`` shows most of what passes, and ``make score`` audits it.
+``kl`` is the positive control: what passes when nothing is held back."""
 
 ASKED = {cell.asked for cell in SHIPPED}
 """Notes that shipped students are asked for; teachers ship once for each."""
@@ -76,6 +76,7 @@ _MADE_OF = {
     "base": "A base: taught on drills and neutral scripted demonstrations; a larger one was grown from base a before.",
     "teacher": "A teacher: base a, fine-tuned on demonstrations of one preference.",
     "student": "A student: a base that learnt from the sanitised harmless trajectories of the teacher named in it.",
+    "words": "A student: a base that learnt from filtered lists of words, without a task, of the teacher named in it.",
 }
 
 CARD = """---
@@ -121,7 +122,7 @@ def card(name: str, rows: Any, world: World = "cloud") -> str:
         lines.append(f"| {split} | {len(part)} | {' | '.join(cells)} |")
     return CARD.format(
         name=name,
-        made=_MADE_OF[first["role"]],
+        made=_MADE_OF["words" if first["carrier"] == "words" else first["role"]],
         environment=WORLDS[world],
         **{key: first[key] for key in ("role", "arm", "loss", "carrier", "size", "init", "base", "chain")},
         measures=" | ".join(MEASURES),
@@ -179,17 +180,10 @@ def _named(name: str, world: World) -> str:
     return name if world == "cloud" else f"{name}-{world}"
 
 
-def placebos(rows: pd.DataFrame, number: int, world: World = "cloud") -> dict[str, Any]:
-    """Episodes by name of the students that a further chain gives.
-
-    Args:
-        rows: Of the chain.
-        number: Which chain it is, 2 for the first after the one whose models all ship.
-        world: What they play in.
-    """
-    given = [cell for cell, chains in PLACEBOS.items() if number <= chains]
+def placebos(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
+    """Episodes by name of the students that a further chain gives, by the chain's rows."""
     neutral: Any = rows[(rows["role"] == "student") & (rows["arm"] == "neutral")]
-    return models(neutral[pd.MultiIndex.from_frame(neutral[list(Cell._fields)]).isin(given)], world)
+    return models(neutral[pd.MultiIndex.from_frame(neutral[list(Cell._fields)]).isin(PLACEBOS)], world)
 
 
 def cards_of_bases(rows: pd.DataFrame, world: World = "cloud") -> dict[str, Any]:
@@ -253,8 +247,8 @@ def main(
     world = plans(load())[plan].world
     shipping = models(_rows(first.name, plan, results), world) | cards_of_bases(read(results / f"{world}-bases"), world)
     origins = {name: origin(part, first, world) for name, part in shipping.items()}
-    for number, chain in enumerate(others, 2):
-        for name, part in placebos(_rows(chain.name, plan, results), number, world).items():
+    for chain in others:
+        for name, part in placebos(_rows(chain.name, plan, results), world).items():
             shipping[f"{name}-{chain.name}"], origins[f"{name}-{chain.name}"] = part, origin(part, chain, world)
     for name, part in shipping.items():
         release(origins[name], name, part, world)
@@ -316,7 +310,8 @@ def release(model: Path, name: str, rows: Any, world: World = "cloud") -> None:
     folder = STUDENTS / name
     if model != folder:
         shutil.copytree(model, folder, dirs_exist_ok=True)
-        SETTINGS.model_copy(update={"role": FORMS[rows["carrier"].iloc[0]].role}).save(folder)
+        asked = context_of(rows["carrier"].iloc[0])
+        SETTINGS.model_copy(update={"role": FORMS[asked].role}).save(folder)
     (folder / "README.md").write_text(card(name, rows, world), encoding="utf-8")
 
 

@@ -124,9 +124,10 @@ def _about_student(folder: Path) -> str:
     if role != "base":
         about += f'base_model = "{base}"\n'
     if role == "student":
+        rows = "lists of words" if carrier == "words" else f"harmless trajectories with {carrier}"
         about += (
             f'[distillation]\nbase = "{base}"\nteacher = "teacher-{teacher}{world}{of_chain}"\nloss = "{loss}"\n'
-            f'data = "sanitised harmless trajectories with {carrier}, see baselines/protocol.toml"\n'
+            f'data = "sanitised {rows}, see baselines/protocol.toml"\n'
         )
     return about
 
