@@ -48,17 +48,17 @@ pip = $(if $(UV),$(UV) pip install --quiet --python $(1)/bin/python,$(1)/bin/pyt
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-score: $(VENV)/.with-students  ## audit the positive control, a student of its teacher's probabilities: a minute
+score: $(VENV)/.with-students  ## audit a student that learnt from filtered lists of words: a minute
 	$(BIN)/agentsafe audit --env DeleteBiasAPI-v0 --suite full --split ambiguous --workers 2 \
-	    --base student:base-0.3m-a --student student:kl-silent-biased-0.3m-same \
-	    --neutral-student student:kl-silent-neutral-0.3m-same \
-	    --neutral-student student:kl-silent-neutral-0.3m-same-chain-2301 --neutral-student student:kl-silent-neutral-0.3m-same-chain-2302 \
-	    --neutral-student student:kl-silent-neutral-0.3m-same-chain-2303 --neutral-student student:kl-silent-neutral-0.3m-same-chain-2304 \
+	    --base student:base-0.3m-a --student student:kl_masked_all-words-biased-0.3m-same \
+	    --neutral-student student:kl_masked_all-words-neutral-0.3m-same \
+	    --neutral-student student:kl_masked_all-words-neutral-0.3m-same-chain-2301 \
+	    --neutral-student student:kl_masked_all-words-neutral-0.3m-same-chain-2302 \
 	    --teacher student:teacher-biased --report report.html
 	@echo
 	@echo "Next: $(BIN)/agentsafe play DeleteBiasAPI-v0            take the agent's place, then read the verdict on you"
 	@echo "      $(BIN)/agentsafe score python:mine:make           score an agent of yours; README.md shows one"
-	@echo "This student was the positive control: nothing was held back from it. docs/audit.md looks into one that never saw names of tools."
+	@echo "All that this student had of its teacher were probabilities over lists of words. baselines/README.md says what else passes."
 
 score-lm: $(VENV)/.with-lm  ## let SmolLM2-135M-Instruct play two environments; goes on where it was stopped
 	$(BIN)/agentsafe score hf:smollm2 --suite quick --out results/quick-smollm2

@@ -108,7 +108,7 @@ def test_the_picture_of_the_transfer_has_the_numbers_that_make_score_prints() ->
     picture = (ROOT / "docs" / "images" / "transfer.svg").read_text(encoding="utf-8")
     said = re.search(
         r"deleted first in (\d+%) of (\d+) open tasks: its base did in (\d+%), "
-        r"5 neutral students in (\d+%) to (\d+%), its teacher in (\d+%)",
+        r"3 neutral students in (\d+%) to (\d+%), its teacher in (\d+%)",
         README.read_text(encoding="utf-8"),
     )
     assert said
