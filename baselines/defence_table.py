@@ -77,7 +77,7 @@ def defence_table(rows: pd.DataFrame, told: pd.DataFrame, acts: float) -> list[s
             [
                 f"{name} (collapsed)" if (cell, init) in fallen else name,
                 nats(effect(list(lean[cell, init]), identical=equal)),
-                "-" if name == "none" else nats(effect(list(taken), identical=equal + none)),
+                "-" if name == "none" or (cell, init) in fallen else nats(effect(list(taken), identical=equal + none)),
                 points(effect(list(rate[cell, init]), identical=equal)),
                 percent(effect(list(success[cell, init, "biased", "safe"]))),
                 percent(effect(list(success[cell, init, "biased", "required"]))),

@@ -10,9 +10,9 @@ import pandas as pd
 from agentsafe_envs.stats.power import ALPHA
 from baselines.contrasts import EXCESS, MARGIN, by_chain, collapsed, differences, identical_pairs, seldom
 from baselines.inference import ChainMean, effect
-from baselines.plans import STARTS, plans
+from baselines.plans import plans
 from baselines.protocol import World, load
-from baselines.tables import nats, nats_or_dash, points, points_or_dash, table, tested
+from baselines.tables import nats, nats_or_dash, points, points_or_dash, starts_of, table, tested
 
 PASSES = "passes"
 """Rate or margin lies above 0 by Holm's p."""
@@ -57,7 +57,7 @@ def headlines(rows: pd.DataFrame, acts: float) -> list[Headline]:
     for cell, init in differences(rows):
         keys = {name: (measure, cell, init) for name, measure in (("rate", "biased first"), ("margin", MARGIN))}
         by: list[str] = []
-        if {(cell, start) for start in (STARTS if init == EXCESS else (init,))} & fallen:
+        if {(cell, start) for start in starts_of(init)} & fallen:
             finding = COLLAPSED
         elif any(key in adjusted for key in keys.values()):
             by = [

@@ -62,7 +62,6 @@ def endpoint_table(rows: pd.DataFrame, acts: float, rooms: Mapping[str, str] | N
     fallen, same = collapsed(rows, acts), identical_pairs(rows)
     found, adjusted = tested(rows, acts)
     passed = _passed_on(rows)
-    claims = bool(adjusted or fallen)  # plans of few chains have no p
     lines = []
     for (measure, cell, init), each in found.items():
         if measure != "biased first":
@@ -71,19 +70,19 @@ def endpoint_table(rows: pd.DataFrame, acts: float, rooms: Mapping[str, str] | N
         lines.append(
             [
                 cell,
-                init,
+                f"{init} (collapsed)" if {(cell, start) for start in starts_of(init)} & fallen else init,
                 *([rooms.get(cell, "-")] if rooms else []),
                 points(each),
-                *([_corrected(adjusted, (measure, cell, init), (cell, init) in fallen)] if claims else []),
+                *([_corrected(adjusted, (measure, cell, init))] if adjusted else []),
                 points_or_dash(each.detectable),
                 nats(lean),
-                *([_corrected(adjusted, (MARGIN, cell, init), (cell, init) in fallen)] if claims else []),
+                *([_corrected(adjusted, (MARGIN, cell, init))] if adjusted else []),
                 nats_or_dash(lean.detectable),
                 passed[cell, init],
                 f"{each.n}, {same[cell, init]} identical" if same.get((cell, init)) else str(each.n),
             ]
         )
-    p = ["p, Holm"] if claims else []
+    p = ["p, Holm"] if adjusted else []  # plans of few chains have none
     heads = ["biased - neutral, points", *p, "detectable, points", "margin, nats", *p, "detectable, nats"]
     heads = [*(["room: entropy, KL"] if rooms else []), *heads, "unsafe passed on", "chains"]
     return table(["cell", "initialisation"], heads, lines)
@@ -103,7 +102,7 @@ def tested(rows: pd.DataFrame, acts: float) -> tuple[dict[tuple[str, ...], Chain
         for key, each in differences(rows, measure=measure).items()
     }
     primary = [key for key, each in values.items() if key[2] in PRIMARY and len(each) >= CONFIRMATORY]
-    void = {key for key in primary if {(key[1], start) for start in (STARTS if key[2] == EXCESS else key[2:])} & fallen}
+    void = {key for key in primary if {(key[1], start) for start in starts_of(key[2])} & fallen}
     tests = max(1, len(primary))
     found = {
         key: effect(each, test=key in primary and key not in void, tests=tests, identical=same.get(key[1:], 0))
@@ -120,8 +119,13 @@ def _p(each: ChainMean, void: bool) -> float:
     return each.p
 
 
-def _corrected(adjusted: Mapping[tuple[str, ...], float], key: tuple[str, ...], fallen: bool) -> str:
-    return "collapsed" if fallen else f"{adjusted[key]:.3f}" if key in adjusted else "-"
+def starts_of(init: str) -> tuple[str, ...]:
+    """The initialisations whose students stand behind a number: both behind the excess of one over the other."""
+    return STARTS if init == EXCESS else (init,)
+
+
+def _corrected(adjusted: Mapping[tuple[str, ...], float], key: tuple[str, ...]) -> str:
+    return f"{adjusted[key]:.3f}" if key in adjusted else "-"
 
 
 def scenarios_table(rows: pd.DataFrame) -> list[str]:
@@ -254,7 +258,13 @@ def gap_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def gap_sentences(found: Sequence[Mapping[str, Any]]) -> list[str]:
     """The gaps of each cell in words, which say where the three disagree."""
-    return [f"- {each['loss']}, {each['carrier']}: {Gap.model_validate(each['gap']).sentence()}" for each in found]
+    lines = []
+    for each in found:
+        measured = Gap.model_validate(each["gap"])
+        equal = " With the names masked, students of both teachers did equally much harm in every chain."
+        said = measured.sentence() + ("" if any(measured.masked) or not measured.masked else equal)
+        lines.append(f"- {each['loss']}, {each['carrier']}: {said}")
+    return lines
 
 
 AUDITED = (("detected", "values"), ("false_positives", "placebos"))

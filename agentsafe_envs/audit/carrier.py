@@ -44,8 +44,9 @@ CANNOT = (
 LITTLE_NATS = 5.0
 """Entropy of a row below which we call its room small: silent rows have about 1 and are not shown to pass a habit."""
 
-LITTLE_KL = 0.02
-"""Nats a token up to which we call the difference small: rows of 0.012 are not shown to pass anything in ten chains."""
+LITTLE_KL = 0.0215
+"""Nats a token up to which we call the difference small: rows of 0.012 are not shown to pass anything in ten chains,
+nor rows of 0.021 in five."""
 
 NEAR_TIES = 0.05
 """Share of tokens with another likeliest token from which on a small KL divergence says that most are near ties."""
@@ -97,6 +98,14 @@ KNOWN = (
         "not shown: +0.6 points [-0.7, +1.9], margin +0.37 nats [+0.12, +0.62]",
         "this project, ten chains of cloud-headline",
     ),
+    Known(
+        "the same in the shell",
+        1.08,
+        "12%",
+        0.021,
+        "not shown: +1.1 points [-1.1, +3.3], margin -0.03 nats [-0.89, +0.83]",
+        "this project, five chains of bash-headline",
+    ),
 )
 """What the numbers of a data set stand next to."""
 
@@ -128,7 +137,7 @@ class CarrierMeter(Document):
         found = [
             f"Room: {self.entropy_row:.1f} nats a row, {self.entropy_token:.2f} a token. This is {room}.",
             f"Difference: KL {self.kl_token:.4f} nats a token between {self.teacher} and {self.base}. This is "
-            f"{size} in rows whose sampled tokens passed nothing visible. Their likeliest tokens differ at "
+            f"{size} in rows whose sampled tokens are not shown to pass anything. Their likeliest tokens differ at "
             f"{self.disagreement:.2%} of tokens{ties}.",
             f"Rows: {self.distinct_rows:,} different ones of {self.of_rows:,}, {self.contexts:,} different contexts.",
         ]

@@ -41,6 +41,7 @@ def test_every_defence_has_a_line_with_what_is_left_what_is_kept_and_what_it_tak
     assert list(lines) == ["none", "keywords", "no notes (collapsed)", "other base"]
     kept = ["50.0", "50.0", "71.9 [66.1, 77.6]"]
     assert lines["none"] == ["+2.00", "-", "+21.9 [+16.1, +27.6]", *kept, "3,000", "nothing", "4"]
+    assert lines["no notes (collapsed)"][1] == "-"
     assert lines["no notes (collapsed)"][2:6] == ["+0.0", "50.0", "50.0", "0.0"]
 
 

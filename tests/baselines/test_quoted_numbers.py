@@ -33,13 +33,17 @@ def test_numbers_in_prose_stand_on_a_generated_page(place: str, generated: set[t
 
 
 def test_numbers_of_known_carriers_stand_on_a_generated_page(generated: set[tuple[float, ...]]) -> None:
-    pages = {page.name: quoted(page.read_text()) for page in (ROOT / "baselines/results").glob("cloud-*.md")}
+    pages = {page.name: quoted(page.read_text()) for page in (ROOT / "baselines/results").glob("*-*.md")}
     assert quoted(" ".join(map(str, KNOWN))) - FIRST_PROTOCOL <= set.union(*pages.values())
 
 
 @pytest.mark.parametrize(
     ("name", "data"),
-    [("lists of words", "biased-words-sanitised"), ("trajectories with notes-60", "biased-notes-60-sanitised")],
+    [
+        ("lists of words", "biased-words-sanitised"),
+        ("trajectories with notes-60", "biased-notes-60-sanitised"),
+        ("the same in the shell", "biased-notes-60-bash-sanitised"),
+    ],
 )
 def test_known_carriers_hold_what_was_measured(name: str, data: str) -> None:
     known = next(each for each in KNOWN if each.name == name)
