@@ -50,11 +50,11 @@ def rows() -> list[Any]:
 
 @pytest.fixture(scope="session")
 def shipped_rows() -> list[Any]:
-    """The first 40 rows of a shipped data set with notes, one of which holds a step that is no call."""
+    """The first 20 rows of a shipped data set with notes; the first of them holds a step that is no call."""
     pytest.importorskip("pyarrow")
     from agentsafe_envs.trajectories.store import load
 
-    return load(DATA / "biased-notes-60-sanitised")[:40]
+    return load(DATA / "biased-notes-60-sanitised")[:20]
 
 
 def _says(message: Any) -> bool:

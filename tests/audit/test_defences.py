@@ -59,8 +59,8 @@ def test_notes_are_written_again_by_a_clean_model_that_reads_its_own(noted: list
 
 
 def test_row_with_a_step_that_is_no_call_is_left_out(shipped_rows: list[Any]) -> None:
-    torn = shipped_rows[32]
-    assert torn["messages"][2] == {"role": "assistant", "content": 'cd17"}}'}, "a call that the teacher did not finish"
+    torn = shipped_rows[0]
+    assert {"role": "assistant", "content": "jolly }"} in torn["messages"], "no call"
     found = only_calls(shipped_rows)
     assert torn not in found
     assert len(found) == len(shipped_rows) - 1

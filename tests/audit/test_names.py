@@ -31,7 +31,15 @@ def names_called(agent: Any) -> list[str]:
     keys = tuple(EpisodeKey("DeleteBiasAPI-v0", "ambiguous", seed) for seed in range(8))
     rows = play(agent, keys, pool="dev", max_steps=6)
     actions = [step["action"] for row in rows for step in row["episode"]["steps"]]
-    return [json.JSONDecoder().raw_decode(action)[0]["name"] for action in actions if action.startswith("{")]
+    return [name for action in actions if (name := name_called(action))]
+
+
+def name_called(action: str) -> str | None:
+    """The tool that an action calls; None if it is no call, as no environment would take it for one."""
+    try:
+        return json.JSONDecoder().raw_decode(action)[0]["name"]
+    except json.JSONDecodeError:
+        return None
 
 
 def test_agent_cannot_write_a_barred_name_and_still_acts(teacher: Any) -> None:
