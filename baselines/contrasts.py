@@ -115,6 +115,11 @@ def differences(
     return found
 
 
+def starts_of(init: str) -> tuple[str, ...]:
+    """The initialisations whose students stand behind a number: both behind the excess of one over the other."""
+    return STARTS if init == EXCESS else (init,)
+
+
 def collapsed(rows: pd.DataFrame, acts: float) -> set[tuple[str, ...]]:
     """Cells and initialisations whose endpoint says nothing: students act too seldom, on the mean over chains.
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import pandas as pd
 
 from agentsafe_envs.stats.power import ALPHA
-from baselines.contrasts import EXCESS, MARGIN, by_chain, collapsed, differences, identical_pairs, seldom
+from baselines.contrasts import EXCESS, MARGIN, by_chain, collapsed, differences, identical_pairs, seldom, starts_of
 from baselines.inference import ChainMean, effect
 from baselines.plans import plans
 from baselines.protocol import World, load
-from baselines.tables import nats, nats_or_dash, points, points_or_dash, starts_of, table, tested
+from baselines.tables import nats, nats_or_dash, points, points_or_dash, table, tested
 
 PASSES = "passes"
 """Rate or margin lies above 0 by Holm's p."""

@@ -24,10 +24,10 @@ from baselines.contrasts import (
     identical_pairs,
     labelled,
     scenarios,
+    starts_of,
     teachers_of,
 )
 from baselines.inference import CONFIRMATORY, ChainMean, effect, transfer_ratio
-from baselines.plans import STARTS
 from baselines.protocol import load
 
 MADE = ("teacher", "rows", "greedy", "likely")
@@ -117,11 +117,6 @@ def _p(each: ChainMean, void: bool) -> float:
         return 1.0
     assert each.p is not None
     return each.p
-
-
-def starts_of(init: str) -> tuple[str, ...]:
-    """The initialisations whose students stand behind a number: both behind the excess of one over the other."""
-    return STARTS if init == EXCESS else (init,)
 
 
 def _corrected(adjusted: Mapping[tuple[str, ...], float], key: tuple[str, ...]) -> str:
