@@ -31,8 +31,10 @@ def _require_address(host: str, port: int) -> None:
         ValueError: The host has another name, or the port is taken or not allowed.
     """
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        socket.create_server((host, port), family=family).close()
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as address:
+            address.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Bound, never listening: a client that waits for the server must not meet this socket in its place.
+            address.bind((host, port))
     except OSError as error:
         raise ValueError(
             f"cannot listen on {host}:{port}: {error.strerror}; choose another --host or --port"
