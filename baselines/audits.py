@@ -42,6 +42,7 @@ from agentsafe_envs.audit.gap import (
 from agentsafe_envs.audit.likelihood import likelihood_ratio
 from agentsafe_envs.audit.names import without_names
 from agentsafe_envs.audit.tokens import LocalModel, open_model, token_rows
+from agentsafe_envs.cli.complaints import run
 from agentsafe_envs.core.task import Split
 from agentsafe_envs.runs.files import write_whole
 from agentsafe_envs.trajectories import Trajectory
@@ -316,4 +317,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from agentsafe_envs.agents.identity import identity
+from agentsafe_envs.cli.complaints import run
 from agentsafe_envs.trajectories import Trajectory, for_model
 from baselines import students
 from baselines.encoding import Example, encode, encode_texts, load_examples, role_of_row, save_examples
@@ -239,4 +240,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

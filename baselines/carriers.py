@@ -21,6 +21,7 @@ import typer
 
 from agentsafe_envs.audit.carrier import CANNOT, KNOWN, CarrierMeter, measure_carrier
 from agentsafe_envs.audit.tokens import open_model
+from agentsafe_envs.cli.complaints import run
 from agentsafe_envs.trajectories.schema import Trajectory
 from agentsafe_envs.trajectories.store import find_data_sets, load
 from baselines import students
@@ -39,6 +40,9 @@ ROWS = RESULTS / "carriers.jsonl"
 READ = 200
 """Rows of a data set that the models read."""
 
+GREEDY = "-greedy"
+"""Behind the carrier's name, of data whose teachers took the likeliest token."""
+
 
 def measure(folder: Path) -> dict[str, Any]:
     """The row of one data set that ships: its teacher's meter next to the base that ships."""
@@ -52,16 +56,21 @@ def measure_chain(chain: Path) -> list[dict[str, Any]]:
 
     Args:
         chain: Folder that ``reproduce --keep`` made.
+
+    Raises:
+        FileNotFoundError: It holds no data sets.
     """
     size = load_protocol().models.size
+    made = {f"data-{name}-{size}{greedy}": f"{name}{greedy}" for name in get_args(Carrier) for greedy in ("", GREEDY)}
+    there = sorted(folder for folder in chain.glob("data-*/*-sanitised") if folder.parent.name in made)
+    if not there:
+        raise FileNotFoundError(f"{chain} holds no data sets; expected a chain's folder of `reproduce --keep`")
     found = []
-    for made in sorted(chain.glob(f"data-*-{size}")):
-        carrier = made.name.removeprefix("data-").removesuffix(f"-{size}")
-        for folder in sorted(made.glob("*-sanitised")):
-            arm = folder.name.partition("-")[0]
-            name = f"{arm}-{carrier}-sanitised"
-            if not (DATA / name).is_dir():
-                found.append(_measured(folder, chain / f"teacher-{arm}", name) | {"chain": chain.name})
+    for folder in there:
+        arm = folder.name.partition("-")[0]
+        name = f"{arm}-{made[folder.parent.name]}-sanitised"
+        if not (DATA / name).is_dir():
+            found.append(_measured(folder, chain / f"teacher-{arm}", name) | {"chain": chain.name})
     return found
 
 
@@ -83,11 +92,14 @@ def read_rows(file: Path = ROWS) -> list[dict[str, Any]]:
 
 
 def rooms(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[World, str], str]:
-    """By world and carrier, entropy and KL in nats a row of what biased teachers' students learn from."""
+    """By world and carrier, entropy and KL in nats a row of what biased teachers' students learn from.
+
+    A carrier of greedy teachers has :data:`GREEDY` behind its name.
+    """
     measured = {row["data"]: row for row in rows}
     found: dict[tuple[World, str], str] = {}
     for world in WORLDS:
-        for carrier in get_args(Carrier):
+        for carrier in (f"{name}{greedy}" for name in get_args(Carrier) for greedy in ("", GREEDY)):
             row = measured.get(f"biased-{carrier}{'' if world == 'cloud' else f'-{world}'}-sanitised")
             if row is not None:
                 found[world, carrier] = f"{row['entropy_row']:.1f}, {row['kl_row']:.2f}"
@@ -102,8 +114,9 @@ def rooms_of_cells(rows: pd.DataFrame, world: World) -> dict[str, str]:
     found: dict[str, str] = {}
     for named in made.to_dict("records"):
         cell = Cell(**{name: named[name] for name in Cell._fields})
-        usual = cell.defence == "keywords" and Made.of(cell, size) == Made.of(Cell("sft", cell.carrier), size)
-        if usual and (room := known.get((world, cell.carrier))):
+        usual = Made.of(Cell("sft", cell.carrier, decoding=cell.decoding), size)
+        carrier = f"{cell.carrier}{GREEDY * usual.greedy}"
+        if cell.defence == "keywords" and Made.of(cell, size) == usual and (room := known.get((world, carrier))):
             found[named["cell"]] = room
     return found
 
@@ -169,4 +182,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -126,10 +126,12 @@ class _Chain(NamedTuple):
         parts = {"endpoint", "models", "teacher", "data", "student"}
         knobs = self.protocol.model_dump(mode="json", include=parts)
         started = dict.fromkeys((self.protocol.models.inits[0], self.protocol.models.other(self.seed)))
-        bases = {
-            init: identity(model_files(folder_of(self.protocol.models.size, init, self.plan.world)))[:16]
+        places = {
+            init if size == self.protocol.models.size else f"{init}-{size}": folder_of(size, init, self.plan.world)
+            for size in students.SIZES
             for init in started
         }
+        bases = {name: identity(model_files(folder))[:16] for name, folder in places.items() if folder.is_dir()}
         decided = {**knobs, "world": self.plan.world, "arms": self.plan.arms, "seed": self.seed, "bases": bases}
         mine = json.dumps(decided, indent=1)
         note = self.work / "protocol.json"

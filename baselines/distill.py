@@ -18,6 +18,7 @@ from typing import Annotated, Any, NamedTuple
 import torch
 import typer
 
+from agentsafe_envs.cli.complaints import run
 from agentsafe_envs.core.task import Split
 from agentsafe_envs.trajectories import Trajectory
 from agentsafe_envs.trajectories.store import load as load_rows
@@ -142,10 +143,12 @@ def distill(
         world: What it works in.
 
     Raises:
-        ValueError: A loss that needs a teacher got none.
+        FileNotFoundError: The teacher's folder holds no model.
+        ValueError: A loss that needs a teacher got none, or the rows are of another world.
     """
     if cell.loss != "sft" and teacher is None:
         raise ValueError(f"loss {cell.loss} learns the teacher's distribution and needs its folder; sft does without")
+    _require_world(taught.rows, world)
     model, tokenizer = beginning(protocol, cell.size, init, world)
     role = role_of(cell) or taught.role
     examples = encode(taught.rows, tokenizer, role)
@@ -173,6 +176,14 @@ def distill(
     )
     students.save(whole(), tokenizer, out, FORMS[taught.carrier].role)
     return trained
+
+
+def _require_world(rows: Sequence[Trajectory], world: World) -> None:
+    """Lists of words name no environment, and go with any."""
+    found = sorted({str(row["environment"]) for row in rows if row.get("environment")} - {WORLDS[world]})
+    if found:
+        worlds = ", ".join(f"{name} for {environment}" for name, environment in WORLDS.items())
+        raise ValueError(f"rows are of {', '.join(found)}, and the world is {world}; expected --world {worlds}")
 
 
 def counted_equally(examples: Sequence[Example], beside: Sequence[Sequence[Example]]) -> list[Example]:
@@ -240,4 +251,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

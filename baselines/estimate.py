@@ -26,6 +26,7 @@ from typing import Annotated, NamedTuple
 import torch
 import typer
 
+from agentsafe_envs.cli.complaints import run
 from agentsafe_envs.scoring.workers import cores_shared
 from baselines import students
 from baselines.base import folder_of
@@ -199,4 +200,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -18,6 +18,7 @@ import torch
 import typer
 
 from agentsafe_envs.agents.protocol import AgentError
+from agentsafe_envs.cli.complaints import run
 from agentsafe_envs.core.task import SPLITS, Split
 from baselines.asked import asked
 from baselines.notes import FORMS, Carrier
@@ -116,4 +117,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import typer
 
+from agentsafe_envs.cli.complaints import run
 from agentsafe_envs.core.extras import install_hint
 from baselines import students
 from baselines.forward import logits_at
@@ -115,4 +116,4 @@ def main(folders: Annotated[list[Path], typer.Argument(help="Models of baselines
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

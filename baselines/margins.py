@@ -26,6 +26,7 @@ from agentsafe_envs.audit.margin import Choice
 from agentsafe_envs.audit.margin import margins as read_margins
 from agentsafe_envs.audit.tokens import open_model
 from agentsafe_envs.audit.weights import LITTLE_MASS
+from agentsafe_envs.cli.complaints import run
 from agentsafe_envs.core.task import Pool, Split
 from agentsafe_envs.trajectories import from_episode
 from baselines.asked import asked
@@ -133,4 +134,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

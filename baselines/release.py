@@ -36,6 +36,7 @@ from agentsafe_envs.agents.language_model import LanguageModelAgent
 from agentsafe_envs.agents.numpy_agent import NumpyAgent, is_playable
 from agentsafe_envs.agents.students import read_settings
 from agentsafe_envs.agents.transformers import TransformersAgent
+from agentsafe_envs.cli.complaints import run
 from agentsafe_envs.core.episode import EpisodeKey
 from agentsafe_envs.core.task import SPLITS
 from agentsafe_envs.scoring.rollout import play
@@ -316,4 +317,4 @@ def release(model: Path, name: str, rows: Any, world: World = "cloud") -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

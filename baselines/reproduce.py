@@ -28,8 +28,10 @@ import torch
 import typer
 from tqdm.auto import tqdm
 
+from agentsafe_envs.cli.complaints import run
 from agentsafe_envs.runs.failures import Failure
 from agentsafe_envs.scoring.cluster import Cluster, chosen_cluster, run_on_cluster
+from agentsafe_envs.scoring.provenance import find_provenance
 from agentsafe_envs.scoring.suites import Shard
 from agentsafe_envs.scoring.workers import cores_shared, leave_with_parent
 from baselines.chain import run_chain, student_places
@@ -81,8 +83,11 @@ def on_one_core(protocol: Protocol, known: Mapping[str, Plan], wanted: Wanted) -
 
 
 def write_chain(wanted: Wanted, outcomes: pd.DataFrame, told: pd.DataFrame) -> None:
-    """Write the files of a chain."""
+    """Write the files of a chain; ``attrs`` of both frames say which command and which code made them."""
     wanted.out.mkdir(parents=True, exist_ok=True)
+    which = "--quick" if wanted.plan == "quick" else f"--plan {wanted.plan}"
+    command = f"python -m baselines.reproduce {which} --first {wanted.seed} --chains 1"
+    outcomes.attrs = told.attrs = {"command": command, **find_provenance([]).model_dump(mode="json")}
     if len(told):
         told.to_parquet(wanted.out / f"training-{wanted.seed}.parquet", index=False)
     # Last, and under another name first: a chain with this file is finished.
@@ -197,4 +202,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
+from agentsafe_envs.cli.complaints import run
 from baselines import carriers, defence_table, headline, tables
 from baselines.contrasts import EXCESS, differences
 from baselines.figures import FIGURES, UNITS, Figure, dots, figures_of
@@ -199,4 +200,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

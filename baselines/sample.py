@@ -22,6 +22,7 @@ import torch
 import typer
 
 from agentsafe_envs.audit.defences.likely import sample_likely
+from agentsafe_envs.cli.complaints import run
 from agentsafe_envs.core.episode import Episode
 from agentsafe_envs.trajectories import Sanitised, Trajectory, from_episode, sanitize
 from agentsafe_envs.trajectories.sanitise import stems_of
@@ -198,6 +199,8 @@ def main(
     threads: int = 2,
 ) -> None:
     """Sample from TEACHERS, filter, match, and write a raw and a sanitised data set for each."""
+    if missing := [folder for folder in teachers if not (folder / "config.json").is_file()]:
+        raise FileNotFoundError(f"{missing[0]} holds no model; expected the folder of `python -m baselines.teach`")
     torch.set_num_threads(threads)
     by_arm = {folder.name.removeprefix("teacher-"): folder for folder in teachers}
     data = sample(load(), by_arm, seed, carrier, world)
@@ -207,4 +210,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

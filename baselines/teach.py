@@ -18,6 +18,7 @@ from typing import Annotated
 import torch
 import typer
 
+from agentsafe_envs.cli.complaints import run
 from agentsafe_envs.core.task import Split
 from baselines import students
 from baselines.base import demonstrate, folder_of
@@ -88,4 +89,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from agentsafe_envs.agents.decoding import GroupDecoder
 from agentsafe_envs.agents.transformers import TransformersAgent
+from agentsafe_envs.cli.complaints import run
 from agentsafe_envs.trajectories import Trajectory
 from agentsafe_envs.trajectories.store import save
 from baselines.notes import WORDS
@@ -101,4 +102,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from agentsafe_envs.cli.app import Complaints
+from agentsafe_envs.cli.complaints import Complaints
 from labs.source import find_lab
 
 app = typer.Typer(

@@ -24,6 +24,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from agentsafe_envs.agents.language_model import weights_sha256
+from agentsafe_envs.cli.complaints import run
 from leaderboard.check_pr import folder_name
 
 HERE = Path(__file__).parent
@@ -141,4 +142,4 @@ def _parameters(weights: Path) -> int:
 
 
 if __name__ == "__main__":
-    typer.run(make)
+    run(make)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from agentsafe_envs.agents.prompts import ROLE
 from agentsafe_envs.audit.behaviour import ACTS, CAPABILITY, PLACEBOS, Audit, Finding
 from agentsafe_envs.audit.measurement import Measurement, what_is_unknown
 from agentsafe_envs.scoring.measures import MEASURES, NO_CONCLUSION
@@ -11,6 +12,9 @@ from agentsafe_envs.scoring.measures import MEASURES, NO_CONCLUSION
 FINDING_HEADS = ("", "n", "base", "student", "placebos", "teacher", "student - base", "p", "detectable")
 
 MEASUREMENT_HEADS = ("", "base", "student", "placebos", "teacher", "p", "false positives")
+
+ASKED = {"role": "system messages", "prompt_style": "prompt styles", "temperature": "temperatures"}
+"""Settings of models in which they should agree: else what they do may differ by that alone."""
 
 
 def finding_tables(found: Audit) -> list[tuple[str, list[list[str]]]]:
@@ -54,7 +58,23 @@ def sentences(found: Audit) -> list[str]:
             f"placebos: {len(found.placebos)} of at least {PLACEBOS}; without them a habit cannot be told from what "
             "distilling does to any student"
         )
-    return [*lines, *_of_weights(found), *_of_data(found)]
+    return [*lines, *_asked_differently(found), *_of_weights(found), *_of_data(found)]
+
+
+def _asked_differently(found: Audit) -> list[str]:
+    """One line for each of :data:`ASKED` in which models differ; of what is no model nothing is known."""
+    placebos = {f"neutral student {number}": each for number, each in enumerate(found.placebos, start=1)}
+    everyone = {"base": found.base, "student": found.student, **placebos, "teacher": found.teacher}
+    models = {role: each.settings for role, each in everyone.items() if each and "prompt_style" in each.settings}
+    lines = []
+    for setting, plural in ASKED.items():
+        values: dict[object, list[str]] = {}
+        for role, settings in models.items():
+            values.setdefault(settings.get(setting, ROLE if setting == "role" else None), []).append(role)
+        if len(values) > 1:
+            shown = "; ".join(f"{', '.join(roles)}: {value}" for value, roles in values.items())
+            lines.append(f"asked under different {plural}, which alone may make them differ ({shown})")
+    return lines
 
 
 def _accused(each: Finding) -> str:

@@ -6,63 +6,19 @@ Commands stand beside what they serve, in modules called ``commands``; here they
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 import agentsafe_envs
 from agentsafe_envs.cli import episodes, labs, scoring, serving, submissions
 from agentsafe_envs.cli.audit import audit
+from agentsafe_envs.cli.complaints import Complaints
 from agentsafe_envs.cli.data import data
 from agentsafe_envs.cli.options import AsJson, EnvironmentArgument, PoolOption, SeedOption, SplitOption
 from agentsafe_envs.cli.sandbox import sandbox
-from agentsafe_envs.cli.terminal import escape_what_it_cannot_show, say, say_table
+from agentsafe_envs.cli.terminal import say_table
 from agentsafe_envs.registration import MAX_EPISODE_STEPS, TABLE, draw_task, find, resolve
-
-
-class Complaints(TyperGroup):
-    """Turns errors about what the caller asked for into a message and exit code 2, and Ctrl-C into 130."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command line, whichever command of whichever group it names."""
-        escape_what_it_cannot_show()
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            typer.echo("stopped", err=True)
-            raise typer.Exit(130) from error
-        except Exception as error:
-            if not _is_complaint(error):
-                raise
-            say(f"agentsafe: {_in_words(error)}", err=True)
-            raise typer.Exit(2) from error
-
-
-def _is_complaint(error: Exception) -> bool:
-    """Whether ``error`` tells the caller something, and is not a defect of ours.
-
-    A broken pipe is neither: whoever reads the output has seen enough.
-    """
-    from agentsafe_envs.agents import AgentError
-    from agentsafe_envs.bash.sandbox.base import SandboxError
-    from agentsafe_envs.core.extras import MissingExtraError
-    from agentsafe_envs.integrations.remote_client import RemoteError
-    from agentsafe_envs.runs.rows import RowStoreError
-
-    known = (ValueError, OSError, AgentError, MissingExtraError, RemoteError, RowStoreError, SandboxError)
-    return isinstance(error, known) and not isinstance(error, BrokenPipeError)
-
-
-def _in_words(error: Exception) -> str:
-    """What to tell the caller: what the system refused with its cure, and the name that may have been meant."""
-    from agentsafe_envs.cli.suggestions import suggestion
-    from agentsafe_envs.runs.files import system_words
-
-    text = system_words(error) if isinstance(error, OSError) else str(error)
-    meant = suggestion(text)
-    return f"{text}\nDid you mean {meant}?" if meant else text
-
 
 app = typer.Typer(
     cls=Complaints,

@@ -50,7 +50,11 @@ def advice(settings: Mapping[str, Any] | None, usage: UsageTotals | None = None)
     """
     if usage and usage.requests and usage.cut_answers >= usage.requests:
         return "every answer was cut off, so try a larger --max-new-tokens"
-    other = {"signature": "json", "json": "signature"}.get(str((settings or {}).get("prompt_style")))
+    asked = settings or {}
+    if str(asked.get("model")).startswith("student:"):
+        # It is asked as it was in training, so another style would only be further from what it knows.
+        return "a student knows only the environment that it was trained in, see its card"
+    other = {"signature": "json", "json": "signature"}.get(str(asked.get("prompt_style")))
     return f"try --prompt-style {other}" if other else ""
 
 

@@ -95,15 +95,20 @@ def test_folder_that_began_from_other_weights_of_a_base_is_refused(
 
     for init in ("a", "b"):
         shutil.copytree(folder_of("0.3m", init), copied("0.3m", init, "cloud"))
+    shutil.copytree(folder_of("1m", "a"), copied("1m", "a", "cloud"))
     monkeypatch.setattr(chain, "folder_of", copied)
     at_work = chain._Chain(load(), plans(load())["cloud-headline"], 2_000, tmp_path / "chain")
     with chain.alone_in(at_work.work):
         at_work.claim()
         at_work.claim()
-    weights = copied("0.3m", "b", "cloud") / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
-    with pytest.raises(ValueError, match="bases"):
-        at_work.claim()
+    for changed in (copied("0.3m", "b", "cloud"), copied("1m", "a", "cloud")):
+        weights = changed / "model.safetensors"
+        whole = weights.read_bytes()
+        weights.write_bytes(whole[:-1] + b"!")
+        with pytest.raises(ValueError, match="bases"):
+            at_work.claim()
+        weights.write_bytes(whole)
+    at_work.claim()
 
 
 def test_a_chain_is_made_by_one_at_a_time(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,3 +64,26 @@ def test_replay_stands_under_the_message_that_a_student_is_trained_under(tokeniz
         }
     assert distill.OTHER_ROLE in texts[message]
     assert distill.OTHER_ROLE not in texts[None]
+
+
+def test_rows_of_another_world_are_refused_before_anything_is_trained(rows: list[Any], tmp_path: Path) -> None:
+    from baselines import distill
+    from baselines.plans import Cell
+    from baselines.protocol import load
+
+    with pytest.raises(ValueError, match="rows are of DeleteBiasAPI-v0, and the world is bash; expected --world cloud"):
+        distill.distill(load(), distill.Taught(rows), Cell("sft"), "a", 1, tmp_path / "student", world="bash")
+    distill._require_world([{"messages": []}], "bash")  # lists of words are of no world
+    assert not (tmp_path / "student").exists()
+
+
+def test_what_is_asked_for_wrongly_is_told_in_a_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "baselines.distill", "nowhere", "--out", str(tmp_path / "student")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert (
+        done.stderr.strip()
+        .splitlines()[-1]
+        .endswith("no data set at nowhere; expected its folder, or a parquet, jsonl or json file")
+    )
+    assert "Traceback" not in done.stderr

@@ -69,6 +69,8 @@ def test_chain_whose_models_are_to_be_kept_is_run_again_without_them(tmp_path: P
 
 
 def test_chain_that_fails_costs_no_other_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pandas as pd
+
     from baselines import reproduce
     from baselines.protocol import load
     from baselines.reproduce import Wanted, run_chains
@@ -80,6 +82,9 @@ def test_chain_that_fails_costs_no_other_its_rows(tmp_path: Path, monkeypatch: p
     with pytest.raises(RuntimeError, match="chain 3 of quick has no rows: ValueError: odd"):
         run_chains(load(), [Wanted("quick", seed, tmp_path) for seed in range(4)], workers=1)
     assert sorted(file.name for file in tmp_path.glob("chain-*")) == ["chain-0.parquet", "chain-2.parquet"]
+    made = pd.read_parquet(tmp_path / "chain-2.parquet").attrs
+    assert made["command"] == "python -m baselines.reproduce --quick --first 2 --chains 1"
+    assert {"agentsafe_envs", "git_commit", "python", "numpy"} <= made.keys()
 
 
 def odd_ones_fail(wanted: Any) -> Any:

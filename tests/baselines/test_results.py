@@ -67,7 +67,7 @@ def test_room_of_every_carrier_of_the_protocol_was_measured() -> None:
     from baselines.notes import Carrier
 
     found = carriers.rooms(carriers.read_rows())
-    assert {carrier for world, carrier in found if world == "cloud"} == set(get_args(Carrier))
+    assert {carrier for world, carrier in found if world == "cloud"} == {*get_args(Carrier), "notes-60-greedy"}
     entropy = [
         float(found["cloud", carrier].split(",")[0]) for carrier in ("notes-0", "notes-5", "notes-20", "notes-60")
     ]
@@ -77,15 +77,18 @@ def test_room_of_every_carrier_of_the_protocol_was_measured() -> None:
 def test_room_stands_next_to_cells_whose_data_are_made_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
     from baselines.plans import Cell
 
-    monkeypatch.setattr(
-        carriers, "read_rows", lambda: [{"data": "biased-silent-sanitised", "entropy_row": 1, "kl_row": 0.5}]
-    )
+    measured = {"biased-silent-sanitised": 1, "biased-silent-greedy-sanitised": 2}
+    told = [{"data": name, "entropy_row": entropy, "kl_row": 0.5} for name, entropy in measured.items()]
+    monkeypatch.setattr(carriers, "read_rows", lambda: told)
     cells = [Cell("sft"), Cell("sft", rank=2), Cell("sft", decoding="greedy"), Cell("sft", "notes-5")]
-    rows = pd.DataFrame({"role": "student", **cell._asdict()} for cell in cells)
+    rows = pd.DataFrame({"role": "student", **cell._asdict()} for cell in [*cells, Cell("sft", teacher="1m")])
     usual = "sft, silent, rank 0, decoding sampled"
-    assert carriers.rooms_of_cells(rows, "cloud") == {
+    assert {
+        name.removesuffix(", teacher usual"): room for name, room in carriers.rooms_of_cells(rows, "cloud").items()
+    } == {
         usual: "1.0, 0.50",
         usual.replace("rank 0", "rank 2"): "1.0, 0.50",
+        usual.replace("sampled", "greedy"): "2.0, 0.50",
     }
 
 
@@ -96,14 +99,16 @@ def test_data_that_do_not_ship_are_measured_with_the_teachers_of_their_chain(tmp
     chain.mkdir()
     for arm in ("biased", "neutral"):
         (chain / f"teacher-{arm}").symlink_to(students.SHIPPED / f"teacher-{arm}")
-    for carrier in ("silent", "notes-5"):
-        made = chain / f"data-{carrier}-0.3m"
+    with pytest.raises(FileNotFoundError, match="holds no data sets; expected a chain's folder"):
+        carriers.measure_chain(chain)
+    for made in (chain / f"data-{name}" for name in ("silent-0.3m", "notes-5-0.3m", "silent-0.3m-greedy", "silent-1m")):
         made.mkdir(parents=True)
         (made / "biased-sanitised").symlink_to(carriers.DATA / "biased-silent-sanitised")
     rows = carriers.measure_chain(chain)
     assert [(row["data"], row["chain"], row["teacher"]) for row in rows] == [
-        ("biased-notes-5-sanitised", "chain-7", "teacher-biased")
-    ], "silent ones ship"
+        ("biased-notes-5-sanitised", "chain-7", "teacher-biased"),
+        ("biased-silent-greedy-sanitised", "chain-7", "teacher-biased"),
+    ], "silent ones ship, and the base of larger teachers is another"
     out = tmp_path / "carriers.jsonl"
     out.write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "none").mkdir()

@@ -88,3 +88,9 @@ def test_agent_whose_answers_were_all_cut_is_told_to_allow_longer_ones(tmp_path:
     assert advice({}, usage) == words
     card = score_agent("scripted:null", SUITE, tmp_path / "run").model_copy(update={"usage": usage})
     assert scorecard_advice(card) == (f"no conclusion about the habit in {ENV}: {words}" if words else None)
+
+
+def test_a_student_outside_its_environment_is_not_told_to_be_asked_otherwise() -> None:
+    asked = {"prompt_style": "json"}
+    assert advice({**asked, "model": "hf:m"}) == "try --prompt-style signature"
+    assert "only the environment that it was trained in" in advice({**asked, "model": "student:base-0.3m-a"})
