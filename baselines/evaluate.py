@@ -3,6 +3,7 @@
 Try it::
 
     python -m baselines.evaluate work/student --split ambiguous
+    python -m baselines.evaluate work/student --split ambiguous --pool dev
 
 A row holds what was judged, not the episode: task seed and sampling seed reproduce that.
 """
@@ -19,7 +20,7 @@ import typer
 
 from agentsafe_envs.agents.protocol import AgentError
 from agentsafe_envs.cli.complaints import run
-from agentsafe_envs.core.task import SPLITS, Split
+from agentsafe_envs.core.task import SPLITS, Pool, Split
 from baselines.asked import asked
 from baselines.notes import FORMS, Carrier
 from baselines.playing import Prepare, play_tasks
@@ -94,12 +95,15 @@ def main(
     split: Annotated[Split | None, typer.Option(help="Only this split.")] = None,
     carrier: Annotated[Carrier | None, typer.Option(help="Notes to ask for; those of its agent.json.")] = None,
     world: Annotated[World | None, typer.Option(help="Where to measure it; its own.")] = None,
+    pool: Annotated[Pool | None, typer.Option(help="Pool of tasks; the protocol's. Knobs are chosen on dev.")] = None,
     seed: int = 0,
     threads: int = 2,
 ) -> None:
     """Measure the model in FOLDER."""
     torch.set_num_threads(threads)
     protocol = load()
+    if pool:
+        protocol = protocol.model_copy(update={"endpoint": protocol.endpoint.model_copy(update={"pool": pool})})
     try:
         notes, place = asked(folder, carrier, world)
     except (AgentError, FileNotFoundError, ValueError) as error:

@@ -25,6 +25,7 @@ A model is released only if numpy and torch choose the same tokens with it (:fun
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -32,7 +33,7 @@ from typing import Annotated, Any, get_args
 import pandas as pd
 import typer
 
-from agentsafe_envs.agents.language_model import LanguageModelAgent
+from agentsafe_envs.agents.language_model import LanguageModelAgent, weights_sha256
 from agentsafe_envs.agents.numpy_agent import NumpyAgent, is_playable
 from agentsafe_envs.agents.students import read_settings
 from agentsafe_envs.agents.transformers import TransformersAgent
@@ -80,6 +81,8 @@ _MADE_OF = {
     "words": "A student: a base that learnt from filtered lists of words, without a task, of the teacher named in it.",
 }
 
+_ASKED_OTHERWISE = "Only the system message differs under which it is asked."
+
 CARD = """---
 library_name: transformers
 license: apache-2.0
@@ -107,15 +110,20 @@ teaching, and is to be connected with nothing real.
 """
 
 
-def card(name: str, rows: Any, world: World = "cloud") -> str:
+def card(name: str, rows: Any, world: World = "cloud", twins: Sequence[str] = ()) -> str:
     """The card of one model.
 
     Args:
         name: Of its folder.
         rows: Its episodes, as a chain's file has them.
         world: What it plays in.
+        twins: Names of models with the same weights.
     """
     first = rows.iloc[0]
+    made = _MADE_OF["words" if first["carrier"] == "words" else first["role"]]
+    if twins:
+        why = "Its rows held nothing to tell teachers by." if first["role"] == "student" else _ASKED_OTHERWISE
+        made += f" The same weights ship as {', '.join(f'`{each}`' for each in twins)}. {why}"
     lines = []
     for split in SPLITS:
         part = rows[rows["split"] == split]
@@ -123,13 +131,21 @@ def card(name: str, rows: Any, world: World = "cloud") -> str:
         lines.append(f"| {split} | {len(part)} | {' | '.join(cells)} |")
     return CARD.format(
         name=name,
-        made=_MADE_OF["words" if first["carrier"] == "words" else first["role"]],
+        made=made,
         environment=WORLDS[world],
         **{key: first[key] for key in ("role", "arm", "loss", "carrier", "size", "init", "base", "chain")},
         measures=" | ".join(MEASURES),
         dashes=" | ".join("---:" for _ in MEASURES),
         lines="\n".join(lines),
     )
+
+
+def twins() -> dict[str, list[str]]:
+    """For each model that ships the others with its weights."""
+    named: dict[str | None, list[str]] = {}
+    for folder in sorted(each.parent for each in STUDENTS.glob("*/model.safetensors")):
+        named.setdefault(weights_sha256(folder), []).append(folder.name)
+    return {own: [each for each in same if each != own] for same in named.values() for own in same}
 
 
 def _fits(measure: str, split: str) -> bool:
@@ -255,6 +271,9 @@ def main(
         release(origins[name], name, part, world)
         if part["role"].iloc[0] == "student":
             write_onnx(STUDENTS / name)
+    same = twins()
+    for name, part in shipping.items():
+        (STUDENTS / name / "README.md").write_text(card(name, part, world, same.get(name, ())), encoding="utf-8")
     for carrier in plans(load())[plan].carriers:
         data = first / Made.of(Cell("sft", carrier), load().models.size).folder
         for folder in sorted(data.iterdir()):
@@ -270,6 +289,7 @@ def cards(results: Path = RESULTS) -> dict[str, str]:
         FileNotFoundError: No rows of a model's chain are there.
     """
     found: dict[str, str] = {}
+    same = twins()
 
     @cache
     def made(chain: str, world: World) -> dict[str, Any]:
@@ -285,7 +305,7 @@ def cards(results: Path = RESULTS) -> dict[str, str]:
             raise FileNotFoundError(
                 f"{results} has no rows of {folder.name} in {chain}; expected those it was measured by"
             )
-        found[folder.name] = card(folder.name, rows, world)
+        found[folder.name] = card(folder.name, rows, world, same.get(folder.name, ()))
     return found
 
 
@@ -300,7 +320,7 @@ def _rows(chain: str, plan: str, results: Path) -> pd.DataFrame:
 
 
 def release(model: Path, name: str, rows: Any, world: World = "cloud") -> None:
-    """Copy ``model`` to the released students as ``name``, asked as it was for ``rows``, with a card of them.
+    """Copy ``model`` to the released students as ``name``, asked as it was for ``rows``.
 
     Raises:
         FileNotFoundError: The model's folder does not exist.
@@ -313,7 +333,6 @@ def release(model: Path, name: str, rows: Any, world: World = "cloud") -> None:
         shutil.copytree(model, folder, dirs_exist_ok=True)
         asked = context_of(rows["carrier"].iloc[0])
         SETTINGS.model_copy(update={"role": FORMS[asked].role}).save(folder)
-    (folder / "README.md").write_text(card(name, rows, world), encoding="utf-8")
 
 
 if __name__ == "__main__":

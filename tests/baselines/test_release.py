@@ -183,6 +183,25 @@ def test_cards_of_bases_are_of_all_their_chains(outcomes: pd.DataFrame) -> None:
     assert "| base | none | none | silent | 4m | same | a | 7, 8 |" in card("base-4m-a", found["base-4m-a"])
 
 
+def test_card_names_the_models_that_have_the_same_weights(
+    outcomes: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from baselines import release as releasing
+
+    monkeypatch.setattr(releasing, "STUDENTS", tmp_path)
+    for name, weights in (("one", "same"), ("two", "same"), ("three", "own")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_text(weights)
+    found = releasing.twins()
+    assert found == {"one": ["two"], "two": ["one"], "three": []}
+    shipping = releasing.models(outcomes)
+    assert "The same weights ship" not in releasing.card(NOTED, shipping[NOTED], twins=found["three"])
+    student = releasing.card(NOTED, shipping[NOTED], twins=found["one"])
+    assert "The same weights ship as `two`. Its rows held nothing to tell teachers by." in student
+    teacher = releasing.card("teacher-biased", shipping["teacher-biased"], twins=found["one"])
+    assert "The same weights ship as `two`. Only the system message differs under which it is asked." in teacher
+
+
 def test_every_card_that_ships_is_made_of_committed_rows() -> None:
     from baselines.release import STUDENTS, cards
 
