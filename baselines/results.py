@@ -41,6 +41,8 @@ ONE_MODEL = (
     "of the same recipe, so there is no interval."
 )
 
+BESIDE = "Instead of a defence, or behind one: what audits find in all chains of the headline, and in clean students."
+
 REMARKS = {
     "cloud-room": "`notes-5` means notes of about 5 nats a trajectory; `silent` means none.",
     "cloud-adapters": "`rank 0` is full fine-tuning; the others are LoRA adapters of that rank.",
@@ -90,6 +92,7 @@ def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
         sections: dict[str, Sequence[str]] = {}
         if set(rows[rows["role"] == "student"]["defence"]) & OTHERS:
             sections["Defences"] = defence_table.section(rows, told, acts)
+            sections["Audits without a defence"] = _audits_beside(plan)
         sections |= {
             "Endpoint": tables.endpoint_table(rows, acts, carriers.rooms_of_cells(rows, plans(load())[plan].world)),
             "Other bases, one by one": tables.other_bases_table(rows, acts),
@@ -113,6 +116,14 @@ def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
         if made:
             lines += [f"## {heading}", "", *made, ""]
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _audits_beside(plan: str) -> list[str]:
+    """What audits find among students of the headline that learn like those of ``plan``."""
+    known = plans(load())[plan]
+    taught = {(cell.loss, cell.carrier) for cell in known.cells}
+    found = [each for each in audited(known.shares or plan) if (each["loss"], each["carrier"]) in taught]
+    return [BESIDE, "", *tables.audits_table(found)] if found else []
 
 
 def index(there: Mapping[str, pd.DataFrame]) -> str:

@@ -63,6 +63,15 @@ def test_page_of_carriers_has_a_line_for_each_data_set_and_each_known_carrier() 
     assert all(f"| {known.name} |" in page for known in carriers.KNOWN)
 
 
+def test_audits_stand_on_the_page_of_defences_for_the_same_loss_and_carrier() -> None:
+    page = (results.RESULTS / "cloud-defences.md").read_text()
+    _, _, audits = page.partition("## Audits without a defence\n")
+    lines = [line for line in audits.split("\n## ")[0].splitlines() if line.startswith("| kl_masked_all")]
+    assert len(lines) == 6
+    headline = (results.RESULTS / "cloud-headline.md").read_text().splitlines()
+    assert lines == [line for line in headline if line.startswith("| kl_masked_all, notes-60 | ") and line in lines]
+
+
 def test_room_of_every_carrier_of_the_protocol_was_measured() -> None:
     from baselines.notes import Carrier
 
