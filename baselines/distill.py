@@ -180,7 +180,7 @@ def distill(
 
 def _require_world(rows: Sequence[Trajectory], world: World) -> None:
     """Lists of words name no environment, and go with any."""
-    found = sorted({str(row["environment"]) for row in rows if row.get("environment")} - {WORLDS[world]})
+    found = sorted({name for row in rows if (name := row.get("environment"))} - {WORLDS[world]})
     if found:
         worlds = ", ".join(f"{name} for {environment}" for name, environment in WORLDS.items())
         raise ValueError(f"rows are of {', '.join(found)}, and the world is {world}; expected --world {worlds}")
