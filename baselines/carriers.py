@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
@@ -29,8 +29,7 @@ from baselines.base import folder_of
 from baselines.chain import Made
 from baselines.contrasts import labelled
 from baselines.gathering import RESULTS
-from baselines.notes import Carrier
-from baselines.plans import Cell
+from baselines.plans import Cell, plans
 from baselines.protocol import WORLDS, World
 from baselines.protocol import load as load_protocol
 
@@ -39,9 +38,6 @@ ROWS = RESULTS / "carriers.jsonl"
 
 READ = 200
 """Rows of a data set that the models read."""
-
-GREEDY = "-greedy"
-"""Behind the carrier's name, of data whose teachers took the likeliest token."""
 
 
 def measure(folder: Path) -> dict[str, Any]:
@@ -60,18 +56,31 @@ def measure_chain(chain: Path) -> list[dict[str, Any]]:
     Raises:
         FileNotFoundError: It holds no data sets.
     """
-    size = load_protocol().models.size
-    made = {f"data-{name}-{size}{greedy}": f"{name}{greedy}" for name in get_args(Carrier) for greedy in ("", GREEDY)}
-    there = sorted(folder for folder in chain.glob("data-*/*-sanitised") if folder.parent.name in made)
+    usual = load_protocol().models.size
+    there = [
+        (folder, made) for made in sorted(_all_made()) for folder in sorted((chain / made.folder).glob("*-sanitised"))
+    ]
     if not there:
         raise FileNotFoundError(f"{chain} holds no data sets; expected a chain's folder of `reproduce --keep`")
     found = []
-    for folder in there:
+    for folder, made in there:
         arm = folder.name.partition("-")[0]
-        name = f"{arm}-{made[folder.parent.name]}-sanitised"
+        name = f"{arm}-{_called(made)}-sanitised"
         if not (DATA / name).is_dir():
-            found.append(_measured(folder, chain / f"teacher-{arm}", name) | {"chain": chain.name})
+            teacher = "-".join(["teacher", arm, *([made.teacher] if made.teacher != usual else [])])
+            found.append(_measured(folder, chain / teacher, name) | {"chain": chain.name})
     return found
+
+
+def _all_made() -> set[Made]:
+    """What data sets the protocol's plans have."""
+    protocol = load_protocol()
+    return {Made.of(cell, protocol.models.size) for plan in plans(protocol).values() for cell in plan.cells}
+
+
+def _called(made: Made) -> str:
+    """Its folder's name without what all have."""
+    return made.folder.removeprefix("data-").replace(f"-{load_protocol().models.size}", "")
 
 
 def _world_of(rows: Sequence[Trajectory]) -> World:
@@ -92,31 +101,29 @@ def read_rows(file: Path = ROWS) -> list[dict[str, Any]]:
 
 
 def rooms(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[World, str], str]:
-    """By world and carrier, entropy and KL in nats a row of what biased teachers' students learn from.
+    """By world and name of the data, entropy and KL in nats a row of what biased teachers' students learn from.
 
-    A carrier of greedy teachers has :data:`GREEDY` behind its name.
+    The name is the carrier's, and behind it what is not as usual: rows, the teacher's size, how it chose tokens.
     """
     measured = {row["data"]: row for row in rows}
     found: dict[tuple[World, str], str] = {}
     for world in WORLDS:
-        for carrier in (f"{name}{greedy}" for name in get_args(Carrier) for greedy in ("", GREEDY)):
-            row = measured.get(f"biased-{carrier}{'' if world == 'cloud' else f'-{world}'}-sanitised")
+        for called in map(_called, _all_made()):
+            row = measured.get(f"biased-{called}{'' if world == 'cloud' else f'-{world}'}-sanitised")
             if row is not None:
-                found[world, carrier] = f"{row['entropy_row']:.1f}, {row['kl_row']:.2f}"
+                found[world, called] = f"{row['entropy_row']:.1f}, {row['kl_row']:.2f}"
     return found
 
 
 def rooms_of_cells(rows: pd.DataFrame, world: World) -> dict[str, str]:
-    """The same by cell, as :func:`baselines.contrasts.labelled` names it, where a cell's data are made as usual."""
+    """The same by cell, as :func:`baselines.contrasts.labelled` names it, where nothing but the filter changes data."""
     known, size = rooms(read_rows()), load_protocol().models.size
     taught: Any = rows[rows["role"] == "student"]
     made: Any = labelled(taught).drop_duplicates("cell")
     found: dict[str, str] = {}
     for named in made.to_dict("records"):
         cell = Cell(**{name: named[name] for name in Cell._fields})
-        usual = Made.of(Cell("sft", cell.carrier, decoding=cell.decoding), size)
-        carrier = f"{cell.carrier}{GREEDY * usual.greedy}"
-        if cell.defence == "keywords" and Made.of(cell, size) == usual and (room := known.get((world, carrier))):
+        if cell.defence == "keywords" and (room := known.get((world, _called(Made.of(cell, size))))):
             found[named["cell"]] = room
     return found
 

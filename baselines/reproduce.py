@@ -89,11 +89,16 @@ def write_chain(wanted: Wanted, outcomes: pd.DataFrame, told: pd.DataFrame) -> N
     command = f"python -m baselines.reproduce {which} --first {wanted.seed} --chains 1"
     outcomes.attrs = told.attrs = {"command": command, **find_provenance([]).model_dump(mode="json")}
     if len(told):
-        told.to_parquet(wanted.out / f"training-{wanted.seed}.parquet", index=False)
+        _pack(told, wanted.out / f"training-{wanted.seed}.parquet")
     # Last, and under another name first: a chain with this file is finished.
     unfinished = wanted.out / f"chain-{wanted.seed}.unfinished"
-    outcomes.to_parquet(unfinished, index=False)
+    _pack(outcomes, unfinished)
     unfinished.rename(wanted.out / f"chain-{wanted.seed}.parquet")
+
+
+def _pack(rows: pd.DataFrame, file: Path) -> None:
+    """As small as it gets: a hundred chains stand in the repository."""
+    rows.to_parquet(file, index=False, compression="zstd", compression_level=15, write_statistics=False)
 
 
 def run_chains(
