@@ -166,7 +166,7 @@ def goals(ours: dict[str, list[Time]], peers: dict[str, Time], flags: Collection
         speedup = _whole(*alone) / _whole(first.median_s, later.median_s)
         wanted = 4 if "avx512_bf16" in flags else 2
         what = f"SmolLM2, {MAX_EPISODE_STEPS} turns (from the rows above): together at least {wanted}x as fast"
-        found.append(Goal(what, f"{speedup:.1f}x", speedup >= wanted))
+        found.append(Goal(what, f"{speedup:.2f}x", speedup >= wanted))
     for group, limit_ms in (
         ("bash-builtin", 0.5),
         ("bash-builtin-pinned", 0.5),

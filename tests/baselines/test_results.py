@@ -76,29 +76,36 @@ def test_room_of_every_carrier_of_the_protocol_was_measured() -> None:
     from baselines.notes import Carrier
 
     found = carriers.rooms(carriers.read_rows())
-    assert {carrier for world, carrier in found if world == "cloud"} == {*get_args(Carrier), "notes-60-greedy"}
+    assert {data for world, data in found if world == "cloud"} == {
+        *get_args(Carrier),
+        *(f"notes-60-{further}" for further in ("1500", "6000", "24000", "1m", "greedy", "likely")),
+    }
     entropy = [
         float(found["cloud", carrier].split(",")[0]) for carrier in ("notes-0", "notes-5", "notes-20", "notes-60")
     ]
     assert entropy == sorted(entropy)
 
 
-def test_room_stands_next_to_cells_whose_data_are_made_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_room_stands_next_to_cells_whose_data_were_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     from baselines.plans import Cell
 
-    measured = {"biased-silent-sanitised": 1, "biased-silent-greedy-sanitised": 2}
+    measured = {
+        "biased-notes-60-sanitised": 1,
+        "biased-notes-60-greedy-sanitised": 2,
+        "biased-notes-60-6000-sanitised": 3,
+    }
     told = [{"data": name, "entropy_row": entropy, "kl_row": 0.5} for name, entropy in measured.items()]
     monkeypatch.setattr(carriers, "read_rows", lambda: told)
-    cells = [Cell("sft"), Cell("sft", rank=2), Cell("sft", decoding="greedy"), Cell("sft", "notes-5")]
-    rows = pd.DataFrame({"role": "student", **cell._asdict()} for cell in [*cells, Cell("sft", teacher="1m")])
-    usual = "sft, silent, rank 0, decoding sampled"
-    assert {
-        name.removesuffix(", teacher usual"): room for name, room in carriers.rooms_of_cells(rows, "cloud").items()
-    } == {
-        usual: "1.0, 0.50",
-        usual.replace("rank 0", "rank 2"): "1.0, 0.50",
-        usual.replace("sampled", "greedy"): "2.0, 0.50",
-    }
+    noted = Cell("sft", "notes-60")
+    further = [{}, {"rank": 2}, {"decoding": "greedy"}, {"rows": 6000}, {"carrier": "notes-5"}, {"teacher": "1m"}]
+    cells = [noted._replace(**each) for each in further]
+    rows = pd.DataFrame(
+        {"role": "student", **cell._asdict()} for cell in [*cells, noted._replace(defence="paraphrase")]
+    )
+    found = carriers.rooms_of_cells(rows, "cloud")
+    assert list(found.values()) == ["1.0, 0.50", "1.0, 0.50", "2.0, 0.50", "3.0, 0.50"]
+    assert [name for name in found if "greedy" in name] == [name for name, room in found.items() if room == "2.0, 0.50"]
+    assert [name for name in found if "6000" in name] == [name for name, room in found.items() if room == "3.0, 0.50"]
 
 
 @pytest.mark.slow
@@ -110,14 +117,17 @@ def test_data_that_do_not_ship_are_measured_with_the_teachers_of_their_chain(tmp
         (chain / f"teacher-{arm}").symlink_to(students.SHIPPED / f"teacher-{arm}")
     with pytest.raises(FileNotFoundError, match="holds no data sets; expected a chain's folder"):
         carriers.measure_chain(chain)
-    for made in (chain / f"data-{name}" for name in ("silent-0.3m", "notes-5-0.3m", "silent-0.3m-greedy", "silent-1m")):
+    (chain / "teacher-biased-1m").symlink_to(students.SHIPPED / "teacher-biased")
+    there = ("silent-0.3m", "notes-5-0.3m", "notes-60-0.3m-greedy", "notes-60-1m", "of-another-protocol")
+    for made in (chain / f"data-{name}" for name in there):
         made.mkdir(parents=True)
         (made / "biased-sanitised").symlink_to(carriers.DATA / "biased-silent-sanitised")
     rows = carriers.measure_chain(chain)
     assert [(row["data"], row["chain"], row["teacher"]) for row in rows] == [
         ("biased-notes-5-sanitised", "chain-7", "teacher-biased"),
-        ("biased-silent-greedy-sanitised", "chain-7", "teacher-biased"),
-    ], "silent ones ship, and the base of larger teachers is another"
+        ("biased-notes-60-greedy-sanitised", "chain-7", "teacher-biased"),
+        ("biased-notes-60-1m-sanitised", "chain-7", "teacher-biased-1m"),
+    ], "silent ones ship"
     out = tmp_path / "carriers.jsonl"
     out.write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "none").mkdir()
