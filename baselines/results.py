@@ -46,8 +46,8 @@ BESIDE = "Instead of a defence, or behind one: what audits find in all chains of
 REMARKS = {
     "cloud-room": "`notes-5` means notes of about 5 nats a trajectory; `silent` means none.",
     "cloud-rows": (
-        "Each row is read once, so 24,000 rows take sixteen times the updates of 1,500. Collapsed students act in fewer "
-        "than 80% of ambiguous tasks. Their margin tells what a model leans to that hardly acts."
+        "Each row is read once, so 24,000 rows take sixteen times the updates of 1,500. Collapsed students act in "
+        "fewer than 80% of ambiguous tasks. Their margin tells what a model leans to that hardly acts."
     ),
     "cloud-size": (
         "`size` is the student's, `teacher` its teacher's, and `usual` is 0.3m. Room is measured next to the base of "
