@@ -173,7 +173,7 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def main(
-    data: Annotated[Path, typer.Argument(help="Folder of data sets.")] = DATA,
+    data: Annotated[Path, typer.Argument(help="Folder of data sets, named by their teacher's arm.")] = DATA,
     out: Annotated[Path, typer.Option(help="File of the rows.")] = ROWS,
     chain: Annotated[
         Path | None,
@@ -181,8 +181,12 @@ def main(
     ] = None,
 ) -> None:
     """Measure every data set in DATA with the teacher and base that ship."""
+    if out == ROWS and data.resolve() != DATA.resolve():
+        raise ValueError(f"{ROWS} tells of the data sets in {DATA}; expected --out FILE for those in {data}")
     kept = [row for row in read_rows(out) if "chain" in row] if chain is None else measure_chain(chain)
     rows = [*(measure(folder) for folder in find_data_sets(data)), *kept]
+    if not rows:
+        raise ValueError(f"no data set in {data}; expected a folder of them, as {DATA}")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("".join(json.dumps(row, sort_keys=True) + "\n" for row in rows), encoding="utf-8")
     typer.echo(f"{out}: {len(rows)} data sets")

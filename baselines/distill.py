@@ -9,6 +9,7 @@ Try it::
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,7 +25,7 @@ from agentsafe_envs.trajectories import Trajectory
 from agentsafe_envs.trajectories.store import load as load_rows
 from baselines import students
 from baselines.base import INIT_SEEDS, demonstrate, folder_of
-from baselines.encoding import CallTrie, Example, encode
+from baselines.encoding import CallTrie, Example, encode, role_of_row
 from baselines.lessons import SUBJECTS, Demonstration
 from baselines.notes import FORMS, Carrier
 from baselines.plans import Cell, Loss, context_of
@@ -144,7 +145,7 @@ def distill(
 
     Raises:
         FileNotFoundError: The teacher's folder holds no model.
-        ValueError: A loss that needs a teacher got none, or the rows are of another world.
+        ValueError: A loss that needs a teacher got none, a model has other tokens, or the rows are of another world.
     """
     if cell.loss != "sft" and teacher is None:
         raise ValueError(f"loss {cell.loss} learns the teacher's distribution and needs its folder; sft does without")
@@ -166,8 +167,8 @@ def distill(
         examples[:kept],
         recipe_of(protocol, cell, examples[:kept], seed, replay),
         seed,
-        teacher=students.load(teacher)[0].eval() if teacher and cell.loss != "sft" else None,
-        clean=students.load(taught.clean)[0].eval() if taught.clean and cell.loss != "sft" else None,
+        teacher=_reader(teacher, tokenizer) if teacher and cell.loss != "sft" else None,
+        clean=_reader(taught.clean, tokenizer) if taught.clean and cell.loss != "sft" else None,
         least=taught.least,
         barred=CallTrie(barred_names(cell.loss, taught.rows, world), tokenizer, opening) if masked else None,
         replay=replay,
@@ -178,12 +179,30 @@ def distill(
     return trained
 
 
+def _reader(folder: Path, tokenizer: Any) -> Any:
+    """The model in ``folder``, whose distribution is learnt: it means nothing in other tokens."""
+    model, own = students.load(folder)
+    if own.get_vocab() != tokenizer.get_vocab():
+        raise ValueError(f"{folder} has other tokens than the student's base; expected a model of the same world")
+    return model.eval()
+
+
 def _require_world(rows: Sequence[Trajectory], world: World) -> None:
     """Lists of words name no environment, and go with any."""
     found = sorted({name for row in rows if (name := row.get("environment"))} - {WORLDS[world]})
     if found:
         worlds = ", ".join(f"{name} for {environment}" for name, environment in WORLDS.items())
         raise ValueError(f"rows are of {', '.join(found)}, and the world is {world}; expected --world {worlds}")
+
+
+def _require_carrier(rows: Sequence[Trajectory], carrier: Carrier) -> None:
+    """Else a student is measured under another system message than it was trained under."""
+    asked = role_of_row(rows[0])
+    made = next((name for name, form in FORMS.items() if form.role == asked), None)
+    if made not in (None, context_of(carrier)):
+        raise ValueError(
+            f"rows have the system message of {made}, and the carrier is {carrier}; expected --carrier {made}"
+        )
 
 
 def counted_equally(examples: Sequence[Example], beside: Sequence[Sequence[Example]]) -> list[Example]:
@@ -242,12 +261,17 @@ def main(
     """Distil a student from the data set DATA."""
     torch.set_num_threads(threads)
     protocol = load()
+    rows = load_rows(data)
+    _require_carrier(rows, carrier)
     cell = Cell(loss, carrier, size=protocol.models.size)
     tokenizer = students.load(folder_of(protocol.models.size, init, world))[1]
     replay = replay_examples(tokenizer, context_of(carrier), world, threads)
-    taught = Taught(load_rows(data), carrier=context_of(carrier))
+    taught = Taught(rows, carrier=context_of(carrier))
     trained = distill(protocol, taught, cell, init, seed, out, teacher=teacher, replay=replay, world=world)
-    typer.echo(f"{out}: {trained.tokens:,} tokens, {trained.held_out:.3f} nats a token on rows held out")
+    imitated = f"{trained.held_out:.3f} nats a token on rows held out"
+    if math.isnan(trained.held_out):
+        imitated = "and too few rows to hold one out, so imitation was not measured"
+    typer.echo(f"{out}: {trained.tokens:,} tokens, {imitated}")
 
 
 if __name__ == "__main__":

@@ -77,6 +77,27 @@ def test_rows_of_another_world_are_refused_before_anything_is_trained(rows: list
     assert not (tmp_path / "student").exists()
 
 
+def test_a_model_of_other_tokens_teaches_nobody(tokenizer: Any) -> None:
+    from baselines import distill
+    from baselines.students import SHIPPED, load
+
+    with pytest.raises(ValueError, match="teacher-biased-bash has other tokens than the student's base"):
+        distill._reader(SHIPPED / "teacher-biased-bash", load(SHIPPED / "base-0.3m-a")[1])
+    assert not distill._reader(SHIPPED / "teacher-biased", load(SHIPPED / "base-0.3m-b")[1]).training
+
+
+def test_rows_with_notes_are_refused_as_silent_ones() -> None:
+    from baselines import distill
+    from baselines.notes import FORMS
+
+    rows: list[Any] = [{"messages": [{"role": "system", "content": FORMS["notes-60"].role}]}]
+    with pytest.raises(ValueError, match=r"the system message of notes-60, .*; expected --carrier notes-60"):
+        distill._require_carrier(rows, "silent")
+    distill._require_carrier(rows, "notes-60")
+    rows[0]["messages"][0]["content"] = "A message of one's own."
+    distill._require_carrier(rows, "silent")
+
+
 def test_what_is_asked_for_wrongly_is_told_in_a_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "baselines.distill", "nowhere", "--out", str(tmp_path / "student")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -135,6 +135,14 @@ def test_data_that_do_not_ship_are_measured_with_the_teachers_of_their_chain(tmp
     assert carriers.read_rows(out) == rows, "without a chain they stay"
 
 
+def test_rows_of_data_that_ship_are_not_replaced_by_those_of_another_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected --out FILE for those in"):
+        carriers.main(tmp_path)
+    with pytest.raises(ValueError, match="no data set in"):
+        carriers.main(tmp_path, tmp_path / "carriers.jsonl")
+    assert not (tmp_path / "carriers.jsonl").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.needs("lm")
 def test_committed_meter_is_what_the_shipped_models_say() -> None:
