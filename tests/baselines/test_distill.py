@@ -77,7 +77,7 @@ def test_rows_of_another_world_are_refused_before_anything_is_trained(rows: list
     assert not (tmp_path / "student").exists()
 
 
-def test_a_model_of_other_tokens_teaches_nobody(tokenizer: Any) -> None:
+def test_a_model_of_other_tokens_is_no_teacher() -> None:
     from baselines import distill
     from baselines.students import SHIPPED, load
 
