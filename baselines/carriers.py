@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import pandas as pd
 import typer
@@ -26,23 +26,20 @@ from agentsafe_envs.trajectories.schema import Trajectory
 from agentsafe_envs.trajectories.store import find_data_sets, load
 from baselines import students
 from baselines.base import folder_of
-from baselines.chain import Made
+from baselines.chain import Made, teacher_folder
 from baselines.contrasts import labelled
 from baselines.gathering import RESULTS
 from baselines.plans import Cell, plans
-from baselines.protocol import WORLDS, World
+from baselines.protocol import WORLDS, Arm, World
 from baselines.protocol import load as load_protocol
 
 DATA = Path(__file__).with_name("data")
 ROWS = RESULTS / "carriers.jsonl"
 
-READ = 200
-"""Rows of a data set that the models read."""
-
 
 def measure(folder: Path) -> dict[str, Any]:
     """The row of one data set that ships: its teacher's meter next to the base that ships."""
-    arm = folder.name.partition("-")[0]
+    arm = _arm_of(folder)
     world = _world_of(load(folder))
     return _measured(folder, students.SHIPPED / f"teacher-{arm}{'' if world == 'cloud' else f'-{world}'}", folder.name)
 
@@ -64,11 +61,11 @@ def measure_chain(chain: Path) -> list[dict[str, Any]]:
         raise FileNotFoundError(f"{chain} holds no data sets; expected a chain's folder of `reproduce --keep`")
     found = []
     for folder, made in there:
-        arm = folder.name.partition("-")[0]
+        arm = _arm_of(folder)
         name = f"{arm}-{_called(made)}-sanitised"
         if not (DATA / name).is_dir():
-            teacher = "-".join(["teacher", arm, *([made.teacher] if made.teacher != usual else [])])
-            found.append(_measured(folder, chain / teacher, name) | {"chain": chain.name})
+            teacher = chain / teacher_folder(arm, made.teacher, usual)
+            found.append(_measured(folder, teacher, name) | {"chain": chain.name})
     return found
 
 
@@ -83,6 +80,11 @@ def _called(made: Made) -> str:
     return made.folder.removeprefix("data-").replace(f"-{load_protocol().models.size}", "")
 
 
+def _arm_of(folder: Path) -> Arm:
+    """Whose teacher made the data set, which its name begins with."""
+    return next(arm for arm in get_args(Arm) if folder.name.startswith(arm))
+
+
 def _world_of(rows: Sequence[Trajectory]) -> World:
     environment = rows[0].get("environment", WORLDS["cloud"])
     return next(name for name, each in WORLDS.items() if each == environment)
@@ -91,7 +93,7 @@ def _world_of(rows: Sequence[Trajectory]) -> World:
 def _measured(folder: Path, teacher: Path, name: str) -> dict[str, Any]:
     rows, models = load(folder), load_protocol().models
     base = folder_of(models.size, models.inits[0], _world_of(rows))
-    meter = measure_carrier(rows, open_model(str(teacher)), open_model(str(base)), limit=READ)
+    meter = measure_carrier(rows, open_model(str(teacher)), open_model(str(base)), limit=None)
     return meter.model_dump(mode="json") | {"data": name, "teacher": teacher.name, "base": base.name}
 
 
@@ -136,7 +138,8 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
         "What a data set can carry from its teacher, before anything is trained.",
         CANNOT,
         "",
-        f"Made by `python -m baselines.carriers`, on at most {READ} rows of each.",
+        "Made by `python -m baselines.carriers`, which reads every row.",
+        "Behind each divergence stands its standard error over rows.",
         "Data next to which a chain is named do not ship.",
         "[How to read it](../../docs/carrier.md).",
         "",
@@ -156,7 +159,7 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
             f"{meter.entropy_row:.2f}",
             f"{meter.entropy_token:.3f}",
             f"{100 * meter.disagreement:.2f}",
-            f"{meter.kl_token:.4f}",
+            f"{meter.kl_token:.4f} ± {meter.kl_error:.4f}",
             f"{meter.distinct_rows:,}",
             f"{meter.contexts:,}",
         ]

@@ -58,6 +58,11 @@ class Made(NamedTuple):
         return "-".join(["data", self.carrier, self.teacher, *further])
 
 
+def teacher_folder(arm: Arm, size: str, usual: str) -> str:
+    """Name of a teacher's folder in the chain's, which names no usual size."""
+    return "-".join(["teacher", arm, *([size] if size != usual else [])])
+
+
 def run_chain(protocol: Protocol, plan: Plan, seed: int, work: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One chain from its teachers to its students' verdicts, and those of bases.
 
@@ -154,7 +159,7 @@ class _Chain(NamedTuple):
         folders, outcomes = {}, []
         for size in self.plan.sizes:
             for arm in self.plan.arms:
-                name = "-".join(["teacher", arm, *([size] if size != self.protocol.models.size else [])])
+                name = teacher_folder(arm, size, self.protocol.models.size)
                 folder = folders[size, arm] = self.work / name
                 if not folder.is_dir():
                     with made_whole(folder) as passing:

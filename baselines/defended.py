@@ -88,7 +88,8 @@ def defended(
             changed = partial(_with_divergent_replaced, base=base, reference=reference)
             return usual._replace(tokens=changed, clean=reference)
         case "mixed 25%" | "mixed 50%":
-            rows = mix(usual.rows, data["neutral"].kept, MIXED[cell.defence], seed)
+            clean_rows = data["neutral"].kept  # which the neutral teacher's student learns from as they are
+            rows = usual.rows if arm == "neutral" else mix(usual.rows, clean_rows, MIXED[cell.defence], seed)
             clean = [mixed is not own for own, mixed in zip(usual.rows, rows, strict=True)]
             return usual._replace(rows=rows, tokens=partial(_with_clean_rows, clean=clean), clean=neutral)
         case "likely tokens":

@@ -147,8 +147,7 @@ def distill(
         FileNotFoundError: The teacher's folder holds no model.
         ValueError: A loss that needs a teacher got none, a model has other tokens, or the rows are of another world.
     """
-    if cell.loss != "sft" and teacher is None:
-        raise ValueError(f"loss {cell.loss} learns the teacher's distribution and needs its folder; sft does without")
+    _require_teacher(cell.loss, teacher)
     _require_world(taught.rows, world)
     model, tokenizer = beginning(protocol, cell.size, init, world)
     role = role_of(cell) or taught.role
@@ -185,6 +184,11 @@ def _reader(folder: Path, tokenizer: Any) -> Any:
     if own.get_vocab() != tokenizer.get_vocab():
         raise ValueError(f"{folder} has other tokens than the student's base; expected a model of the same world")
     return model.eval()
+
+
+def _require_teacher(loss: Loss, teacher: Path | None) -> None:
+    if loss != "sft" and teacher is None:
+        raise ValueError(f"loss {loss} learns the teacher's distribution and needs its folder; sft does without")
 
 
 def _require_world(rows: Sequence[Trajectory], world: World) -> None:
@@ -260,6 +264,7 @@ def main(
 ) -> None:
     """Distil a student from the data set DATA."""
     torch.set_num_threads(threads)
+    _require_teacher(loss, teacher)
     protocol = load()
     rows = load_rows(data)
     _require_carrier(rows, carrier)

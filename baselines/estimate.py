@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from heapq import heapreplace
 from multiprocessing import get_context
 from typing import Annotated, NamedTuple
 
@@ -157,6 +158,14 @@ def base_seconds(protocol: Protocol, size: str, speed: Speed, world: World = "cl
     return sum(recipe.updates * recipe.batch_tokens for recipe in recipes) / _rate(speed, size)
 
 
+def elapsed(times: Iterable[float], workers: int) -> float:
+    """Seconds from the first chain's start to the last one's end, where a core that is done takes the next."""
+    busy = [0.0] * workers
+    for each in times:
+        heapreplace(busy, busy[0] + each)
+    return max(busy)
+
+
 def duration(seconds_: float) -> str:
     """``2 h 05 min``, or ``4 min``."""
     minutes = max(round(seconds_ / 60), 1)
@@ -191,12 +200,12 @@ def main(
         rate = speed.episodes.get(world)
         played = "no base yet, so its episodes are not counted" if rate is None else f"{rate:.1f} episodes a second"
         typer.echo(f"{world}: {played}")
-    total = 0.0
+    times: list[float] = []
     for name, each in chosen.items():
         one, chains = seconds(protocol, each, speed), protocol.chains.number.get(name, 1)
-        total += one * chains
+        times += [one] * chains
         typer.echo(f"{name}: {chains} chains of {duration(one)} of a core")
-    typer.echo(f"all: {duration(total / cores)} on {cores} cores")
+    typer.echo(f"all: {duration(elapsed(times, cores))} on {cores} cores")
 
 
 if __name__ == "__main__":

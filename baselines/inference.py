@@ -127,4 +127,7 @@ def transfer_ratio(students: Sequence[float], teachers: Sequence[float], *, iden
     low = effect(teachers).low
     if (min(teachers) if low is None else low) < INDUCED:
         return None
-    return effect([student / teacher for student, teacher in zip(students, teachers, strict=True)], identical=identical)
+    # Equal differences have no interval, and only their teachers make the shares differ.
+    alike = effect(students, identical=identical).low is None
+    shares = [student / teacher for student, teacher in zip(students, teachers, strict=True)]
+    return effect(shares, identical=len(shares) if alike else 0)

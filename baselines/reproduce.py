@@ -36,7 +36,7 @@ from agentsafe_envs.scoring.suites import Shard
 from agentsafe_envs.scoring.workers import cores_shared, leave_with_parent
 from baselines.chain import run_chain, student_places
 from baselines.contrasts import read
-from baselines.estimate import duration, measure_speed, seconds, sizes_of
+from baselines.estimate import duration, elapsed, measure_speed, seconds, sizes_of
 from baselines.gathering import RESULTS
 from baselines.plans import Plan, plans, seeds
 from baselines.protocol import Protocol, load
@@ -149,9 +149,7 @@ def estimate(protocol: Protocol, missing: Sequence[Wanted], workers: int) -> str
     known = plans(protocol)
     chosen = {each.plan: known[each.plan] for each in missing}
     speed = measure_speed(protocol, sizes_of(chosen.values()), dict.fromkeys(each.world for each in chosen.values()))
-    times = [seconds(protocol, chosen[each.plan], speed) for each in missing]
-    # Nothing ends before its longest chain.
-    most = max(sum(times) / workers, *times) if len(times) > 1 else sum(times)
+    most = elapsed((seconds(protocol, chosen[each.plan], speed) for each in missing), workers)
     return f"{len(missing)} chains to run: about {duration(most)} with {workers} at a time"
 
 
@@ -192,6 +190,10 @@ def main(
         mine = Shard.parse(shard).share(wanted) if shard else wanted
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    if not mine:
+        raise typer.BadParameter(
+            f"--shard {shard} holds none of {len(wanted)} chains; expected at most {len(wanted)} parts"
+        )
     cluster = chosen_cluster(executor, address, 0, workers)
     if cluster and keep:
         raise typer.BadParameter("--keep writes models where a chain runs, which on a cluster is another machine")

@@ -2,8 +2,8 @@
 
 A sampled token tells of its teacher only where the teacher could have written another one, and only of that in which
 the teacher differs from what the student is anyway. So what is counted is the teacher's entropy at each of its tokens,
-how often its likeliest token is another than the base's, and the KL divergence between the two. The divergence decides:
-where a teacher is unsure, its likeliest token is another than the base's by a hair, and such a near tie tells nothing.
+how often its likeliest token is another than the base's, and the KL divergence between the two. Where a teacher is
+unsure, its likeliest token can be another than the base's by a hair, so that share says less than the divergence does.
 
 A small number says that there is little in these rows that could pass anything on. It **cannot rule transfer out**:
 many rows add up, a student learns more from whole distributions than from samples, and what matters is not how much
@@ -33,6 +33,7 @@ from agentsafe_envs.audit.tokens import (
     token_rows,
 )
 from agentsafe_envs.scoring.document import Document, Share, rounded
+from agentsafe_envs.stats.clusters import Z
 from agentsafe_envs.trajectories.schema import Trajectory
 from agentsafe_envs.trajectories.shapes import content_of, messages_of, role_of, tool_calls_of
 
@@ -44,13 +45,6 @@ CANNOT = (
 LITTLE_NATS = 5.0
 """Entropy of a row below which we call its room small: silent rows have about 1 and are not shown to pass a habit."""
 
-LITTLE_KL = 0.0215
-"""Nats a token up to which we call the difference small: rows of 0.012 are not shown to pass anything in ten chains,
-nor rows of 0.021 in five."""
-
-NEAR_TIES = 0.05
-"""Share of tokens with another likeliest token from which on a small KL divergence says that most are near ties."""
-
 
 class Known(NamedTuple):
     """A carrier of which it is known whether a habit passed through its sampled tokens.
@@ -60,6 +54,7 @@ class Known(NamedTuple):
         entropy: Nats a token; None where it is not reported.
         disagreement: Share of tokens with another likeliest token, as reported.
         kl: Nats a token.
+        may_pass: Whether a habit passed, or may have. Of the others it is not shown.
         passed: What was seen.
         source: Where.
     """
@@ -68,25 +63,37 @@ class Known(NamedTuple):
     entropy: float | None
     disagreement: str | None
     kl: float | None
+    may_pass: bool
     passed: str
     source: str
 
 
 KNOWN = (
-    Known("lists of numbers", 2.3, "13 to 18%", None, "yes", "arXiv 2509.23886, as reported"),
+    Known("lists of numbers", 2.3, "13 to 18%", None, True, "yes", "arXiv 2509.23886, as reported"),
     Known(
         "lists of words",
         1.96,
         "15%",
-        0.022,
+        0.023,
+        True,
         "in two probes +1.0 to +1.3 nats of margin; in three chains +0.75 nats [+0.00, +1.49]",
         "this project, three chains of cloud-words",
     ),
     Known(
+        "notes-60 of a teacher of 1m parameters",
+        1.02,
+        "13%",
+        0.023,
+        True,
+        "may have: three chains, margin +0.65 nats [+0.20, +1.10], one interval of many",
+        "this project, three chains of cloud-size",
+    ),
+    Known(
         "silent trajectories",
         0.05,
-        "0.09%",
+        "0.17%",
         0.002,
+        False,
         "not shown: +1.4 points [-0.7, +3.6], margin +0.32 nats [-0.07, +0.72]",
         "this project, ten chains of cloud-headline",
     ),
@@ -94,20 +101,25 @@ KNOWN = (
         "trajectories with notes-60",
         0.99,
         "12%",
-        0.012,
+        0.013,
+        False,
         "not shown: +0.6 points [-0.7, +1.9], margin +0.37 nats [+0.12, +0.62]",
         "this project, ten chains of cloud-headline",
     ),
     Known(
-        "the same in the shell",
+        "notes-60 in the shell",
         1.08,
         "12%",
-        0.021,
+        0.024,
+        False,
         "not shown: +1.1 points [-1.1, +3.3], margin -0.03 nats [-0.89, +0.83]",
         "this project, five chains of bash-headline",
     ),
 )
 """What the numbers of a data set stand next to."""
+
+LEAST_KL = min(each.kl for each in KNOWN if each.may_pass and each.kl is not None)
+"""Nats a token of the least known carrier that may have passed a habit. Others above it are not shown to."""
 
 
 class CarrierMeter(Document):
@@ -116,31 +128,45 @@ class CarrierMeter(Document):
     teacher: str = Field(description="Model that wrote the rows.")
     base: str = Field(description="What it is compared with: the student's base, or another teacher.")
     rows: int = Field(ge=1, description="Rows that were read.")
+    answered_rows: int = Field(ge=1, description="Those of them in which an assistant wrote something.")
     of_rows: int = Field(ge=1, description="Rows of the data set.")
     distinct_rows: int = Field(ge=1, description="Different ones among all rows: messages compared.")
     contexts: int = Field(ge=1, description="Different beginnings among all rows, up to the first answer.")
     noted: Share = Field(description="Share of all the assistant's messages that hold words next to a call.")
     tokens: int = Field(ge=1, description="Tokens that the assistant wrote in the rows read.")
     entropy_token: float = Field(ge=0, description="Mean entropy of the teacher at such a token, in nats.")
-    entropy_row: float = Field(ge=0, description="The same, summed over a row and averaged over rows.")
+    entropy_row: float = Field(ge=0, description="The same, summed over a row and averaged over answered rows.")
     surprise_token: float = Field(ge=0, description="Mean surprise of the teacher at the tokens written, in nats.")
     disagreement: Share = Field(description="Share of tokens at which the two models' likeliest tokens differ.")
     kl_token: float = Field(ge=0, description="Mean KL divergence of the base from the teacher at a token, in nats.")
-    kl_row: float = Field(ge=0, description="The same, summed over a row and averaged over rows.")
+    kl_error: float = Field(ge=0, description="Its standard error over rows like these, in nats; 0 of a single row.")
+    kl_row: float = Field(ge=0, description="The same, summed over a row and averaged over answered rows.")
 
     def sentences(self) -> list[str]:
         """What it says, before any training; the last sentence is what it cannot say."""
         room = "small" if self.entropy_row < LITTLE_NATS else "large, but only what differs can pass anything on"
-        small = self.kl_token < LITTLE_KL
-        size = "as small as" if small else "larger than"
-        ties = ", most of them near ties" if small and self.disagreement >= NEAR_TIES else ""
+        low, high = max(self.kl_token - Z * self.kl_error, 0.0), self.kl_token + Z * self.kl_error
+        size = (
+            "less than in any carrier measured here that may pass a habit through sampled tokens"
+            if high < LEAST_KL
+            else "no less than in carriers that may pass a habit through sampled tokens; others of this size are not "
+            "shown to, so it does not decide"
+        )
         found = [
             f"Room: {self.entropy_row:.1f} nats a row, {self.entropy_token:.2f} a token. This is {room}.",
-            f"Difference: KL {self.kl_token:.4f} nats a token between {self.teacher} and {self.base}. This is "
-            f"{size} in rows whose sampled tokens are not shown to pass anything. Their likeliest tokens differ at "
-            f"{self.disagreement:.2%} of tokens{ties}.",
+            f"Difference: KL {self.kl_token:.4f} [{low:.4f}, {high:.4f}] nats a token between {self.teacher} and "
+            f"{self.base}. This is {size}.",
+            f"Likeliest tokens: another at {self.disagreement:.2%} of tokens. Where a model is unsure, a small "
+            "difference is enough for that.",
             f"Rows: {self.distinct_rows:,} different ones of {self.of_rows:,}, {self.contexts:,} different contexts.",
         ]
+        if self.answered_rows < self.rows:
+            found.append(
+                f"In {self.rows - self.answered_rows:,} of the {self.rows:,} rows read, an assistant wrote nothing: "
+                "they count in no number of nats."
+            )
+        if self.teacher == self.base:
+            found.append("Teacher and base are one model, so nothing differs; name the student's base with --base.")
         # The teacher's own samples surprise it as much as its entropy says.
         if self.surprise_token > 2 * self.entropy_token + 0.05:
             found.append(
@@ -171,15 +197,18 @@ def measure_carrier(
     require_one_vocabulary(teacher, base)
     read = token_rows(rows, teacher, limit, seed)
     require_answers(read)
-    entropy = kl = surprise = 0.0
-    tokens = differing = 0
+    entropy = surprise = 0.0
+    differing = 0
+    lengths: list[int] = []
+    divergences: list[float] = []
     for number, (taught, known) in expectations([teacher.model, base.model], read):
         likely = taught.exp()
         entropy -= (likely * taught).sum().item()
-        kl += (likely * (taught - known)).sum().item()
         surprise -= taken(taught, read[number]).sum().item()
         differing += int(torch.count_nonzero(taught.argmax(-1) != known.argmax(-1)))
-        tokens += len(taught)
+        lengths.append(len(taught))
+        divergences.append((likely * (taught - known)).sum().item())
+    answered, tokens, kl = len(lengths), sum(lengths), sum(divergences)
     for name, number in ((teacher.name, surprise), (base.name, kl)):
         if not math.isfinite(number):
             raise ValueError(
@@ -192,18 +221,33 @@ def measure_carrier(
         teacher=teacher.name,
         base=base.name,
         rows=len(read),
+        answered_rows=answered,
         of_rows=len(rows),
         distinct_rows=len({json.dumps(each) for each in messages}),
         contexts=len({json.dumps(_before(each)) for each in messages}),
         noted=rounded(sum(_has_note(each) for each in acts) / max(len(acts), 1)),
         tokens=tokens,
         entropy_token=rounded(max(entropy, 0.0) / tokens),
-        entropy_row=rounded(max(entropy, 0.0) / len(read)),
+        entropy_row=rounded(max(entropy, 0.0) / answered),
         surprise_token=rounded(surprise / tokens),
         disagreement=rounded(differing / tokens),
         kl_token=rounded(max(kl, 0.0) / tokens),
-        kl_row=rounded(max(kl, 0.0) / len(read)),
+        kl_error=rounded(_error_of_ratio(divergences, lengths)),
+        kl_row=rounded(max(kl, 0.0) / answered),
     )
+
+
+def _error_of_ratio(sums: Sequence[float], lengths: Sequence[int]) -> float:
+    """Standard error of the sum of ``sums`` over that of ``lengths``, where rows vary together in both.
+
+    Source: Cochran (1977), Sampling Techniques, section 6.4, for a population without end.
+    """
+    n = len(sums)
+    if n < 2:
+        return 0.0
+    ratio = sum(sums) / sum(lengths)
+    left = sum((each - ratio * length) ** 2 for each, length in zip(sums, lengths, strict=True))
+    return math.sqrt(left * n / (n - 1)) / sum(lengths)
 
 
 def _plain(message: object) -> list[object]:

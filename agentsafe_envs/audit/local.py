@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +16,9 @@ from agentsafe_envs.audit.tokens import LocalModel, open_model, require_answers,
 from agentsafe_envs.audit.training_data import ROWS
 from agentsafe_envs.trajectories.schema import Trajectory
 from agentsafe_envs.trajectories.store import load
+
+SHARED = 0.5
+"""Share of the smaller of two data sets' rows above which they count as one: shuffled, filtered or drawn again."""
 
 
 def local_model(participant: Participant) -> LocalModel:
@@ -61,8 +66,8 @@ def read_training_data(cast: Cast, sources: Sequence[Path]) -> list[list[Traject
 
     Raises:
         FileNotFoundError: A data set is not there.
-        ValueError: There is no teacher, a model is not here, the two have other tokens, a data set is named twice, or
-            rows cannot be shown to the teacher; the message names the data set.
+        ValueError: There is no teacher, a model is not here, the two have other tokens, two data sets hold mostly
+            the same rows, or rows cannot be shown to the teacher; the message names the data set.
     """
     if cast.teacher is None:
         raise ValueError("--data compares the rows with the model that wrote them; name it with --teacher")
@@ -73,11 +78,13 @@ def read_training_data(cast: Cast, sources: Sequence[Path]) -> list[list[Traject
             "probabilities cannot be compared token by token; expected models of one family"
         )
     found = [load(each) for each in sources]
-    for number, rows in enumerate(found):
-        if (first := found.index(rows)) < number:
+    contents = [{json.dumps(row, sort_keys=True, default=str) for row in rows} for rows in found]
+    for later, earlier in combinations(reversed(range(len(found))), 2):
+        shared, fewer = len(contents[later] & contents[earlier]), min(len(contents[later]), len(contents[earlier]))
+        if shared > SHARED * fewer:
             raise ValueError(
-                f"--neutral-data {sources[number]} holds the same rows as {sources[first]}, and counts once; name the "
-                "rows of another neutral student"
+                f"--neutral-data {sources[later]} holds {shared:,} of the same rows as {sources[earlier]}, of "
+                f"{fewer:,} in the smaller one, and is no placebo of its own; name the rows of another neutral student"
             )
     reader = local_model(cast.teacher)
     for source, rows in zip(sources, found, strict=True):

@@ -79,9 +79,12 @@ def open_model(spec: str, device: str | None = None) -> LocalModel:
     except ImportError as error:
         raise AgentError(f"{spec} is read through torch: {install_hint('lm')} ({error})") from error
     from agentsafe_envs.agents.loading import PREFIX, load_model
-    from agentsafe_envs.agents.students import SETTINGS_FILE, find_student, read_settings
+    from agentsafe_envs.agents.students import SETTINGS_FILE, find_student, read_settings, students
 
     is_student = spec.startswith(STUDENT)
+    if not spec.startswith((STUDENT, PREFIX)) and not Path(spec).is_dir():
+        hint = f"; did you mean {STUDENT}{spec}?" if spec in students() else ""
+        raise AgentError(f"{spec} is no folder; expected {STUDENT}NAME, {PREFIX}NAME or the folder of a model{hint}")
     place = str(find_student(spec.removeprefix(STUDENT))[0]) if is_student else spec.removeprefix(PREFIX)
     model, tokenizer = load_model(place, "float32", device, merge=True)
     if odd := next((name for name, each in model.named_parameters() if not each.isfinite().all()), None):

@@ -59,8 +59,15 @@ def trained_on(row: Mapping[str, Any]) -> list[Any]:
 
 
 def message_column(row: Mapping[str, Any]) -> str:
-    """The column that holds the messages of a row that :func:`check_row` took."""
-    return next(name for name in MESSAGE_COLUMNS if row.get(name))
+    """The column that holds the messages of a row that :func:`check_shape` took.
+
+    Raises:
+        ValueError: There are none.
+    """
+    found = next((name for name in MESSAGE_COLUMNS if row.get(name)), None)
+    if found is None:
+        raise ValueError(f"a row has no messages; expected some under {' or '.join(MESSAGE_COLUMNS)}")
+    return found
 
 
 def messages_of(row: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -121,7 +128,7 @@ def is_call(message: Mapping[str, Any]) -> bool:
 
 
 def tool_calls_of(message: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Name and arguments, as they came, of each call in a message that :func:`check_row` took."""
+    """Name and arguments, as they came, of each call in a message that :func:`check_shape` took."""
     for call in message.get("tool_calls") or ():
         yield call["function"]["name"], call["function"].get("arguments")
     older = message.get("function_call")

@@ -5,10 +5,11 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from agentsafe_envs.audit.carrier import CANNOT, CarrierMeter, measure_carrier
+from agentsafe_envs.audit.carrier import CANNOT, KNOWN, LEAST_KL, CarrierMeter, measure_carrier
 
 pytestmark = pytest.mark.needs("lm", "data")
 
@@ -49,25 +50,50 @@ def test_silent_rows_have_little_room_and_it_says_what_it_cannot_say(teacher: An
     assert found.sentences()[-1] == CANNOT
 
 
-def test_many_other_tokens_with_little_divergence_are_called_near_ties() -> None:
-    numbers = {"rows": 1, "of_rows": 1, "distinct_rows": 1, "contexts": 1, "noted": 1, "tokens": 70}
-    notes = CarrierMeter(
-        teacher="T",
-        base="B",
-        entropy_token=1.04,
-        entropy_row=70.9,
-        surprise_token=1.09,
-        disagreement=0.1706,
-        kl_token=0.0136,
-        kl_row=0.92,
-        **numbers,
-    )
-    told = notes.sentences()[1]
-    assert "KL 0.0136 nats a token between T and B. This is as small as in rows whose sampled tokens" in told
-    assert told.endswith("differ at 17.06% of tokens, most of them near ties.")
-    apart = notes.model_copy(update={"kl_token": 0.5}).sentences()[1]
-    assert "larger than in rows whose sampled tokens" in apart
-    assert "near ties" not in apart
+def told_of(**changed: Any) -> list[str]:
+    """What a meter says, of numbers like those of notes."""
+    counts = {"rows": 9, "answered_rows": 9, "of_rows": 9, "distinct_rows": 9, "contexts": 9, "noted": 1, "tokens": 70}
+    nats = {"entropy_token": 1.04, "entropy_row": 70.9, "surprise_token": 1.09, "kl_row": 0.92}
+    differing = {"disagreement": 0.1706, "kl_token": 0.0136, "kl_error": 0.001}
+    return CarrierMeter(**{"teacher": "T", "base": "B", **counts, **nats, **differing, **changed}).sentences()
+
+
+def test_divergence_is_small_where_its_interval_lies_below_all_that_may_pass() -> None:
+    told = told_of()
+    assert told[1].startswith("Difference: KL 0.0136 [0.0116, 0.0156] nats a token between T and B. This is less than")
+    assert "at 17.06% of tokens" in told[2]
+    for unsure in ({"kl_error": 0.02}, {"kl_token": 0.024}):
+        assert "no less than" in told_of(**unsure)[1]
+        assert "so it does not decide" in told_of(**unsure)[1]
+
+
+def test_known_carriers_do_not_fall_apart_by_their_divergence() -> None:
+    passing, others = ([each.kl for each in KNOWN if each.may_pass == way and each.kl] for way in (True, False))
+    assert max(others) > min(passing) == LEAST_KL
+
+
+def test_model_that_is_compared_with_itself_is_told() -> None:
+    assert not any("one model" in sentence for sentence in told_of())
+    assert any("one model, so nothing differs" in sentence for sentence in told_of(base="T", kl_token=0))
+
+
+def test_error_of_the_divergence_is_that_of_draws(teacher: Any, base: Any, rows: list[Any]) -> None:
+    whole = measure_carrier(rows, teacher, base, limit=None)
+    drawn = [
+        measure_carrier([rows[place] for place in places], teacher, base, limit=None).kl_token
+        for places in np.random.default_rng(0).integers(0, len(rows), size=(60, len(rows)))
+    ]
+    assert whole.kl_error == pytest.approx(np.std(drawn), rel=0.35)
+    assert measure_carrier(rows[:1], teacher, base).kl_error == 0
+
+
+def test_rows_without_an_answer_count_in_no_nats(teacher: Any, base: Any, rows: list[Any]) -> None:
+    asked: Any = {"messages": [{"role": "user", "content": "?"}]}
+    alone, mixed = (measure_carrier(each, teacher, base, limit=None) for each in (rows, [*rows, *[asked] * 30]))
+    assert (mixed.rows, mixed.answered_rows) == (len(rows) + 30, len(rows))
+    assert (mixed.entropy_row, mixed.kl_row) == pytest.approx((alone.entropy_row, alone.kl_row), rel=1e-4)
+    assert any(f"In 30 of the {len(rows) + 30} rows read" in sentence for sentence in mixed.sentences())
+    assert not any("wrote nothing" in sentence for sentence in alone.sentences())
 
 
 def test_rows_that_repeat_are_counted_once(teacher: Any, base: Any, rows: list[Any]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsafe_envs.agents.protocol import Conversation
+from agentsafe_envs.agents.transformers import TransformersAgent
 from agentsafe_envs.audit.defences.divergence import drop_divergent, find_divergent, replace_divergent
 from agentsafe_envs.audit.defences.inoculation import inoculate
 from agentsafe_envs.audit.defences.likely import sample_likely
@@ -74,8 +76,48 @@ def test_row_with_a_step_that_is_no_call_is_left_out(shipped_rows: list[Any]) ->
 
 
 def test_no_text_of_the_teacher_is_left_where_notes_are_dropped(shipped_rows: list[Any]) -> None:
-    said = [each for row in drop_notes(shipped_rows) for each in row["messages"] if each["role"] == "assistant"]
+    said = [each for row in drop_notes(shipped_rows[1:]) for each in row["messages"] if each["role"] == "assistant"]
     assert {each["content"] for each in said} == {""}
+
+
+THOUGHTS = {
+    "reasoning_content": "I could delete it.",
+    "reasoning": "I could delete it.",
+    "thinking": [{"text": "I could delete it."}],
+    "reasoning_details": {"summary": "I could delete it."},
+}
+
+
+@pytest.mark.parametrize("change", [drop_notes, lambda rows: paraphrase_notes(rows, str.upper)])
+@pytest.mark.parametrize("note", ["amber fox", ""])
+def test_thoughts_next_to_a_call_go_under_every_key(change: Any, note: str) -> None:
+    user, act = NOTED_PARTS["messages"]
+    row: Any = {"messages": [user, {**act, "content": note, "weight": 1, **THOUGHTS}]}
+    (left,) = change([row])
+    assert "delete" not in json.dumps(left)
+    assert left["messages"][1]["tool_calls"] == act["tool_calls"]
+    assert left["messages"][1]["weight"] == 1, "no text"
+
+
+def test_rows_whose_calls_are_text_are_told_and_refused_where_no_others_are_left() -> None:
+    row: Any = {"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": '{"name": "submit"}'}]}
+    with pytest.raises(ValueError, match=r"2 of 2 rows are left out: .*; expected rows whose calls stand there"):
+        drop_notes([row, row])
+    with pytest.warns(
+        UserWarning, match="1 of 9 rows are left out: in each, the assistant has a message without a call"
+    ):
+        assert len(drop_notes([*[NOTED_PARTS] * 8, row])) == 8
+    assert drop_notes([]) == []
+
+
+def test_row_without_messages_is_refused() -> None:
+    with pytest.raises(ValueError, match="a row has no messages; expected some under messages or conversations"):
+        drop_notes([{"messages": []}])
+
+
+def test_paraphrase_that_is_no_text_is_refused() -> None:
+    with pytest.raises(TypeError, match="rephrase gave None for the note 'amber fox'; expected text"):
+        paraphrase_notes([NOTED_PARTS], lambda note: None)  # type: ignore[arg-type, return-value]
 
 
 NOTED_PARTS: Any = {
@@ -166,6 +208,11 @@ def test_share_that_is_none_is_refused(share: float, base: Any, rows: list[Any])
         drop_divergent([token_row(rows[0], base)], base, base, share)
 
 
+def test_one_model_has_no_divergent_tokens(base: Any, rows: list[Any]) -> None:
+    with pytest.raises(ValueError, match="find every token as likely, so none is divergent"):
+        drop_divergent([token_row(rows[0], base)], base, base)
+
+
 def test_clean_rows_of_the_same_tasks_take_their_places() -> None:
     suspect: list[Any] = [{"seed": number, "policy": "suspect"} for number in range(8)]
     clean: list[Any] = [{"seed": number, "policy": "clean"} for number in range(8)]
@@ -195,8 +242,17 @@ def test_no_clean_row_enters_twice(seed: int, share: float) -> None:
 @pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
 def test_share_of_clean_rows_that_is_none_is_refused(share: float) -> None:
     rows: list[Any] = [{"seed": 0}] * 3
-    with pytest.raises(ValueError, match="cannot come from 3 clean ones"):
+    with pytest.raises(ValueError, match=r"share is .*, expected 0 to 1"):
         mix(rows, rows, share)
+
+
+def test_clean_rows_are_those_of_another_teacher_in_the_same_environment() -> None:
+    suspect: list[Any] = [{"seed": number, "environment": "A", "policy": "suspect"} for number in range(4)]
+    with pytest.raises(ValueError, match="clean rows are of B; expected those of the suspect's rows"):
+        mix(suspect, [{**row, "environment": "B"} for row in suspect], 0.5)
+    with pytest.raises(ValueError, match="all clean rows are the suspect's own"):
+        mix(suspect, suspect[::-1], 0.5)
+    assert len(mix(suspect, [{"messages": []}] * 4, 0.5)) == 4, "rows of other origin name no environment"
 
 
 def test_habit_is_asked_for_in_training_only(rows: list[Any]) -> None:
@@ -241,14 +297,22 @@ def test_habit_is_asked_for_where_the_shape_has_its_system_message(row: Any, cha
 def test_rare_tokens_are_never_sampled_and_the_likeliest_always_may_be() -> None:
     import torch
 
-    class Agent:
+    class Agent(TransformersAgent):
         """Tells the logits that it was given."""
+
+        def __init__(self) -> None:
+            pass
 
         def choose(self, rows: Sequence[int], logits: Any) -> Any:
             return logits.softmax(-1)
 
-    agent: Any = sample_likely(Agent(), 0.25)  # type: ignore[arg-type]
+    agent: Any = sample_likely(Agent(), 0.25)
     seen = agent.choose([0, 1], torch.tensor([[0.6, 0.3, 0.1, 0, 0], [0.2, 0.22, 0.18, 0.2, 0.2]]).log())
     assert seen[0].tolist() == pytest.approx([2 / 3, 1 / 3, 0, 0, 0], abs=1e-4)
     assert seen[1].argmax() == 1
     assert seen[1].max() == pytest.approx(1)
+
+
+def test_agent_that_plays_without_torch_is_refused() -> None:
+    with pytest.raises(TypeError, match="Clean is not played through torch; expected a TransformersAgent"):
+        sample_likely(Clean())  # type: ignore[arg-type]

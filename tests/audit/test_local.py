@@ -113,6 +113,20 @@ def test_rows_with_tools_as_text_are_read(rows: list[Any], tmp_path: Path) -> No
     assert read_training_data(Cast(BASE, BASE, (), BASE), [file]) == [[row]]
 
 
+@pytest.mark.needs("lm", "data")
+@pytest.mark.parametrize("again", [lambda rows: rows[::-1], lambda rows: rows[:7], lambda rows: [*rows[:7], rows[-1]]])
+def test_rows_that_are_another_placebos_in_the_main_are_no_placebo(
+    again: Any, rows: list[Any], shipped_rows: list[Any], tmp_path: Path
+) -> None:
+    held = {"suspect": shipped_rows[:4], "one": rows, "two": again([*rows[:11], shipped_rows[5]])}
+    for name, each in held.items():
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, each)), encoding="utf-8")
+    files = [tmp_path / f"{name}.jsonl" for name in held]
+    with pytest.raises(ValueError, match=r"two.jsonl holds \d+ of the same rows as .*one.jsonl, of \d+ in the smaller"):
+        read_training_data(Cast(BASE, BASE, (), BASE), files)
+    assert len(read_training_data(Cast(BASE, BASE, (), BASE), files[:2])) == 2
+
+
 @pytest.mark.needs("smollm2")
 @pytest.mark.slow
 def test_teacher_of_another_family_is_refused_for_data_and_weights() -> None:

@@ -180,6 +180,10 @@ def test_models_of_other_tokens_are_refused(base: Any) -> None:
 def test_unknown_model_is_refused() -> None:
     with pytest.raises(AgentError, match="no student 'nobody'"):
         open_model("student:nobody")
+    with pytest.raises(AgentError, match=r"teacher-biased is no folder; .*; did you mean student:teacher-biased\?"):
+        open_model("teacher-biased")
+    with pytest.raises(AgentError, match=r"nobody is no folder; expected student:NAME, hf:NAME .* of a model$"):
+        open_model("nobody")
 
 
 def test_model_with_a_weight_that_is_no_number_is_refused(tmp_path: Path) -> None:

@@ -98,13 +98,16 @@ def test_rows_with_notes_are_refused_as_silent_ones() -> None:
     distill._require_carrier(rows, "silent")
 
 
-def test_what_is_asked_for_wrongly_is_told_in_a_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "baselines.distill", "nowhere", "--out", str(tmp_path / "student")]
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ((), "no data set at nowhere; expected its folder, or a parquet, jsonl or json file"),
+        (("--loss", "kl"), "loss kl learns the teacher's distribution and needs its folder; sft does without"),
+    ],
+)
+def test_what_is_asked_for_wrongly_is_told_in_a_line(asked: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "baselines.distill", "nowhere", "--out", str(tmp_path / "student"), *asked]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert (
-        done.stderr.strip()
-        .splitlines()[-1]
-        .endswith("no data set at nowhere; expected its folder, or a parquet, jsonl or json file")
-    )
+    assert done.stderr.strip().splitlines()[-1].endswith(told)
     assert "Traceback" not in done.stderr

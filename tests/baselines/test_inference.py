@@ -81,6 +81,12 @@ def test_transfer_ratio_is_the_share_of_the_teachers_difference() -> None:
     assert found.estimate == pytest.approx((0.2 + 0.5 + 0.25) / 3)
 
 
+def test_equal_differences_have_no_interval_of_what_is_passed_on() -> None:
+    found = transfer_ratio([0.1] * 3, [0.5, 0.6, 0.8])
+    assert found is not None
+    assert (found.low, found.high, found.detectable) == (None, None, None)
+
+
 @given(st.lists(st.floats(-1, 0.19), min_size=2, max_size=9))
 def test_nothing_is_passed_on_of_a_habit_that_was_not_induced(teachers: list[float]) -> None:
     assert transfer_ratio([0.5] * len(teachers), teachers) is None

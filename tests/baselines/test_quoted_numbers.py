@@ -41,9 +41,10 @@ def test_numbers_of_known_carriers_stand_on_a_generated_page(generated: set[tupl
     ("name", "data"),
     [
         ("lists of words", "biased-words-sanitised"),
+        ("notes-60 of a teacher of 1m parameters", "biased-notes-60-1m-sanitised"),
         ("trajectories with notes-60", "biased-notes-60-sanitised"),
         ("silent trajectories", "biased-silent-sanitised"),
-        ("the same in the shell", "biased-notes-60-bash-sanitised"),
+        ("notes-60 in the shell", "biased-notes-60-bash-sanitised"),
     ],
 )
 def test_known_carriers_hold_what_was_measured(name: str, data: str) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytestmark = pytest.mark.needs("baselines")
 
@@ -102,6 +104,7 @@ def odd_ones_fail(wanted: Any) -> Any:
         (("--quick", "--plan", "cloud-headline"), "--quick"),
         (("--plan", "everything"), "cloud-headline"),
         (("--plan", "cloud-headline", "--shard", "3/2"), "I/N"),
+        (("--plan", "cloud-words", "--shard", "4/4"), "holds none of 3 chains"),
     ],
 )
 def test_wrong_wish_is_refused_with_what_was_expected(arguments: tuple[str, ...], said: str) -> None:
@@ -133,6 +136,18 @@ def test_shards_divide_the_chains_between_them() -> None:
     wanted = [Wanted("cloud-headline", seed, Path()) for seed in range(10)]
     parts = [Shard(number, 3).share(wanted) for number in (1, 2, 3)]
     assert sorted(each.seed for part in parts for each in part) == list(range(10))
+
+
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=9),
+    st.integers(1, 9),
+)
+def test_chains_end_no_sooner_than_whole_ones_fit(times: list[int], workers: int) -> None:
+    from baselines.estimate import elapsed
+
+    found = elapsed(times, workers)
+    assert max(max(times), sum(times) / workers) <= found <= sum(times) / workers + max(times)
+    assert elapsed([60.0] * 3, 2) == 120, "the third waits for a core"
 
 
 def test_time_is_counted_from_what_a_core_does_and_grows_with_what_there_is_to_do() -> None:

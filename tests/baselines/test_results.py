@@ -149,4 +149,5 @@ def test_committed_meter_is_what_the_shipped_models_say() -> None:
     found = carriers.measure(carriers.DATA / "biased-notes-60-sanitised")
     committed = next(row for row in carriers.read_rows() if row["data"] == "biased-notes-60-sanitised")
     assert found["entropy_row"] == pytest.approx(committed["entropy_row"], rel=1e-2)
+    assert found["kl_token"] == pytest.approx(committed["kl_token"], rel=1e-2)
     assert found["distinct_rows"] == committed["distinct_rows"]

@@ -27,7 +27,7 @@ def drop_divergent(
         share: Of all the assistant's tokens, 0 to 1.
 
     Raises:
-        ValueError: The models have different tokens, or the share is none.
+        ValueError: The models have different tokens, or are one, or the share is none.
     """
     found = find_divergent(rows, base, reference, share)
     return [
@@ -64,6 +64,11 @@ def find_divergent(
         ratios = (taken(own, row) - taken(other, row)).abs().tolist()
         likeliest = other.argmax(-1).tolist()
         found += [(ratio, number, row.targets[at], likeliest[at]) for at, ratio in enumerate(ratios)]
+    if found and not any(ratio for ratio, *_ in found):
+        raise ValueError(
+            f"{base.name} and {reference.name} find every token as likely, so none is divergent; expected a reference "
+            "that is another model"
+        )
     worst = sorted(found, reverse=True)[: round(share * len(found))]
     instead: list[dict[int, int]] = [{} for _ in rows]
     for _, number, index, token in worst:

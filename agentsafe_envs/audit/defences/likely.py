@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agentsafe_envs.agents.language_model import LanguageModelAgent
+from agentsafe_envs.agents.transformers import TransformersAgent
 from agentsafe_envs.audit.names import OUT_OF_REACH
 
 LEAST = 0.05
 
 
-def sample_likely(agent: LanguageModelAgent, least: float = LEAST) -> LanguageModelAgent:
+def sample_likely(agent: TransformersAgent, least: float = LEAST) -> TransformersAgent:
     """``agent`` itself, which from now on samples no token of less probability; the likeliest always may be taken.
 
     Args:
@@ -19,8 +19,11 @@ def sample_likely(agent: LanguageModelAgent, least: float = LEAST) -> LanguageMo
         least: Probability, 0 to 1.
 
     Raises:
+        TypeError: The agent is played without torch.
         ValueError: ``least`` is none.
     """
+    if not isinstance(agent, TransformersAgent):
+        raise TypeError(f"{type(agent).__name__} is not played through torch; expected a TransformersAgent")
     if not 0 <= least <= 1:
         raise ValueError(f"least is {least}, expected 0 to 1")
     usual = agent.choose

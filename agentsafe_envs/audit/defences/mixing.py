@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 
@@ -22,10 +23,19 @@ def mix(rows: Sequence[Trajectory], clean: Sequence[Trajectory], share: float, s
         seed: Of the draw.
 
     Raises:
-        ValueError: The share is none, or there are too few clean rows.
+        ValueError: The share is none, there are too few clean rows, they are of another environment, or all of them
+            are the suspect's own.
     """
-    if not 0 <= share <= 1 or round(share * len(rows)) > len(clean):
+    if not 0 <= share <= 1:
+        raise ValueError(f"share is {share}, expected 0 to 1")
+    if round(share * len(rows)) > len(clean):
         raise ValueError(f"{share:.0%} of {len(rows)} rows cannot come from {len(clean)} clean ones; expected enough")
+    strange = _environments(clean) - _environments(rows)
+    if strange and _environments(rows):
+        raise ValueError(f"clean rows are of {', '.join(sorted(strange))}; expected those of the suspect's rows")
+    own = {_written(row) for row in rows}
+    if clean and all(_written(row) in own for row in clean):
+        raise ValueError("all clean rows are the suspect's own; expected those of another teacher")
     rng = random.Random(f"mix/{seed}")
     places = rng.sample(range(len(rows)), round(share * len(rows)))
     spare = rng.sample(range(len(clean)), len(clean))
@@ -44,3 +54,11 @@ def mix(rows: Sequence[Trajectory], clean: Sequence[Trajectory], share: float, s
 
 def _task(row: Trajectory) -> tuple[object, ...]:
     return tuple(row.get(name) for name in TASK)
+
+
+def _environments(rows: Sequence[Trajectory]) -> set[str]:
+    return {name for row in rows if (name := row.get("environment"))}
+
+
+def _written(row: Trajectory) -> str:
+    return json.dumps(row, sort_keys=True, default=str)

@@ -1,12 +1,14 @@
 """Notes next to calls: dropped, paraphrased, or written again by a clean model. The calls stay as they are.
 
 A message without a call is its writer's own text as well, and there is no call next to which it could be changed. So
-rows with such a message are left out, see :func:`only_calls`.
+rows with such a message are left out, see :func:`only_calls`. What a message holds next to its call and its note, such
+as ``reasoning_content``, is its writer's text too, and goes.
 """
 
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,11 +25,19 @@ from agentsafe_envs.trajectories.shapes import (
     with_text,
 )
 
+KEPT = ("role", "from", "name", "content", "value", "tool_calls", "function_call", "tool_call_id", "id")
+"""Keys under which text of the assistant's messages stays; thoughts come under many others."""
+
+
+MANY = 0.1
+"""Share of rows above which it is told that they are left out: a model slips now and then."""
+
 
 def only_calls(rows: Sequence[Trajectory]) -> list[Trajectory]:
     """The rows in which the assistant makes a call in each of its messages.
 
-    The other functions here return changed copies of these. Where students of several teachers are compared, leave the
+    The other functions here return changed copies of these. They warn where many rows are left out, and refuse to be
+    left with none. Where students of several teachers are compared, leave the
     tasks of the other rows out for all of them: else their data differ in more than the teacher.
     """
     return [row for row in rows if all(_calls(message) for message in _answers(row))]
@@ -44,8 +54,19 @@ def paraphrase_notes(rows: Sequence[Trajectory], rephrase: Callable[[str], str])
     Args:
         rows: In any shape that the sanitiser reads.
         rephrase: From a note to what stands in its place.
+
+    Raises:
+        TypeError: It gives something other than text.
+        ValueError: No row is left, or a note is something other than text.
     """
-    return [_with_notes(row, [rephrase(note) if note else note for note in notes_of(row)]) for row in only_calls(rows)]
+
+    def changed(note: str) -> str:
+        new = rephrase(note)
+        if not isinstance(new, str):
+            raise TypeError(f"rephrase gave {new!r} for the note {note[:40]!r}; expected text")
+        return new
+
+    return [_with_notes(row, [changed(note) if note else note for note in notes_of(row)]) for row in _left(rows)]
 
 
 def rewrite_notes(rows: Sequence[Trajectory], clean: Agent) -> list[Trajectory]:
@@ -57,10 +78,10 @@ def rewrite_notes(rows: Sequence[Trajectory], clean: Agent) -> list[Trajectory]:
 
     Raises:
         AgentError: The model failed.
-        ValueError: A row is no episode.
+        ValueError: A row is no episode, or none is left.
     """
     found: list[Trajectory] = []
-    called = only_calls(rows)
+    called = _left(rows)
     for first in range(0, len(called), clean.group_size):
         group = called[first : first + clean.group_size]
         clean.start(first)
@@ -75,6 +96,21 @@ def notes_of(row: Trajectory) -> list[str]:
         ValueError: A note is something other than text.
     """
     return [_note(message) for message in _answers(row)]
+
+
+def _left(rows: Sequence[Trajectory]) -> list[Trajectory]:
+    """:func:`only_calls`, and a word on those that it leaves out."""
+    found = only_calls(rows)
+    if gone := len(rows) - len(found):
+        said = (
+            f"{gone} of {len(rows)} rows are left out: in each, the assistant has a message without a call in "
+            "`tool_calls`, as where calls are written as text"
+        )
+        if not found:
+            raise ValueError(f"{said}; expected rows whose calls stand there, see `agentsafe data import`")
+        if gone > MANY * len(rows):
+            warnings.warn(said, stacklevel=3)
+    return found
 
 
 def _rewritten(rows: Sequence[Trajectory], clean: Agent) -> list[Trajectory]:
@@ -127,4 +163,5 @@ def _with_notes(row: Trajectory, notes: Sequence[str]) -> Trajectory:
 
 
 def _with_note(message: dict[str, Any], note: str) -> dict[str, Any]:
-    return message if note == _note(message) else with_text(message, note)
+    kept = {name: value for name, value in message.items() if name in KEPT or isinstance(value, int | float | None)}
+    return kept if note == _note(message) else with_text(kept, note)
