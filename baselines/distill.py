@@ -19,6 +19,7 @@ from typing import Annotated, Any, NamedTuple
 import torch
 import typer
 
+from agentsafe_envs.agents.loading import without_peft_warnings
 from agentsafe_envs.cli.complaints import run
 from agentsafe_envs.core.task import Split
 from agentsafe_envs.trajectories import Trajectory
@@ -244,7 +245,7 @@ def _with_adapter(model: Any, rank: int, seed: int) -> tuple[Any, Any]:
         return model, lambda: model
     from peft import LoraConfig, get_peft_model
 
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), without_peft_warnings():
         torch.manual_seed(seed)
         config = LoraConfig(r=rank, lora_alpha=ADAPTER_SCALE * rank, target_modules="all-linear")
         adapted = get_peft_model(model, config)

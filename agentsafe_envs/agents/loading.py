@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -194,6 +195,14 @@ def _without_mismatches() -> Iterator[None]:
         told.removeFilter(keep)
 
 
+@contextlib.contextmanager
+def without_peft_warnings() -> Iterator[None]:
+    """Peft reads a property that transformers is about to rename; a user can do nothing about that."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        yield
+
+
 def silence_kernel_advice() -> None:
     """Keep transformers from recommending kernels, all of which need a GPU, to who runs on a CPU."""
     logging.getLogger("transformers.integrations.hub_kernels").setLevel(logging.ERROR)
@@ -235,7 +244,8 @@ def _with_adapter(model: Any, folder: Path, *, merge: bool) -> Any:
     except ImportError as error:
         raise AgentError(f"the LoRA adapter in {folder} needs peft: {install_hint('lm')} ({error})") from error
     try:
-        adapted: Any = PeftModel.from_pretrained(model, str(folder))
+        with without_peft_warnings():
+            adapted: Any = PeftModel.from_pretrained(model, str(folder))
         return adapted.merge_and_unload() if merge else adapted.get_base_model()
     except Exception as error:
         if not isinstance(error, OSError | ValueError | RuntimeError | KeyError | TypeError) and (

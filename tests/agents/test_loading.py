@@ -77,6 +77,11 @@ def test_adapter_is_loaded_onto_its_base(adapter: Path) -> None:
     assert agent.act([Conversation("Make room.", [])])
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")
+def test_adapter_is_loaded_without_a_word(adapter: Path) -> None:
+    load_agent(f"hf:{adapter}")
+
+
 def test_identity_of_an_adapter_knows_its_base(adapter: Path, model: Path, tmp_path: Path) -> None:
     folder = adapted(adapter, tmp_path, base_model_name_or_path=str(model))
     before = set(find_source(str(folder)).files())

@@ -10,7 +10,6 @@ import pytest
 pytestmark = pytest.mark.needs("baselines")
 
 
-@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # of peft, by transformers
 def test_adapters_of_one_seed_begin_alike_and_draw_nothing_from_what_ran_before() -> None:
     import torch
 
