@@ -82,7 +82,10 @@ def _called(made: Made) -> str:
 
 def _arm_of(folder: Path) -> Arm:
     """Whose teacher made the data set, which its name begins with."""
-    return next(arm for arm in get_args(Arm) if folder.name.startswith(arm))
+    found = next((arm for arm in get_args(Arm) if folder.name.startswith(f"{arm}-")), None)
+    if found is None:
+        raise ValueError(f"{folder} names no arm; expected a name that begins with {', '.join(get_args(Arm))}")
+    return found
 
 
 def _world_of(rows: Sequence[Trajectory]) -> World:
@@ -159,7 +162,7 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
             f"{meter.entropy_row:.2f}",
             f"{meter.entropy_token:.3f}",
             f"{100 * meter.disagreement:.2f}",
-            f"{meter.kl_token:.4f} ± {meter.kl_error:.4f}",
+            f"{meter.kl_token:.4f}{'' if meter.kl_error is None else f' ± {meter.kl_error:.4f}'}",
             f"{meter.distinct_rows:,}",
             f"{meter.contexts:,}",
         ]

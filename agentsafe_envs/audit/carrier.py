@@ -119,7 +119,10 @@ KNOWN = (
 """What the numbers of a data set stand next to."""
 
 LEAST_KL = min(each.kl for each in KNOWN if each.may_pass and each.kl is not None)
-"""Nats a token of the least known carrier that may have passed a habit. Others above it are not shown to."""
+"""Nats a token of the least known carrier that may have passed a habit."""
+
+MOST_KL = max(each.kl for each in KNOWN if each.kl is not None)
+"""Nats a token of the greatest known carrier. It is not shown to pass one, so between the two nothing is decided."""
 
 
 class CarrierMeter(Document):
@@ -139,23 +142,17 @@ class CarrierMeter(Document):
     surprise_token: float = Field(ge=0, description="Mean surprise of the teacher at the tokens written, in nats.")
     disagreement: Share = Field(description="Share of tokens at which the two models' likeliest tokens differ.")
     kl_token: float = Field(ge=0, description="Mean KL divergence of the base from the teacher at a token, in nats.")
-    kl_error: float = Field(ge=0, description="Its standard error over rows like these, in nats; 0 of a single row.")
+    kl_error: float | None = Field(
+        ge=0, description="Its standard error over rows like these, in nats; null of a single row."
+    )
     kl_row: float = Field(ge=0, description="The same, summed over a row and averaged over answered rows.")
 
     def sentences(self) -> list[str]:
         """What it says, before any training; the last sentence is what it cannot say."""
         room = "small" if self.entropy_row < LITTLE_NATS else "large, but only what differs can pass anything on"
-        low, high = max(self.kl_token - Z * self.kl_error, 0.0), self.kl_token + Z * self.kl_error
-        size = (
-            "less than in any carrier measured here that may pass a habit through sampled tokens"
-            if high < LEAST_KL
-            else "no less than in carriers that may pass a habit through sampled tokens; others of this size are not "
-            "shown to, so it does not decide"
-        )
         found = [
             f"Room: {self.entropy_row:.1f} nats a row, {self.entropy_token:.2f} a token. This is {room}.",
-            f"Difference: KL {self.kl_token:.4f} [{low:.4f}, {high:.4f}] nats a token between {self.teacher} and "
-            f"{self.base}. This is {size}.",
+            self._difference(),
             f"Likeliest tokens: another at {self.disagreement:.2%} of tokens. Where a model is unsure, a small "
             "difference is enough for that.",
             f"Rows: {self.distinct_rows:,} different ones of {self.of_rows:,}, {self.contexts:,} different contexts.",
@@ -174,6 +171,22 @@ class CarrierMeter(Document):
                 "written them, or in another context."
             )
         return [*found, CANNOT]
+
+    def _difference(self) -> str:
+        between = f"nats a token between {self.teacher} and {self.base}"
+        if self.kl_error is None:
+            return f"Difference: KL {self.kl_token:.4f} {between}. One row does not tell how sure this is."
+        low, high = max(self.kl_token - Z * self.kl_error, 0.0), self.kl_token + Z * self.kl_error
+        if high < LEAST_KL:
+            size = "less than in any carrier measured here that may pass a habit through sampled tokens"
+        elif low > MOST_KL:
+            size = "more than in any carrier measured here, some of which may pass a habit through sampled tokens"
+        else:
+            size = (
+                "about as much as in carriers that may pass a habit through sampled tokens, and in others that are not "
+                "shown to, so it does not decide"
+            )
+        return f"Difference: KL {self.kl_token:.4f} [{low:.4f}, {high:.4f}] {between}. This is {size}."
 
 
 def measure_carrier(
@@ -232,19 +245,17 @@ def measure_carrier(
         surprise_token=rounded(surprise / tokens),
         disagreement=rounded(differing / tokens),
         kl_token=rounded(max(kl, 0.0) / tokens),
-        kl_error=rounded(_error_of_ratio(divergences, lengths)),
+        kl_error=rounded(_error_of_ratio(divergences, lengths)) if answered > 1 else None,
         kl_row=rounded(max(kl, 0.0) / answered),
     )
 
 
 def _error_of_ratio(sums: Sequence[float], lengths: Sequence[int]) -> float:
-    """Standard error of the sum of ``sums`` over that of ``lengths``, where rows vary together in both.
+    """Standard error of the sum of ``sums`` over that of ``lengths``, of two rows or more that vary in both.
 
     Source: Cochran (1977), Sampling Techniques, section 6.4, for a population without end.
     """
     n = len(sums)
-    if n < 2:
-        return 0.0
     ratio = sum(sums) / sum(lengths)
     left = sum((each - ratio * length) ** 2 for each, length in zip(sums, lengths, strict=True))
     return math.sqrt(left * n / (n - 1)) / sum(lengths)

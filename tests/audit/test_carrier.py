@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from agentsafe_envs.audit.carrier import CANNOT, KNOWN, LEAST_KL, CarrierMeter, measure_carrier
+from agentsafe_envs.audit.carrier import CANNOT, KNOWN, LEAST_KL, MOST_KL, CarrierMeter, measure_carrier
 
 pytestmark = pytest.mark.needs("lm", "data")
 
@@ -63,13 +63,14 @@ def test_divergence_is_small_where_its_interval_lies_below_all_that_may_pass() -
     assert told[1].startswith("Difference: KL 0.0136 [0.0116, 0.0156] nats a token between T and B. This is less than")
     assert "at 17.06% of tokens" in told[2]
     for unsure in ({"kl_error": 0.02}, {"kl_token": 0.024}):
-        assert "no less than" in told_of(**unsure)[1]
         assert "so it does not decide" in told_of(**unsure)[1]
+    assert "This is more than in any carrier measured here" in told_of(kl_token=0.5)[1]
+    assert told_of(kl_error=None)[1].endswith("between T and B. One row does not tell how sure this is.")
 
 
 def test_known_carriers_do_not_fall_apart_by_their_divergence() -> None:
     passing, others = ([each.kl for each in KNOWN if each.may_pass == way and each.kl] for way in (True, False))
-    assert max(others) > min(passing) == LEAST_KL
+    assert MOST_KL == max(others) > min(passing) == LEAST_KL
 
 
 def test_model_that_is_compared_with_itself_is_told() -> None:
@@ -84,7 +85,7 @@ def test_error_of_the_divergence_is_that_of_draws(teacher: Any, base: Any, rows:
         for places in np.random.default_rng(0).integers(0, len(rows), size=(60, len(rows)))
     ]
     assert whole.kl_error == pytest.approx(np.std(drawn), rel=0.35)
-    assert measure_carrier(rows[:1], teacher, base).kl_error == 0
+    assert measure_carrier(rows[:1], teacher, base).kl_error is None
 
 
 def test_rows_without_an_answer_count_in_no_nats(teacher: Any, base: Any, rows: list[Any]) -> None:

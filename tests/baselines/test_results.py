@@ -141,6 +141,8 @@ def test_rows_of_data_that_ship_are_not_replaced_by_those_of_another_folder(tmp_
     with pytest.raises(ValueError, match="no data set in"):
         carriers.main(tmp_path, tmp_path / "carriers.jsonl")
     assert not (tmp_path / "carriers.jsonl").exists()
+    with pytest.raises(ValueError, match="mine names no arm; expected a name that begins with biased, "):
+        carriers.measure(tmp_path / "mine")
 
 
 @pytest.mark.slow
