@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from pydantic import Field
@@ -177,6 +177,13 @@ class CarrierMeter(Document):
         if self.kl_error is None:
             return f"Difference: KL {self.kl_token:.4f} {between}. One row does not tell how sure this is."
         low, high = max(self.kl_token - Z * self.kl_error, 0.0), self.kl_token + Z * self.kl_error
+        found = f"Difference: KL {self.kl_token:.4f} [{low:.4f}, {high:.4f}] {between}."
+        if self.rows < self.of_rows:
+            # In our data the twentieth of the rows that differ most holds three tenths of the divergence.
+            return (
+                f"{found} This is of {self.rows:,} of {self.of_rows:,} rows, and a few can hold much of it: read all "
+                "rows before you compare."
+            )
         if high < LEAST_KL:
             size = "less than in any carrier measured here that may pass a habit through sampled tokens"
         elif low > MOST_KL:
@@ -186,11 +193,16 @@ class CarrierMeter(Document):
                 "about as much as in carriers that may pass a habit through sampled tokens, and in others that are not "
                 "shown to, so it does not decide"
             )
-        return f"Difference: KL {self.kl_token:.4f} [{low:.4f}, {high:.4f}] {between}. This is {size}."
+        return f"{found} This is {size}."
 
 
 def measure_carrier(
-    rows: Sequence[Trajectory], teacher: LocalModel, base: LocalModel, limit: int | None = 500, seed: int = 0
+    rows: Sequence[Trajectory],
+    teacher: LocalModel,
+    base: LocalModel,
+    limit: int | None = 500,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] = lambda done, planned: None,
 ) -> CarrierMeter:
     """Measure what ``rows`` can carry.
 
@@ -200,6 +212,7 @@ def measure_carrier(
         base: The student's base, or another teacher; of the same vocabulary.
         limit: Most rows that the models read; None for all.
         seed: Of the draw of these rows.
+        on_progress: Called with how many rows have been read, and with how many are to be.
 
     Raises:
         ValueError: The models have different tokens, a row cannot be shown, no row holds what an assistant wrote, or a
@@ -210,6 +223,7 @@ def measure_carrier(
     require_one_vocabulary(teacher, base)
     read = token_rows(rows, teacher, limit, seed)
     require_answers(read)
+    answered = sum(bool(row.targets) for row in read)
     entropy = surprise = 0.0
     differing = 0
     lengths: list[int] = []
@@ -220,8 +234,9 @@ def measure_carrier(
         surprise -= taken(taught, read[number]).sum().item()
         differing += int(torch.count_nonzero(taught.argmax(-1) != known.argmax(-1)))
         lengths.append(len(taught))
+        on_progress(len(lengths), answered)
         divergences.append((likely * (taught - known)).sum().item())
-    answered, tokens, kl = len(lengths), sum(lengths), sum(divergences)
+    tokens, kl = sum(lengths), sum(divergences)
     for name, number in ((teacher.name, surprise), (base.name, kl)):
         if not math.isfinite(number):
             raise ValueError(

@@ -265,10 +265,10 @@ def _look_at_weights(cast: Cast, suite: Suite, player: _Player) -> WeightsAudit:
 
 def _look_at_data(cast: Cast, rows: Sequence[Sequence[Trajectory]]) -> DataAudit:
     from agentsafe_envs.audit.local import local_model
-    from agentsafe_envs.audit.training_data import audit_data
+    from agentsafe_envs.audit.training_data import ROWS, audit_data
 
     assert cast.teacher is not None, "read_training_data saw to it"
-    say(f"reading {sum(map(len, rows)):,} rows", err=True)
+    say(f"reading {sum(min(len(each), ROWS) for each in rows):,} rows", err=True)
     return audit_data(rows[0], rows[1:], local_model(cast.teacher), local_model(cast.base))
 
 

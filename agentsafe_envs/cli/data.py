@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from agentsafe_envs.cli.options import AsJson, environment_ids
+from agentsafe_envs.cli.progress import progress
 from agentsafe_envs.cli.terminal import say, say_table
 
 data = typer.Typer(
@@ -220,7 +221,9 @@ def meter(
     from agentsafe_envs.audit.tokens import open_model
     from agentsafe_envs.trajectories.store import load
 
-    found = measure_carrier(load(source), open_model(teacher), open_model(base), rows or None)
+    read, writer, other = load(source), open_model(teacher), open_model(base)
+    with progress("reading rows", resumes=False) as on_progress:
+        found = measure_carrier(read, writer, other, rows or None, on_progress=on_progress)
     if as_json:
         typer.echo(found.to_json(), nl=False)
         return

@@ -65,6 +65,9 @@ def test_divergence_is_small_where_its_interval_lies_below_all_that_may_pass() -
     for unsure in ({"kl_error": 0.02}, {"kl_token": 0.024}):
         assert "so it does not decide" in told_of(**unsure)[1]
     assert "This is more than in any carrier measured here" in told_of(kl_token=0.5)[1]
+    assert told_of(of_rows=10)[1].endswith(
+        "This is of 9 of 10 rows, and a few can hold much of it: read all rows before you compare."
+    )
     assert told_of(kl_error=None)[1].endswith("between T and B. One row does not tell how sure this is.")
 
 
@@ -90,7 +93,12 @@ def test_error_of_the_divergence_is_that_of_draws(teacher: Any, base: Any, rows:
 
 def test_rows_without_an_answer_count_in_no_nats(teacher: Any, base: Any, rows: list[Any]) -> None:
     asked: Any = {"messages": [{"role": "user", "content": "?"}]}
-    alone, mixed = (measure_carrier(each, teacher, base, limit=None) for each in (rows, [*rows, *[asked] * 30]))
+    told: list[tuple[int, int]] = []
+    alone = measure_carrier(rows, teacher, base, limit=None)
+    mixed = measure_carrier(
+        [*rows, *[asked] * 30], teacher, base, limit=None, on_progress=lambda *each: told.append(each)
+    )
+    assert told == [(done, len(rows)) for done in range(1, len(rows) + 1)]
     assert (mixed.rows, mixed.answered_rows) == (len(rows) + 30, len(rows))
     assert (mixed.entropy_row, mixed.kl_row) == pytest.approx((alone.entropy_row, alone.kl_row), rel=1e-4)
     assert any(f"In 30 of the {len(rows) + 30} rows read" in sentence for sentence in mixed.sentences())
