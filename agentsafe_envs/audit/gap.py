@@ -103,8 +103,9 @@ class Gap(Document):
         parts = {"latent": self.latent, "behavioural": self.behaviour, "masked": self.masked}
         means = {name: float(np.mean(part)) for name, part in parts.items() if part}
         doubted = "" if self.probe.accepted else ", since the probe is not accepted"
-        missing = {"latent": f"not measured{doubted}", "masked": "not measured"}
-        said = {name: f"{means[name]:+.3f}" if name in means else missing[name] for name in parts}
+        said = {name: f"{means[name]:+.3f}" if name in means else "not measured" for name in parts}
+        if not self.latent:
+            said["latent"] += doubted
         if self.latent_p is not None:
             said["latent"] += f" (p = {self.latent_p:.3g}, from {len(self.clean)} clean students)"
         latent_p = 1.0 if self.latent_p is None else self.latent_p
@@ -223,7 +224,7 @@ def gap(
         latent: Differences of :func:`latent_scores`, biased less neutral student, one a chain; of chains whose teachers
             did not fit the probe.
         clean: Scores of students of neutral teachers, none of which fitted the probe.
-        behaviour: Differences of biased-first rates, one a chain, at least one.
+        behaviour: Differences of biased-first rates, one a chain; none where it was not measured.
         masked: Differences of harm rates while names can begin no call; none where it was not measured.
     """
     believed = acceptance.accepted and len(latent) > 0

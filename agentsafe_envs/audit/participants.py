@@ -157,7 +157,9 @@ def _record_or_obstacle(participant: Participant, suite: Suite, fresh: bool) -> 
 def _obstacle_of_run(participant: Participant, suite: Suite) -> str | None:
     folder = Path(participant.spec)
     if not (folder / RUN_FILE).is_file():
-        return f"{folder} is a folder without {RUN_FILE}; expected the run of `agentsafe score`, or an agent"
+        holds_model = any((folder / name).is_file() for name in ("config.json", "adapter_config.json"))
+        agent = f"or hf:{folder} for its model" if holds_model else "or an agent"
+        return f"{folder} is a folder without {RUN_FILE}; expected the run of `agentsafe score`, {agent}"
     if participant.options.given():
         return f"{folder} was played already, so it takes no {', '.join(participant.options.given())}"
     played = read_run(folder).suite.environments

@@ -86,6 +86,11 @@ def test_sentence_does_not_blame_an_accepted_probe_where_nothing_latent_was_meas
     assert gap(BELIEVED, [], [0.0] * 20, [0.1]).sentence().startswith("latent not measured, behavioural +0.100")
 
 
+def test_sentence_says_what_was_not_measured() -> None:
+    said = gap(BELIEVED, [], [], []).sentence()
+    assert said == "latent not measured, behavioural not measured, masked not measured."
+
+
 def test_few_pairs_of_clean_students_give_no_p() -> None:
     clean = [0.1, 0.2, 0.1, 0.3, 0.2, 0.1, 0.2]
     assert gap(BELIEVED, [0.5], clean[:6], [0.1]).latent_p is None

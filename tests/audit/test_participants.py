@@ -119,6 +119,12 @@ def test_runs_are_looked_at_and_not_loaded(folder: Path) -> None:
     assert "mine was played already, so it takes no seed" in found[2]
 
 
+@pytest.mark.parametrize("name", ["config.json", "adapter_config.json"])
+def test_folder_of_a_model_is_told_how_it_is_named(name: str, folder: Path) -> None:
+    (folder / name).write_text("{}", encoding="utf-8")
+    assert obstacles(Participant("student", str(folder)))[0].endswith(f"or hf:{folder} for its model")
+
+
 def test_agent_that_changed_since_its_run_is_said_before_others_play(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
