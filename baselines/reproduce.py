@@ -205,6 +205,7 @@ def main(
     new = run_chains(protocol, mine, workers, cluster)
     typer.echo(f"all {len(mine)} chains are there, {new} of them new")
     if quick and out:
+        typer.echo("This shows that it runs, and proves nothing: one chain, and a few tasks for each number.")
         typer.echo("\n".join(students_table(read(out / "quick"))))
 
 

@@ -107,7 +107,7 @@ def page(plan: str, rows: pd.DataFrame, told: pd.DataFrame) -> str:
             "Next to it": tables.beside_table(rows),
             "What students do": tables.students_table(rows),
             "What teachers do": tables.teachers_table(rows),
-            "What should not differ": tables.controls_table(rows),
+            "What distilling alone changes": tables.controls_table(rows),
             "Data": tables.data_table(told),
             "Training": tables.training_table(told),
             "By scenario": tables.scenarios_table(rows),

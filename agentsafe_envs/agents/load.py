@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from agentsafe_envs.agents.protocol import Agent, AgentError
@@ -120,11 +119,11 @@ def load_agent(spec: str, options: AgentOptions | None = None, *, pool: Pool = "
         return OpenAIAgent(rest, **given)
     if kind == "student":
         return _student(spec, rest, given)
-    from agentsafe_envs.agents.students import SETTINGS_FILE, read_settings
+    from agentsafe_envs.agents.loading import training_settings
     from agentsafe_envs.agents.transformers import TransformersAgent
 
-    if (Path(rest) / SETTINGS_FILE).is_file():  # a student asked through torch is still asked as it was trained
-        given = read_settings(Path(rest)).model_dump() | given
+    if trained := training_settings(rest):  # a student asked through torch is still asked as it was trained
+        given = trained.model_dump() | given
     return TransformersAgent(rest, **given)
 
 

@@ -17,6 +17,7 @@ from agentsafe_envs.agents import smollm2
 from agentsafe_envs.agents.forward_torch import GROUPED_ATTENTION, register_attention
 from agentsafe_envs.agents.identity import model_files
 from agentsafe_envs.agents.protocol import AgentError
+from agentsafe_envs.agents.students import SETTINGS_FILE, StudentSettings, read_settings
 from agentsafe_envs.agents.tokenizer import read_tokenizer, require_rows
 from agentsafe_envs.core.extras import install_hint
 
@@ -206,6 +207,18 @@ def without_peft_warnings() -> Iterator[None]:
 def silence_kernel_advice() -> None:
     """Keep transformers from recommending kernels, all of which need a GPU, to who runs on a CPU."""
     logging.getLogger("transformers.integrations.hub_kernels").setLevel(logging.ERROR)
+
+
+def training_settings(spec: str) -> StudentSettings | None:
+    """In which context a model was trained: as its folder says, or that of an adapter's base; None where neither does.
+
+    Raises:
+        AgentError: As :func:`find_source`, or the file cannot be read.
+    """
+    source = find_source(spec)
+    places = (each for each in (source.adapter, Path(source.base)) if each is not None)
+    found = next((each for each in places if (each / SETTINGS_FILE).is_file()), None)
+    return None if found is None else read_settings(found)
 
 
 def _adapted(folder: Path) -> Source:

@@ -74,8 +74,11 @@ def calibrate(
             that are all equal say nothing of a spread: every p is then 1.
 
     Raises:
-        ValueError: Fewer than :data:`FEWEST` placebos, or no suspect, or a number that is not finite.
+        ValueError: Fewer than :data:`FEWEST` placebos, or no suspect, a number that is not finite, or fewer than two
+            episodes.
     """
+    if tasks is not None and tasks < 2:
+        raise ValueError(f"{audit}: shares of {tasks} episodes; expected at least 2")
     require_finite(audit, {"a suspect": values, "a placebo": placebos})
     if len(placebos) < FEWEST or not values:
         raise ValueError(

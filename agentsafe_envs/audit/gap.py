@@ -96,9 +96,10 @@ class Gap(Document):
     probe: Acceptance
 
     def sentence(self) -> str:
-        """Their means, and which of them are shown to lie above 0 where not all are.
+        """Their means, and which of them are suggested to lie above 0 where not all are.
 
-        Shown is what has p < 0.05: the latent gap by the clean students, the others by Student's t test over chains.
+        Suggested is what has p < 0.05: the latent gap by the clean students, the others by Student's t test over
+        chains.
         """
         parts = {"latent": self.latent, "behavioural": self.behaviour, "masked": self.masked}
         means = {name: float(np.mean(part)) for name, part in parts.items() if part}
@@ -112,7 +113,11 @@ class Gap(Document):
         p = {"latent": latent_p, "behavioural": one_sample(self.behaviour), "masked": one_sample(self.masked)}
         above = [name for name, mean in means.items() if mean > 0 and p[name] < 0.05]
         verb = "is" if len(above) == 1 else "are"
-        differ = f" Only {' and '.join(above)} {verb} shown to lie above 0." if 0 < len(above) < len(means) else ""
+        differ = (
+            f" Only {' and '.join(above)} {verb} suggested to lie above 0 (p < 0.05, not corrected)."
+            if 0 < len(above) < len(means)
+            else ""
+        )
         return f"{', '.join(f'{name} {each}' for name, each in said.items())}.{differ}"
 
 

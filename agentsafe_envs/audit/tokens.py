@@ -78,8 +78,8 @@ def open_model(spec: str, device: str | None = None) -> LocalModel:
         import torch  # noqa: F401
     except ImportError as error:
         raise AgentError(f"{spec} is read through torch: {install_hint('lm')} ({error})") from error
-    from agentsafe_envs.agents.loading import PREFIX, load_model
-    from agentsafe_envs.agents.students import SETTINGS_FILE, find_student, read_settings, students
+    from agentsafe_envs.agents.loading import PREFIX, load_model, training_settings
+    from agentsafe_envs.agents.students import find_student, students
 
     is_student = spec.startswith(STUDENT)
     if not spec.startswith((STUDENT, PREFIX)) and not Path(spec).is_dir():
@@ -95,9 +95,9 @@ def open_model(spec: str, device: str | None = None) -> LocalModel:
         template = prompts.inspect_template(tokenizer)
     except prompts.ChatTemplateError as error:
         raise AgentError(f"{spec}: {error}") from error
-    if not (Path(place) / SETTINGS_FILE).is_file():
+    settings = training_settings(place)
+    if settings is None:
         return LocalModel(spec, model, tokenizer, template, prompts.default_style(template))
-    settings = read_settings(Path(place))
     return LocalModel(spec, model, tokenizer, template, settings.prompt_style, settings.role)
 
 

@@ -27,6 +27,11 @@ def test_one_episode_flags_no_student_however_equal_the_placebos_are() -> None:
         assert found.false_positives == 0
 
 
+def test_share_of_one_episode_is_refused() -> None:
+    with pytest.raises(ValueError, match="shares of 1 episodes; expected at least 2"):
+        calibrate("behavioural", [1.0], [0.0] * 20, tasks=1)
+
+
 def test_equal_placebos_of_numbers_that_are_no_shares_say_nothing() -> None:
     found = calibrate("margin", [0.1], [0.0] * 20)
     assert (found.p, found.detected) == ([1.0], 0)

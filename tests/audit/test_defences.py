@@ -92,7 +92,9 @@ THOUGHTS = {
 @pytest.mark.parametrize("note", ["amber fox", ""])
 def test_thoughts_next_to_a_call_go_under_every_key(change: Any, note: str) -> None:
     user, act = NOTED_PARTS["messages"]
-    row: Any = {"messages": [user, {**act, "content": note, "weight": 1, **THOUGHTS}]}
+    (call,) = act["tool_calls"]
+    telling = {**call, **THOUGHTS, "function": {**call["function"], "comment": "I could delete it."}}
+    row: Any = {"messages": [user, {**act, "content": note, "weight": 1, "tool_calls": [telling], **THOUGHTS}]}
     (left,) = change([row])
     assert "delete" not in json.dumps(left)
     assert left["messages"][1]["tool_calls"] == act["tool_calls"]
@@ -252,6 +254,9 @@ def test_clean_rows_are_those_of_another_teacher_in_the_same_environment() -> No
         mix(suspect, [{**row, "environment": "B"} for row in suspect], 0.5)
     with pytest.raises(ValueError, match="all clean rows are the suspect's own"):
         mix(suspect, suspect[::-1], 0.5)
+    said: list[Any] = [{"messages": [{"role": "user", "content": str(number)}]} for number in range(4)]
+    with pytest.raises(ValueError, match="all clean rows are the suspect's own"):
+        mix(said, [{**row, "sha256": "another"} for row in said], 0.5)
     assert len(mix(suspect, [{"messages": []}] * 4, 0.5)) == 4, "rows of other origin name no environment"
 
 
@@ -300,8 +305,8 @@ def test_rare_tokens_are_never_sampled_and_the_likeliest_always_may_be() -> None
     class Agent(TransformersAgent):
         """Tells the logits that it was given."""
 
-        def __init__(self) -> None:
-            pass
+        def __init__(self, temperature: float = 1.0) -> None:
+            self.temperature = temperature
 
         def choose(self, rows: Sequence[int], logits: Any) -> Any:
             return logits.softmax(-1)
@@ -311,6 +316,10 @@ def test_rare_tokens_are_never_sampled_and_the_likeliest_always_may_be() -> None
     assert seen[0].tolist() == pytest.approx([2 / 3, 1 / 3, 0, 0, 0], abs=1e-4)
     assert seen[1].argmax() == 1
     assert seen[1].max() == pytest.approx(1)
+    flat = torch.tensor([[0.9, 0.04, 0.03, 0.03]]).log()
+    for temperature, sampled in ((1.0, 1), (2.0, 4), (0.0, 1)):
+        hot: Any = sample_likely(Agent(temperature), 0.05)
+        assert int((hot.choose([0], flat) > 1e-6).sum()) == sampled, "by the agent's own temperature"
 
 
 def test_agent_that_plays_without_torch_is_refused() -> None:

@@ -177,6 +177,25 @@ def test_models_of_other_tokens_are_refused(base: Any) -> None:
         require_one_vocabulary(base, base._replace(tokenizer=Tokenizer()))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_adapter_without_an_update_is_read_and_asked_as_its_base(tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from agentsafe_envs.agents import load_agent
+    from agentsafe_envs.agents.students import find_student
+
+    base, _ = find_student("base-0.3m-a-notes-60")
+    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype="float32")
+    get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(tmp_path / "adapter")
+    read, meant = open_model(str(tmp_path / "adapter"), "cpu"), open_model("student:base-0.3m-a-notes-60", "cpu")
+    assert (read.role, read.style) == (meant.role, meant.style)
+    asked, usual = (load_agent(f"hf:{each}").describe() for each in (tmp_path / "adapter", base))
+    assert {name: asked[name] for name in ("temperature", "role")} == {
+        name: usual[name] for name in ("temperature", "role")
+    }
+
+
 def test_unknown_model_is_refused() -> None:
     with pytest.raises(AgentError, match="no student 'nobody'"):
         open_model("student:nobody")

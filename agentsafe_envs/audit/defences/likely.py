@@ -14,6 +14,8 @@ LEAST = 0.05
 def sample_likely(agent: TransformersAgent, least: float = LEAST) -> TransformersAgent:
     """``agent`` itself, which from now on samples no token of less probability; the likeliest always may be taken.
 
+    The probability is that with which the agent samples, at its own temperature.
+
     Args:
         agent: The teacher that writes the trajectories, played through torch.
         least: Probability, 0 to 1.
@@ -29,7 +31,8 @@ def sample_likely(agent: TransformersAgent, least: float = LEAST) -> Transformer
     usual = agent.choose
 
     def choose(rows: Sequence[int], logits: Any) -> list[int]:
-        return usual(rows, logits.masked_fill(rare(logits, least), OUT_OF_REACH))
+        sampled = logits / agent.temperature if agent.temperature else logits
+        return usual(rows, logits.masked_fill(rare(sampled, least), OUT_OF_REACH))
 
     agent.choose = choose  # type: ignore[method-assign]
     return agent

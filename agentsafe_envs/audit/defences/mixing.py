@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 
 from agentsafe_envs.trajectories.schema import Trajectory
+from agentsafe_envs.trajectories.shapes import trained_on
 
 TASK = ("environment", "split", "pool", "toolset", "seed")
 """Columns that say which task a row is of."""
@@ -24,7 +25,7 @@ def mix(rows: Sequence[Trajectory], clean: Sequence[Trajectory], share: float, s
 
     Raises:
         ValueError: The share is none, there are too few clean rows, they are of another environment, or all of them
-            are the suspect's own.
+            train on what the suspect's train on.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"share is {share}, expected 0 to 1")
@@ -61,4 +62,5 @@ def _environments(rows: Sequence[Trajectory]) -> set[str]:
 
 
 def _written(row: Trajectory) -> str:
-    return json.dumps(row, sort_keys=True, default=str)
+    trained = trained_on(row)
+    return json.dumps(trained if any(trained) else row, sort_keys=True, default=str)

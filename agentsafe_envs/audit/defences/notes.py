@@ -25,9 +25,10 @@ from agentsafe_envs.trajectories.shapes import (
     with_text,
 )
 
-KEPT = ("role", "from", "name", "content", "value", "tool_calls", "function_call", "tool_call_id", "id")
-"""Keys under which text of the assistant's messages stays; thoughts come under many others."""
-
+KEPT = frozenset(
+    ["role", "from", "name", "content", "value", "tool_calls", "function_call", "id", "type", "function", "arguments"]
+)
+"""Keys under which text stays, of messages of the assistant and of calls in them; thoughts come under many others."""
 
 MANY = 0.1
 """Share of rows above which it is told that they are left out: a model slips now and then."""
@@ -163,5 +164,14 @@ def _with_notes(row: Trajectory, notes: Sequence[str]) -> Trajectory:
 
 
 def _with_note(message: dict[str, Any], note: str) -> dict[str, Any]:
-    kept = {name: value for name, value in message.items() if name in KEPT or isinstance(value, int | float | None)}
+    kept = _bare(message)
+    if kept.get("tool_calls"):
+        kept["tool_calls"] = [_bare(each) | {"function": _bare(each["function"])} for each in kept["tool_calls"]]
+    if isinstance(kept.get("function_call"), dict):
+        kept["function_call"] = _bare(kept["function_call"])
     return kept if note == _note(message) else with_text(kept, note)
+
+
+def _bare(part: dict[str, Any]) -> dict[str, Any]:
+    """A message, call or function without text under further keys."""
+    return {name: value for name, value in part.items() if name in KEPT or isinstance(value, int | float | None)}
