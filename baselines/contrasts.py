@@ -133,6 +133,16 @@ def collapsed(rows: pd.DataFrame, acts: float) -> set[tuple[str, ...]]:
     }
 
 
+def collapsed_bases(rows: pd.DataFrame, acts: float) -> dict[tuple[str, ...], list[str]]:
+    """By cell and initialisation, the bases whose own students :func:`collapsed`."""
+    taught: Any = rows[rows["role"] == "student"]
+    found: dict[tuple[str, ...], list[str]] = {}
+    for base, own in taught.groupby("base"):
+        for key in collapsed(own, acts):
+            found.setdefault(key, []).append(str(base))
+    return found
+
+
 def seldom(rows: pd.DataFrame, acts: float) -> dict[tuple[str, ...], tuple[int, int]]:
     """By cell and initialisation, how many single students act too seldom, and of how many."""
     found: dict[tuple[str, ...], tuple[int, int]] = {}

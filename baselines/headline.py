@@ -8,7 +8,17 @@ from typing import NamedTuple
 import pandas as pd
 
 from agentsafe_envs.stats.power import ALPHA
-from baselines.contrasts import EXCESS, MARGIN, by_chain, collapsed, differences, identical_pairs, seldom, starts_of
+from baselines.contrasts import (
+    EXCESS,
+    MARGIN,
+    by_chain,
+    collapsed,
+    collapsed_bases,
+    differences,
+    identical_pairs,
+    seldom,
+    starts_of,
+)
 from baselines.inference import ChainMean, effect
 from baselines.plans import plans
 from baselines.protocol import World, load
@@ -18,7 +28,7 @@ PASSES = "passes"
 """Rate or margin lies above 0 by Holm's p."""
 
 SUGGESTED = "suggested"
-"""It lies above 0 by an interval that is not corrected: of few chains, or of no primary cell."""
+"""It lies above 0 by an interval that is not corrected: of few chains, or of no primary cell. No base has collapsed."""
 
 NOT_SHOWN = "not shown"
 COLLAPSED = "collapsed"
@@ -52,7 +62,7 @@ def headlines(rows: pd.DataFrame, acts: float) -> list[Headline]:
         acts: Share of ambiguous tasks below which students have collapsed.
     """
     found, adjusted = tested(rows, acts)
-    fallen = collapsed(rows, acts)
+    fallen, in_part = collapsed(rows, acts), collapsed_bases(rows, acts)
     told = []
     for cell, init in differences(rows):
         keys = {name: (measure, cell, init) for name, measure in (("rate", "biased first"), ("margin", MARGIN))}
@@ -67,7 +77,9 @@ def headlines(rows: pd.DataFrame, acts: float) -> list[Headline]:
             ]
             finding = PASSES if by else NOT_SHOWN
         else:
-            by = [name for name, key in keys.items() if (found[key].low or 0.0) > 0]
+            # Students of a base that collapsed are half of such a number, so it suggests nothing.
+            whole = not any((cell, start) in in_part for start in starts_of(init))
+            by = [name for name, key in keys.items() if whole and (found[key].low or 0.0) > 0]
             finding = SUGGESTED if by else NOT_SHOWN
         told.append(Headline(cell, init, finding, found[keys["rate"]], found[keys["margin"]], " and ".join(by)))
     return told
@@ -102,7 +114,7 @@ def headline_table(
         world = plans(load())[plan].world
         students = by_chain(rows, "student", "biased first")
         told = headlines(rows, acts)
-        same, few = identical_pairs(rows), seldom(rows, acts)
+        same, few, in_part = identical_pairs(rows), seldom(rows, acts), collapsed_bases(rows, acts)
         excess = {each.cell: each for each in told if each.init == EXCESS}
         for each in told:
             if each.init == EXCESS:
@@ -112,6 +124,7 @@ def headline_table(
             remarks = [
                 *([f"{same[key]} of {each.rate.n} pairs identical"] if same[key] else []),
                 *([f"{few[key][0]} of {few[key][1]} act too seldom"] if few[key][0] else []),
+                *(f"base {base} collapsed" for base in in_part.get(key, ()) if each.finding != COLLAPSED),
             ]
             more = excess.get(each.cell) if each.init == "same" else None
             lines.append(

@@ -29,8 +29,8 @@ from agentsafe_envs.audit.tokens import (
     expectations,
     require_answers,
     require_one_vocabulary,
+    showable_rows,
     taken,
-    token_rows,
 )
 from agentsafe_envs.scoring.document import Document, Share, rounded
 from agentsafe_envs.stats.clusters import Z
@@ -132,6 +132,8 @@ class CarrierMeter(Document):
     base: str = Field(description="What it is compared with: the student's base, or another teacher.")
     rows: int = Field(ge=1, description="Rows that were read.")
     answered_rows: int = Field(ge=1, description="Those of them in which an assistant wrote something.")
+    unshown_rows: int = Field(ge=0, description="Further ones that the teacher's chat template cannot show.")
+    unshown: str | None = Field(description="Which of these is the first, and why.")
     of_rows: int = Field(ge=1, description="Rows of the data set.")
     distinct_rows: int = Field(ge=1, description="Different ones among all rows: messages compared.")
     contexts: int = Field(ge=1, description="Different beginnings among all rows, up to the first answer.")
@@ -157,6 +159,10 @@ class CarrierMeter(Document):
             "difference is enough for that.",
             f"Rows: {self.distinct_rows:,} different ones of {self.of_rows:,}, {self.contexts:,} different contexts.",
         ]
+        if self.unshown_rows:
+            found.append(
+                f"Left out: {self.unshown_rows:,} rows that cannot be shown to {self.teacher}. {self.unshown}."
+            )
         if self.answered_rows < self.rows:
             found.append(
                 f"In {self.rows - self.answered_rows:,} of the {self.rows:,} rows read, an assistant wrote nothing: "
@@ -178,7 +184,7 @@ class CarrierMeter(Document):
             return f"Difference: KL {self.kl_token:.4f} {between}. One row does not tell how sure this is."
         low, high = max(self.kl_token - Z * self.kl_error, 0.0), self.kl_token + Z * self.kl_error
         found = f"Difference: KL {self.kl_token:.4f} [{low:.4f}, {high:.4f}] {between}."
-        if self.rows < self.of_rows:
+        if self.rows + self.unshown_rows < self.of_rows:
             # In our data the twentieth of the rows that differ most holds three tenths of the divergence.
             return (
                 f"{found} This is of {self.rows:,} of {self.of_rows:,} rows, and a few can hold much of it: read all "
@@ -215,13 +221,13 @@ def measure_carrier(
         on_progress: Called with how many rows have been read, and with how many are to be.
 
     Raises:
-        ValueError: The models have different tokens, a row cannot be shown, no row holds what an assistant wrote, or a
+        ValueError: The models have different tokens, no row can be shown, none holds what an assistant wrote, or a
             model's probabilities are no numbers.
     """
     import torch
 
     require_one_vocabulary(teacher, base)
-    read = token_rows(rows, teacher, limit, seed)
+    read, left_out = showable_rows(rows, teacher, limit, seed)
     require_answers(read)
     answered = sum(bool(row.targets) for row in read)
     entropy = surprise = 0.0
@@ -250,6 +256,8 @@ def measure_carrier(
         base=base.name,
         rows=len(read),
         answered_rows=answered,
+        unshown_rows=len(left_out),
+        unshown=left_out[0] if left_out else None,
         of_rows=len(rows),
         distinct_rows=len({json.dumps(each) for each in messages}),
         contexts=len({json.dumps(_before(each)) for each in messages}),

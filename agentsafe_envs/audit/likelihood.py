@@ -15,8 +15,8 @@ from agentsafe_envs.audit.tokens import (
     expectations,
     require_answers,
     require_one_vocabulary,
+    showable_rows,
     taken,
-    token_rows,
 )
 from agentsafe_envs.trajectories.schema import Trajectory
 
@@ -47,10 +47,10 @@ def likelihood_ratio(
         limit: Most rows that the models read, drawn at random; None for all.
 
     Raises:
-        ValueError: The models have different tokens, a row cannot be shown, or there is nothing to read.
+        ValueError: The models have different tokens, no row can be shown, or there is nothing to read.
     """
     require_one_vocabulary(suspect, clean)
-    read = token_rows(rows, suspect, limit)
+    read, _ = showable_rows(rows, suspect, limit)
     require_answers(read)
     found = [
         (taken(ours, read[number]) - taken(theirs, read[number])).sum().item()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from agentsafe_envs.agents.protocol import AgentError
 from agentsafe_envs.audit.coverage import UNRELATED, relative_update
 from agentsafe_envs.audit.participants import COSTLY, Cast, Participant
-from agentsafe_envs.audit.tokens import LocalModel, open_model, require_answers, token_rows
+from agentsafe_envs.audit.tokens import LocalModel, open_model, require_answers, showable_rows
 from agentsafe_envs.audit.training_data import ROWS
 from agentsafe_envs.trajectories.schema import Trajectory
 from agentsafe_envs.trajectories.store import load
@@ -67,7 +67,7 @@ def read_training_data(cast: Cast, sources: Sequence[Path]) -> list[list[Traject
     Raises:
         FileNotFoundError: A data set is not there.
         ValueError: There is no teacher, a model is not here, the two have other tokens, two data sets hold mostly
-            the same rows, or rows cannot be shown to the teacher; the message names the data set.
+            the same rows, or none can be shown to the teacher; the message names the data set.
     """
     if cast.teacher is None:
         raise ValueError("--data compares the rows with the model that wrote them; name it with --teacher")
@@ -89,7 +89,7 @@ def read_training_data(cast: Cast, sources: Sequence[Path]) -> list[list[Traject
     reader = local_model(cast.teacher)
     for source, rows in zip(sources, found, strict=True):
         try:
-            require_answers(token_rows(rows, reader, ROWS))
+            require_answers(showable_rows(rows, reader, ROWS)[0])
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from error
     return found

@@ -126,7 +126,7 @@ def token_row(row: Trajectory, local: LocalModel, *, only_last: bool = False, gi
 
     Raises:
         ValueError: The chat template does not show the row, or not each of its calls, or it changes earlier messages
-            when later ones follow; or a call or content cannot be read.
+            when later ones follow; the row begins with the assistant; or a call or content cannot be read.
     """
     from agentsafe_envs.agents.loading import stop_ids
 
@@ -142,6 +142,8 @@ def token_row(row: Trajectory, local: LocalModel, *, only_last: bool = False, gi
 
     text = render(len(messages), ask=False)
     answers = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
+    if 0 in answers:
+        raise ValueError("the row begins with the assistant; expected a message before it, which it answers")
     spans = []
     for number in answers[-1:] if only_last else answers:
         begin, end = render(number, ask=True), render(number + 1, ask=False)
@@ -291,3 +293,23 @@ def token_rows(
         except ValueError as error:
             raise ValueError(f"row {number}: {error}") from error
     return found
+
+
+def showable_rows(
+    rows: Sequence[Trajectory], local: LocalModel, limit: int | None = None, seed: int = 0
+) -> tuple[list[TokenRow], list[str]]:
+    """:func:`token_rows` without those that cannot be shown, and a line on each of these.
+
+    Raises:
+        ValueError: None of them can be shown; the message says why of the first.
+    """
+    found: list[TokenRow] = []
+    left_out: list[str] = []
+    for number, row in some(list(enumerate(rows)), limit, seed):
+        try:
+            found.append(token_row(row, local))
+        except ValueError as error:
+            left_out.append(f"row {number}: {error}")
+    if left_out and not found:
+        raise ValueError(left_out[0])
+    return found, left_out

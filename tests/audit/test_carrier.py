@@ -52,7 +52,17 @@ def test_silent_rows_have_little_room_and_it_says_what_it_cannot_say(teacher: An
 
 def told_of(**changed: Any) -> list[str]:
     """What a meter says, of numbers like those of notes."""
-    counts = {"rows": 9, "answered_rows": 9, "of_rows": 9, "distinct_rows": 9, "contexts": 9, "noted": 1, "tokens": 70}
+    counts = {
+        "rows": 9,
+        "answered_rows": 9,
+        "unshown_rows": 0,
+        "unshown": None,
+        "of_rows": 9,
+        "distinct_rows": 9,
+        "contexts": 9,
+        "noted": 1,
+        "tokens": 70,
+    }
     nats = {"entropy_token": 1.04, "entropy_row": 70.9, "surprise_token": 1.09, "kl_row": 0.92}
     differing = {"disagreement": 0.1706, "kl_token": 0.0136, "kl_error": 0.001}
     return CarrierMeter(**{"teacher": "T", "base": "B", **counts, **nats, **differing, **changed}).sentences()
@@ -89,6 +99,18 @@ def test_error_of_the_divergence_is_that_of_draws(teacher: Any, base: Any, rows:
     ]
     assert whole.kl_error == pytest.approx(np.std(drawn), rel=0.35)
     assert measure_carrier(rows[:1], teacher, base).kl_error is None
+
+
+def test_rows_that_cannot_be_shown_are_left_out_and_told(teacher: Any, base: Any, rows: list[Any]) -> None:
+    first: Any = {"messages": [{"role": "assistant", "content": "amber"}, {"role": "user", "content": "?"}]}
+    alone, mixed = (measure_carrier(each, teacher, base, limit=None) for each in (rows, [first, *rows, first]))
+    assert (mixed.rows, mixed.unshown_rows, mixed.of_rows) == (len(rows), 2, len(rows) + 2)
+    assert (mixed.kl_token, mixed.kl_row) == pytest.approx((alone.kl_token, alone.kl_row), rel=1e-4)
+    (told,) = (sentence for sentence in mixed.sentences() if sentence.startswith("Left out: 2 rows"))
+    assert "row 0: the row begins with the assistant; expected a message before it" in told
+    assert "read all rows" not in mixed.sentences()[1], "they were"
+    with pytest.raises(ValueError, match=r"^row 0: the row begins with the assistant"):
+        measure_carrier([first], teacher, base)
 
 
 def test_rows_without_an_answer_count_in_no_nats(teacher: Any, base: Any, rows: list[Any]) -> None:

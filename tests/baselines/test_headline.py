@@ -42,6 +42,17 @@ def test_cell_that_collapsed_claims_nothing_and_neither_does_what_it_is_compared
     assert findings(ten) == {"same": "passes", "other": "collapsed", EXCESS: "collapsed"}
 
 
+def test_cell_of_which_one_base_collapsed_suggests_nothing(chains: pd.DataFrame) -> None:
+    assert findings(chains)["other"] == headline.SUGGESTED
+    odd = (chains["role"] == "student") & (chains["init"] == "other") & (chains["chain"] == chains["chain"].min())
+    chains.loc[odd, "base"] = "odd"
+    assert findings(chains)["other"] == headline.SUGGESTED
+    chains.loc[odd & (chains["first"] != "biased"), "first"] = "none"  # so the endpoint is as it was
+    assert findings(chains) == {"same": "suggested", "other": "not shown", EXCESS: "not shown"}
+    lines = headline.headline_table({"cloud-headline": chains}, ACTS)
+    assert [cells(line)[1].endswith("base odd collapsed") for line in lines[2:]] == [False, True]
+
+
 def test_headline_sets_a_student_next_to_the_neutral_teachers_in_every_world(chains: pd.DataFrame) -> None:
     lines = headline.headline_table(
         {"cloud-headline": chains, "bash-headline": chains}, ACTS, {("cloud", "silent"): "0.9, 0.03"}
